@@ -1,0 +1,174 @@
+//! A protocol without its types: the only place that decodes the bytes of messages, requests and
+//! records, and that owns timer tables.
+
+use super::host::{Io, Malformed};
+use super::outbox::RecordSink;
+use super::timers::Timers;
+use super::{
+    Caller, ConfigError, Context, Corrupt, Env, Fact, FactKind, NodeId, Protocol, Rng, Time,
+};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use serde::Deserialize;
+
+/// A protocol as the Host holds it. Made by [`erase`] alone.
+pub trait DynProtocol {
+    /// [`Protocol::NAME`]
+    fn name(&self) -> &'static str;
+    /// The number that stands for the name in frames and in the log.
+    fn tag(&self) -> u16;
+    /// [`Protocol::PUBLISHES`]
+    fn publishes(&self) -> &'static [FactKind];
+    /// [`Protocol::NEEDS`]
+    fn needs(&self) -> &'static [FactKind];
+    /// [`Protocol::persists`]
+    fn persists(&self) -> bool;
+    /// [`Protocol::digest`]
+    fn digest(&self) -> u64;
+    /// [`Protocol::check_invariants`]
+    fn check_invariants(&self);
+    /// A message as text, for traces.
+    fn describe(&self, body: &[u8]) -> String;
+    #[doc(hidden)]
+    fn set_place(&mut self, place: usize);
+    #[doc(hidden)]
+    fn recover(&mut self, record: &[u8]) -> Result<(), Corrupt>;
+    #[doc(hidden)]
+    fn snapshot(&self, write: &mut dyn FnMut(u16, &[u8]));
+    #[doc(hidden)]
+    fn start(&mut self, io: &mut Io);
+    #[doc(hidden)]
+    fn message(&mut self, from: NodeId, body: &[u8], io: &mut Io) -> Result<(), Malformed>;
+    #[doc(hidden)]
+    fn request(&mut self, caller: Caller, body: &[u8], io: &mut Io) -> Result<(), Malformed>;
+    #[doc(hidden)]
+    fn link(&mut self, peer: NodeId, up: bool, io: &mut Io);
+    #[doc(hidden)]
+    fn fact(&mut self, fact: &Fact, io: &mut Io);
+    #[doc(hidden)]
+    fn fire(&mut self, io: &mut Io) -> bool;
+    #[doc(hidden)]
+    fn deadline(&self) -> Option<Time>;
+}
+
+/// Builds a protocol and erases its types.
+pub fn erase<P: Protocol>(
+    config: P::Config,
+    env: &Env,
+) -> Result<Box<dyn DynProtocol>, ConfigError> {
+    Ok(Box::new(Erased {
+        state: P::new(config, env)?,
+        timers: Timers::new(),
+        rng: Rng::stream(env.seed, &format!("node/{}/{}", env.id, P::NAME)),
+        tag: protocol_tag(P::NAME),
+        place: 0,
+    }))
+}
+
+/// The number that stands for a protocol's name in frames and in the log: 16 bits of FNV-1a. The
+/// registry refuses two names that share one.
+pub fn protocol_tag(name: &str) -> u16 {
+    let mut hash: u32 = 0x811C_9DC5;
+    for byte in name.bytes() {
+        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    }
+    (hash ^ (hash >> 16)) as u16
+}
+
+struct Erased<P: Protocol> {
+    state: P,
+    timers: Timers<P::Timer>,
+    rng: Rng,
+    tag: u16,
+    place: usize,
+}
+
+impl<P: Protocol> Erased<P> {
+    fn split<'a>(&'a mut self, io: &'a mut Io) -> (&'a mut P, Context<'a, P>) {
+        let Erased { state, timers, rng, tag, place } = self;
+        (state, Context { io, timers, rng, tag: *tag, place: *place })
+    }
+}
+
+/// Decodes all of `body`; bytes left over are as wrong as bytes missing.
+fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) | Err(_) => Err(Malformed),
+    }
+}
+
+impl<P: Protocol> DynProtocol for Erased<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+    fn tag(&self) -> u16 {
+        self.tag
+    }
+    fn publishes(&self) -> &'static [FactKind] {
+        P::PUBLISHES
+    }
+    fn needs(&self) -> &'static [FactKind] {
+        P::NEEDS
+    }
+    fn persists(&self) -> bool {
+        self.state.persists()
+    }
+    fn digest(&self) -> u64 {
+        self.state.digest()
+    }
+    fn check_invariants(&self) {
+        self.state.check_invariants();
+    }
+    fn describe(&self, body: &[u8]) -> String {
+        match decode::<P::Message<'_>>(body) {
+            Ok(message) => format!("{message:?}"),
+            Err(Malformed) => String::from("(malformed)"),
+        }
+    }
+    fn set_place(&mut self, place: usize) {
+        self.place = place;
+    }
+    fn recover(&mut self, record: &[u8]) -> Result<(), Corrupt> {
+        let record = decode(record).map_err(|Malformed| Corrupt("the record does not decode"))?;
+        self.state.on_recover(record)
+    }
+    fn snapshot(&self, write: &mut dyn FnMut(u16, &[u8])) {
+        let mut sink = RecordSink { tag: self.tag, write, scratch: alloc::vec::Vec::new() };
+        self.state.snapshot(&mut sink);
+    }
+    fn start(&mut self, io: &mut Io) {
+        let (state, mut cx) = self.split(io);
+        state.on_start(&mut cx);
+    }
+    fn message(&mut self, from: NodeId, body: &[u8], io: &mut Io) -> Result<(), Malformed> {
+        let message = decode(body)?;
+        let (state, mut cx) = self.split(io);
+        state.on_message(from, message, &mut cx);
+        Ok(())
+    }
+    fn request(&mut self, caller: Caller, body: &[u8], io: &mut Io) -> Result<(), Malformed> {
+        let request = decode(body)?;
+        let (state, mut cx) = self.split(io);
+        state.on_request(caller, request, &mut cx);
+        Ok(())
+    }
+    fn link(&mut self, peer: NodeId, up: bool, io: &mut Io) {
+        let (state, mut cx) = self.split(io);
+        state.on_link(peer, up, &mut cx);
+    }
+    fn fact(&mut self, fact: &Fact, io: &mut Io) {
+        let (state, mut cx) = self.split(io);
+        state.on_fact(fact, &mut cx);
+    }
+    fn fire(&mut self, io: &mut Io) -> bool {
+        let Some(timer) = self.timers.take_due(io.now.time) else { return false };
+        let (state, mut cx) = self.split(io);
+        state.on_timer(timer, &mut cx);
+        true
+    }
+    fn deadline(&self) -> Option<Time> {
+        self.timers.earliest()
+    }
+}

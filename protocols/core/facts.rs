@@ -1,0 +1,49 @@
+//! What the protocols of one node tell each other. They never call each other: one publishes a
+//! fact, the others get it before the next event from outside.
+
+use super::{Epoch, NodeId};
+
+/// A statement that one protocol of this node makes and any other may use. Each kind has at most
+/// one publisher on a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fact {
+    /// Who coordinates, in which reign. A hint: not safe under partition.
+    Coordinator {
+        /// The coordinator.
+        id: NodeId,
+        /// Its reign; what relies on it fences with this.
+        epoch: Epoch,
+    },
+    /// The rank that the reference server gave to this node.
+    Rank {
+        /// From 1; never given twice.
+        rank: u32,
+    },
+    /// What must be added to this node's clock to have the group's time.
+    ClockOffset {
+        /// Nanoseconds.
+        nanos: i64,
+    },
+}
+
+/// The kinds of [`Fact`], for declaring who publishes and who needs what.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FactKind {
+    /// [`Fact::Coordinator`]
+    Coordinator,
+    /// [`Fact::Rank`]
+    Rank,
+    /// [`Fact::ClockOffset`]
+    ClockOffset,
+}
+
+impl Fact {
+    /// Which kind of fact this is.
+    pub fn kind(&self) -> FactKind {
+        match self {
+            Fact::Coordinator { .. } => FactKind::Coordinator,
+            Fact::Rank { .. } => FactKind::Rank,
+            Fact::ClockOffset { .. } => FactKind::ClockOffset,
+        }
+    }
+}

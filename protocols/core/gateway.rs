@@ -1,0 +1,52 @@
+//! Codecs between a protocol's requests and what foreign clients put on the wire.
+
+use super::Protocol;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A codec beside a protocol, with the state of one connection.
+pub trait Gateway: Default + 'static {
+    /// The name that a listener's `gateway` key gives.
+    const NAME: &'static str;
+    /// The protocol whose requests it carries.
+    type Protocol: Protocol;
+
+    /// Looks at the bytes received so far. `idle` tells that every earlier request of the
+    /// connection has been answered.
+    fn decode<'a>(
+        &mut self,
+        input: &'a [u8],
+        idle: bool,
+        output: &mut Vec<u8>,
+    ) -> Decoded<<Self::Protocol as Protocol>::Request<'a>>;
+
+    /// Appends the wire form of a reply.
+    fn encode(&mut self, reply: <Self::Protocol as Protocol>::Reply<'_>, output: &mut Vec<u8>);
+}
+
+/// What a gateway makes of the bytes at hand.
+#[derive(Debug)]
+pub enum Decoded<R> {
+    /// Not a whole request yet.
+    Incomplete,
+    /// A request that must not run before the earlier ones are answered: ask again when idle.
+    Wait,
+    /// A request for the protocol.
+    Request {
+        /// How many bytes it took.
+        used: usize,
+        /// The request.
+        request: R,
+    },
+    /// A request that the gateway itself answered, into `output`; only when idle.
+    Answered {
+        /// How many bytes it took.
+        used: usize,
+    },
+    /// The connection ends once `output` is sent, for the reason given, or without one because
+    /// the client asked for it.
+    Close {
+        /// What the client did wrong.
+        reason: Option<String>,
+    },
+}

@@ -1,0 +1,286 @@
+//! The Host: one node's protocols, its Lamport clock and its outbox, as pure as they are.
+
+use super::outbox::encode;
+use super::{
+    Caller, Corrupt, Counter, Counters, DynProtocol, Env, Fact, Jump, LamportClock, LamportRule,
+    LamportTime, NodeId, Now, Outbox, Span, Time,
+};
+use ::core::fmt;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// One node without its sockets, files and clocks.
+///
+/// # The contract of a driver
+///
+/// 1. [`handle_record`](Host::handle_record) for each record of the log, in order; then
+///    [`handle_start`](Host::handle_start), once.
+/// 2. Then any `handle_*`, one at a time, with a `now` whose time never goes back.
+/// 3. After each of them, or after as many as make a turn: make
+///    [`outbox`](Host::outbox)`.records()` durable (or the checkpoint, when one is asked for, from
+///    [`snapshot`](Host::snapshot)), then carry out the effects in order, then clear both. When
+///    that fails, no effect leaves and the node stops.
+/// 4. [`handle_timers`](Host::handle_timers) when [`deadline`](Host::deadline) has come.
+/// 5. [`handle_link`](Host::handle_link) `up` before the first frame over a link, `down` after its
+///    last, in turns for each peer.
+pub struct Host {
+    protocols: Vec<Box<dyn DynProtocol>>,
+    io: Io,
+}
+
+/// What all protocols of a node share.
+pub struct Io {
+    pub(crate) id: NodeId,
+    pub(crate) peers: Vec<NodeId>,
+    pub(crate) now: Now,
+    pub(crate) lamport: LamportClock,
+    pub(crate) outbox: Outbox,
+    pub(crate) facts: VecDeque<(usize, Fact)>,
+    pub(crate) counters: Counters,
+}
+
+/// Bytes that are not of the form that their protocol defines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Malformed;
+
+/// A frame that was dropped, and so changed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameError {
+    /// The envelope or the message does not decode.
+    Malformed,
+    /// This node does not run the protocol.
+    UnknownProtocol(u16),
+    /// The Lamport value is too far ahead.
+    Jump(Jump),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::Malformed => f.write_str("it does not decode"),
+            FrameError::UnknownProtocol(tag) => {
+                write!(f, "it is for protocol tag {tag:#06x}, which this node does not run")
+            }
+            FrameError::Jump(jump) => write!(
+                f,
+                "its Lamport value {} is too far above the local {}",
+                jump.received.0, jump.local.0
+            ),
+        }
+    }
+}
+
+/// What precedes the message in every frame between nodes.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    tag: u16,
+    lamport: LamportTime,
+}
+
+/// How many facts one event may set off. Protocols publish on change; one that answers a fact
+/// with a fact for ever is broken, and a node that spins on it helps nobody.
+const MAX_FACTS_PER_EVENT: usize = 1_000;
+
+impl Host {
+    /// A node with these protocols, in config order.
+    pub fn new(env: &Env, mut protocols: Vec<Box<dyn DynProtocol>>, rule: LamportRule) -> Host {
+        for (place, protocol) in protocols.iter_mut().enumerate() {
+            protocol.set_place(place);
+        }
+        let io = Io {
+            id: env.id,
+            peers: env.peers.clone(),
+            now: Now::default(),
+            lamport: LamportClock::new(rule),
+            outbox: Outbox::default(),
+            facts: VecDeque::new(),
+            counters: Counters::default(),
+        };
+        Host { protocols, io }
+    }
+
+    /// Switches console lines and trace notes on or off; both are off at first.
+    pub fn set_output(&mut self, console: bool, trace: bool) {
+        self.io.outbox.console = console;
+        self.io.outbox.trace = trace;
+    }
+
+    /// Gives one record of the log back to the protocol that wrote it.
+    pub fn handle_record(&mut self, tag: u16, record: &[u8]) -> Result<(), Corrupt> {
+        let owner = self.protocols.iter_mut().find(|protocol| protocol.tag() == tag);
+        owner
+            .ok_or(Corrupt("it belongs to a protocol that this node does not run"))?
+            .recover(record)
+    }
+
+    /// Starts the protocols.
+    pub fn handle_start(&mut self, now: Now) {
+        self.io.now = now;
+        for place in 0..self.protocols.len() {
+            self.protocols[place].start(&mut self.io);
+            self.deliver_facts();
+        }
+    }
+
+    /// A frame's payload came from a peer.
+    pub fn handle_frame(
+        &mut self,
+        from: NodeId,
+        payload: &[u8],
+        now: Now,
+    ) -> Result<(), FrameError> {
+        self.io.now = now;
+        let done = self.deliver_frame(from, payload);
+        let counter = match done {
+            Ok(()) => Counter::FramesIn,
+            Err(FrameError::Malformed | FrameError::UnknownProtocol(_)) => Counter::BadFrame,
+            Err(FrameError::Jump(_)) => Counter::LamportJump,
+        };
+        self.io.counters.add(counter);
+        self.deliver_facts();
+        done
+    }
+
+    fn deliver_frame(&mut self, from: NodeId, payload: &[u8]) -> Result<(), FrameError> {
+        let (envelope, body) =
+            postcard::take_from_bytes::<Envelope>(payload).map_err(|_| FrameError::Malformed)?;
+        let place = self
+            .protocols
+            .iter()
+            .position(|protocol| protocol.tag() == envelope.tag)
+            .ok_or(FrameError::UnknownProtocol(envelope.tag))?;
+        self.io.lamport.observe(envelope.lamport).map_err(FrameError::Jump)?;
+        self.protocols[place]
+            .message(from, body, &mut self.io)
+            .map_err(|Malformed| FrameError::Malformed)
+    }
+
+    /// A client's request, encoded as postcard, for the protocol at `place`.
+    pub fn handle_request(
+        &mut self,
+        place: usize,
+        caller: Caller,
+        request: &[u8],
+        now: Now,
+    ) -> Result<(), Malformed> {
+        self.io.now = now;
+        self.io.counters.add(Counter::RequestsIn);
+        self.protocols[place].request(caller, request, &mut self.io)?;
+        self.deliver_facts();
+        Ok(())
+    }
+
+    /// Fires what is due at `now`.
+    pub fn handle_timers(&mut self, now: Now) {
+        self.io.now = now;
+        for place in 0..self.protocols.len() {
+            let mut fired = 0;
+            while fired < MAX_TIMERS_PER_CALL && self.protocols[place].fire(&mut self.io) {
+                fired += 1;
+                self.deliver_facts();
+            }
+        }
+    }
+
+    /// The link to a peer came up or went down.
+    pub fn handle_link(&mut self, peer: NodeId, up: bool, now: Now) {
+        self.io.now = now;
+        self.io.counters.add(if up { Counter::LinkUp } else { Counter::LinkDown });
+        for place in 0..self.protocols.len() {
+            self.protocols[place].link(peer, up, &mut self.io);
+            self.deliver_facts();
+        }
+    }
+
+    fn deliver_facts(&mut self) {
+        let mut delivered = 0;
+        while let Some((publisher, fact)) = self.io.facts.pop_front() {
+            delivered += 1;
+            assert!(delivered <= MAX_FACTS_PER_EVENT, "facts answer facts without end: {fact:?}");
+            for place in (0..self.protocols.len()).filter(|place| *place != publisher) {
+                self.protocols[place].fact(&fact, &mut self.io);
+            }
+        }
+    }
+
+    /// When [`handle_timers`](Host::handle_timers) has something to do next.
+    pub fn deadline(&self) -> Option<Time> {
+        self.protocols.iter().filter_map(|protocol| protocol.deadline()).min()
+    }
+
+    /// Writes the records that rebuild the state of all protocols, for a checkpoint.
+    pub fn snapshot(&self, write: &mut dyn FnMut(u16, &[u8])) {
+        for protocol in &self.protocols {
+            protocol.snapshot(write);
+        }
+    }
+
+    /// What the protocols want done.
+    pub fn outbox(&self) -> &Outbox {
+        &self.io.outbox
+    }
+
+    /// The outbox, for clearing what is done.
+    pub fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.io.outbox
+    }
+
+    /// The node's counters.
+    pub fn counters(&self) -> &Counters {
+        &self.io.counters
+    }
+
+    /// Counts something that the driver saw.
+    pub fn count(&mut self, counter: Counter) {
+        self.io.counters.add(counter);
+    }
+
+    /// The node's Lamport clock as it stands.
+    pub fn lamport(&self) -> LamportTime {
+        self.io.lamport.value()
+    }
+
+    /// The protocols, in config order.
+    pub fn protocols(&self) -> &[Box<dyn DynProtocol>] {
+        &self.protocols
+    }
+
+    /// The place of a protocol in config order.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.protocols.iter().position(|protocol| protocol.name() == name)
+    }
+
+    /// Asserts what must always hold of the protocols' states.
+    pub fn check_invariants(&self) {
+        for protocol in &self.protocols {
+            protocol.check_invariants();
+        }
+    }
+
+    /// A frame's payload as text, for traces.
+    pub fn describe(&self, payload: &[u8]) -> String {
+        let Ok((envelope, body)) = postcard::take_from_bytes::<Envelope>(payload) else {
+            return String::from("(malformed)");
+        };
+        let owner = self.protocols.iter().find(|protocol| protocol.tag() == envelope.tag);
+        owner.map_or_else(|| String::from("(unknown)"), |protocol| protocol.describe(body))
+    }
+}
+
+/// How many timers of one protocol fire in one call. A callback may set its own timer to now, and
+/// would then never let go; what is still due fires at the next call.
+const MAX_TIMERS_PER_CALL: usize = 64;
+
+impl Io {
+    /// Encodes a message behind its envelope: a send event of the Lamport clock.
+    pub(crate) fn frame(&mut self, tag: u16, message: &impl Serialize) -> Span {
+        let envelope = Envelope { tag, lamport: self.lamport.tick() };
+        self.outbox.span(|arena| {
+            encode(&envelope, arena);
+            encode(message, arena);
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! The boundary between protocols and whatever drives them.
+//!
+//! ```text
+//!   driver ── handle_* ──► Host ── on_* ──► Protocol
+//!   driver ◄── Outbox ──── Host ◄─ effects ─ Context
+//! ```
+//!
+//! A [`Protocol`] is a deterministic state machine. A [`Host`] holds the protocols of one node,
+//! decodes what reaches them, keeps their timers and the node's Lamport clock, and collects what
+//! they want done in an [`Outbox`]. The contract of a driver is written at [`Host`].
+
+mod bytes;
+mod context;
+mod counters;
+mod erased;
+mod escape;
+mod facts;
+mod gateway;
+mod host;
+mod ids;
+mod lamport;
+mod outbox;
+mod protocol;
+mod rng;
+mod time;
+mod timers;
+
+pub use self::bytes::Bytes;
+pub use self::context::Context;
+pub use self::counters::{Counter, Counters};
+pub use self::erased::{DynProtocol, erase, protocol_tag};
+pub use self::escape::Escaped;
+pub use self::facts::{Fact, FactKind};
+pub use self::gateway::{Decoded, Gateway};
+pub use self::host::{FrameError, Host, Malformed};
+pub use self::ids::{Caller, ClientId, Epoch, NodeId, RequestId};
+pub use self::lamport::{Jump, LamportClock, LamportRule, LamportTime};
+pub use self::outbox::{Effect, Outbox, RecordSink, Span};
+pub use self::protocol::{ConfigError, Corrupt, Env, Never, Protocol};
+pub use self::rng::Rng;
+pub use self::time::{Now, Time, WallTime};

@@ -1,0 +1,201 @@
+//! What protocols want done, as data: the driver carries it out after the callbacks of a turn.
+//!
+//! All bytes lie in one arena that is reused, so collecting effects allocates nothing once the
+//! arena has grown to a turn's size.
+
+use super::{NodeId, RequestId};
+use ::core::fmt;
+use ::core::ops::Range;
+use alloc::vec::Vec;
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
+/// A place in the [`Outbox`]'s arena.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// One thing to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Send a frame's payload to a peer; dropped when there is no link.
+    Send {
+        /// The peer.
+        to: NodeId,
+        /// The payload: envelope and message.
+        payload: Span,
+    },
+    /// Answer a request; dropped when the client has gone.
+    Reply {
+        /// The request.
+        to: RequestId,
+        /// The encoded reply.
+        reply: Span,
+    },
+    /// Print a line on the console.
+    Print {
+        /// UTF-8, escaped, without the line's end.
+        line: Span,
+    },
+    /// A line for the trace of the run.
+    Note {
+        /// UTF-8, escaped, without the line's end.
+        line: Span,
+    },
+}
+
+/// The effects of the callbacks since the driver last drained it.
+///
+/// **The durability fence.** When [`records`](Outbox::records) is not empty or
+/// [`checkpoint`](Outbox::checkpoint) is set, the driver makes the log durable before any effect
+/// leaves the node.
+#[derive(Default)]
+pub struct Outbox {
+    arena: Vec<u8>,
+    effects: Vec<Effect>,
+    records: Vec<u8>,
+    checkpoint: bool,
+    pub(crate) console: bool,
+    pub(crate) trace: bool,
+}
+
+/// Arenas beyond this are given back after the turn that needed them, so that one large value
+/// does not stay in memory for ever.
+const ARENA_KEPT: usize = 1 << 20;
+
+impl Outbox {
+    /// What to do, in order.
+    pub fn effects(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    /// The bytes behind an effect.
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.arena[span.start as usize..span.end as usize]
+    }
+
+    /// How many bytes the effects hold.
+    pub fn len(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.records.is_empty() && !self.checkpoint
+    }
+
+    /// Records to append to the log, each as tag (u16), length (u32), bytes, little-endian.
+    pub fn records(&self) -> &[u8] {
+        &self.records
+    }
+
+    /// Whether the log is to be rewritten from the protocols' snapshots, which also hold what
+    /// [`records`](Outbox::records) would add.
+    pub fn checkpoint(&self) -> bool {
+        self.checkpoint
+    }
+
+    /// Forgets the effects, which the driver has moved to where they go; records stay.
+    pub fn clear_effects(&mut self) {
+        self.effects.clear();
+        self.arena.clear();
+        self.arena.shrink_to(ARENA_KEPT);
+    }
+
+    /// Forgets the records, which are durable now.
+    pub fn clear_records(&mut self) {
+        self.checkpoint = false;
+        self.records.clear();
+        self.records.shrink_to(ARENA_KEPT);
+    }
+
+    pub(crate) fn request_checkpoint(&mut self) {
+        self.checkpoint = true;
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn span(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.arena.len();
+        fill(&mut self.arena);
+        Span { start: index(start), end: index(self.arena.len()) }
+    }
+
+    pub(crate) fn text(&mut self, line: fmt::Arguments<'_>) -> Span {
+        self.span(|arena| {
+            // Writing to a vector cannot fail; a Display that fails leaves a shorter line.
+            let _ = fmt::write(&mut Text(arena), line);
+        })
+    }
+
+    pub(crate) fn record(&mut self, tag: u16, record: &impl Serialize) {
+        push_record(&mut self.records, tag, record);
+    }
+}
+
+/// Takes the records that rebuild a protocol's state; see `Protocol::snapshot`.
+pub struct RecordSink<'a> {
+    pub(crate) tag: u16,
+    pub(crate) write: &'a mut dyn FnMut(u16, &[u8]),
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl RecordSink<'_> {
+    /// Adds one record.
+    pub fn record(&mut self, record: &impl Serialize) {
+        self.scratch.clear();
+        encode(record, &mut self.scratch);
+        (self.write)(self.tag, &self.scratch);
+    }
+}
+
+fn push_record(records: &mut Vec<u8>, tag: u16, record: &impl Serialize) {
+    records.extend_from_slice(&tag.to_le_bytes());
+    let length_at: Range<usize> = records.len()..records.len() + 4;
+    records.extend_from_slice(&[0; 4]);
+    encode(record, records);
+    let length = index(records.len() - length_at.end);
+    records[length_at].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Appends the postcard form of `value`.
+pub(crate) fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
+    let done = postcard::serialize_with_flavor(value, Tail(out));
+    // A growing vector takes everything, so only a type that postcard cannot carry (a map of
+    // unknown length, an untagged enum) gets here, on its first use in any test.
+    assert!(done.is_ok(), "a message, reply or record has no postcard form: {done:?}");
+}
+
+fn index(place: usize) -> u32 {
+    u32::try_from(place).expect("limits on frames and turns keep the arena far below 4 GiB")
+}
+
+struct Text<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+struct Tail<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Tail<'_> {
+    type Output = ();
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! The trait that a protocol implements, and what it is told about its node.
+
+use super::{Caller, Context, Fact, FactKind, NodeId, RecordSink};
+use ::core::fmt::{self, Debug};
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A distributed protocol on one node: events in, effects out, and nothing else.
+///
+/// Callbacks run one at a time, to the end, and must not depend on anything but the state, the
+/// event and what [`Context`] offers: then a run can be repeated from its seed. No callback may
+/// panic on what a peer, a client or a log record holds; a broken invariant of the protocol's own
+/// asserts.
+///
+/// Messages between nodes may be lost, duplicated, reordered and delayed, and a node may stop at
+/// any callback and start again with only what it [persisted](Context::persist). What the real
+/// transport adds: a frame never arrives over a link that has been replaced since, so nothing
+/// that was sent to or by an earlier incarnation of either end is delivered.
+pub trait Protocol: Sized + 'static {
+    /// The name in the config, in logs and in traces; also the log target.
+    const NAME: &'static str;
+    /// The kinds of facts that this protocol publishes.
+    const PUBLISHES: &'static [FactKind] = &[];
+    /// The kinds of facts without which it cannot work.
+    const NEEDS: &'static [FactKind] = &[];
+
+    /// The table `[protocols.NAME]` of the config.
+    type Config: DeserializeOwned;
+    /// What goes between nodes.
+    type Message<'a>: Serialize + Deserialize<'a> + Debug;
+    /// What is written to the log.
+    type Record<'a>: Serialize + Deserialize<'a> + Debug;
+    /// Names of timers.
+    type Timer: Copy + Ord + Debug;
+    /// What clients ask; [`Never`] where there are none.
+    type Request<'a>: Serialize + Deserialize<'a> + Debug;
+    /// What clients are answered.
+    type Reply<'a>: Serialize + Deserialize<'a> + Debug;
+
+    /// Builds the initial state, or says which key of the config is wrong.
+    fn new(config: Self::Config, env: &Env) -> Result<Self, ConfigError>;
+
+    /// Whether it writes to the log, and the node therefore needs a `data_dir`.
+    fn persists(&self) -> bool {
+        false
+    }
+
+    /// Takes back one record, in the order in which they were written. Runs before `on_start`.
+    fn on_recover(&mut self, record: Self::Record<'_>) -> Result<(), Corrupt> {
+        let _ = record;
+        Err(Corrupt("this protocol writes no records"))
+    }
+
+    /// Writes the records from which `on_recover` rebuilds the present state.
+    fn snapshot(&self, sink: &mut RecordSink<'_>) {
+        let _ = sink;
+    }
+
+    /// The node starts.
+    fn on_start(&mut self, cx: &mut Context<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A message of the same protocol on another node.
+    fn on_message(&mut self, from: NodeId, message: Self::Message<'_>, cx: &mut Context<'_, Self>);
+
+    /// A timer that was set and neither replaced nor cancelled is due.
+    fn on_timer(&mut self, timer: Self::Timer, cx: &mut Context<'_, Self>);
+
+    /// A client asks. Answer with [`Context::reply`], now or later, once.
+    fn on_request(
+        &mut self,
+        caller: Caller,
+        request: Self::Request<'_>,
+        cx: &mut Context<'_, Self>,
+    );
+
+    /// The link to a peer came up (and is a new one) or went down (and lost what was under way).
+    fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Context<'_, Self>) {
+        let _ = (peer, up, cx);
+    }
+
+    /// Another protocol of this node published a fact.
+    fn on_fact(&mut self, fact: &Fact, cx: &mut Context<'_, Self>) {
+        let _ = (fact, cx);
+    }
+
+    /// A number that is equal on two nodes, or in two runs, exactly when what matters of the
+    /// state is.
+    fn digest(&self) -> u64 {
+        0
+    }
+
+    /// Asserts what must always hold. Test drivers call it after every event.
+    fn check_invariants(&self) {}
+}
+
+/// What a protocol is told about its node when it is built.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// This node.
+    pub id: NodeId,
+    /// The other nodes, in ascending order.
+    pub peers: Vec<NodeId>,
+    /// Larger each time that this node starts, and never zero.
+    pub incarnation: u64,
+    /// Seeds the random streams of this node's protocols.
+    pub seed: u64,
+    /// Whether the node has a data directory, so that records survive it.
+    pub durable: bool,
+}
+
+/// A value in a protocol's config that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError {
+    /// The key within the protocol's table.
+    pub key: &'static str,
+    /// The rule that it breaks, and what to write instead.
+    pub rule: String,
+}
+
+/// A record that makes no sense where it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Corrupt(pub &'static str);
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// The type without values: for a protocol that has no requests, messages, records or timers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Never {}

@@ -1,0 +1,261 @@
+//! A follower: stores what the leader tells it, in order, and passes clients' PUTs on.
+
+use super::message::ForwardId;
+use super::transfer::{Incoming, send_chunk};
+use super::{Config, Cx, KvReplication, Message, Outcome, Reply, Role, Timer, Timestamp};
+use crate::core::{Bytes, Caller, Epoch, Escaped, NodeId, Protocol, RequestId, Time};
+use alloc::collections::VecDeque;
+
+pub(crate) struct Follower {
+    pub(crate) leader: NodeId,
+    leader_up: bool,
+    /// The leader's incarnation, zero before its first probe.
+    epoch: Epoch,
+    /// The replica is complete once it has this PUT.
+    complete_at: Option<Timestamp>,
+    incoming: Option<Incoming>,
+    last_transfer: u32,
+    incarnation: u64,
+    /// PUTs that were passed on; the front one has sequence `first_forward`.
+    forwards: VecDeque<Option<Forward>>,
+    first_forward: u64,
+    table_seed: u64,
+}
+
+struct Forward {
+    request: RequestId,
+    deadline: Time,
+}
+
+impl Follower {
+    pub(crate) fn new(leader: NodeId, incarnation: u64, table_seed: u64) -> Follower {
+        Follower {
+            leader,
+            leader_up: false,
+            epoch: Epoch(0),
+            complete_at: None,
+            incoming: None,
+            last_transfer: 0,
+            incarnation,
+            forwards: VecDeque::new(),
+            first_forward: 0,
+            table_seed,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Passes a client's PUT on to the leader.
+    pub(crate) fn forward(
+        &mut self,
+        caller: Caller,
+        key: &[u8],
+        value: &[u8],
+        config: &Config,
+        cx: &mut Cx<'_>,
+    ) {
+        cx.print(format_args!("Encaminhando PUT key:{} value:{}", Escaped(key), Escaped(value)));
+        let refusal = if !self.leader_up {
+            Some("this server has no link to the leader; try again")
+        } else if self.forwards.len() >= config.max_pending_puts {
+            Some("too many PUTs are waiting at this server; try again")
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return cx.reply(caller.request, &Reply::NotApplied { reason: reason.into() });
+        }
+        let sequence = self.first_forward + self.forwards.len() as u64;
+        // The leader answers within its own timeout; only a lost answer lets this one pass.
+        let timeout = config.put_timeout() + config.resend_after();
+        if self.forwards.is_empty() {
+            cx.set_timer(Timer::Deadline, timeout);
+        }
+        let deadline = cx.now() + timeout;
+        self.forwards.push_back(Some(Forward { request: caller.request, deadline }));
+        let id = ForwardId { incarnation: self.incarnation, sequence };
+        let (key, value) = (Bytes::new(key), Bytes::new(value));
+        cx.send(self.leader, &Message::Forward { id, addr: caller.addr, key, value });
+    }
+
+    fn forwarded(&mut self, id: ForwardId, outcome: Outcome<'_>, cx: &mut Cx<'_>) {
+        if id.incarnation != self.incarnation {
+            return;
+        }
+        let place = id.sequence.checked_sub(self.first_forward);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        let waiting = place.and_then(|place| self.forwards.get_mut(place));
+        if let Some(forward) = waiting.and_then(Option::take) {
+            cx.reply(forward.request, &outcome.into());
+        }
+        self.drop_answered();
+    }
+
+    fn drop_answered(&mut self) {
+        while let Some(None) = self.forwards.front() {
+            self.forwards.pop_front();
+            self.first_forward += 1;
+        }
+    }
+
+    pub(crate) fn expire_forwards(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        for waiting in &mut self.forwards {
+            if let Some(forward) = waiting.take_if(|forward| forward.deadline <= now) {
+                let reason = "the leader did not answer in time".into();
+                cx.reply(forward.request, &Reply::MayStillApply { reason });
+            }
+        }
+        self.drop_answered();
+        if let Some(Some(forward)) = self.forwards.front() {
+            cx.set_timer(Timer::Deadline, forward.deadline - now);
+        }
+    }
+
+    pub(crate) fn leader_link(&mut self, up: bool, cx: &mut Cx<'_>) {
+        self.leader_up = up;
+        if up {
+            return;
+        }
+        self.first_forward += self.forwards.len() as u64;
+        for forward in self.forwards.drain(..).flatten() {
+            let reason = "the link to the leader broke before its answer came".into();
+            cx.reply(forward.request, &Reply::MayStillApply { reason });
+        }
+        cx.cancel_timer(Timer::Deadline);
+    }
+
+    /// Asks again for a part of the table that does not come.
+    pub(crate) fn pull_again(&mut self, config: &Config, cx: &mut Cx<'_>) {
+        let (epoch, leader) = (self.epoch, self.leader);
+        if let Some(incoming) = &mut self.incoming {
+            if !incoming.take_progress() {
+                incoming.pull(epoch, leader, cx);
+            }
+            cx.set_timer(Timer::Resend, config.resend_after());
+        }
+    }
+
+    fn start_copy(&mut self, transfer: u32, config: &Config, cx: &mut Cx<'_>) {
+        if self.incoming.is_some() && transfer <= self.last_transfer {
+            return;
+        }
+        self.last_transfer = self.last_transfer.max(transfer);
+        let incoming = Incoming::new(transfer, self.table_seed);
+        incoming.pull(self.epoch, self.leader, cx);
+        self.incoming = Some(incoming);
+        cx.set_timer(Timer::Resend, config.resend_after());
+    }
+
+    fn adopt_epoch(&mut self, epoch: Epoch) {
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.incoming = None;
+            self.last_transfer = 0;
+            self.complete_at = None;
+        }
+    }
+}
+
+impl KvReplication {
+    pub(crate) fn follower_message(&mut self, message: Message<'_>, cx: &mut Cx<'_>) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        let current = follower.epoch;
+        match message {
+            Message::Probe { epoch } if epoch >= current => {
+                follower.adopt_epoch(epoch);
+                let applied = self.replica.applied;
+                cx.send(follower.leader, &Message::State { epoch, applied });
+            }
+            Message::Resume { epoch, head } if epoch == current => {
+                follower.incoming = None;
+                follower.complete_at = Some(head);
+                self.acknowledge(cx);
+            }
+            Message::Resync { epoch, transfer } if epoch == current => {
+                follower.start_copy(transfer, &self.config, cx);
+            }
+            Message::Replication { epoch, timestamp, key, value } if epoch == current => {
+                self.on_replication(timestamp, &key, &value, cx);
+            }
+            Message::Chunk { epoch, transfer, cursor, next, base, head, entries }
+                if epoch == current =>
+            {
+                let leader = follower.leader;
+                let incoming = follower.incoming.as_mut();
+                let Some(incoming) = incoming.filter(|incoming| incoming.transfer == transfer)
+                else {
+                    return;
+                };
+                if incoming.chunk(cursor, next, base, head, &entries) {
+                    incoming.pull(epoch, leader, cx);
+                    self.finish_copy(cx);
+                }
+            }
+            // A leader that lost everything copies the most advanced follower.
+            Message::Pull { epoch, transfer, cursor } if epoch == current => {
+                let base = self.replica.applied;
+                send_chunk(&self.replica, follower.leader, epoch, transfer, cursor, base, cx);
+            }
+            Message::Forwarded { id, outcome } => follower.forwarded(id, outcome, cx),
+            // Of an earlier reign, or what only a follower says.
+            Message::Probe { .. }
+            | Message::Resume { .. }
+            | Message::Resync { .. }
+            | Message::Replication { .. }
+            | Message::Chunk { .. }
+            | Message::Pull { .. }
+            | Message::State { .. }
+            | Message::ReplicationOk { .. }
+            | Message::Staged { .. }
+            | Message::Forward { .. } => {}
+        }
+    }
+
+    fn on_replication(&mut self, timestamp: Timestamp, key: &[u8], value: &[u8], cx: &mut Cx<'_>) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        if let Some(incoming) = &mut follower.incoming {
+            if let Some(received) = incoming.replication(timestamp, key, value) {
+                cx.send(follower.leader, &Message::Staged { epoch: follower.epoch, received });
+                self.finish_copy(cx);
+            }
+            return;
+        }
+        if timestamp == self.replica.applied.next() {
+            cx.print(format_args!(
+                "REPLICATION key:{} value:{} ts:{timestamp}",
+                Escaped(key),
+                Escaped(value)
+            ));
+            self.apply(timestamp, key, value, cx);
+        } else {
+            ::log::debug!(
+                target: Self::NAME,
+                "REPLICATION {timestamp} does not follow {}: dropped",
+                self.replica.applied
+            );
+        }
+        self.acknowledge(cx);
+    }
+
+    fn acknowledge(&mut self, cx: &mut Cx<'_>) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        let (epoch, applied) = (follower.epoch, self.replica.applied);
+        cx.send(follower.leader, &Message::ReplicationOk { epoch, applied });
+        if follower.complete_at.is_some_and(|head| applied >= head) {
+            follower.complete_at = None;
+            self.becomes_complete(cx);
+        }
+    }
+
+    fn finish_copy(&mut self, cx: &mut Cx<'_>) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        if let Some(incoming) = follower.incoming.take_if(|incoming| incoming.is_finished()) {
+            cx.cancel_timer(Timer::Resend);
+            self.adopt(incoming.into_replica(), cx);
+            self.acknowledge(cx);
+        }
+    }
+}

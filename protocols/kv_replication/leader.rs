@@ -1,0 +1,580 @@
+//! The leader: gives every PUT its timestamp, has all followers store it, and brings back those
+//! that fell behind.
+
+use super::log::{Log, Origin, Waiting};
+use super::message::{FollowerInfo, ForwardId};
+use super::transfer::{Incoming, send_chunk};
+use super::{Config, Cx, KvReplication, Message, Outcome, Replica, Role, Timer, Timestamp};
+use crate::core::{Bytes, Caller, Env, Epoch, Escaped, NodeId, Protocol};
+use ::core::net::SocketAddr;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+pub(crate) struct Leader {
+    /// This incarnation of the node.
+    epoch: Epoch,
+    /// Whether PUTs are taken; before, the leader finds out what the followers have.
+    active: bool,
+    /// The copy of the most advanced follower's table, with that follower's place.
+    incoming: Option<(usize, Incoming)>,
+    followers: Vec<Follower>,
+    log: Log,
+    /// No PUT before this one waits.
+    first_waiting: Timestamp,
+    pending: usize,
+    table_seed: u64,
+}
+
+/// What the leader knows of a follower.
+struct Follower {
+    id: NodeId,
+    up: bool,
+    stage: Stage,
+    /// What it answered to this incarnation's probe.
+    reported: Option<Timestamp>,
+    /// It has, in use, every PUT up to this one.
+    acked: Timestamp,
+    /// It need not be sent any PUT up to this one.
+    received: Timestamp,
+    /// The PUT to send next.
+    next: Timestamp,
+    transfer: u32,
+    /// The last PUT when the present copy began; none before its first part was asked for.
+    copy_base: Option<Timestamp>,
+    last_forward: Option<ForwardId>,
+    /// Whether anything new came from it since the last Resend.
+    progress: bool,
+    /// How many Resends in a row found nothing new.
+    quiet: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Asked how far it is.
+    Probing,
+    /// Told to go on from the log; that it knows is not known yet.
+    Resuming,
+    /// Told to copy the table.
+    Copying,
+    /// In step.
+    Streaming,
+}
+
+/// How many bytes of the log may be under way to one follower: some turns' worth, so that a slow
+/// follower fills neither the link's queue nor, when it must be sent again, the network.
+const WINDOW_BYTES: u64 = 4 << 20;
+
+/// Sending again backs off to every 16th Resend for a follower that stays silent.
+const MAX_QUIET: u32 = 16;
+
+impl Leader {
+    pub(crate) fn new(env: &Env, table_seed: u64) -> Leader {
+        Leader {
+            epoch: Epoch(env.incarnation),
+            active: false,
+            incoming: None,
+            followers: env.peers.iter().copied().map(Follower::new).collect(),
+            log: Log::new(),
+            first_waiting: Timestamp(1),
+            pending: 0,
+            table_seed,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) fn info(&self) -> BTreeMap<NodeId, FollowerInfo> {
+        let info = |follower: &Follower| FollowerInfo { up: follower.up, acked: follower.acked };
+        self.followers.iter().map(|follower| (follower.id, info(follower))).collect()
+    }
+
+    /// A PUT of an earlier incarnation, from the disk: some follower may lack it.
+    pub(crate) fn recover_put(
+        &mut self,
+        timestamp: Timestamp,
+        key: &[u8],
+        value: &[u8],
+        config: &Config,
+    ) {
+        self.log.push(key, value, None);
+        while self.log.bytes() > config.max_log_bytes as u64 {
+            self.log.pop();
+        }
+        self.first_waiting = timestamp.next();
+    }
+
+    /// A checkpoint's end: the log starts behind it.
+    pub(crate) fn recover_applied(&mut self, timestamp: Timestamp) {
+        self.log.reset(timestamp);
+        self.first_waiting = timestamp.next();
+    }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        self.followers.iter().position(|follower| follower.id == id)
+    }
+
+    /// Every follower has, in use, every PUT up to this one.
+    fn committed(&self, head: Timestamp) -> Timestamp {
+        self.followers.iter().map(|follower| follower.acked).min().unwrap_or(head)
+    }
+
+    /// Sends what fits the window.
+    fn pump(&mut self, place: usize, cx: &mut Cx<'_>) {
+        let (epoch, log, follower) = (self.epoch, &self.log, &mut self.followers[place]);
+        while follower.wants_next(log)
+            && let Some(entry) = log.entry(follower.next)
+        {
+            let (key, value) = (Bytes::new(entry.key()), Bytes::new(entry.value()));
+            let timestamp = follower.next;
+            cx.send(follower.id, &Message::Replication { epoch, timestamp, key, value });
+            follower.next = timestamp.next();
+        }
+    }
+
+    /// Sends the newest PUT to all followers that are in step, encoded once; the others get it
+    /// when they have come that far.
+    fn fan_out(&mut self, timestamp: Timestamp, key: &[u8], value: &[u8], cx: &mut Cx<'_>) {
+        let (epoch, log) = (self.epoch, &self.log);
+        let (key, value) = (Bytes::new(key), Bytes::new(value));
+        let in_step = self.followers.iter_mut().filter_map(|follower| {
+            let wants = follower.next == timestamp && follower.wants_next(log);
+            wants.then(|| {
+                follower.next = timestamp.next();
+                follower.id
+            })
+        });
+        cx.multicast(in_step, &Message::Replication { epoch, timestamp, key, value });
+    }
+
+    fn tell(&self, waiting: Waiting, outcome: Outcome<'_>, cx: &mut Cx<'_>) {
+        match waiting.origin {
+            Origin::Client(request) => cx.reply(request, &outcome.into()),
+            Origin::Forward(follower, id) => {
+                cx.send(follower, &Message::Forwarded { id, outcome });
+            }
+        }
+    }
+
+    /// Drops what all followers have from the log, and tells who waited for it.
+    fn commit(&mut self, head: Timestamp, cx: &mut Cx<'_>) {
+        let committed = self.committed(head);
+        while self.log.first() <= committed
+            && let Some(entry) = self.log.front()
+        {
+            let timestamp = self.log.first();
+            if let Some(waiting) = entry.waiting {
+                cx.print(format_args!(
+                    "Enviando PUT_OK ao Cliente {} da key:{} ts:{timestamp}",
+                    waiting.addr,
+                    Escaped(entry.key())
+                ));
+                self.tell(waiting, Outcome::Ok { timestamp }, cx);
+                self.pending -= 1;
+            }
+            self.log.pop();
+        }
+        self.first_waiting = self.first_waiting.max(self.log.first());
+    }
+
+    /// Gives up on the PUT at `timestamp`, if somebody still waits for it.
+    fn give_up(&mut self, timestamp: Timestamp, cx: &mut Cx<'_>) {
+        let entry = self.log.entry_mut(timestamp);
+        let Some(waiting) = entry.and_then(|entry| entry.waiting.take()) else { return };
+        self.pending -= 1;
+        let missing: Vec<NodeId> = self
+            .followers
+            .iter()
+            .filter(|follower| follower.acked < timestamp)
+            .map(|follower| follower.id)
+            .collect();
+        let reason =
+            format!("no REPLICATION_OK in time from {missing:?} for timestamp {timestamp}");
+        self.tell(waiting, Outcome::MayStillApply { reason: reason.into() }, cx);
+    }
+
+    /// Keeps the log within its bound: who needs more than it holds will copy the table.
+    fn trim(&mut self, config: &Config, cx: &mut Cx<'_>) {
+        while self.log.bytes() > config.max_log_bytes as u64 && self.log.first() < self.log.last() {
+            self.give_up(self.log.first(), cx);
+            self.log.pop();
+        }
+        self.first_waiting = self.first_waiting.max(self.log.first());
+    }
+
+    /// Starts or restarts the copy of a follower that the log does not reach back to.
+    fn resync(&mut self, place: usize, cx: &mut Cx<'_>) {
+        let follower = &mut self.followers[place];
+        follower.stage = Stage::Copying;
+        follower.transfer += 1;
+        follower.copy_base = None;
+        ::log::info!(target: KvReplication::NAME, "node {} copies the table", follower.id);
+        let transfer = follower.transfer;
+        cx.send(follower.id, &Message::Resync { epoch: self.epoch, transfer });
+    }
+
+    /// A follower that said how far it is: from the log, if that reaches back, or by a copy.
+    fn welcome(&mut self, place: usize, head: Timestamp, cx: &mut Cx<'_>) {
+        let follower = &mut self.followers[place];
+        let Some(applied) = follower.reported else { return };
+        if applied > head {
+            ::log::error!(
+                target: KvReplication::NAME,
+                "node {} has PUTs up to {applied}, this leader only up to {head}: the data of one \
+                 of them is not of this cluster; it gets nothing until that is mended",
+                follower.id
+            );
+            return;
+        }
+        if applied.next() < self.log.first() {
+            return self.resync(place, cx);
+        }
+        follower.acked = applied;
+        follower.received = applied;
+        follower.next = applied.next();
+        follower.stage = Stage::Resuming;
+        cx.send(follower.id, &Message::Resume { epoch: self.epoch, head });
+        self.commit(head, cx);
+        self.pump(place, cx);
+    }
+
+    /// Whether some follower owes an answer.
+    fn owed(&self, head: Timestamp) -> bool {
+        let owes = |follower: &Follower| {
+            follower.up && (follower.stage != Stage::Streaming || follower.received < head)
+        };
+        self.incoming.is_some() || self.followers.iter().any(owes)
+    }
+
+    /// Sends again to one follower what it did not answer.
+    fn nudge(&mut self, place: usize, head: Timestamp, cx: &mut Cx<'_>) {
+        let epoch = self.epoch;
+        let follower = &mut self.followers[place];
+        match follower.stage {
+            Stage::Probing => cx.send(follower.id, &Message::Probe { epoch }),
+            Stage::Resuming => {
+                follower.next = follower.received.next();
+                cx.send(follower.id, &Message::Resume { epoch, head });
+            }
+            Stage::Copying => {
+                let transfer = follower.transfer;
+                cx.send(follower.id, &Message::Resync { epoch, transfer });
+                if follower.copy_base.is_some() {
+                    follower.next = follower.received.next();
+                }
+            }
+            Stage::Streaming => follower.next = follower.received.next(),
+        }
+        if follower.needs_log() && follower.next < self.log.first() {
+            self.resync(place, cx);
+        } else {
+            self.pump(place, cx);
+        }
+    }
+
+    pub(crate) fn check_invariants(&self, head: Timestamp) {
+        assert_eq!(self.log.last(), head, "the log ends with the last PUT");
+        let waiting = (self.log.first().0..=self.log.last().0)
+            .filter(|timestamp| {
+                let entry = self.log.entry(Timestamp(*timestamp));
+                entry.is_some_and(|entry| entry.waiting.is_some())
+            })
+            .count();
+        assert_eq!(waiting, self.pending, "every waiting PUT is counted once");
+        for follower in &self.followers {
+            assert!(follower.acked <= head, "node {} acknowledged the future", follower.id);
+            assert!(follower.acked <= follower.received, "what is in use was received");
+        }
+    }
+}
+
+impl Follower {
+    fn new(id: NodeId) -> Follower {
+        Follower {
+            id,
+            up: false,
+            stage: Stage::Probing,
+            reported: None,
+            acked: Timestamp(0),
+            received: Timestamp(0),
+            next: Timestamp(1),
+            transfer: 0,
+            copy_base: None,
+            last_forward: None,
+            progress: true,
+            quiet: 0,
+        }
+    }
+
+    /// Whether Replications go to it.
+    fn needs_log(&self) -> bool {
+        match self.stage {
+            Stage::Probing => false,
+            Stage::Copying => self.copy_base.is_some(),
+            Stage::Resuming | Stage::Streaming => true,
+        }
+    }
+
+    /// Whether its next PUT may be sent now.
+    fn wants_next(&self, log: &Log) -> bool {
+        self.up
+            && self.needs_log()
+            && self.next >= log.first()
+            && log.distance(self.received, Timestamp(self.next.0 - 1)) < WINDOW_BYTES
+    }
+}
+
+impl KvReplication {
+    pub(crate) fn start_leading(&mut self, cx: &mut Cx<'_>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        // With everything on disk, or nobody to ask, there is nothing to find out.
+        if self.complete || leader.followers.is_empty() {
+            leader.active = true;
+            self.becomes_complete(cx);
+        }
+    }
+
+    pub(crate) fn follower_link(&mut self, peer: NodeId, up: bool, cx: &mut Cx<'_>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(place) = leader.place(peer) else { return };
+        if leader.incoming.as_ref().is_some_and(|(source, _)| *source == place) {
+            leader.incoming = None;
+        }
+        let epoch = leader.epoch;
+        let follower = &mut leader.followers[place];
+        follower.up = up;
+        follower.stage = Stage::Probing;
+        follower.reported = None;
+        follower.quiet = 0;
+        if up {
+            cx.send(peer, &Message::Probe { epoch });
+            cx.set_timer(Timer::Resend, self.config.resend_after());
+        }
+    }
+
+    pub(crate) fn leader_message(&mut self, from: NodeId, message: Message<'_>, cx: &mut Cx<'_>) {
+        let head = self.replica.applied;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(place) = leader.place(from) else { return };
+        let current = leader.epoch;
+        let follower = &mut leader.followers[place];
+        match message {
+            Message::State { epoch, applied } if epoch == current => {
+                if follower.reported.is_some() {
+                    return;
+                }
+                follower.reported = Some(applied);
+                follower.progress = true;
+                if leader.active {
+                    leader.welcome(place, head, cx);
+                } else {
+                    self.find_state(cx);
+                }
+            }
+            Message::ReplicationOk { epoch, applied } if epoch == current && applied <= head => {
+                if follower.stage == Stage::Resuming || applied > follower.acked {
+                    follower.progress = true;
+                }
+                if follower.needs_log() {
+                    follower.stage = Stage::Streaming;
+                }
+                follower.acked = follower.acked.max(applied);
+                follower.received = follower.received.max(applied);
+                follower.next = follower.next.max(follower.received.next());
+                leader.commit(head, cx);
+                leader.pump(place, cx);
+            }
+            Message::Staged { epoch, received } if epoch == current && received <= head => {
+                follower.progress |= received > follower.received;
+                follower.received = follower.received.max(received);
+                follower.next = follower.next.max(follower.received.next());
+                leader.pump(place, cx);
+            }
+            Message::Pull { epoch, transfer, cursor }
+                if epoch == current && transfer == follower.transfer =>
+            {
+                follower.progress = true;
+                let base = *follower.copy_base.get_or_insert_with(|| {
+                    follower.received = head;
+                    follower.next = head.next();
+                    head
+                });
+                send_chunk(&self.replica, from, epoch, transfer, cursor, base, cx);
+            }
+            Message::Chunk { epoch, cursor, next, base, head, entries, .. } if epoch == current => {
+                if let Some((source, incoming)) = &mut leader.incoming
+                    && *source == place
+                    && incoming.chunk(cursor, next, base, head, &entries)
+                {
+                    incoming.pull(epoch, from, cx);
+                    self.finish_recovery(cx);
+                }
+            }
+            Message::Forward { id, addr, key, value } => {
+                // One that is not newer than the last is a duplicate, or was overtaken: taking
+                // it could store a value twice, the second time over a newer one.
+                if follower.last_forward >= Some(id) {
+                    return;
+                }
+                follower.last_forward = Some(id);
+                self.put(Origin::Forward(from, id), addr, &key, &value, cx);
+            }
+            // Of an earlier reign, or what only a leader says.
+            Message::State { .. }
+            | Message::ReplicationOk { .. }
+            | Message::Staged { .. }
+            | Message::Pull { .. }
+            | Message::Chunk { .. }
+            | Message::Probe { .. }
+            | Message::Resume { .. }
+            | Message::Resync { .. }
+            | Message::Replication { .. }
+            | Message::Forwarded { .. } => {}
+        }
+    }
+
+    pub(crate) fn put_from_client(
+        &mut self,
+        caller: Caller,
+        key: &[u8],
+        value: &[u8],
+        cx: &mut Cx<'_>,
+    ) {
+        self.put(Origin::Client(caller.request), caller.addr, key, value, cx);
+    }
+
+    /// The document's PUT at the leader.
+    fn put(&mut self, origin: Origin, addr: SocketAddr, key: &[u8], value: &[u8], cx: &mut Cx<'_>) {
+        cx.print(format_args!("Cliente {addr} PUT key:{} value:{}", Escaped(key), Escaped(value)));
+        let Role::Leader(leader) = &mut self.role else { return };
+        let timeout = self.config.put_timeout();
+        let waiting = Waiting { origin, addr, deadline: cx.now() + timeout };
+        let refusal = if !leader.active {
+            Some("the leader has just started and has not heard from all followers; try again")
+        } else if leader.pending >= self.config.max_pending_puts {
+            Some("too many PUTs are waiting at the leader; try again")
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return leader.tell(waiting, Outcome::NotApplied { reason: reason.into() }, cx);
+        }
+        if leader.pending == 0 {
+            cx.set_timer(Timer::Deadline, timeout);
+        }
+        if !leader.owed(self.replica.applied) {
+            cx.set_timer(Timer::Resend, self.config.resend_after());
+        }
+        leader.pending += 1;
+        leader.log.push(key, value, Some(waiting));
+        let timestamp = leader.log.last();
+        leader.fan_out(timestamp, key, value, cx);
+        self.apply(timestamp, key, value, cx);
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.trim(&self.config, cx);
+        if leader.followers.is_empty() {
+            leader.commit(timestamp, cx);
+        }
+    }
+
+    pub(crate) fn expire_puts(&mut self, cx: &mut Cx<'_>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let now = cx.now();
+        while let Some(entry) = leader.log.entry(leader.first_waiting) {
+            if let Some(waiting) = entry.waiting {
+                if waiting.deadline > now {
+                    return cx.set_timer(Timer::Deadline, waiting.deadline - now);
+                }
+                leader.give_up(leader.first_waiting, cx);
+            }
+            leader.first_waiting = leader.first_waiting.next();
+        }
+    }
+
+    pub(crate) fn resend(&mut self, cx: &mut Cx<'_>) {
+        let head = self.replica.applied;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let epoch = leader.epoch;
+        if let Some((source, incoming)) = &mut leader.incoming
+            && !incoming.take_progress()
+        {
+            let source = leader.followers[*source].id;
+            incoming.pull(epoch, source, cx);
+        }
+        for place in 0..leader.followers.len() {
+            let follower = &mut leader.followers[place];
+            if ::core::mem::take(&mut follower.progress) {
+                follower.quiet = 0;
+                continue;
+            }
+            let settled = follower.stage == Stage::Streaming && follower.received >= head;
+            let reported = follower.stage == Stage::Probing && follower.reported.is_some();
+            if !follower.up || settled || (reported && !leader.active) {
+                continue;
+            }
+            follower.quiet += 1;
+            // At the 1st, 2nd, 4th, 8th and every 16th silent Resend.
+            if follower.quiet.is_power_of_two() || follower.quiet % MAX_QUIET == 0 {
+                leader.nudge(place, head, cx);
+            }
+        }
+        if leader.owed(head) {
+            cx.set_timer(Timer::Resend, self.config.resend_after());
+        }
+    }
+
+    /// The leader has just started without its data: once all followers have said how far they
+    /// are, it copies the one that is furthest, since what any client was told is stored is
+    /// stored there.
+    fn find_state(&mut self, cx: &mut Cx<'_>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let reports: Option<Vec<Timestamp>> =
+            leader.followers.iter().map(|follower| follower.reported).collect();
+        let Some(reports) = reports else { return };
+        if leader.incoming.is_some() {
+            return;
+        }
+        let furthest = reports.iter().enumerate().max_by_key(|(_, applied)| **applied);
+        match furthest {
+            Some((place, applied)) if *applied > self.replica.applied => {
+                let incoming = Incoming::new(0, leader.table_seed);
+                let source = leader.followers[place].id;
+                ::log::info!(
+                    target: Self::NAME,
+                    "this leader has PUTs up to {}, node {source} up to {applied}: copying",
+                    self.replica.applied
+                );
+                incoming.pull(leader.epoch, source, cx);
+                leader.incoming = Some((place, incoming));
+                cx.set_timer(Timer::Resend, self.config.resend_after());
+            }
+            Some(_) | None => self.begin_reign(cx),
+        }
+    }
+
+    fn finish_recovery(&mut self, cx: &mut Cx<'_>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let finished = leader.incoming.take_if(|(_, incoming)| incoming.is_finished());
+        if let Some((_, incoming)) = finished {
+            let replica: Replica = incoming.into_replica();
+            leader.log.reset(replica.applied);
+            leader.first_waiting = leader.log.first();
+            self.adopt(replica, cx);
+            self.begin_reign(cx);
+        }
+    }
+
+    fn begin_reign(&mut self, cx: &mut Cx<'_>) {
+        self.becomes_complete(cx);
+        let head = self.replica.applied;
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.active = true;
+        ::log::info!(target: Self::NAME, "leading from timestamp {head}, epoch {}", leader.epoch);
+        for place in 0..leader.followers.len() {
+            leader.welcome(place, head, cx);
+        }
+        cx.set_timer(Timer::Resend, self.config.resend_after());
+    }
+}

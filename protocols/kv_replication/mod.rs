@@ -1,0 +1,425 @@
+//! `kv_replication`: a key-value store on N nodes with one fixed leader (document 003).
+//!
+//! ```text
+//!  client          any server           leader                     followers
+//!    │  PUT k v        │                   │                           │
+//!    ├────────────────►│ Forward k v       │                           │
+//!    │                 ├──────────────────►│ apply under timestamp t   │
+//!    │                 │                   │ Replication k v t         │
+//!    │                 │                   ├──────────────────────────►│ apply in order
+//!    │                 │                   │◄──────────────────────────┤ ReplicationOk t
+//!    │                 │  Forwarded t      │ once all have answered    │
+//!    │◄────────────────┤◄──────────────────┤                           │
+//!    │  PUT_OK t       │                   │                           │
+//!
+//!  link up, or leader restarted:  Probe ► State ◄, then Resume ► (the log reaches back)
+//!                                 or Resync ► Pull ◄ Chunk ► … (a copy of the table)
+//! ```
+//!
+//! **Timestamps** are the leader's counter, one step per PUT; followers store what they are told,
+//! in order, without gaps. Many PUTs are in flight at once. `ReplicationOk` is cumulative.
+//!
+//! **Failure assumptions.** Nodes stop and come back, with their log (`durability = "disk"`) or
+//! with nothing (`"memory"`); messages are lost, duplicated, delayed and reordered; the leader
+//! never changes. A follower that lost everything answers no GET until it has everything again,
+//! and a leader that lost everything takes no PUT until it has copied the most advanced follower
+//! and heard from all. When all nodes of a memory cluster are down at once, the data is gone.
+//!
+//! **Guarantees.** PUT_OK(t) means that every node has the write (on disk, with `"disk"`). A GET
+//! that starts after PUT_OK(t) returns t or newer at any server, or is refused. A client that
+//! passes its last timestamp of a key never sees that key go back. A PUT that is answered with an
+//! error says whether it may still take effect. **Not guaranteed:** linearizable reads — a GET may
+//! return a value whose PUT is not answered yet, and another server may still have the older one.
+//!
+//! **Departures from the document.** Several PUTs at a time; an absent key counts as timestamp 0
+//! also for a client that has seen it (NULL would show an older state than the client knows);
+//! nodes may die.
+
+mod follower;
+mod leader;
+mod log;
+mod message;
+mod resp;
+mod table;
+mod transfer;
+
+use self::follower::Follower;
+use self::leader::Leader;
+pub use self::message::{FollowerInfo, Info, Message, Outcome, Record, Reply, Request, Timestamp};
+pub use self::resp::Resp;
+use self::table::Table;
+use crate::core::{
+    Bytes, Caller, ConfigError, Context, Corrupt, Env, Escaped, NodeId, Protocol, RecordSink, Rng,
+};
+use ::core::time::Duration;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use serde::Deserialize;
+
+/// The table `[protocols.kv_replication]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The node that assigns timestamps: this one or a peer.
+    pub leader: NodeId,
+    /// What a PUT_OK survives.
+    #[serde(default)]
+    pub durability: Durability,
+    /// How long a PUT may wait for all followers, in milliseconds.
+    #[serde(default = "default_put_timeout_ms")]
+    pub put_timeout_ms: u64,
+    /// How long to wait for an answer of another node before sending again, in milliseconds.
+    #[serde(default = "default_resend_after_ms")]
+    pub resend_after_ms: u64,
+    /// The longest key, in bytes.
+    #[serde(default = "default_max_key_bytes")]
+    pub max_key_bytes: usize,
+    /// The longest value, in bytes.
+    #[serde(default = "default_max_value_bytes")]
+    pub max_value_bytes: usize,
+    /// How many PUTs may wait at once; more are refused at once.
+    #[serde(default = "default_max_pending_puts")]
+    pub max_pending_puts: usize,
+    /// How much the leader remembers for followers that are behind, in bytes; one that needs
+    /// more gets a copy of the table.
+    #[serde(default = "default_max_log_bytes")]
+    pub max_log_bytes: usize,
+}
+
+/// What a PUT_OK survives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// The failure of all nodes but one.
+    #[default]
+    Memory,
+    /// The failure of all nodes: every node has the write on disk.
+    Disk,
+}
+
+fn default_put_timeout_ms() -> u64 {
+    5_000
+}
+fn default_resend_after_ms() -> u64 {
+    500
+}
+fn default_max_key_bytes() -> usize {
+    4 << 10
+}
+fn default_max_value_bytes() -> usize {
+    1 << 20
+}
+fn default_max_pending_puts() -> usize {
+    100_000
+}
+fn default_max_log_bytes() -> usize {
+    64 << 20
+}
+
+/// Keys are copied into several messages and console lines; nobody needs longer ones.
+const MAX_KEY_BYTES: usize = 64 << 10;
+/// A value must fit, with its key, into one frame (16 MiB by default).
+const MAX_VALUE_BYTES: usize = 8 << 20;
+
+impl Config {
+    fn check(&self, env: &Env) -> Result<(), ConfigError> {
+        let rule = |key, rule: String| Err(ConfigError { key, rule });
+        if self.leader != env.id && !env.peers.contains(&self.leader) {
+            let id = env.id;
+            return rule("leader", format!("it must be this node's id ({id}) or a key of [peers]"));
+        }
+        if self.durability == Durability::Disk && !env.durable {
+            return rule("durability", "\"disk\" needs data_dir under [node]".into());
+        }
+        for (key, value) in
+            [("put_timeout_ms", self.put_timeout_ms), ("resend_after_ms", self.resend_after_ms)]
+        {
+            if !(1..=3_600_000).contains(&value) {
+                return rule(key, "it must be 1 to 3600000 milliseconds (an hour)".into());
+            }
+        }
+        for (key, value, most) in [
+            ("max_key_bytes", self.max_key_bytes, MAX_KEY_BYTES),
+            ("max_value_bytes", self.max_value_bytes, MAX_VALUE_BYTES),
+            ("max_pending_puts", self.max_pending_puts, 10_000_000),
+            ("max_log_bytes", self.max_log_bytes, 1 << 40),
+        ] {
+            if !(1..=most).contains(&value) {
+                return rule(key, format!("it must be 1 to {most}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn put_timeout(&self) -> Duration {
+        Duration::from_millis(self.put_timeout_ms)
+    }
+
+    fn resend_after(&self) -> Duration {
+        Duration::from_millis(self.resend_after_ms)
+    }
+}
+
+/// The protocol's timers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Timer {
+    /// The oldest waiting PUT has waited long enough.
+    Deadline,
+    /// Something that another node should have answered is to be sent again.
+    Resend,
+}
+
+/// One node's part in the store.
+pub struct KvReplication {
+    config: Config,
+    replica: Replica,
+    /// Whether the replica has everything that any client was ever told is stored. Only then may
+    /// a follower answer GETs and a leader take PUTs.
+    complete: bool,
+    role: Role,
+}
+
+enum Role {
+    Leader(Leader),
+    Follower(Follower),
+}
+
+/// The table, and how far it has come: it holds every PUT up to `applied`.
+pub(crate) struct Replica {
+    table: Table,
+    applied: Timestamp,
+}
+
+impl Replica {
+    fn new(seed: u64) -> Replica {
+        Replica { table: Table::new(seed), applied: Timestamp(0) }
+    }
+}
+
+type Cx<'a> = Context<'a, KvReplication>;
+
+impl Protocol for KvReplication {
+    const NAME: &'static str = "kv_replication";
+    type Config = Config;
+    type Message<'a> = Message<'a>;
+    type Record<'a> = Record<'a>;
+    type Timer = Timer;
+    type Request<'a> = Request<'a>;
+    type Reply<'a> = Reply<'a>;
+
+    fn new(config: Config, env: &Env) -> Result<Self, ConfigError> {
+        config.check(env)?;
+        let table_seed = Rng::stream(env.seed, "kv_replication/table").next_u64();
+        let role = if config.leader == env.id {
+            Role::Leader(Leader::new(env, table_seed))
+        } else {
+            Role::Follower(Follower::new(config.leader, env.incarnation, table_seed))
+        };
+        Ok(KvReplication { config, replica: Replica::new(table_seed), complete: false, role })
+    }
+
+    fn persists(&self) -> bool {
+        self.config.durability == Durability::Disk
+    }
+
+    fn on_recover(&mut self, record: Record<'_>) -> Result<(), Corrupt> {
+        match record {
+            Record::Put { timestamp, key, value } => {
+                if timestamp != self.replica.applied.next() {
+                    return Err(Corrupt("a PUT does not follow the one before it"));
+                }
+                self.replica.table.put(&key, &value, timestamp);
+                self.replica.applied = timestamp;
+                if let Role::Leader(leader) = &mut self.role {
+                    leader.recover_put(timestamp, &key, &value, &self.config);
+                }
+            }
+            Record::Entry { timestamp, key, value } => {
+                self.replica.table.put(&key, &value, timestamp);
+            }
+            Record::Applied { timestamp } => {
+                self.replica.applied = timestamp;
+                if let Role::Leader(leader) = &mut self.role {
+                    leader.recover_applied(timestamp);
+                }
+            }
+            Record::Complete => self.complete = true,
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, sink: &mut RecordSink<'_>) {
+        if !self.persists() {
+            return;
+        }
+        for (key, entry) in self.replica.table.from(0) {
+            let (key, value) = (Bytes::new(key), Bytes::new(&entry.value));
+            sink.record(&Record::Entry { timestamp: entry.timestamp, key, value });
+        }
+        sink.record(&Record::Applied { timestamp: self.replica.applied });
+        if self.complete {
+            sink.record(&Record::Complete);
+        }
+    }
+
+    fn on_start(&mut self, cx: &mut Cx<'_>) {
+        if let Role::Leader(_) = self.role {
+            self.start_leading(cx);
+        }
+    }
+
+    fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Cx<'_>) {
+        match &mut self.role {
+            Role::Leader(_) => self.follower_link(peer, up, cx),
+            Role::Follower(follower) if follower.leader == peer => follower.leader_link(up, cx),
+            Role::Follower(_) => {}
+        }
+    }
+
+    fn on_message(&mut self, from: NodeId, message: Message<'_>, cx: &mut Cx<'_>) {
+        match &self.role {
+            Role::Leader(_) => self.leader_message(from, message, cx),
+            Role::Follower(follower) if follower.leader == from => {
+                self.follower_message(message, cx)
+            }
+            // Followers have nothing to say to each other.
+            Role::Follower(_) => {}
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, cx: &mut Cx<'_>) {
+        match (&mut self.role, timer) {
+            (Role::Leader(_), Timer::Deadline) => self.expire_puts(cx),
+            (Role::Leader(_), Timer::Resend) => self.resend(cx),
+            (Role::Follower(follower), Timer::Deadline) => follower.expire_forwards(cx),
+            (Role::Follower(follower), Timer::Resend) => follower.pull_again(&self.config, cx),
+        }
+    }
+
+    fn on_request(&mut self, caller: Caller, request: Request<'_>, cx: &mut Cx<'_>) {
+        match request {
+            Request::Put { key, value } => self.put_request(caller, &key, &value, cx),
+            Request::Get { key, timestamp, applied } => {
+                self.get_request(caller, &key, timestamp, applied, cx);
+            }
+            Request::Info {} => {
+                let info = self.info(cx);
+                cx.reply(caller.request, &Reply::Info(info));
+            }
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        self.replica.table.digest() ^ self.replica.applied.0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn check_invariants(&self) {
+        if let Role::Leader(leader) = &self.role {
+            leader.check_invariants(self.replica.applied);
+        }
+    }
+}
+
+impl KvReplication {
+    fn put_request(&mut self, caller: Caller, key: &[u8], value: &[u8], cx: &mut Cx<'_>) {
+        let (most_key, most_value) = (self.config.max_key_bytes, self.config.max_value_bytes);
+        let refusal = if key.len() > most_key {
+            Some(format!("the key has {} bytes, the limit is {most_key}", key.len()))
+        } else if value.len() > most_value {
+            Some(format!("the value has {} bytes, the limit is {most_value}", value.len()))
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return cx.reply(caller.request, &Reply::NotApplied { reason: reason.into() });
+        }
+        match &mut self.role {
+            Role::Leader(_) => self.put_from_client(caller, key, value, cx),
+            Role::Follower(follower) => follower.forward(caller, key, value, &self.config, cx),
+        }
+    }
+
+    fn get_request(
+        &mut self,
+        caller: Caller,
+        key: &[u8],
+        timestamp: Timestamp,
+        applied: Timestamp,
+        cx: &mut Cx<'_>,
+    ) {
+        let found = self.replica.table.get(key);
+        let own = found.map_or(Timestamp(0), |entry| entry.timestamp);
+        let fresh = self.complete && own >= timestamp && self.replica.applied >= applied;
+        let (reply, shown) = match found {
+            _ if !fresh => {
+                let refusal = Reply::TryOtherServerOrLater { timestamp: own };
+                (refusal, &b"TRY_OTHER_SERVER_OR_LATER"[..])
+            }
+            None => (Reply::Null {}, &b"NULL"[..]),
+            Some(entry) => {
+                let value = Bytes::new(&entry.value);
+                (Reply::Value { value, timestamp: own }, &entry.value[..])
+            }
+        };
+        cx.reply(caller.request, &reply);
+        cx.print(format_args!(
+            "Cliente {} GET key:{} ts:{timestamp}. Meu ts é {own}, portanto devolvendo {}",
+            caller.addr,
+            Escaped(key),
+            Escaped(shown),
+        ));
+    }
+
+    fn info(&self, cx: &Cx<'_>) -> Info<'static> {
+        let (epoch, followers) = match &self.role {
+            Role::Leader(leader) => (leader.epoch(), leader.info()),
+            Role::Follower(follower) => (follower.epoch(), BTreeMap::new()),
+        };
+        Info {
+            node: cx.me(),
+            leader: self.config.leader,
+            epoch,
+            complete: self.complete,
+            applied: self.replica.applied,
+            keys: self.replica.table.len() as u64,
+            table_digest: format!("{:016x}", self.replica.table.digest()).into(),
+            followers,
+            counters: cx.counters().iter().map(|(name, n)| (name.into(), n)).collect(),
+        }
+    }
+
+    /// The replica has everything: says so to the log, so that a restart need not ask again.
+    fn becomes_complete(&mut self, cx: &mut Cx<'_>) {
+        if !self.complete {
+            self.complete = true;
+            self.persist(&Record::Complete, cx);
+            ::log::info!(target: Self::NAME, "complete at timestamp {}", self.replica.applied);
+        }
+    }
+
+    fn persist(&self, record: &Record<'_>, cx: &mut Cx<'_>) {
+        if self.persists() {
+            cx.persist(record);
+        }
+    }
+
+    /// Applies the PUT that follows the last one.
+    fn apply(&mut self, timestamp: Timestamp, key: &[u8], value: &[u8], cx: &mut Cx<'_>) {
+        self.replica.table.put(key, value, timestamp);
+        self.replica.applied = timestamp;
+        let (key, value) = (Bytes::new(key), Bytes::new(value));
+        self.persist(&Record::Put { timestamp, key, value }, cx);
+    }
+
+    /// Exchanges the replica for a finished copy of another node's.
+    fn adopt(&mut self, replica: Replica, cx: &mut Cx<'_>) {
+        self.replica = replica;
+        self.complete = true;
+        if self.persists() {
+            cx.checkpoint();
+        }
+        let applied = self.replica.applied;
+        ::log::info!(target: Self::NAME, "copied the table up to timestamp {applied}");
+    }
+}

@@ -1,0 +1,137 @@
+//! The table of keys: in order of first insertion, so that walking it is deterministic and a
+//! place in it stays valid while it grows.
+
+use super::Timestamp;
+use ::core::hash::{BuildHasher, Hasher};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use indexmap::IndexMap;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+pub(crate) struct Entry {
+    pub(crate) value: Vec<u8>,
+    pub(crate) timestamp: Timestamp,
+}
+
+pub(crate) struct Table {
+    entries: IndexMap<Box<[u8]>, Entry, KeyHash>,
+    /// The sum of all entries' hashes: kept up with each PUT, independent of the order.
+    digest: u64,
+}
+
+impl Table {
+    /// `seed` keeps clients from choosing keys that collide; it moves nothing that can be seen.
+    pub(crate) fn new(seed: u64) -> Table {
+        Table { entries: IndexMap::with_hasher(KeyHash(seed)), digest: 0 }
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// Stores the value unless the key has a newer one.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            if entry.timestamp >= timestamp {
+                return;
+            }
+            self.digest = self.digest.wrapping_sub(hash(key, entry));
+            entry.timestamp = timestamp;
+            entry.value.clear();
+            entry.value.extend_from_slice(value);
+            self.digest = self.digest.wrapping_add(hash(key, entry));
+        } else {
+            let entry = Entry { value: Vec::from(value), timestamp };
+            self.digest = self.digest.wrapping_add(hash(key, &entry));
+            self.entries.insert(Box::from(key), entry);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The entries from a place on.
+    pub(crate) fn from(&self, place: usize) -> impl Iterator<Item = (&[u8], &Entry)> {
+        let rest = self.entries.get_range(place..).into_iter();
+        rest.flat_map(|rest| rest.iter().map(|(key, entry)| (&key[..], entry)))
+    }
+}
+
+fn hash(key: &[u8], entry: &Entry) -> u64 {
+    let with_timestamp = xxh3_64_with_seed(key, entry.timestamp.0);
+    xxh3_64_with_seed(&entry.value, with_timestamp)
+}
+
+/// Hashes keys by XXH3 under a seed.
+struct KeyHash(u64);
+
+impl BuildHasher for KeyHash {
+    type Hasher = KeyHasher;
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher(self.0)
+    }
+}
+
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+    /// The length that precedes a slice: mixed in cheaply, the bytes that follow do the rest.
+    fn write_usize(&mut self, length: usize) {
+        self.0 = self.0.wrapping_add(length as u64);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_never_moves_back() {
+        let mut table = Table::new(1);
+        table.put(b"k", b"new", Timestamp(5));
+        table.put(b"k", b"old", Timestamp(4));
+        table.put(b"k", b"same", Timestamp(5));
+        let entry = table.get(b"k").expect("it was put");
+        assert_eq!((&entry.value[..], entry.timestamp), (&b"new"[..], Timestamp(5)));
+    }
+
+    #[test]
+    fn the_digest_depends_on_content_alone() {
+        let (mut one, mut other) = (Table::new(1), Table::new(2));
+        one.put(b"a", b"x", Timestamp(1));
+        one.put(b"b", b"y", Timestamp(2));
+        one.put(b"a", b"z", Timestamp(3));
+        other.put(b"b", b"y", Timestamp(2));
+        other.put(b"a", b"z", Timestamp(3));
+        assert_eq!(one.digest(), other.digest());
+        for (key, value, timestamp) in [(b"a", b"z", 4), (b"a", b"q", 5), (b"c", b"z", 6)] {
+            let before = other.digest();
+            other.put(key, value, Timestamp(timestamp));
+            assert_ne!(before, other.digest());
+        }
+    }
+
+    #[test]
+    fn walking_starts_anywhere_and_ends() {
+        let mut table = Table::new(1);
+        for key in [b"a", b"b", b"c"] {
+            table.put(key, b"", Timestamp(1));
+        }
+        let keys = |place| table.from(place).map(|(key, _)| key[0]).collect::<Vec<u8>>();
+        assert_eq!(keys(0), b"abc");
+        assert_eq!(keys(2), b"c");
+        assert_eq!(keys(3), b"");
+        assert_eq!(keys(99), b"");
+    }
+}

@@ -1,0 +1,127 @@
+//! Copying a table from one node to another, part by part. The receiver asks for each part, so
+//! that a lost message is asked for again and a slow receiver is never flooded.
+//!
+//! The sender goes on taking PUTs meanwhile, so parts are of different ages. The copy is in order
+//! again once it has every PUT from `base` (the sender's last PUT at the first part) to `head`
+//! (its last PUT at the last part), which reach the receiver as ordinary Replications.
+
+use super::message::Entry;
+use super::{Cx, Message, Replica, Timestamp};
+use crate::core::{Bytes, Epoch, NodeId};
+use alloc::vec::Vec;
+
+/// A part's size: some turns of the loop at loopback speed, so that heartbeats and clients get
+/// through in between.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// The receiver's side.
+pub(crate) struct Incoming {
+    pub(crate) transfer: u32,
+    cursor: u32,
+    /// None until the first part is there.
+    base: Option<Timestamp>,
+    /// Set by the last part.
+    until: Option<Timestamp>,
+    staged: Replica,
+    /// Whether anything came since the last call of `take_progress`.
+    progress: bool,
+}
+
+impl Incoming {
+    pub(crate) fn new(transfer: u32, seed: u64) -> Incoming {
+        let staged = Replica::new(seed);
+        Incoming { transfer, cursor: 0, base: None, until: None, staged, progress: true }
+    }
+
+    /// Asks for the next part, unless the last one is there.
+    pub(crate) fn pull(&self, epoch: Epoch, from: NodeId, cx: &mut Cx<'_>) {
+        if self.until.is_none() {
+            let (transfer, cursor) = (self.transfer, self.cursor);
+            cx.send(from, &Message::Pull { epoch, transfer, cursor });
+        }
+    }
+
+    /// Takes a part; answers whether it was the one asked for.
+    pub(crate) fn chunk(
+        &mut self,
+        cursor: u32,
+        next: Option<u32>,
+        base: Timestamp,
+        head: Timestamp,
+        entries: &[Entry<'_>],
+    ) -> bool {
+        if cursor != self.cursor || self.until.is_some() {
+            return false;
+        }
+        self.progress = true;
+        for entry in entries {
+            self.staged.table.put(&entry.key, &entry.value, entry.timestamp);
+        }
+        if self.base.is_none() {
+            self.base = Some(base);
+            self.staged.applied = base;
+        }
+        match next {
+            // A next part that does not lie ahead would ask for the same for ever.
+            Some(next) if next > self.cursor => self.cursor = next,
+            Some(_) | None => self.until = Some(head),
+        }
+        true
+    }
+
+    /// Takes a PUT into the copy if it is the next; answers how far the copy is, or nothing when
+    /// it has no beginning yet.
+    pub(crate) fn replication(
+        &mut self,
+        timestamp: Timestamp,
+        key: &[u8],
+        value: &[u8],
+    ) -> Option<Timestamp> {
+        self.base?;
+        if timestamp == self.staged.applied.next() {
+            self.progress = true;
+            self.staged.table.put(key, value, timestamp);
+            self.staged.applied = timestamp;
+        }
+        Some(self.staged.applied)
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.until.is_some_and(|until| self.staged.applied >= until)
+    }
+
+    pub(crate) fn into_replica(self) -> Replica {
+        self.staged
+    }
+
+    /// Whether anything came since this was last asked.
+    pub(crate) fn take_progress(&mut self) -> bool {
+        ::core::mem::take(&mut self.progress)
+    }
+}
+
+/// The sender's side: one part of the replica.
+pub(crate) fn send_chunk(
+    replica: &Replica,
+    to: NodeId,
+    epoch: Epoch,
+    transfer: u32,
+    cursor: u32,
+    base: Timestamp,
+    cx: &mut Cx<'_>,
+) {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    for (key, entry) in replica.table.from(cursor as usize) {
+        if bytes >= CHUNK_BYTES {
+            break;
+        }
+        bytes += key.len() + entry.value.len() + size_of::<Entry<'_>>();
+        let (key, value) = (Bytes::new(key), Bytes::new(&entry.value));
+        entries.push(Entry { timestamp: entry.timestamp, key, value });
+    }
+    let end = cursor.saturating_add(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+    let next = ((end as usize) < replica.table.len()).then_some(end);
+    let head = replica.applied;
+    cx.send(to, &Message::Chunk { epoch, transfer, cursor, next, base, head, entries });
+}
