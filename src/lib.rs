@@ -1,1 +1,7 @@
+//! `node`: one binary that runs distributed protocols for real, over a mio event loop.
+//!
+//! This crate owns everything that touches the world: sockets, files, clocks, configuration and
+//! the command line. The protocols themselves are in `node-protocols` and know nothing of it.
 
+pub mod cli;
+pub mod net;

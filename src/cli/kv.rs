@@ -1,0 +1,1 @@
+//! `node kv`: the client.

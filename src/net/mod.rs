@@ -1,0 +1,3 @@
+//! The mio driver.
+
+pub mod wire;
