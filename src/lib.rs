@@ -4,4 +4,6 @@
 //! the command line. The protocols themselves are in `node-protocols` and know nothing of it.
 
 pub mod cli;
+pub mod config;
 pub mod net;
+pub mod registry;
