@@ -22,8 +22,11 @@ pub struct Registry {
 
 type Build = fn(Spanned<DeValue<'_>>, &Env) -> Result<Box<dyn DynProtocol>, BuildError>;
 
+type Show = fn(Spanned<DeValue<'_>>) -> Option<String>;
+
 struct Plugin {
     build: Build,
+    show: Show,
     json: fn() -> Box<dyn DynGateway>,
 }
 
@@ -65,7 +68,7 @@ impl Registry {
         let name = P::NAME;
         let taken = self.protocols.keys().find(|other| protocol_tag(other) == protocol_tag(name));
         assert!(taken.is_none(), "{name} and {taken:?} share a tag: rename the new one");
-        self.protocols.insert(name, Plugin { build: build::<P>, json: json::<P> });
+        self.protocols.insert(name, Plugin { build: build::<P>, show: show::<P>, json: json::<P> });
     }
 
     /// Adds a gateway of a registered protocol; a listener's `gateway = "NAME"` then uses it.
@@ -104,6 +107,11 @@ impl Registry {
         self.protocols.get(name).map(|plugin| (plugin.build)(table, env))
     }
 
+    /// A protocol's table with every default filled in, as TOML.
+    pub fn show(&self, name: &str, table: Spanned<DeValue<'_>>) -> Option<String> {
+        self.protocols.get(name).and_then(|plugin| (plugin.show)(table))
+    }
+
     /// The codec for one connection of a client; none for the native one, which needs none.
     pub fn codec(&self, gateway: &str, protocol: &str) -> Option<Box<dyn DynGateway>> {
         match gateway {
@@ -124,6 +132,11 @@ fn build<P: Protocol>(
 ) -> Result<Box<dyn DynProtocol>, BuildError> {
     let config = P::Config::deserialize(table.into_deserializer()).map_err(BuildError::Form)?;
     erase::<P>(config, env).map_err(BuildError::Rule)
+}
+
+fn show<P: Protocol>(table: Spanned<DeValue<'_>>) -> Option<String> {
+    let config = P::Config::deserialize(table.into_deserializer()).ok()?;
+    toml::to_string(&config).ok()
 }
 
 fn json<P: Protocol>() -> Box<dyn DynGateway> {

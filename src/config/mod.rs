@@ -266,11 +266,17 @@ impl Config {
         self.source.error(key, rule)
     }
 
-    /// The table of a protocol, as the file has it.
-    pub fn protocol_table(&self, name: &str) -> String {
-        let text = self.source.read::<Raw>().ok();
-        let table = text.and_then(|raw| raw.protocols.get(name).cloned());
-        table.map_or_else(String::new, |table| table.to_string())
+    /// The whole config as TOML, with every default filled in.
+    pub fn show(&self, registry: &Registry) -> String {
+        let mut text = self.to_string();
+        let document = self.source.document();
+        for name in &self.protocols {
+            let path = ["protocols", name.as_str()];
+            let table = document.as_ref().ok().and_then(|tree| Source::value(tree, &path));
+            let table = table.and_then(|table| registry.show(name, table.clone()));
+            text += &format!("\n[protocols.{name}]\n{}", table.unwrap_or_default());
+        }
+        text
     }
 }
 
@@ -352,7 +358,7 @@ fn resolve_listener(
 }
 
 impl fmt::Display for Config {
-    /// The resolved config, as TOML that says every value.
+    /// All but the protocols' own tables, as TOML that says every value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[node]\nid = {}\ncluster = {:?}", self.id, self.cluster)?;
         if let Some(dir) = &self.data_dir {
@@ -376,10 +382,6 @@ impl fmt::Display for Config {
                 writeln!(f, "protocol = {protocol:?}")?;
             }
         }
-        writeln!(f, "\n[limits]\n{}", self.limits)?;
-        for name in &self.protocols {
-            write!(f, "[protocols.{name}]\n{}", self.protocol_table(name))?;
-        }
-        Ok(())
+        write!(f, "\n[limits]\n{}", self.limits)
     }
 }
