@@ -2,11 +2,12 @@
 //! records, and that owns timer tables.
 
 use super::host::{Io, Malformed};
-use super::outbox::RecordSink;
+use super::outbox::{Effect, RecordSink};
 use super::timers::Timers;
 use super::{
     Caller, ConfigError, Context, Corrupt, Env, Fact, FactKind, NodeId, Protocol, Rng, Time,
 };
+use ::core::fmt::Debug;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -30,6 +31,10 @@ pub trait DynProtocol {
     fn check_invariants(&self);
     /// A message as text, for traces.
     fn describe(&self, body: &[u8]) -> String;
+    /// A request as text, for traces.
+    fn describe_request(&self, body: &[u8]) -> String;
+    /// A reply as text, for traces.
+    fn describe_reply(&self, body: &[u8]) -> String;
     #[doc(hidden)]
     fn set_place(&mut self, place: usize);
     #[doc(hidden)]
@@ -99,6 +104,13 @@ fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
     }
 }
 
+fn describe<'a, T: Deserialize<'a> + Debug>(body: &'a [u8]) -> String {
+    match decode::<T>(body) {
+        Ok(value) => format!("{value:?}"),
+        Err(Malformed) => String::from("(malformed)"),
+    }
+}
+
 impl<P: Protocol> DynProtocol for Erased<P> {
     fn name(&self) -> &'static str {
         P::NAME
@@ -122,10 +134,13 @@ impl<P: Protocol> DynProtocol for Erased<P> {
         self.state.check_invariants();
     }
     fn describe(&self, body: &[u8]) -> String {
-        match decode::<P::Message<'_>>(body) {
-            Ok(message) => format!("{message:?}"),
-            Err(Malformed) => String::from("(malformed)"),
-        }
+        describe::<P::Message<'_>>(body)
+    }
+    fn describe_request(&self, body: &[u8]) -> String {
+        describe::<P::Request<'_>>(body)
+    }
+    fn describe_reply(&self, body: &[u8]) -> String {
+        describe::<P::Reply<'_>>(body)
     }
     fn set_place(&mut self, place: usize) {
         self.place = place;
@@ -164,6 +179,10 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     }
     fn fire(&mut self, io: &mut Io) -> bool {
         let Some(timer) = self.timers.take_due(io.now.time) else { return false };
+        if io.outbox.trace {
+            let label = io.outbox.text(format_args!("{timer:?}"));
+            io.outbox.push(Effect::Timer { place: self.place, label });
+        }
         let (state, mut cx) = self.split(io);
         state.on_timer(timer, &mut cx);
         true
