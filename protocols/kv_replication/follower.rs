@@ -11,6 +11,10 @@ pub(crate) struct Follower {
     leader_up: bool,
     /// The leader's incarnation, zero before its first probe.
     epoch: Epoch,
+    /// Whether the leader has said, over this link, that what comes follows what is here. Before,
+    /// a Replication is not taken: its acknowledgement would make the leader believe that the
+    /// Resume came, and so how far a complete replica must be, when it may have been lost.
+    resumed: bool,
     /// The replica is complete once it has this PUT.
     complete_at: Option<Timestamp>,
     incoming: Option<Incoming>,
@@ -33,6 +37,7 @@ impl Follower {
             leader,
             leader_up: false,
             epoch: Epoch(0),
+            resumed: false,
             complete_at: None,
             incoming: None,
             last_transfer: 0,
@@ -116,6 +121,7 @@ impl Follower {
 
     pub(crate) fn leader_link(&mut self, up: bool, cx: &mut Cx<'_>) {
         self.leader_up = up;
+        self.resumed = false;
         if up {
             return;
         }
@@ -152,6 +158,7 @@ impl Follower {
     fn adopt_epoch(&mut self, epoch: Epoch) {
         if epoch > self.epoch {
             self.epoch = epoch;
+            self.resumed = false;
             self.incoming = None;
             self.last_transfer = 0;
             self.complete_at = None;
@@ -171,6 +178,7 @@ impl KvReplication {
             }
             Message::Resume { epoch, head } if epoch == current => {
                 follower.incoming = None;
+                follower.resumed = true;
                 follower.complete_at = Some(head);
                 self.acknowledge(cx);
             }
@@ -223,6 +231,9 @@ impl KvReplication {
             }
             return;
         }
+        if !follower.resumed {
+            return;
+        }
         if timestamp == self.replica.applied.next() {
             cx.print(format_args!(
                 "REPLICATION key:{} value:{} ts:{timestamp}",
@@ -253,6 +264,7 @@ impl KvReplication {
     fn finish_copy(&mut self, cx: &mut Cx<'_>) {
         let Role::Follower(follower) = &mut self.role else { return };
         if let Some(incoming) = follower.incoming.take_if(|incoming| incoming.is_finished()) {
+            follower.resumed = true;
             cx.cancel_timer(Timer::Resend);
             self.adopt(incoming.into_replica(), cx);
             self.acknowledge(cx);

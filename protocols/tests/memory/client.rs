@@ -102,4 +102,15 @@ impl Cluster {
                 info.applied == applied && info.table_digest == digest
             })
     }
+
+    /// How far each node is, for a test that fails.
+    pub fn summary(&mut self) -> String {
+        let open = format!("open requests {:?}", self.open());
+        let ids = self.ids().into_iter().filter(|id| self.is_up(*id)).collect::<Vec<_>>();
+        ids.into_iter().fold(open, |text, id| {
+            let info = self.info(id);
+            let (complete, applied, followers) = (info.complete, info.applied, &info.followers);
+            format!("{text}\n{id}: complete {complete} applied {applied} {followers:?}")
+        })
+    }
 }

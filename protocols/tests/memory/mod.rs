@@ -218,6 +218,10 @@ impl Cluster {
         self.nodes.get_mut(&id).expect("it exists").fuse = Some(fuse);
     }
 
+    pub fn disarm(&mut self, id: NodeId) {
+        self.nodes.get_mut(&id).expect("it exists").fuse = None;
+    }
+
     pub fn cut(&mut self, one: NodeId, other: NodeId) {
         self.links.get_mut(&pair(one, other)).expect("two nodes").cut = true;
         self.disconnect(one, other);
