@@ -122,6 +122,9 @@ impl Follower {
     pub(crate) fn leader_link(&mut self, up: bool, cx: &mut Cx<'_>) {
         self.leader_up = up;
         self.resumed = false;
+        // The leader begins a new copy, if one is needed, once it has asked how far this one is.
+        self.incoming = None;
+        cx.cancel_timer(Timer::Resend);
         if up {
             return;
         }
@@ -145,10 +148,7 @@ impl Follower {
     }
 
     fn start_copy(&mut self, transfer: u32, config: &Config, cx: &mut Cx<'_>) {
-        if self.incoming.is_some() && transfer <= self.last_transfer {
-            return;
-        }
-        self.last_transfer = self.last_transfer.max(transfer);
+        self.last_transfer = transfer;
         let incoming = Incoming::new(transfer, self.table_seed);
         incoming.pull(self.epoch, self.leader, cx);
         self.incoming = Some(incoming);
@@ -177,13 +177,21 @@ impl KvReplication {
                 cx.send(follower.leader, &Message::State { epoch, applied });
             }
             Message::Resume { epoch, head } if epoch == current => {
-                follower.incoming = None;
+                if follower.incoming.is_some() {
+                    // Over one link a Resync never precedes a Resume: this one was overtaken.
+                    return;
+                }
                 follower.resumed = true;
                 follower.complete_at = Some(head);
                 self.acknowledge(cx);
             }
             Message::Resync { epoch, transfer } if epoch == current => {
-                follower.start_copy(transfer, &self.config, cx);
+                if transfer > follower.last_transfer {
+                    follower.start_copy(transfer, &self.config, cx);
+                } else if follower.incoming.is_none() {
+                    // This copy is finished and in use, but the leader does not know.
+                    self.acknowledge(cx);
+                }
             }
             Message::Replication { epoch, timestamp, key, value } if epoch == current => {
                 self.on_replication(timestamp, &key, &value, cx);

@@ -25,7 +25,7 @@ enum Failures {
 }
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
-const CLIENTS: usize = 5;
+const CLIENTS: usize = 16;
 const OPERATIONS: usize = 200;
 
 /// A client does one thing at a time and remembers what it has seen of each key.
@@ -70,7 +70,7 @@ impl Run {
         };
         let max_log_bytes = [300, 2_000, 1 << 20][rng.below(3) as usize];
         let defaults = Options::default();
-        let config = Config { durability, max_log_bytes, ..defaults.config };
+        let config = Config { durability, max_log_bytes, put_timeout_ms: 100, ..defaults.config };
         let cluster = Cluster::new(Options {
             seed,
             nodes: 2 + rng.below(3) as u32,
@@ -175,8 +175,9 @@ impl Run {
         };
         *seen = timestamp.max(*seen);
         assert!(self.issued.contains(&value), "{key} has {value}, which nobody put");
-        // A PUT without PUT_OK may be lost with all nodes that had it, and its timestamp with it.
-        if self.failures != Failures::MemoryAllButOne || self.put_ok.contains(&timestamp) {
+        // In memory, a PUT without PUT_OK is lost with the last node that had it, after some client
+        // may have read it, and its timestamp is given out again.
+        if self.failures == Failures::Disk || self.put_ok.contains(&timestamp) {
             let first = self.values.entry(timestamp).or_insert((key, value.clone()));
             assert_eq!(*first, (key, value), "timestamp {timestamp} names one PUT");
         }
@@ -218,7 +219,7 @@ impl Run {
     fn run(&mut self) {
         for _ in 0..OPERATIONS {
             self.operate();
-            if self.rng.below(12) == 0 {
+            if self.rng.below(10) == 0 {
                 self.fault();
             }
             let pause = ms(self.rng.below(6));
@@ -272,7 +273,7 @@ impl Run {
             self.cluster.run(ms(20));
         }
         self.collect();
-        assert!(self.answered > OPERATIONS / 8, "only {} requests", self.answered);
+        assert!(self.answered > OPERATIONS / 10, "only {} requests", self.answered);
     }
 }
 
