@@ -47,7 +47,9 @@ mod transfer;
 
 use self::follower::Follower;
 use self::leader::Leader;
-pub use self::message::{FollowerInfo, Info, Message, Outcome, Record, Reply, Request, Timestamp};
+pub use self::message::{
+    Entry, FollowerInfo, ForwardId, Info, Message, Outcome, Record, Reply, Request, Timestamp,
+};
 pub use self::resp::Resp;
 use self::table::Table;
 use crate::core::{

@@ -199,9 +199,10 @@ impl Cluster {
         for peer in self.ids() {
             self.disconnect(id, peer);
         }
-        let (now, open) = (self.now, &mut self.open);
-        for (ticket, _) in open.extract_if(.., |_, asked| *asked == id) {
-            self.answers.insert(ticket, Answer { at: now, reply: None });
+        let asked = self.open.iter().filter(|(_, asked)| **asked == id);
+        for ticket in asked.map(|(ticket, _)| *ticket).collect::<Vec<_>>() {
+            self.open.remove(&ticket);
+            self.answers.insert(ticket, Answer { at: self.now, reply: None });
         }
     }
 
@@ -211,6 +212,14 @@ impl Cluster {
         assert!(node.host.is_none(), "node {id} is up");
         node.disk.clear();
         node.durable = Timestamp(0);
+    }
+
+    pub fn take_disk(&mut self, id: NodeId) -> Vec<(u16, Vec<u8>)> {
+        std::mem::take(&mut self.nodes.get_mut(&id).expect("it exists").disk)
+    }
+
+    pub fn give_disk(&mut self, id: NodeId, disk: Vec<(u16, Vec<u8>)>) {
+        self.nodes.get_mut(&id).expect("it exists").disk = disk;
     }
 
     /// Has the node stop within its next turn.
@@ -247,7 +256,7 @@ impl Cluster {
     /// Takes a link down with all that is under way.
     fn disconnect(&mut self, one: NodeId, other: NodeId) {
         let Some(link) = self.links.get_mut(&pair(one, other)) else { return };
-        if ::core::mem::take(&mut link.up) {
+        if std::mem::take(&mut link.up) {
             self.wire.retain(|_, flight| pair(flight.from, flight.to) != pair(one, other));
             let (low, high) = pair(one, other);
             self.note(format!("link {low}-{high} down"));
