@@ -48,6 +48,10 @@ struct Pending {
 struct Run {
     cluster: Cluster,
     failures: Failures,
+    /// What values are padded to: large ones make tables of several parts.
+    value_bytes: usize,
+    /// One fault comes in so many operations.
+    fault_every: u64,
     rng: Rng,
     clients: Vec<Client>,
     /// PUT_OK by key.
@@ -58,7 +62,7 @@ struct Run {
     issued: BTreeSet<String>,
     not_applied: BTreeSet<String>,
     put_ok: BTreeSet<Timestamp>,
-    answered: usize,
+    values_read: usize,
 }
 
 impl Run {
@@ -83,6 +87,8 @@ impl Run {
         Run {
             cluster,
             failures,
+            value_bytes: if seed % 50 == 7 { 90 << 10 } else { 0 },
+            fault_every: [6, 15, 50][rng.below(3) as usize],
             rng,
             clients: (0..CLIENTS).map(|_| Client::default()).collect(),
             acknowledged: BTreeMap::new(),
@@ -90,7 +96,7 @@ impl Run {
             issued: BTreeSet::new(),
             not_applied: BTreeSet::new(),
             put_ok: BTreeSet::new(),
-            answered: 0,
+            values_read: 0,
         }
     }
 
@@ -111,7 +117,7 @@ impl Run {
         let key = KEYS[self.rng.below(KEYS.len() as u64) as usize];
         let begun = self.cluster.now;
         let pending = if self.rng.below(2) == 0 {
-            let value = format!("v{}", self.issued.len());
+            let value = format!("v{} {}", self.issued.len(), "x".repeat(self.value_bytes));
             self.issued.insert(value.clone());
             let floor = self.put_ok.last().copied().unwrap_or_default();
             let ticket = self.cluster.put(node, key, &value);
@@ -141,7 +147,6 @@ impl Run {
         let bound = ms(config.put_timeout_ms + config.resend_after_ms);
         let took = self.cluster.ended(pending.ticket).expect("it has ended") - pending.begun;
         assert!(took <= bound, "request {} took {took:?}", pending.ticket);
-        self.answered += 1;
         let (key, floor) = (pending.key, pending.floor);
         let seen = self.clients[client].seen.entry(key).or_default();
         let (timestamp, value) = match (self.cluster.reply(pending.ticket), &pending.put) {
@@ -169,17 +174,18 @@ impl Run {
                     "monotonic_reads, read_your_writes: {key} at {timestamp} after {seen}"
                 );
                 assert!(timestamp >= floor, "regular_register: {key} at {timestamp}, not {floor}");
+                self.values_read += 1;
                 (timestamp, String::from_utf8(value.to_vec()).expect("as it was put"))
             }
             (other, _) => panic!("request {} got {other:?}", pending.ticket),
         };
         *seen = timestamp.max(*seen);
-        assert!(self.issued.contains(&value), "{key} has {value}, which nobody put");
+        assert!(self.issued.contains(&value), "{key} has {value:.9}, which nobody put");
         // In memory, a PUT without PUT_OK is lost with the last node that had it, after some client
         // may have read it, and its timestamp is given out again.
         if self.failures == Failures::Disk || self.put_ok.contains(&timestamp) {
             let first = self.values.entry(timestamp).or_insert((key, value.clone()));
-            assert_eq!(*first, (key, value), "timestamp {timestamp} names one PUT");
+            assert!(*first == (key, value), "timestamp {timestamp} names two PUTs");
         }
     }
 
@@ -216,10 +222,11 @@ impl Run {
         }
     }
 
-    fn run(&mut self) {
+    /// The whole run; answers how many PUT_OKs and values were judged.
+    fn run(&mut self) -> [usize; 2] {
         for _ in 0..OPERATIONS {
             self.operate();
-            if self.rng.below(10) == 0 {
+            if self.rng.below(self.fault_every) == 0 {
                 self.fault();
             }
             let pause = ms(self.rng.below(6));
@@ -237,7 +244,7 @@ impl Run {
                     Some(Reply::Value { value, timestamp }) => {
                         assert!(timestamp >= floor, "{key} went back");
                         let value = String::from_utf8(value.to_vec()).expect("as it was put");
-                        assert!(!self.not_applied.contains(&value), "{value} was not applied");
+                        assert!(!self.not_applied.contains(&value), "{value:.9} was not applied");
                     }
                     other => panic!("GET {key} at {node}: {other:?}"),
                 }
@@ -246,6 +253,7 @@ impl Run {
         for node in self.cluster.ids() {
             self.cluster.put_ok(node, "last", "put");
         }
+        [self.put_ok.len(), self.values_read]
     }
 
     /// From here on messages arrive. Links that are up stay as they are.
@@ -273,38 +281,61 @@ impl Run {
             self.cluster.run(ms(20));
         }
         self.collect();
-        assert!(self.answered > OPERATIONS / 10, "only {} requests", self.answered);
     }
 }
 
-fn check(seed: u64, failures: Failures) {
+fn check(seed: u64, failures: Failures) -> [usize; 2] {
     let outcome = std::panic::catch_unwind(|| Run::new(seed, failures).run());
-    assert!(outcome.is_ok(), "failed with seed {seed} and failures {failures:?}");
+    outcome.unwrap_or_else(|_| panic!("failed with seed {seed} and failures {failures:?}"))
 }
 
 /// 100 seeds from `first` on, or as many as FAULT_SEEDS says.
-fn seeds(first: u64) -> std::ops::Range<u64> {
-    let many = std::env::var("FAULT_SEEDS").ok().and_then(|many| many.parse().ok());
-    first..first + many.unwrap_or(100)
-}
-
-fn check_many(seeds: std::ops::Range<u64>, failures: Failures) {
-    for seed in seeds {
-        check(seed, failures);
+fn check_many(first: u64, failures: Failures) {
+    let many = std::env::var("FAULT_SEEDS").ok().and_then(|many| many.parse().ok()).unwrap_or(100);
+    let [mut put_ok, mut values] = [0, 0];
+    for seed in first..first + many {
+        let judged = check(seed, failures);
+        put_ok += judged[0] as u64;
+        values += judged[1] as u64;
     }
+    // Faults that let nothing through would check nothing.
+    assert!(put_ok > 10 * many && values > 10 * many, "{put_ok} PUT_OKs, {values} values");
 }
 
 #[test]
 fn random_faults_with_disks() {
-    check_many(seeds(0), Failures::Disk);
+    check_many(0, Failures::Disk);
 }
 
 #[test]
 fn random_faults_with_one_memory_lost_at_a_time() {
-    check_many(seeds(1_000), Failures::MemoryOne);
+    check_many(1_000_000, Failures::MemoryOne);
 }
 
 #[test]
 fn random_faults_with_all_memories_lost_but_one() {
-    check_many(seeds(2_000), Failures::MemoryAllButOne);
+    check_many(2_000_000, Failures::MemoryAllButOne);
+}
+
+/// The leader's Resume was lost, and the follower never became complete.
+#[test]
+fn seeds_of_a_lost_resume() {
+    check(3, Failures::Disk);
+    check(1_000_005, Failures::MemoryOne);
+    check(2_000_006, Failures::MemoryAllButOne);
+}
+
+/// A Resync came again behind the end of its copy, which began anew and never ended.
+#[test]
+fn seeds_of_a_copy_begun_twice() {
+    check(95, Failures::Disk);
+    check(1_000_043, Failures::MemoryOne);
+    check(2_000_003, Failures::MemoryAllButOne);
+}
+
+/// A Resume came behind the Resync that followed it, and the copy was dropped.
+#[test]
+fn seeds_of_a_copy_dropped() {
+    check(380, Failures::Disk);
+    check(2_000_422, Failures::MemoryAllButOne);
 }
