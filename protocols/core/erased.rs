@@ -1,11 +1,12 @@
 //! A protocol without its types: the only place that decodes the bytes of messages, requests and
 //! records, and that owns timer tables.
 
-use super::host::{Io, Malformed};
+use super::host::{FrameError, Io, Malformed};
 use super::outbox::{Effect, RecordSink};
 use super::timers::Timers;
 use super::{
-    Caller, ConfigError, Context, Corrupt, Env, Fact, FactKind, NodeId, Protocol, Rng, Time,
+    Caller, ConfigError, Context, Corrupt, Counter, Env, Fact, FactKind, LamportTime, NodeId,
+    Protocol, Rng, Time,
 };
 use ::core::fmt::Debug;
 use alloc::boxed::Box;
@@ -44,7 +45,13 @@ pub trait DynProtocol {
     #[doc(hidden)]
     fn start(&mut self, io: &mut Io);
     #[doc(hidden)]
-    fn message(&mut self, from: NodeId, body: &[u8], io: &mut Io) -> Result<(), Malformed>;
+    fn message(
+        &mut self,
+        from: NodeId,
+        sent: LamportTime,
+        body: &[u8],
+        io: &mut Io,
+    ) -> Result<(), FrameError>;
     #[doc(hidden)]
     fn request(&mut self, caller: Caller, body: &[u8], io: &mut Io) -> Result<(), Malformed>;
     #[doc(hidden)]
@@ -157,14 +164,23 @@ impl<P: Protocol> DynProtocol for Erased<P> {
         let (state, mut cx) = self.split(io);
         state.on_start(&mut cx);
     }
-    fn message(&mut self, from: NodeId, body: &[u8], io: &mut Io) -> Result<(), Malformed> {
-        let message = decode(body)?;
+    fn message(
+        &mut self,
+        from: NodeId,
+        sent: LamportTime,
+        body: &[u8],
+        io: &mut Io,
+    ) -> Result<(), FrameError> {
+        let message = decode(body).map_err(|Malformed| FrameError::Malformed)?;
+        // Only now, so that a frame that is dropped does not move the clock either.
+        io.lamport.observe(sent).map_err(FrameError::Jump)?;
         let (state, mut cx) = self.split(io);
         state.on_message(from, message, &mut cx);
         Ok(())
     }
     fn request(&mut self, caller: Caller, body: &[u8], io: &mut Io) -> Result<(), Malformed> {
         let request = decode(body)?;
+        io.counters.add(Counter::RequestsIn);
         let (state, mut cx) = self.split(io);
         state.on_request(caller, request, &mut cx);
         Ok(())

@@ -152,10 +152,7 @@ impl Host {
             .iter()
             .position(|protocol| protocol.tag() == envelope.tag)
             .ok_or(FrameError::UnknownProtocol(envelope.tag))?;
-        self.io.lamport.observe(envelope.lamport).map_err(FrameError::Jump)?;
-        self.protocols[place]
-            .message(from, body, &mut self.io)
-            .map_err(|Malformed| FrameError::Malformed)
+        self.protocols[place].message(from, envelope.lamport, body, &mut self.io)
     }
 
     /// A client's request, encoded as postcard, for the protocol at `place`.
@@ -167,7 +164,6 @@ impl Host {
         now: Now,
     ) -> Result<(), Malformed> {
         self.io.now = now;
-        self.io.counters.add(Counter::RequestsIn);
         self.protocols[place].request(caller, request, &mut self.io)?;
         self.deliver_facts();
         Ok(())
