@@ -258,8 +258,11 @@ impl Host {
 
     /// A frame's payload as text, for traces.
     pub fn describe(&self, payload: &[u8]) -> String {
+        if postcard::take_from_bytes::<Envelope>(payload).is_err() {
+            return String::from("(malformed)");
+        }
         let described = self.describe_parts(payload);
-        described.map_or_else(|| String::from("(malformed)"), |(_, _, label)| label)
+        described.map_or_else(|| String::from("(unknown)"), |(_, _, label)| label)
     }
 
     /// The protocol of a frame's payload, the Lamport value that it carries, and the message as

@@ -176,6 +176,11 @@ impl KvReplication {
                 let applied = self.replica.applied;
                 cx.send(follower.leader, &Message::State { epoch, applied });
             }
+            // The leader's clock was set back between its incarnations: it must get ahead again.
+            Message::Probe { .. } => {
+                let applied = self.replica.applied;
+                cx.send(follower.leader, &Message::State { epoch: current, applied });
+            }
             Message::Resume { epoch, head } if epoch == current => {
                 if follower.incoming.is_some() {
                     // Over one link a Resync never precedes a Resume: this one was overtaken.
@@ -217,8 +222,7 @@ impl KvReplication {
             }
             Message::Forwarded { id, outcome } => follower.forwarded(id, outcome, cx),
             // Of an earlier reign, or what only a follower says.
-            Message::Probe { .. }
-            | Message::Resume { .. }
+            Message::Resume { .. }
             | Message::Resync { .. }
             | Message::Replication { .. }
             | Message::Chunk { .. }

@@ -240,6 +240,25 @@ impl Leader {
         self.pump(place, cx);
     }
 
+    /// A follower knows a later reign than this one, because this node's clock was set back since:
+    /// begins one after that.
+    fn reign_after(&mut self, epoch: Epoch, cx: &mut Cx<'_>) {
+        self.epoch = Epoch(epoch.0.saturating_add(1));
+        self.incoming = None;
+        ::log::warn!(
+            target: KvReplication::NAME,
+            "a follower has seen epoch {epoch}, later than this start: going on with {}",
+            self.epoch
+        );
+        for follower in &mut self.followers {
+            follower.stage = Stage::Probing;
+            follower.reported = None;
+            if follower.up {
+                cx.send(follower.id, &Message::Probe { epoch: self.epoch });
+            }
+        }
+    }
+
     /// Whether some follower owes an answer.
     fn owed(&self, head: Timestamp) -> bool {
         let owes = |follower: &Follower| {
@@ -358,6 +377,7 @@ impl KvReplication {
         follower.stage = Stage::Probing;
         follower.reported = None;
         follower.quiet = 0;
+        follower.last_forward = None;
         if up {
             cx.send(peer, &Message::Probe { epoch });
             cx.set_timer(Timer::Resend, self.config.resend_after());
@@ -383,6 +403,7 @@ impl KvReplication {
                     self.find_state(cx);
                 }
             }
+            Message::State { epoch, .. } if epoch > current => leader.reign_after(epoch, cx),
             Message::ReplicationOk { epoch, applied } if epoch == current && applied <= head => {
                 if follower.stage == Stage::Resuming || applied > follower.acked {
                     follower.progress = true;

@@ -37,7 +37,7 @@ fn frame(protocol: &str, lamport: u64, message: &impl Serialize) -> Vec<u8> {
 
 // Facts.
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct ToyConfig {
     /// The rank to publish when it starts.
     rank: Option<u32>,
@@ -137,7 +137,11 @@ fn printed(host: &mut Host) -> Vec<String> {
         Effect::Print { line } => {
             Some(String::from_utf8(host.outbox().bytes(line).to_vec()).expect("UTF-8"))
         }
-        Effect::Send { .. } | Effect::Reply { .. } | Effect::Note { .. } => None,
+        Effect::Send { .. }
+        | Effect::Reply { .. }
+        | Effect::Note { .. }
+        | Effect::Timer { .. }
+        | Effect::Fact { .. } => None,
     });
     let lines = lines.collect();
     host.outbox_mut().clear_effects();

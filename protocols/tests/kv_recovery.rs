@@ -327,7 +327,11 @@ impl Alone {
             Effect::Send { payload, .. } => {
                 Some(self.host.describe(self.host.outbox().bytes(payload)))
             }
-            Effect::Reply { .. } | Effect::Print { .. } | Effect::Note { .. } => None,
+            Effect::Reply { .. }
+            | Effect::Print { .. }
+            | Effect::Note { .. }
+            | Effect::Timer { .. }
+            | Effect::Fact { .. } => None,
         });
         let sent = sent.collect();
         self.host.outbox_mut().clear_effects();
@@ -435,4 +439,22 @@ fn a_late_acknowledgement_of_the_old_table_does_not_end_a_copy() {
     leader.receive(&Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(2) });
     leader.receive(&Message::Staged { epoch: EPOCH, received: Timestamp(4) });
     assert!(leader.silence(100).contains(&resync), "it asks until it hears of the end");
+}
+
+#[test]
+fn a_follower_tells_a_leader_whose_clock_was_set_back_of_the_later_reign() {
+    let mut follower = Alone::new(TWO, LEADER, 1_000);
+    follower.receive(&Message::Probe { epoch: Epoch(9) });
+    let said = Message::State { epoch: Epoch(9), applied: Timestamp(0) };
+    assert_eq!(follower.receive(&Message::Probe { epoch: EPOCH }), [format!("{said:?}")]);
+}
+
+#[test]
+fn a_leader_that_hears_of_a_later_reign_begins_one_after_it() {
+    let mut leader = Alone::new(LEADER, TWO, 1_000);
+    let state = |epoch| Message::State { epoch: Epoch(epoch), applied: Timestamp(0) };
+    let probe = Message::Probe { epoch: Epoch(10) };
+    assert_eq!(leader.receive(&state(9)), [format!("{probe:?}")]);
+    let resume = Message::Resume { epoch: Epoch(10), head: Timestamp(0) };
+    assert_eq!(leader.receive(&state(10)), [format!("{resume:?}")]);
 }
