@@ -4,4 +4,5 @@
 //! the command line. The protocols themselves are in `node-protocols` and know nothing of it.
 
 pub mod cli;
+pub mod client;
 pub mod net;
