@@ -14,6 +14,8 @@ use std::thread;
 pub enum Answer {
     /// Replies.
     Reply(Reply<'static>),
+    /// Replies, and closes the connection.
+    ReplyAndClose(Reply<'static>),
     /// Writes these bytes.
     Raw(Vec<u8>),
     /// Says nothing, and leaves the connection open.
@@ -71,6 +73,14 @@ impl FakeNode {
     }
 }
 
+impl super::Client {
+    /// Blocks until the other side has closed.
+    pub fn wait_for_close(&self) {
+        self.stream.set_read_timeout(None).unwrap();
+        assert_eq!(self.stream.peek(&mut [0]).unwrap(), 0);
+    }
+}
+
 /// Writes `bytes` to whoever connects, and closes once the other side has.
 pub fn raw_server(bytes: Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -101,6 +111,11 @@ fn serve(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request<'_>) -> Answer
         out.clear();
         match answered {
             Answer::Reply(reply) => push_request(&mut out, u32::from_le_bytes(*sequence), &reply),
+            Answer::ReplyAndClose(reply) => {
+                push_request(&mut out, u32::from_le_bytes(*sequence), &reply);
+                stream.write_all(&out).ok()?;
+                return None;
+            }
             Answer::Raw(bytes) => out.extend(bytes),
             Answer::Silence => {}
             Answer::Close => return None,
