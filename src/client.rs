@@ -458,7 +458,8 @@ mod tests {
 
     #[test]
     fn a_close_garbage_a_huge_length_and_silence_may_have_arrived() {
-        let cases: [(fn() -> Answer, &str); 5] = [
+        type Make = fn() -> Answer;
+        let cases: [(Make, &str); 5] = [
             (|| Answer::Close, "closed the connection before it answered"),
             (|| Answer::Raw(vec![255; 4]), "a frame of 4294967295 bytes"),
             (|| Answer::Raw(b"\x02\0\0\0ab".to_vec()), "without a sequence"),
