@@ -5,4 +5,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod config;
 pub mod net;
+pub mod registry;
+pub mod wal;

@@ -35,7 +35,7 @@ pub use self::gateway::{Decoded, Gateway};
 pub use self::host::{FrameError, Host, Malformed};
 pub use self::ids::{Caller, ClientId, Epoch, NodeId, RequestId};
 pub use self::lamport::{Jump, LamportClock, LamportRule, LamportTime};
-pub use self::outbox::{Effect, Outbox, RecordSink, Span};
+pub use self::outbox::{Effect, Outbox, RecordSink, Span, encode};
 pub use self::protocol::{ConfigError, Corrupt, Env, Never, Protocol};
 pub use self::rng::Rng;
 pub use self::time::{Now, Time, WallTime};

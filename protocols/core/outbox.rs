@@ -163,7 +163,10 @@ fn push_record(records: &mut Vec<u8>, tag: u16, record: &impl Serialize) {
 }
 
 /// Appends the postcard form of `value`.
-pub(crate) fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
+///
+/// # Panics
+/// When its type has none.
+pub fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
     let done = postcard::serialize_with_flavor(value, Tail(out));
     // A growing vector takes everything, so only a type that postcard cannot carry (a map of
     // unknown length, an untagged enum) gets here, on its first use in any test.

@@ -27,7 +27,7 @@ pub trait Protocol: Sized + 'static {
     const NEEDS: &'static [FactKind] = &[];
 
     /// The table `[protocols.NAME]` of the config.
-    type Config: DeserializeOwned;
+    type Config: DeserializeOwned + Serialize;
     /// What goes between nodes.
     type Message<'a>: Serialize + Deserialize<'a> + Debug;
     /// What is written to the log.

@@ -55,10 +55,10 @@ use ::core::time::Duration;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The table `[protocols.kv_replication]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The node that assigns timestamps: this one or a peer.
@@ -88,7 +88,7 @@ pub struct Config {
 }
 
 /// What a PUT_OK survives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// The failure of all nodes but one.

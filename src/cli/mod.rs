@@ -2,3 +2,80 @@
 
 pub mod bench;
 pub mod kv;
+mod run;
+
+use crate::registry::Registry;
+use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Runs distributed protocols for real: one node of a cluster, as its TOML file says.
+///
+/// Start the three servers of a replicated key-value store, each in its own terminal:
+///
+///   node --config configs/kv-leader.toml
+///   node --config configs/kv-follower-2.toml
+///   node --config configs/kv-follower-3.toml
+///
+/// and talk to them with `node kv`, or with any Redis client on the ports that the files name.
+///
+/// Exit codes: 0 when the node was told to stop (SIGTERM, SIGINT) and finished what was in
+/// flight, 1 when it cannot start or cannot go on, 2 for a wrong command line.
+#[derive(Parser)]
+#[command(name = "node", version, args_conflicts_with_subcommands = true, verbatim_doc_comment)]
+struct Cli {
+    /// Run the node that this file describes
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    log: LogArgs,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args)]
+struct LogArgs {
+    /// What to log on standard error: off, error, warn, info, debug or trace
+    #[arg(long, env = "NODE_LOG", default_value = "info", value_name = "LEVEL", global = true)]
+    log_level: LevelFilter,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(run::CheckArgs),
+    Kv(kv::KvArgs),
+    Bench(bench::BenchArgs),
+}
+
+/// Parses the command line and does what it says, with the protocols of `registry`. A binary with
+/// protocols of its own registers them and calls this.
+pub fn main(registry: Registry) -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.log.log_level);
+    match (cli.command, cli.config) {
+        (Some(Command::Check(args)), _) => run::check(&args, &registry),
+        (Some(Command::Kv(args)), _) => kv::run(args),
+        (Some(Command::Bench(args)), _) => bench::run(args),
+        (None, Some(config)) => run::node(&config, registry),
+        (None, None) => {
+            eprintln!("node: nothing to do: give --config FILE, or a command; see node --help");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Logs go to standard error: standard output belongs to the console lines.
+fn start_log(level: LevelFilter) {
+    use simplelog::{ConfigBuilder, WriteLogger};
+    let config = ConfigBuilder::new()
+        .set_time_format_rfc3339()
+        .set_thread_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Error)
+        .build();
+    // Only a second logger in the same process is refused, and then the first goes on.
+    let _ = WriteLogger::init(level, config, std::io::stderr());
+}

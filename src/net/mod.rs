@@ -1,3 +1,388 @@
-//! The mio driver.
+//! The mio driver: one thread, one loop, one node.
+//!
+//! One turn of the loop:
+//!
+//! ```text
+//!   poll ─► accept, read (a bounded part of each connection) ─► Host ─► due timers ─► Host
+//!        ─► effects into connections' buffers ─► log: append, sync ─► one write a connection
+//! ```
+//!
+//! Nothing is written to a socket or the console before the log is durable: that is the fence of
+//! `Outbox`, and with one sync a turn it is group commit by itself. This module owns policy on
+//! sockets, time and memory; what messages mean is the Host's.
 
+mod clients;
+mod clock;
+mod connection;
+mod console;
+mod greeting;
+mod links;
+mod notices;
+mod signals;
+mod table;
+mod traffic;
+mod upkeep;
 pub mod wire;
+
+use self::clock::Clock;
+use self::connection::Connection;
+use self::console::Console;
+use self::links::Links;
+use self::notices::Notices;
+use self::signals::Signals;
+use self::table::{Key, Table};
+use crate::config::{Config, ConfigError, Listener};
+use crate::registry::Registry;
+use crate::wal::{Wal, WalError};
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use node_protocols::core::{Counter, Env, Host, Now, Rng, Time};
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::time::Duration;
+
+/// A running node.
+pub struct Node {
+    config: Config,
+    registry: Registry,
+    env: Env,
+    host: Host,
+    wal: Option<Wal>,
+    /// The log's length at which the next checkpoint is made.
+    checkpoint_at: u64,
+    poll: Poll,
+    clock: Clock,
+    now: Now,
+    listeners: Vec<Listening>,
+    signals: Signals,
+    table: Table<Connection>,
+    links: Links,
+    console: Console,
+    notices: Notices,
+    /// The loop's one read buffer.
+    scratch: Vec<u8>,
+    /// The request being handed over.
+    request: Vec<u8>,
+    dirty: Vec<Key>,
+    ready: Vec<Key>,
+    /// The cap on clients in force.
+    max_clients: usize,
+    clients: usize,
+    client_memory: usize,
+    next_heartbeat: Option<Time>,
+    next_sweep: Option<Time>,
+    /// When to try again to accept, after the process ran out of descriptors.
+    accept_at: Option<Time>,
+    /// Until when a node that was told to stop finishes what is in flight.
+    draining: Option<Time>,
+}
+
+struct Listening {
+    socket: TcpListener,
+    config: Listener,
+    /// A budget or a lack of descriptors cut the accepting short.
+    more: bool,
+}
+
+/// The node cannot go on.
+#[derive(Debug)]
+pub enum Fatal {
+    /// The log failed; nothing of this turn has left the node.
+    Wal(WalError),
+    /// Waiting for events failed.
+    Poll(io::Error),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fatal::Wal(error) => write!(f, "{error}"),
+            Fatal::Poll(error) => write!(f, "cannot wait for events: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Fatal {}
+
+/// How many events one poll may bring; more come with the next.
+const EVENTS: usize = 1_024;
+/// How much one connection may bring in a turn: enough to empty a default socket buffer, little
+/// enough that no connection holds up the others.
+const READ_BYTES: usize = 256 << 10;
+/// How many connections one listener may take in a turn.
+const ACCEPTS_PER_TURN: usize = 256;
+/// Descriptors kept for the log, standard streams, the poll, signals and a checkpoint.
+const RESERVED_DESCRIPTORS: usize = 16;
+/// A log shorter than this is not worth a checkpoint; a longer one is rewritten when it has
+/// doubled since the last.
+const MIN_CHECKPOINT_BYTES: u64 = 64 << 20;
+/// How often the effects of one turn may set off further requests that waited for them.
+const ROUNDS_PER_TURN: usize = 16;
+
+const SIGNAL_TOKEN: Token = Token(usize::MAX);
+
+fn listener_token(place: usize) -> Token {
+    Token(usize::MAX - 1 - place)
+}
+
+impl Node {
+    /// Binds, recovers and starts the protocols.
+    pub fn start(config: Config, registry: Registry) -> Result<Node, ConfigError> {
+        let clock = Clock::new();
+        let seed = RandomState::new().build_hasher().finish();
+        let env = config.env(clock::wall_millis().max(1), seed);
+        let mut host = config.host(&registry, &env)?;
+        host.set_output(config.console, false);
+        let setup = |error: io::Error| config.error(&[], format!("cannot set up: {error}"));
+        let poll = Poll::new().map_err(setup)?;
+        let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(setup)?;
+        let listeners = listen(&config, &poll)?;
+        let wal = open_wal(&config, &mut host)?;
+        let links = Links::new(&config, Rng::stream(seed, "links"));
+        let reserved = RESERVED_DESCRIPTORS + config.listeners.len() + 2 * config.peers.len();
+        let most = raise_descriptor_limit().saturating_sub(reserved).max(1);
+        let max_clients = most.min(config.limits.max_clients as usize);
+        let mut node = Node {
+            checkpoint_at: wal.as_ref().map_or(0, |wal| checkpoint_at(wal.len())),
+            now: clock.now(),
+            table: Table::new(),
+            console: Console::default(),
+            notices: Notices::default(),
+            scratch: vec![0; READ_BYTES],
+            request: Vec::new(),
+            dirty: Vec::new(),
+            ready: Vec::new(),
+            clients: 0,
+            client_memory: 0,
+            next_heartbeat: None,
+            next_sweep: None,
+            accept_at: None,
+            draining: None,
+            config,
+            registry,
+            env,
+            host,
+            wal,
+            poll,
+            clock,
+            listeners,
+            signals,
+            links,
+            max_clients,
+        };
+        node.host.handle_start(node.now);
+        for listening in &node.listeners {
+            let Listener { addr, gateway, .. } = &listening.config;
+            log::info!(target: "net", "node {} listens on {addr} ({gateway})", node.env.id);
+        }
+        Ok(node)
+    }
+
+    /// Runs until told to stop, or until the log fails.
+    pub fn run(mut self) -> Result<(), Fatal> {
+        let mut events = Events::with_capacity(EVENTS);
+        self.finish_turn()?;
+        while !self.is_drained() {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+                Err(error) => return Err(Fatal::Poll(error)),
+            }
+            self.now = self.clock.now();
+            for event in &events {
+                match event.token() {
+                    SIGNAL_TOKEN => self.on_signal(),
+                    token => self.on_event(token, event),
+                }
+            }
+            self.go_on();
+            self.on_time();
+            self.finish_turn()?;
+        }
+        log::info!(target: "net", "node {} stops", self.env.id);
+        Ok(())
+    }
+
+    fn on_event(&mut self, token: Token, event: &mio::event::Event) {
+        let place = usize::MAX - 1 - token.0;
+        if place < self.listeners.len() {
+            return self.accept(place);
+        }
+        let key = table::key(token);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        if event.is_writable() && !connection.out.is_empty() {
+            self.touch(key);
+        }
+        if event.is_writable() || event.is_error() {
+            self.on_connected(key);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            if let Some(connection) = self.table.get_mut(key) {
+                connection.readable = true;
+            }
+            self.receive(key);
+        }
+    }
+
+    /// Goes on with what a budget cut short in the last turn.
+    fn go_on(&mut self) {
+        for place in 0..self.listeners.len() {
+            if self.listeners[place].more && self.accept_at.is_none() {
+                self.accept(place);
+            }
+        }
+        for key in std::mem::take(&mut self.ready) {
+            if let Some(connection) = self.table.get_mut(key) {
+                connection.queued = false;
+                self.consume_inbox(key);
+                self.receive(key);
+            }
+        }
+    }
+
+    /// Carries the turn's effects out: buffers, log, sockets, console.
+    fn finish_turn(&mut self) -> Result<(), Fatal> {
+        for _ in 0..ROUNDS_PER_TURN {
+            self.distribute();
+            if self.ready.is_empty() {
+                break;
+            }
+            self.go_on();
+        }
+        self.make_durable().map_err(Fatal::Wal)?;
+        self.flush();
+        self.console.flush();
+        Ok(())
+    }
+
+    fn make_durable(&mut self) -> Result<(), WalError> {
+        let outbox = self.host.outbox();
+        let Some(wal) = &mut self.wal else { return Ok(()) };
+        let due = wal.len() + outbox.records().len() as u64 > self.checkpoint_at;
+        if outbox.checkpoint() || (due && !outbox.records().is_empty()) {
+            let host = &self.host;
+            wal.replace(&mut |sink| {
+                host.snapshot(&mut |tag, record| sink.record(tag, record));
+            })?;
+            self.checkpoint_at = checkpoint_at(wal.len());
+            log::info!(target: "wal", "checkpoint: the log has {} bytes now", wal.len());
+        } else if !outbox.records().is_empty() {
+            wal.append(outbox.records())?;
+            wal.sync()?;
+        }
+        self.host.outbox_mut().clear_records();
+        Ok(())
+    }
+
+    /// How long to wait for events: not at all when there is something to go on with.
+    fn timeout(&self) -> Option<Duration> {
+        let more = self.accept_at.is_none() && self.listeners.iter().any(|one| one.more);
+        if more || !self.ready.is_empty() || !self.host.outbox().is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let times = [
+            self.host.deadline(),
+            self.links.next_dial().filter(|_| self.draining.is_none()),
+            self.next_heartbeat,
+            self.next_sweep,
+            self.accept_at,
+            self.draining,
+        ];
+        let next = times.into_iter().flatten().min()?;
+        Some(next - self.clock.now().time)
+    }
+
+    fn on_signal(&mut self) {
+        if self.signals.take() == 0 {
+            return;
+        }
+        if self.draining.is_some() {
+            log::warn!(target: "net", "told again to stop: what is in flight is given up");
+            self.draining = Some(self.now.time);
+            return;
+        }
+        log::info!(target: "net", "node {} was told to stop: finishing what is in flight", self.env.id);
+        self.listeners.clear();
+        self.draining = Some(self.now.time + Duration::from_millis(self.config.limits.drain_ms));
+        let keys: Vec<Key> = self.table.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.stop_reading(key);
+        }
+    }
+
+    /// Whether a node that was told to stop has nothing left to finish.
+    fn is_drained(&self) -> bool {
+        let Some(deadline) = self.draining else { return false };
+        let clients = self.table.iter().filter(|(_, one)| one.peer().is_none()).count();
+        if clients > 0 && self.now.time >= deadline {
+            log::warn!(target: "net", "{clients} clients still had something in flight");
+        }
+        clients == 0 || self.now.time >= deadline
+    }
+
+    fn tell(&mut self, cause: Counter, line: fmt::Arguments<'_>) {
+        self.host.count(cause);
+        self.notices.tell(cause, self.now.time, line);
+    }
+}
+
+fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
+    let mut listeners = Vec::new();
+    for (place, listener) in config.listeners.iter().enumerate() {
+        let bind = || {
+            let mut socket = TcpListener::bind(listener.addr)?;
+            poll.registry().register(&mut socket, listener_token(place), Interest::READABLE)?;
+            Ok(socket)
+        };
+        let socket = bind().map_err(|error: io::Error| {
+            let what = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "another process listens there: stop it, or change the port".to_string()
+                }
+                _ => format!("cannot listen there: {error}"),
+            };
+            config.error(&["listeners", &place.to_string(), "addr"], what)
+        })?;
+        listeners.push(Listening { socket, config: listener.clone(), more: false });
+    }
+    Ok(listeners)
+}
+
+/// Opens the log and gives its records back, if a protocol writes any.
+fn open_wal(config: &Config, host: &mut Host) -> Result<Option<Wal>, ConfigError> {
+    let persists = host.protocols().iter().any(|protocol| protocol.persists());
+    let Some(dir) = config.data_dir.as_ref().filter(|_| persists) else { return Ok(None) };
+    let mut give_back =
+        |tag, record: &[u8]| host.handle_record(tag, record).map_err(|corrupt| corrupt.to_string());
+    let (wal, recovery) = Wal::open(dir, &mut give_back)
+        .map_err(|error| config.error(&["node", "data_dir"], error.to_string()))?;
+    let (records, bytes) = (recovery.records, recovery.bytes);
+    log::info!(target: "wal", "recovered {records} records from {bytes} bytes");
+    if let Some(torn) = recovery.torn {
+        log::warn!(
+            target: "wal",
+            "the log ended in the middle of a write at offset {}: {} bytes that were never \
+             acknowledged are cut",
+            torn.offset,
+            torn.cut_bytes
+        );
+    }
+    Ok(Some(wal))
+}
+
+fn checkpoint_at(len: u64) -> u64 {
+    (2 * len).max(MIN_CHECKPOINT_BYTES)
+}
+
+/// Lets the process open as many descriptors as it may, and says how many that is.
+fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let in_force = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    in_force.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}

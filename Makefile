@@ -1,0 +1,38 @@
+# The index of what can be done here: `make help`.
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+NODE := target/release/node
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the binary, target/release/node
+	$(CARGO) build --release --bin node
+
+kv: build ## Start three servers of the key-value store, and talk to them
+	@scripts/kv.sh
+
+kv-demo: build ## Show, unattended, a GET that is answered and one that is refused
+	@scripts/kv-demo.sh
+
+check: build ## Check every config of configs/
+	@find configs -name '*.toml' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
+
+bench: build ## Measure the key-value store on this machine
+	@scripts/bench-kv.sh
+
+test: ## Run all tests
+	$(CARGO) test --manifest-path examples/counter/Cargo.toml --target-dir target/examples
+	$(CARGO) test --workspace --all-targets
+
+lint: ## Check form and style
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path examples/counter/Cargo.toml --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --manifest-path examples/counter/Cargo.toml --target-dir target/examples --all-targets -- -D warnings
+
+clean: ## Remove what was built and what ran
+	$(CARGO) clean
+	rm -rf run
+
+.PHONY: help build kv kv-demo check bench test lint clean

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Three servers of the key-value store and the interactive client; stops the servers at the end.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+binary=$(node_binary)
+dir=run/kv
+scripts/cluster.sh down "$dir" 2>/dev/null || true
+rm -rf "$dir"
+scripts/generate-kv.sh -o "$dir"
+tailer=""
+finish() {
+  [ -z "$tailer" ] || kill "$tailer" 2>/dev/null || true
+  scripts/cluster.sh down "$dir"
+  echo "the servers are stopped" >&2
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+scripts/cluster.sh up "$dir"
+scripts/cluster.sh status "$dir" >&2
+scripts/cluster.sh tail "$dir" &
+tailer=$!
+echo "lines behind [1] [2] [3] are the servers' consoles; end with Ctrl-D" >&2
+"$binary" kv

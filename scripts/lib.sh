@@ -1,0 +1,34 @@
+# What the other scripts share. Sourced, not run.
+
+# The binary: NODE, or what `make build` made.
+node_binary() {
+  local here
+  here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  local binary=${NODE:-$here/target/release/node}
+  if [ ! -x "$binary" ]; then
+    echo "$binary is not there: run make build, or set NODE to the binary" >&2
+    exit 1
+  fi
+  echo "$binary"
+}
+
+# wait_for SECONDS WHAT COMMAND...: polls until the command succeeds, or says what did not happen.
+wait_for() {
+  local seconds=$1 what=$2 end
+  shift 2
+  end=$((SECONDS + seconds))
+  until "$@" >/dev/null 2>&1; do
+    if [ "$SECONDS" -ge "$end" ]; then
+      echo "timed out after $seconds s: $what" >&2
+      return 1
+    fi
+    sleep 0.05
+  done
+}
+
+# is_running PIDFILE: whether the process of that file is there and is a node.
+is_running() {
+  local pid
+  pid=$(cat "$1" 2>/dev/null) || return 1
+  [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && grep -q node "/proc/$pid/comm" 2>/dev/null
+}

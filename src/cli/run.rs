@@ -1,0 +1,51 @@
+//! `node --config` and `node check`.
+
+use crate::config::Config;
+use crate::net::Node;
+use crate::registry::Registry;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Checks configs without running them: prints each as it is understood, with every default
+/// filled in, or says file, line, key, value and the rule that is broken. Exit code 1 when one
+/// is wrong.
+#[derive(Args)]
+pub struct CheckArgs {
+    /// The configs
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(super) fn check(args: &CheckArgs, registry: &Registry) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for file in &args.files {
+        match Config::load(file, registry) {
+            Ok(config) => println!("# {}\n{}", file.display(), config.show(registry)),
+            Err(error) => {
+                eprintln!("node: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
+
+pub(super) fn node(file: &Path, registry: Registry) -> ExitCode {
+    let started = Config::load(file, &registry).and_then(|config| Node::start(config, registry));
+    let node = match started {
+        Ok(node) => node,
+        Err(error) => {
+            eprintln!("node: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match node.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            log::error!(target: "node", "{fatal}");
+            eprintln!("node: stopped: {fatal}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! What a node's TOML file says, checked as a whole before anything starts.
+//!
+//! Raw form (what serde reads) becomes resolved form (every value in its type, every rule
+//! checked). An error names file, line, key, value and the rule that is broken.
+
+mod limits;
+mod locate;
+
+pub use self::limits::Limits;
+use self::locate::Source;
+use crate::registry::{BuildError, NATIVE, Registry};
+use node_protocols::core::{DynProtocol, Env, Host, LamportRule, NodeId};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// One node's config, resolved.
+#[derive(Debug)]
+pub struct Config {
+    source: Source,
+    /// This node.
+    pub id: NodeId,
+    /// The name that all nodes of a cluster share.
+    pub cluster: String,
+    /// Where the log is kept; relative paths are relative to the working directory.
+    pub data_dir: Option<PathBuf>,
+    /// Whether the console lines that documents prescribe are printed.
+    pub console: bool,
+    /// What a receive does to the Lamport clock.
+    pub lamport_rule: LamportRule,
+    /// The other nodes and where they listen.
+    pub peers: BTreeMap<NodeId, String>,
+    /// Where this node listens.
+    pub listeners: Vec<Listener>,
+    /// Bounds on time and memory.
+    pub limits: Limits,
+    /// The protocols, in the order of the file.
+    pub protocols: Vec<String>,
+}
+
+/// One listening socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// Where.
+    pub addr: SocketAddr,
+    /// What is spoken there.
+    pub gateway: String,
+    /// The protocol whose requests come there; none on a native listener, whose clients say it.
+    pub protocol: Option<String>,
+}
+
+/// What is wrong with a config, in one line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// From 1; none when the file could not be read, or something is missing from it.
+    pub line: Option<usize>,
+    /// The key with its tables.
+    pub key: String,
+    /// The value as the file has it.
+    pub value: Option<String>,
+    /// The rule that is broken, and what to do.
+    pub rule: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, " {}", self.key)?;
+            if let Some(value) = &self.value {
+                write!(f, " = {value}")?;
+            }
+            write!(f, ":")?;
+        }
+        write!(f, " {}", self.rule)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    node: RawNode,
+    #[serde(default)]
+    peers: toml::Table,
+    #[serde(default)]
+    listeners: Vec<RawListener>,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    protocols: toml::Table,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    id: u32,
+    #[serde(default = "default_cluster")]
+    cluster: String,
+    data_dir: Option<PathBuf>,
+    #[serde(default = "default_console")]
+    console: bool,
+    #[serde(default)]
+    lamport_rule: LamportRule,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListener {
+    addr: String,
+    #[serde(default = "default_gateway")]
+    gateway: String,
+    protocol: Option<String>,
+}
+
+fn default_cluster() -> String {
+    "node".into()
+}
+fn default_console() -> bool {
+    true
+}
+fn default_gateway() -> String {
+    NATIVE.into()
+}
+
+/// A cluster's name travels in a greeting of at most 1 KiB.
+const MAX_CLUSTER_BYTES: usize = 64;
+
+impl Config {
+    /// Reads and checks a file, down to every protocol's own table.
+    pub fn load(path: &Path, registry: &Registry) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+            path: path.into(),
+            line: None,
+            key: String::new(),
+            value: None,
+            rule: format!("cannot read it: {error}"),
+        })?;
+        Config::parse(path, text, registry)
+    }
+
+    /// Checks a text; `path` only names it.
+    pub fn parse(path: &Path, text: String, registry: &Registry) -> Result<Config, ConfigError> {
+        let source = Source::new(path, text)?;
+        let raw: Raw = source.read()?;
+        let config = Config::resolve(source, raw, registry)?;
+        // Building the protocols is the only full check of their tables.
+        config.build(registry, &config.env(1, 0))?;
+        Ok(config)
+    }
+
+    fn resolve(source: Source, raw: Raw, registry: &Registry) -> Result<Config, ConfigError> {
+        let id = NodeId(raw.node.id);
+        let cluster_bytes = raw.node.cluster.len();
+        if !(1..=MAX_CLUSTER_BYTES).contains(&cluster_bytes) {
+            let rule = format!("it must have 1 to {MAX_CLUSTER_BYTES} bytes");
+            return Err(source.error(&["node", "cluster"], rule));
+        }
+        raw.limits.check().map_err(|(key, rule)| source.error(&["limits", key], rule))?;
+        let peers = resolve_peers(&source, id, &raw.peers)?;
+        let protocols: Vec<String> = raw.protocols.keys().cloned().collect();
+        if protocols.is_empty() {
+            let known = registry.protocol_names().join(", ");
+            let rule = format!("a node runs at least one protocol; there are: {known}");
+            return Err(source.error(&["protocols"], rule));
+        }
+        let mut listeners = Vec::new();
+        for (place, listener) in raw.listeners.iter().enumerate() {
+            listeners.push(resolve_listener(&source, place, listener, &protocols, registry)?);
+        }
+        let native = listeners.iter().any(|listener| listener.gateway == NATIVE);
+        if let Some(lower) = peers.keys().find(|peer| **peer < id).filter(|_| !native) {
+            let rule = format!(
+                "node {lower} dials this node, as lower ids dial higher ones: \
+                 add a listener with gateway \"native\""
+            );
+            return Err(source.error(&["listeners"], rule));
+        }
+        Ok(Config {
+            source,
+            id,
+            cluster: raw.node.cluster,
+            data_dir: raw.node.data_dir,
+            console: raw.node.console,
+            lamport_rule: raw.node.lamport_rule,
+            peers,
+            listeners,
+            limits: raw.limits,
+            protocols,
+        })
+    }
+
+    /// What the protocols are told about this node.
+    pub fn env(&self, incarnation: u64, seed: u64) -> Env {
+        Env {
+            id: self.id,
+            peers: self.peers.keys().copied().collect(),
+            incarnation,
+            seed,
+            durable: self.data_dir.is_some(),
+        }
+    }
+
+    /// Builds the node's protocols.
+    pub fn host(&self, registry: &Registry, env: &Env) -> Result<Host, ConfigError> {
+        Ok(Host::new(env, self.build(registry, env)?, self.lamport_rule))
+    }
+
+    fn build(
+        &self,
+        registry: &Registry,
+        env: &Env,
+    ) -> Result<Vec<Box<dyn DynProtocol>>, ConfigError> {
+        let mut protocols = Vec::new();
+        for name in &self.protocols {
+            let path = ["protocols", name.as_str()];
+            let document = self.source.document()?;
+            let table = Source::value(&document, &path)
+                .ok_or_else(|| self.source.error(&path, "it must be a table".into()))?;
+            let built = registry.build(name, table.clone(), env).ok_or_else(|| {
+                let known = registry.protocol_names().join(", ");
+                self.source.error(&path, format!("no such protocol; there are: {known}"))
+            })?;
+            protocols.push(built.map_err(|error| match error {
+                BuildError::Form(error) => self.source.form_error(&document, &path, &error),
+                BuildError::Rule(error) => {
+                    self.source.error(&["protocols", name, error.key], error.rule)
+                }
+            })?);
+        }
+        self.check_facts(&protocols)?;
+        Ok(protocols)
+    }
+
+    /// Each kind of fact has at most one publisher, and whoever needs one gets it.
+    fn check_facts(&self, protocols: &[Box<dyn DynProtocol>]) -> Result<(), ConfigError> {
+        let mut publishers = BTreeMap::new();
+        for protocol in protocols {
+            for kind in protocol.publishes() {
+                if let Some(other) = publishers.insert(*kind, protocol.name()) {
+                    let rule = format!("{other} publishes {kind:?} too: run only one of them");
+                    return Err(self.source.error(&["protocols", protocol.name()], rule));
+                }
+            }
+        }
+        for protocol in protocols {
+            let missing = protocol.needs().iter().find(|kind| !publishers.contains_key(kind));
+            if let Some(kind) = missing {
+                let rule = format!("it needs {kind:?}, which no protocol of this node publishes");
+                return Err(self.source.error(&["protocols", protocol.name()], rule));
+            }
+        }
+        Ok(())
+    }
+
+    /// An error about this config that only shows when the node starts.
+    pub fn error(&self, key: &[&str], rule: String) -> ConfigError {
+        self.source.error(key, rule)
+    }
+
+    /// The whole config as TOML, with every default filled in.
+    pub fn show(&self, registry: &Registry) -> String {
+        let mut text = self.to_string();
+        let document = self.source.document();
+        for name in &self.protocols {
+            let path = ["protocols", name.as_str()];
+            let table = document.as_ref().ok().and_then(|tree| Source::value(tree, &path));
+            let table = table.and_then(|table| registry.show(name, table.clone()));
+            text += &format!("\n[protocols.{name}]\n{}", table.unwrap_or_default());
+        }
+        text
+    }
+}
+
+fn resolve_peers(
+    source: &Source,
+    id: NodeId,
+    raw: &toml::Table,
+) -> Result<BTreeMap<NodeId, String>, ConfigError> {
+    let mut peers = BTreeMap::new();
+    for (key, addr) in raw {
+        let path = ["peers", key.as_str()];
+        let rule = |rule: &str| Err(source.error(&path, rule.into()));
+        let Ok(peer) = key.parse::<u32>().map(NodeId) else {
+            return rule("a peer's key is its id, a number from 0 to 4294967295");
+        };
+        if peer == id {
+            return rule("it is this node's own id: list only the other nodes");
+        }
+        let Some(addr) = addr.as_str().filter(|addr| is_host_and_port(addr)) else {
+            return rule("a peer needs an address, such as \"127.0.0.1:10098\"");
+        };
+        if peers.insert(peer, addr.to_string()).is_some() {
+            return rule("this id is listed twice");
+        }
+    }
+    Ok(peers)
+}
+
+/// Whether it has the form HOST:PORT; names are looked up when the peer is dialled.
+fn is_host_and_port(addr: &str) -> bool {
+    let parts = addr.rsplit_once(':');
+    parts.is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
+fn resolve_listener(
+    source: &Source,
+    place: usize,
+    raw: &RawListener,
+    protocols: &[String],
+    registry: &Registry,
+) -> Result<Listener, ConfigError> {
+    let place = place.to_string();
+    let error = |key: &str, rule: String| Err(source.error(&["listeners", &place, key], rule));
+    let Ok(addr) = raw.addr.parse::<SocketAddr>() else {
+        return error("addr", "it must be IP:PORT, such as \"127.0.0.1:10097\"".into());
+    };
+    if !registry.gateway_names().contains(&raw.gateway.as_str()) {
+        let known = registry.gateway_names().join(", ");
+        return error("gateway", format!("no such gateway; there are: {known}"));
+    }
+    let bound = registry.gateway_protocol(&raw.gateway).map(str::to_string);
+    let only = protocols.first().filter(|_| protocols.len() == 1).cloned();
+    let protocol = match (&raw.protocol, bound) {
+        (None, _) if raw.gateway == NATIVE => None,
+        (Some(_), _) if raw.gateway == NATIVE => {
+            return error("protocol", "clients of a native listener say it themselves".into());
+        }
+        (Some(named), Some(bound)) if *named != bound => {
+            return error("protocol", format!("this gateway carries {bound} alone"));
+        }
+        (Some(named), _) => Some(named.clone()),
+        (None, Some(bound)) => Some(bound),
+        (None, None) => only,
+    };
+    if raw.gateway != NATIVE {
+        let known = protocol.as_ref().is_some_and(|protocol| protocols.contains(protocol));
+        if !known {
+            let list = protocols.join(", ");
+            let key = if raw.protocol.is_some() { "protocol" } else { "gateway" };
+            return error(
+                key,
+                format!("say with protocol = which of this node's it carries: {list}"),
+            );
+        }
+    }
+    Ok(Listener { addr, gateway: raw.gateway.clone(), protocol })
+}
+
+impl fmt::Display for Config {
+    /// All but the protocols' own tables, as TOML that says every value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "[node]\nid = {}\ncluster = {:?}", self.id, self.cluster)?;
+        if let Some(dir) = &self.data_dir {
+            writeln!(f, "data_dir = {dir:?}")?;
+        }
+        let rule = match self.lamport_rule {
+            LamportRule::MaxPlusOne => "max_plus_one",
+            LamportRule::Max => "max",
+        };
+        writeln!(f, "console = {}\nlamport_rule = {rule:?}", self.console)?;
+        if !self.peers.is_empty() {
+            writeln!(f, "\n[peers]")?;
+        }
+        for (peer, addr) in &self.peers {
+            writeln!(f, "{peer} = {addr:?}")?;
+        }
+        for listener in &self.listeners {
+            let (addr, gateway) = (&listener.addr, &listener.gateway);
+            writeln!(f, "\n[[listeners]]\naddr = \"{addr}\"\ngateway = {gateway:?}")?;
+            if let Some(protocol) = &listener.protocol {
+                writeln!(f, "protocol = {protocol:?}")?;
+            }
+        }
+        write!(f, "\n[limits]\n{}", self.limits)
+    }
+}

@@ -1,0 +1,197 @@
+//! A client's session: which protocol it talks to, in which form, and which of its requests are
+//! still unanswered.
+
+use super::wire::{Frame, SEQUENCE_BYTES, next_frame, push_frame_with};
+use crate::registry::DynGateway;
+use node_protocols::core::Decoded;
+use std::collections::BTreeMap;
+
+pub(super) struct Session {
+    /// The protocol's place in the Host.
+    pub(super) place: usize,
+    codec: Codec,
+    /// How many requests are unanswered.
+    pub(super) outstanding: usize,
+    /// The client does not read: its requests wait until it does.
+    pub(super) paused: bool,
+}
+
+enum Codec {
+    /// Frames that carry the client's own sequence numbers; replies go out as they come.
+    Native,
+    /// Replies go out in the order of the requests.
+    Ordered {
+        gateway: Box<dyn DynGateway>,
+        next_sequence: u32,
+        /// The sequence whose reply goes out next.
+        next_reply: u32,
+        /// Replies that came before their turn.
+        early: BTreeMap<u32, Vec<u8>>,
+        early_bytes: usize,
+    },
+}
+
+/// What the bytes at hand are for the node.
+pub(super) enum Step {
+    /// Nothing whole.
+    Incomplete,
+    /// Earlier requests must be answered first.
+    Wait,
+    /// A request, left in the buffer given.
+    Request { used: usize, sequence: u32 },
+    /// Dealt with.
+    Answered { used: usize },
+    /// The session ends, for a fault of the client's or because it asked.
+    Close { fault: Option<Fault> },
+}
+
+/// What a client did wrong.
+pub(super) enum Fault {
+    TooLong(usize),
+    Malformed(String),
+}
+
+impl Session {
+    pub(super) fn native(place: usize) -> Session {
+        Session { place, codec: Codec::Native, outstanding: 0, paused: false }
+    }
+
+    pub(super) fn ordered(place: usize, gateway: Box<dyn DynGateway>) -> Session {
+        let codec = Codec::Ordered {
+            gateway,
+            next_sequence: 0,
+            next_reply: 0,
+            early: BTreeMap::new(),
+            early_bytes: 0,
+        };
+        Session { place, codec, outstanding: 0, paused: false }
+    }
+
+    /// Takes the next request from the bytes at hand. Counts it as unanswered.
+    pub(super) fn next(
+        &mut self,
+        input: &[u8],
+        limit: usize,
+        request: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        if input.is_empty() {
+            return Step::Incomplete;
+        }
+        request.clear();
+        let idle = self.outstanding == 0;
+        let step = match &mut self.codec {
+            Codec::Native => native_request(input, limit, request),
+            Codec::Ordered { gateway, next_sequence, .. } => {
+                match gateway.decode(input, idle, request, out) {
+                    Decoded::Incomplete if input.len() >= limit => {
+                        Step::Close { fault: Some(Fault::TooLong(input.len())) }
+                    }
+                    Decoded::Incomplete => Step::Incomplete,
+                    Decoded::Wait => Step::Wait,
+                    Decoded::Request { used, request: () } => {
+                        let sequence = *next_sequence;
+                        *next_sequence = next_sequence.wrapping_add(1);
+                        Step::Request { used, sequence }
+                    }
+                    Decoded::Answered { used } => Step::Answered { used },
+                    Decoded::Close { reason } => {
+                        Step::Close { fault: reason.map(Fault::Malformed) }
+                    }
+                }
+            }
+        };
+        if let Step::Request { .. } = step {
+            self.outstanding += 1;
+        }
+        step
+    }
+
+    /// Puts a reply, in its turn, where it goes out.
+    pub(super) fn reply(&mut self, sequence: u32, reply: &[u8], out: &mut Vec<u8>) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        match &mut self.codec {
+            Codec::Native => push_frame_with(out, |out| {
+                out.extend_from_slice(&sequence.to_le_bytes());
+                out.extend_from_slice(reply);
+            }),
+            Codec::Ordered { gateway, next_reply, early, early_bytes, .. } => {
+                if sequence != *next_reply {
+                    *early_bytes += reply.len();
+                    early.insert(sequence, reply.to_vec());
+                    return;
+                }
+                gateway.encode(reply, out);
+                *next_reply = next_reply.wrapping_add(1);
+                while let Some(reply) = early.remove(next_reply) {
+                    *early_bytes -= reply.len();
+                    gateway.encode(&reply, out);
+                    *next_reply = next_reply.wrapping_add(1);
+                }
+            }
+        }
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.codec {
+            Codec::Native => 0,
+            Codec::Ordered { early_bytes, .. } => *early_bytes,
+        }
+    }
+}
+
+fn native_request(input: &[u8], limit: usize, request: &mut Vec<u8>) -> Step {
+    match next_frame(input, limit) {
+        Frame::Incomplete => Step::Incomplete,
+        Frame::TooLong { length } => Step::Close { fault: Some(Fault::TooLong(length)) },
+        Frame::Whole { payload, used } => match payload.split_first_chunk::<SEQUENCE_BYTES>() {
+            Some((sequence, body)) => {
+                request.extend_from_slice(body);
+                Step::Request { used, sequence: u32::from_le_bytes(*sequence) }
+            }
+            None => {
+                let fault = Fault::Malformed("a request without a sequence".into());
+                Step::Close { fault: Some(fault) }
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests are single bytes; replies go out as they are.
+    struct Letters;
+
+    impl DynGateway for Letters {
+        fn decode(
+            &mut self,
+            input: &[u8],
+            _: bool,
+            request: &mut Vec<u8>,
+            _: &mut Vec<u8>,
+        ) -> Decoded<()> {
+            request.push(input[0]);
+            Decoded::Request { used: 1, request: () }
+        }
+        fn encode(&mut self, reply: &[u8], output: &mut Vec<u8>) {
+            output.extend_from_slice(reply);
+        }
+    }
+
+    #[test]
+    fn replies_that_come_early_go_out_in_the_order_of_the_requests() {
+        let mut session = Session::ordered(0, Box::new(Letters));
+        let (mut request, mut out) = (Vec::new(), Vec::new());
+        for expected in 0..3 {
+            let step = session.next(b"x", 64, &mut request, &mut out);
+            assert!(matches!(step, Step::Request { used: 1, sequence } if sequence == expected));
+        }
+        session.reply(2, b"c", &mut out);
+        session.reply(1, b"b", &mut out);
+        assert_eq!((&out[..], session.outstanding, session.held_bytes()), (&b""[..], 1, 2));
+        session.reply(0, b"a", &mut out);
+        assert_eq!((&out[..], session.outstanding, session.held_bytes()), (&b"abc"[..], 0, 0));
+    }
+}

@@ -1,0 +1,188 @@
+//! One nonblocking connection: its socket, what came in and is not whole yet, what is to go out.
+//! Knows bytes and times, not what they mean to the node.
+
+use super::clients::Session;
+use mio::net::TcpStream;
+use node_protocols::core::{NodeId, Time};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) addr: SocketAddr,
+    pub(super) kind: Kind,
+    /// What came in and could not be used yet.
+    pub(super) inbox: Vec<u8>,
+    pub(super) out: Out,
+    /// The socket may have more: mio tells once, and a budget may have cut the reading short.
+    pub(super) readable: bool,
+    /// It stands in the list of connections to flush at the end of the turn.
+    pub(super) dirty: bool,
+    /// It stands in the list of connections that go on without an event.
+    pub(super) queued: bool,
+    /// The peer sends no more.
+    pub(super) eof: bool,
+    /// It ends once everything is answered and sent.
+    pub(super) closing: bool,
+    pub(super) last_heard: Time,
+    /// Since when a request has been arriving.
+    pub(super) input_since: Option<Time>,
+    /// How many of its bytes are in the sum of all clients' memory.
+    pub(super) accounted: usize,
+}
+
+pub(super) enum Kind {
+    /// Came in on a native listener and has not said who it is.
+    Greeting,
+    /// Being dialled.
+    Dialing(NodeId),
+    /// Greeted, and waiting for the welcome.
+    Dialed(NodeId),
+    /// A peer.
+    Link(NodeId),
+    /// A client.
+    Client(Session),
+}
+
+/// What one read made of the socket.
+pub(super) enum ReadOutcome {
+    /// This many bytes; the socket may have more.
+    Some(usize),
+    /// Nothing now.
+    Drained,
+    /// The other side sends no more.
+    Eof,
+    /// The connection is broken.
+    Broken(io::Error),
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, addr: SocketAddr, kind: Kind, now: Time) -> Connection {
+        Connection {
+            stream,
+            addr,
+            kind,
+            inbox: Vec::new(),
+            out: Out::default(),
+            readable: false,
+            dirty: false,
+            queued: false,
+            eof: false,
+            closing: false,
+            last_heard: now,
+            input_since: None,
+            accounted: 0,
+        }
+    }
+
+    /// One read. A read that does not fill the buffer has drained the socket: with edge-triggered
+    /// readiness on a stream the next byte makes a new event.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
+        match self.stream.read(buffer) {
+            Ok(0) => ReadOutcome::Eof,
+            Ok(n) => {
+                self.readable = n == buffer.len();
+                ReadOutcome::Some(n)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                ReadOutcome::Drained
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => ReadOutcome::Some(0),
+            Err(error) => ReadOutcome::Broken(error),
+        }
+    }
+
+    /// One write of what is to go out; what is left waits for the socket to be writable.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        match self.stream.write(self.out.pending()) {
+            Ok(n) => {
+                self.out.advance(n);
+                Ok(())
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// What it holds in memory for its client.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Client(session) => self.inbox.len() + self.out.len() + session.held_bytes(),
+            Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => self.inbox.len(),
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<NodeId> {
+        match self.kind {
+            Kind::Dialing(peer) | Kind::Dialed(peer) | Kind::Link(peer) => Some(peer),
+            Kind::Greeting | Kind::Client(_) => None,
+        }
+    }
+}
+
+/// Bytes to go out: one contiguous buffer, of which a front part may be gone already.
+#[derive(Default)]
+pub(super) struct Out {
+    bytes: Vec<u8>,
+    gone: usize,
+}
+
+/// An empty buffer larger than this is given back, so that a burst does not stay in memory.
+const KEPT_BYTES: usize = 64 << 10;
+
+impl Out {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.gone
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where to append.
+    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    fn pending(&self) -> &[u8] {
+        &self.bytes[self.gone..]
+    }
+
+    fn advance(&mut self, sent: usize) {
+        self.gone += sent;
+        if self.gone == self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT_BYTES);
+            self.gone = 0;
+        } else if self.gone > KEPT_BYTES && self.gone > self.bytes.len() / 2 {
+            // What is gone is dropped when it is most of the buffer: each byte moves once.
+            self.bytes.drain(..self.gone);
+            self.gone = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_partial_write_goes_next_and_in_order() {
+        let mut out = Out::default();
+        let all: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
+        out.tail().extend_from_slice(&all);
+        let mut sent = Vec::new();
+        for step in [1, 70_000, 100_000, 100_000, 29_999] {
+            sent.extend_from_slice(&out.pending()[..step]);
+            out.advance(step);
+        }
+        assert!(out.is_empty());
+        assert_eq!(sent, all);
+    }
+}

@@ -1,0 +1,356 @@
+//! Bytes in, bytes out: reading connections into the Host, and the Host's effects into
+//! connections.
+
+use super::Node;
+use super::clients::{Fault, Step};
+use super::connection::{Kind, ReadOutcome};
+use super::table::Key;
+use super::wire::{Frame, next_frame, push_frame};
+use node_protocols::core::{Caller, Counter, Effect, Escaped, NodeId, RequestId};
+
+/// Effects are moved to their connections whenever they hold this much, so that a connection's
+/// high-water mark is seen before the next request adds more.
+const DISTRIBUTE_ABOVE: usize = 256 << 10;
+
+/// An empty inbox larger than this is given back.
+const KEPT_INBOX_BYTES: usize = 16 << 10;
+
+impl Node {
+    /// Notes that a connection has something to send.
+    pub(super) fn touch(&mut self, key: Key) {
+        if let Some(connection) = self.table.get_mut(key)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Notes that a connection can go on without an event.
+    pub(super) fn queue(&mut self, key: Key) {
+        if let Some(connection) = self.table.get_mut(key)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.ready.push(key);
+        }
+    }
+
+    /// Reads once, if the connection may be read.
+    pub(super) fn receive(&mut self, key: Key) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let paused = matches!(&connection.kind, Kind::Client(session) if session.paused);
+        let dialing = matches!(connection.kind, Kind::Dialing(_));
+        if !connection.readable || connection.closing || connection.eof || paused || dialing {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        match connection.read(&mut scratch) {
+            ReadOutcome::Some(n) => {
+                connection.last_heard = self.now.time;
+                self.received(key, &scratch[..n]);
+                if self.table.get(key).is_some_and(|connection| connection.readable) {
+                    self.queue(key);
+                }
+            }
+            ReadOutcome::Drained => {}
+            ReadOutcome::Eof => {
+                connection.eof = true;
+                self.consume_inbox(key);
+            }
+            ReadOutcome::Broken(error) => {
+                log::debug!(target: "net", "{}: {error}", connection.addr);
+                self.close(key);
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    fn received(&mut self, key: Key, data: &[u8]) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        if !connection.inbox.is_empty() {
+            connection.inbox.extend_from_slice(data);
+            return self.consume_inbox(key);
+        }
+        // The common case: whole requests, taken where they were read.
+        let used = self.consume(key, data);
+        if let Some(connection) = self.table.get_mut(key) {
+            connection.inbox.extend_from_slice(&data[used..]);
+            self.account(key);
+        }
+    }
+
+    /// Goes on with what came in before.
+    pub(super) fn consume_inbox(&mut self, key: Key) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let mut inbox = std::mem::take(&mut connection.inbox);
+        let used = self.consume(key, &inbox);
+        inbox.drain(..used);
+        if inbox.is_empty() {
+            inbox.shrink_to(KEPT_INBOX_BYTES);
+        }
+        if let Some(connection) = self.table.get_mut(key) {
+            connection.inbox = inbox;
+            self.account(key);
+        }
+    }
+
+    /// Takes what is whole; answers how many bytes that was.
+    fn consume(&mut self, key: Key, data: &[u8]) -> usize {
+        let mut used = 0;
+        loop {
+            let Some(connection) = self.table.get(key) else { return data.len() };
+            let rest = &data[used..];
+            let (step, changes) = match connection.kind {
+                Kind::Dialing(_) => (0, false),
+                Kind::Greeting => (self.on_hello(key, rest), true),
+                Kind::Dialed(peer) => (self.on_welcome(key, peer, rest), true),
+                Kind::Link(peer) => (self.frames(key, peer, rest), false),
+                Kind::Client(_) => (self.requests(key, rest), false),
+            };
+            used += step;
+            // A greeting is followed by what the connection is then for.
+            if !changes || step == 0 || used == data.len() {
+                break;
+            }
+        }
+        let Some(connection) = self.table.get_mut(key) else { return data.len() };
+        if connection.closing {
+            return data.len();
+        }
+        if connection.eof {
+            let waits = matches!(&connection.kind, Kind::Client(session)
+                if session.outstanding > 0 || session.paused);
+            if !waits {
+                // What is left will never be whole.
+                connection.closing = true;
+                self.touch(key);
+                return data.len();
+            }
+        }
+        let partial = used < data.len();
+        if partial && connection.input_since.is_none() {
+            connection.input_since = Some(self.now.time);
+            self.sweep_within(self.config.limits.request_timeout_ms);
+        } else if used > 0 {
+            connection.input_since = partial.then_some(self.now.time);
+        }
+        used
+    }
+
+    /// Frames of a peer.
+    fn frames(&mut self, key: Key, peer: NodeId, data: &[u8]) -> usize {
+        let limit = self.config.limits.max_frame_bytes as usize;
+        let mut used = 0;
+        loop {
+            match next_frame(&data[used..], limit) {
+                Frame::Incomplete => return used,
+                Frame::TooLong { length } => {
+                    self.tell(
+                        Counter::TooLong,
+                        format_args!("node {peer} announces a frame of {length} bytes"),
+                    );
+                    self.close(key);
+                    return data.len();
+                }
+                Frame::Whole { payload, used: step } => {
+                    used += step;
+                    // An empty frame is a heartbeat.
+                    if payload.is_empty() {
+                        continue;
+                    }
+                    if let Err(error) = self.host.handle_frame(peer, payload, self.now) {
+                        let line = format_args!("a frame of node {peer} is dropped: {error}");
+                        self.notices.tell(Counter::BadFrame, self.now.time, line);
+                    }
+                    if self.host.outbox().len() > DISTRIBUTE_ABOVE {
+                        self.distribute();
+                    }
+                    if self.table.get(key).is_none() {
+                        return data.len();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Requests of a client.
+    fn requests(&mut self, key: Key, data: &[u8]) -> usize {
+        let limit = self.config.limits.max_request_bytes as usize;
+        let high_water = self.config.limits.client_high_water_bytes as usize;
+        let mut used = 0;
+        loop {
+            let Node { table, host, request, .. } = self;
+            let Some(connection) = table.get_mut(key) else { return data.len() };
+            let addr = connection.addr;
+            let Kind::Client(session) = &mut connection.kind else { return used };
+            session.paused = connection.out.len() > high_water;
+            if session.paused || connection.closing {
+                return used;
+            }
+            let place = session.place;
+            match session.next(&data[used..], limit, request, connection.out.tail()) {
+                Step::Incomplete | Step::Wait => return used,
+                Step::Answered { used: step } => {
+                    used += step;
+                    self.touch(key);
+                }
+                Step::Request { used: step, sequence } => {
+                    used += step;
+                    let caller = Caller { request: RequestId { client: key, sequence }, addr };
+                    if host.handle_request(place, caller, request, self.now).is_err() {
+                        self.fault(key, Fault::Malformed("it does not decode".into()));
+                        return data.len();
+                    }
+                    if self.host.outbox().len() > DISTRIBUTE_ABOVE {
+                        self.distribute();
+                    }
+                }
+                Step::Close { fault } => {
+                    connection.closing = true;
+                    self.touch(key);
+                    if let Some(fault) = fault {
+                        self.fault(key, fault);
+                    }
+                    return data.len();
+                }
+            }
+        }
+    }
+
+    /// Ends the session of a client that does not keep to its protocol.
+    fn fault(&mut self, key: Key, fault: Fault) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let addr = connection.addr;
+        connection.closing = true;
+        match fault {
+            Fault::TooLong(bytes) => self.tell(
+                Counter::TooLong,
+                format_args!("{addr} is closed: its request has {bytes} bytes and no end"),
+            ),
+            Fault::Malformed(why) => self.tell(
+                Counter::BadRequest,
+                format_args!("{addr} is closed: {}", Escaped(why.as_bytes())),
+            ),
+        }
+        self.touch(key);
+    }
+
+    /// Moves the Host's effects to where they go; nothing leaves the node yet.
+    pub(super) fn distribute(&mut self) {
+        for place in 0..self.host.outbox().effects().len() {
+            match self.host.outbox().effects()[place] {
+                Effect::Send { to, payload } => {
+                    let Some(key) = self.links.get(to).and_then(|peer| peer.link) else {
+                        self.host.count(Counter::NoLink);
+                        continue;
+                    };
+                    let Some(connection) = self.table.get_mut(key) else { continue };
+                    push_frame(connection.out.tail(), self.host.outbox().bytes(payload));
+                    self.touch(key);
+                }
+                Effect::Reply { to, reply } => {
+                    let Some(connection) = self.table.get_mut(to.client) else { continue };
+                    let Kind::Client(session) = &mut connection.kind else { continue };
+                    let reply = self.host.outbox().bytes(reply);
+                    session.reply(to.sequence, reply, connection.out.tail());
+                    let goes_on = session.outstanding == 0
+                        && (!connection.inbox.is_empty() || connection.eof);
+                    self.touch(to.client);
+                    if goes_on {
+                        self.queue(to.client);
+                    }
+                }
+                Effect::Print { line } => self.console.line(self.host.outbox().bytes(line)),
+                // For traces, which this driver does not write.
+                Effect::Note { line: _ } => {}
+            }
+        }
+        self.host.outbox_mut().clear_effects();
+    }
+
+    /// One write for each connection that has something to send.
+    pub(super) fn flush(&mut self) {
+        let max_queue = self.config.limits.max_link_queue_bytes as usize;
+        let high_water = self.config.limits.client_high_water_bytes as usize;
+        for place in 0..self.dirty.len() {
+            let key = self.dirty[place];
+            let Some(connection) = self.table.get_mut(key) else { continue };
+            connection.dirty = false;
+            if let Err(error) = connection.flush() {
+                log::debug!(target: "net", "{}: {error}", connection.addr);
+                self.close(key);
+                continue;
+            }
+            let waiting = connection.out.len();
+            match &mut connection.kind {
+                Kind::Link(peer) => {
+                    let peer = *peer;
+                    if let Some(peer) = self.links.get_mut(peer) {
+                        peer.last_sent = self.now.time;
+                    }
+                    if waiting > max_queue {
+                        let line = format_args!("node {peer} does not read: the link starts anew");
+                        self.tell(Counter::LinkOverflow, line);
+                        self.close(key);
+                    }
+                }
+                Kind::Client(session) => {
+                    let resumes = session.paused && waiting <= high_water;
+                    if resumes {
+                        session.paused = false;
+                    }
+                    let done = session.outstanding == 0 && waiting == 0 && connection.closing;
+                    if done {
+                        self.close(key);
+                    } else {
+                        self.account(key);
+                        if resumes {
+                            self.queue(key);
+                        }
+                    }
+                }
+                Kind::Greeting | Kind::Dialed(_) if connection.closing && waiting == 0 => {
+                    self.close(key);
+                }
+                Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) => {}
+            }
+        }
+        self.dirty.clear();
+    }
+
+    /// Ends a connection now.
+    pub(super) fn close(&mut self, key: Key) {
+        let Some(mut connection) = self.table.remove(key) else { return };
+        let _ = self.poll.registry().deregister(&mut connection.stream);
+        self.client_memory -= connection.accounted;
+        match connection.kind {
+            Kind::Greeting | Kind::Client(_) => self.clients -= 1,
+            Kind::Dialing(peer) | Kind::Dialed(peer) => {
+                self.links.lost(self.env.id, peer, self.now.time);
+            }
+            Kind::Link(peer) => {
+                let current = self.links.get_mut(peer).filter(|peer| peer.link == Some(key));
+                if let Some(current) = current {
+                    current.link = None;
+                    log::info!(target: "net", "link to node {peer} is down");
+                    self.links.lost(self.env.id, peer, self.now.time);
+                    self.host.handle_link(peer, false, self.now);
+                }
+            }
+        }
+        // A descriptor is free again.
+        if let Some(at) = &mut self.accept_at {
+            *at = self.now.time;
+        }
+    }
+
+    /// A node that is told to stop takes no further requests.
+    pub(super) fn stop_reading(&mut self, key: Key) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        if connection.peer().is_none() {
+            connection.closing = true;
+            self.touch(key);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Which protocols and gateways there are, by name: the plugin point.
+//!
+//! A protocol of this tree and one of somebody else's crate register the same way; see
+//! [`Registry::register`].
+
+use node_protocols::core::{
+    ConfigError, Decoded, DynProtocol, Env, Gateway, Protocol, erase, protocol_tag,
+};
+use node_protocols::kv_replication::{KvReplication, Resp};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use toml::Spanned;
+use toml::de::DeValue;
+
+/// The protocols and gateways that a config can name.
+pub struct Registry {
+    protocols: BTreeMap<&'static str, Plugin>,
+    gateways: BTreeMap<&'static str, Codec>,
+}
+
+type Build = fn(Spanned<DeValue<'_>>, &Env) -> Result<Box<dyn DynProtocol>, BuildError>;
+
+type Show = fn(Spanned<DeValue<'_>>) -> Option<String>;
+
+struct Plugin {
+    build: Build,
+    show: Show,
+    json: fn() -> Box<dyn DynGateway>,
+}
+
+struct Codec {
+    protocol: &'static str,
+    make: fn() -> Box<dyn DynGateway>,
+}
+
+/// Why a protocol could not be built from its table.
+#[derive(Debug)]
+pub enum BuildError {
+    /// The table has not the form of the protocol's config.
+    Form(toml::de::Error),
+    /// A value breaks a rule.
+    Rule(ConfigError),
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry::new()
+    }
+}
+
+impl Registry {
+    /// The protocols of this tree.
+    pub fn new() -> Registry {
+        let mut registry = Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new() };
+        registry.register::<KvReplication>();
+        registry.register_gateway::<Resp>();
+        registry
+    }
+
+    /// Adds a protocol; `[protocols.NAME]` in a config then runs it, and its requests can be made
+    /// through the gateways `native` and `json`.
+    ///
+    /// # Panics
+    /// When the name, or the 16-bit tag made of it, is taken.
+    pub fn register<P: Protocol>(&mut self) {
+        let name = P::NAME;
+        let taken = self.protocols.keys().find(|other| protocol_tag(other) == protocol_tag(name));
+        assert!(taken.is_none(), "{name} and {taken:?} share a tag: rename the new one");
+        self.protocols.insert(name, Plugin { build: build::<P>, show: show::<P>, json: json::<P> });
+    }
+
+    /// Adds a gateway of a registered protocol; a listener's `gateway = "NAME"` then uses it.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn register_gateway<G: Gateway>(&mut self) {
+        let taken = [NATIVE, JSON].contains(&G::NAME) || self.gateways.contains_key(G::NAME);
+        assert!(!taken, "there is already a gateway {}", G::NAME);
+        let codec = Codec { protocol: G::Protocol::NAME, make: || Box::new(Typed(G::default())) };
+        self.gateways.insert(G::NAME, codec);
+    }
+
+    /// The names of all protocols.
+    pub fn protocol_names(&self) -> Vec<&'static str> {
+        self.protocols.keys().copied().collect()
+    }
+
+    /// The names of all gateways.
+    pub fn gateway_names(&self) -> Vec<&'static str> {
+        [NATIVE, JSON].into_iter().chain(self.gateways.keys().copied()).collect()
+    }
+
+    /// The protocol that a gateway is bound to; none for those that carry any.
+    pub fn gateway_protocol(&self, gateway: &str) -> Option<&'static str> {
+        self.gateways.get(gateway).map(|codec| codec.protocol)
+    }
+
+    /// Builds a protocol from its table; none when no protocol has that name.
+    pub fn build(
+        &self,
+        name: &str,
+        table: Spanned<DeValue<'_>>,
+        env: &Env,
+    ) -> Option<Result<Box<dyn DynProtocol>, BuildError>> {
+        self.protocols.get(name).map(|plugin| (plugin.build)(table, env))
+    }
+
+    /// A protocol's table with every default filled in, as TOML.
+    pub fn show(&self, name: &str, table: Spanned<DeValue<'_>>) -> Option<String> {
+        self.protocols.get(name).and_then(|plugin| (plugin.show)(table))
+    }
+
+    /// The codec for one connection of a client; none for the native one, which needs none.
+    pub fn codec(&self, gateway: &str, protocol: &str) -> Option<Box<dyn DynGateway>> {
+        match gateway {
+            JSON => self.protocols.get(protocol).map(|plugin| (plugin.json)()),
+            _ => self.gateways.get(gateway).map(|codec| (codec.make)()),
+        }
+    }
+}
+
+/// The gateway of peers and of this program's own clients.
+pub const NATIVE: &str = "native";
+/// The gateway of one JSON object a line.
+pub const JSON: &str = "json";
+
+fn build<P: Protocol>(
+    table: Spanned<DeValue<'_>>,
+    env: &Env,
+) -> Result<Box<dyn DynProtocol>, BuildError> {
+    let config = P::Config::deserialize(table.into_deserializer()).map_err(BuildError::Form)?;
+    erase::<P>(config, env).map_err(BuildError::Rule)
+}
+
+fn show<P: Protocol>(table: Spanned<DeValue<'_>>) -> Option<String> {
+    let config = P::Config::deserialize(table.into_deserializer()).ok()?;
+    toml::to_string(&config).ok()
+}
+
+fn json<P: Protocol>() -> Box<dyn DynGateway> {
+    Box::new(Json::<P>(PhantomData))
+}
+
+/// A gateway without its types: requests and replies are postcard on the Host's side.
+pub trait DynGateway {
+    /// See [`Gateway::decode`]; a request is left in `request`.
+    fn decode(
+        &mut self,
+        input: &[u8],
+        idle: bool,
+        request: &mut Vec<u8>,
+        output: &mut Vec<u8>,
+    ) -> Decoded<()>;
+
+    /// See [`Gateway::encode`].
+    fn encode(&mut self, reply: &[u8], output: &mut Vec<u8>);
+}
+
+struct Typed<G: Gateway>(G);
+
+impl<G: Gateway> DynGateway for Typed<G> {
+    fn decode(
+        &mut self,
+        input: &[u8],
+        idle: bool,
+        request: &mut Vec<u8>,
+        output: &mut Vec<u8>,
+    ) -> Decoded<()> {
+        match self.0.decode(input, idle, output) {
+            Decoded::Incomplete => Decoded::Incomplete,
+            Decoded::Wait => Decoded::Wait,
+            Decoded::Request { used, request: typed } => {
+                node_protocols::core::encode(&typed, request);
+                Decoded::Request { used, request: () }
+            }
+            Decoded::Answered { used } => Decoded::Answered { used },
+            Decoded::Close { reason } => Decoded::Close { reason },
+        }
+    }
+
+    fn encode(&mut self, reply: &[u8], output: &mut Vec<u8>) {
+        let reply = postcard::from_bytes::<<G::Protocol as Protocol>::Reply<'_>>(reply);
+        // The Host encoded it from this very type a moment ago.
+        let reply = reply.expect("a reply decodes as what it was encoded from");
+        self.0.encode(reply, output);
+    }
+}
+
+/// One JSON object a line, for any protocol: requests and replies in serde's own form. A
+/// connection's requests are answered one after the other.
+struct Json<P: Protocol>(PhantomData<P>);
+
+impl<P: Protocol> DynGateway for Json<P> {
+    fn decode(
+        &mut self,
+        input: &[u8],
+        idle: bool,
+        request: &mut Vec<u8>,
+        output: &mut Vec<u8>,
+    ) -> Decoded<()> {
+        if !idle {
+            return Decoded::Wait;
+        }
+        let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
+            return Decoded::Incomplete;
+        };
+        let (line, used) = (input[..end].trim_ascii(), end + 1);
+        if line.is_empty() {
+            return Decoded::Answered { used };
+        }
+        match serde_json::from_slice::<P::Request<'_>>(line) {
+            Ok(typed) => {
+                node_protocols::core::encode(&typed, request);
+                Decoded::Request { used, request: () }
+            }
+            Err(error) => {
+                json_line(output, &serde_json::json!({ "error": error.to_string() }));
+                Decoded::Answered { used }
+            }
+        }
+    }
+
+    fn encode(&mut self, reply: &[u8], output: &mut Vec<u8>) {
+        let reply = postcard::from_bytes::<P::Reply<'_>>(reply);
+        let reply = reply.expect("a reply decodes as what it was encoded from");
+        let start = output.len();
+        if let Err(error) = serde_json::to_writer(&mut *output, &reply) {
+            output.truncate(start);
+            return json_line(output, &serde_json::json!({ "error": error.to_string() }));
+        }
+        output.push(b'\n');
+    }
+}
+
+fn json_line(output: &mut Vec<u8>, line: &serde_json::Value) {
+    output.extend_from_slice(line.to_string().as_bytes());
+    output.push(b'\n');
+}
