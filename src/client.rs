@@ -24,6 +24,9 @@ pub const MAX_FRAME_BYTES: usize = 16 << 20;
 /// How much is read at a time: a length alone never makes the client set memory aside.
 const READ_BYTES: usize = 64 << 10;
 
+/// The system takes no timeout of nothing.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
 /// A connection to one node, past the greeting.
 pub struct Client {
     addr: SocketAddr,
@@ -43,9 +46,12 @@ impl Client {
         timeout: Duration,
     ) -> Result<Client, ClientError> {
         let deadline = Deadline::after(timeout);
-        let stream = TcpStream::connect_timeout(&addr, deadline.left().unwrap_or(timeout))
-            .map_err(|source| ClientError::Unreachable { addr, source })?;
-        stream.set_nodelay(true).map_err(|source| ClientError::Unreachable { addr, source })?;
+        let open = || {
+            let stream = TcpStream::connect_timeout(&addr, timeout.max(SHORTEST_TIMEOUT))?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        let stream = open().map_err(|source| ClientError::Unreachable { addr, source })?;
         let (input, output) = (Vec::new(), Vec::new());
         let mut client = Client { addr, node: NodeId(0), stream, input, output, sequence: 0 };
         client.greet(protocol, deadline)?;
@@ -339,7 +345,7 @@ impl fmt::Display for ClientError {
         match self {
             ClientError::Unreachable { addr, source } => match source.kind() {
                 ErrorKind::ConnectionRefused => {
-                    write!(f, "{addr}: connection refused; is the node running there?")
+                    write!(f, "{addr}: connection refused (is the node running there?)")
                 }
                 ErrorKind::TimedOut | ErrorKind::WouldBlock => {
                     write!(f, "{addr}: no connection in time; check the address and the network")

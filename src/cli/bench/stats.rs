@@ -213,8 +213,11 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "errors: none")?;
         }
         for (name, errors) in &self.errors {
-            let first = Escaped(errors.first.unwrap_or_default().as_bytes());
-            writeln!(f, "errors: {name} {}, the first: {first}", errors.count)?;
+            write!(f, "errors: {name} {}", errors.count)?;
+            if let Some(first) = errors.first.filter(|first| !first.is_empty()) {
+                write!(f, ", the first: {}", Escaped(first.as_bytes()))?;
+            }
+            writeln!(f)?;
         }
         let Leftover { in_flight, oldest_in_flight_us, unsent } = self.leftover;
         write!(f, "at the end: {in_flight} in flight, the oldest for {oldest_in_flight_us} µs")?;

@@ -82,12 +82,19 @@ impl Cluster {
     ) -> Result<(SocketAddr, T), Failure> {
         let started = Instant::now();
         let order = self.shuffled();
-        let mut reasons = Vec::new();
+        let mut reasons: Vec<String> = Vec::new();
         let mut unanswered = None;
         for (tried, &index) in order.iter().enumerate() {
             let left = self.timeout.saturating_sub(started.elapsed());
             let share = left / (order.len() - tried) as u32;
             let server = &mut self.servers[index];
+            if let Some(reason) = reasons.last() {
+                if left.is_zero() {
+                    break;
+                }
+                // Who closed stderr does not want to know.
+                let _ = writeln!(err, "{reason}; trying {}", server.addr);
+            }
             let failure = match server.ask(request, &read, share, left) {
                 Ok(found) => return Ok((server.addr, found)),
                 Err(error) => error,
@@ -101,10 +108,6 @@ impl Cluster {
                 if changes_something(request) {
                     break;
                 }
-            }
-            if let Some(&next) = order.get(tried + 1) {
-                // Who closed stderr does not want to know.
-                let _ = writeln!(err, "{reason}; trying {}", self.servers[next].addr);
             }
             reasons.push(reason);
         }
@@ -223,6 +226,16 @@ mod tests {
             let (addr, _) = cluster.ask(&Request::Info {}, timestamp, &mut Vec::new()).unwrap();
             assert_eq!(addr, node.addr);
         }
+    }
+
+    #[test]
+    fn when_time_is_up_nobody_else_is_tried() {
+        let silent = || FakeNode::start(|_| Answer::Silence).addr;
+        let mut cluster = Cluster::new(&[silent(), silent()], Duration::from_millis(30));
+        let mut err = Vec::new();
+        let failure = cluster.ask(&Request::Info {}, timestamp, &mut err).unwrap_err();
+        assert!(matches!(failure, Failure::Unanswered { .. }), "{failure:?}");
+        assert_eq!(err, b"");
     }
 
     #[test]

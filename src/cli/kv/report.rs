@@ -300,7 +300,7 @@ impl InfoReport<'_, '_> {
     }
 }
 
-/// As a few lines for people.
+/// As a few lines for people; counters that are zero are left out.
 impl fmt::Display for InfoReport<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let info = match self.info {
@@ -325,7 +325,7 @@ impl fmt::Display for InfoReport<'_, '_> {
             let link = if follower.up { "up" } else { "DOWN" };
             write!(f, "\n  follower {id}: {link}, has every PUT up to {}", follower.acked)?;
         }
-        for (name, count) in &info.counters {
+        for (name, count) in info.counters.iter().filter(|(_, count)| **count > 0) {
             write!(f, "\n  {} {count}", Escaped(name.as_bytes()))?;
         }
         Ok(())

@@ -211,7 +211,7 @@ fn a_damaged_session_stops_before_anything_is_sent() {
 #[test]
 fn info_asks_every_server() {
     let text = r#"{"node":1,"leader":1,"epoch":4,"complete":true,"applied":7,"keys":2,
-        "table_digest":"00ff","followers":{"2":{"up":false,"acked":6}},"counters":{"puts":7}}"#;
+        "table_digest":"00ff","followers":{"2":{"up":false,"acked":6}},"counters":{"idle":0,"puts":7}}"#;
     let node = answering(Reply::Info(serde_json::from_str(text).unwrap()));
     let (at, gone) = (node.addr.to_string(), nobody());
     let ran = kv(&["info", "--servers", &format!("{at},{gone}")], "");
