@@ -15,7 +15,7 @@ use crate::client;
 use clap::builder::RangedU64ValueParser;
 use node_protocols::kv_replication::{Reply, Request, Timestamp};
 use std::ffi::OsString;
-use std::io::{self, BufRead, ErrorKind, Write};
+use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ Exit codes:
   3  the PUT was not applied; it is safe to try again
   4  the PUT may still take effect; GET the key and see before you try again
   5  no server reachable, wrong usage, a session file that cannot be read or written, or
-     anything else; a PUT with this code was not sent, unless its PUT_OK was printed";
+     anything else; a PUT with this code was not sent, or stderr says what became of it";
 
 const EXAMPLES: &str = "\
 Without a command it is interactive, with three choices:
@@ -51,7 +51,7 @@ Examples:
   node kv put city Lisboa                             one PUT at the default servers
   node kv get city
   node kv get city --server 127.0.0.1:10098           at this server and no other
-  node kv get city --session me.json                  read your writes and never go back, across runs
+  node kv get city --session me.json                  never go back, across runs too
   node kv put --session me.json -- --key -value       a key and a value that begin with -
   node kv info --json --servers 10.0.0.1:10097,10.0.0.2:10097
 
@@ -100,14 +100,17 @@ pub enum KvCommand {
     #[command(after_help = EXIT_CODES)]
     Put {
         /// The key, any bytes
+        #[arg(allow_negative_numbers = true)]
         key: OsString,
         /// The value, any bytes
+        #[arg(allow_negative_numbers = true)]
         value: OsString,
     },
     /// Read a value; prints it with the timestamps of client and server
     #[command(after_help = EXIT_CODES)]
     Get {
         /// The key, any bytes
+        #[arg(allow_negative_numbers = true)]
         key: OsString,
     },
     /// Ask every server how it is
@@ -140,10 +143,7 @@ fn run_with(args: &KvArgs, input: impl BufRead, out: &mut dyn Write, err: &mut d
         Some(KvCommand::Info) => store.info(),
     };
     ended.unwrap_or_else(|error| {
-        // A reader that has gone, as in `| head -1`, is no news to anybody.
-        if error.kind() != ErrorKind::BrokenPipe {
-            store.tell(format_args!("stopped: {error}"));
-        }
+        store.tell(format_args!("stopped: {error}"));
         Exit::Failed
     })
 }
@@ -215,7 +215,11 @@ impl<'a> Store<'a> {
         };
         // Before the print: whoever reads the line may start the next run at once.
         let saved = self.session.saw(report.key, seen);
-        report.show(self.json, self.out, self.err)?;
+        report.show(self.json, self.out, self.err).map_err(|error| {
+            let outcome = report.outcome.name();
+            let what = format!("the outcome is {outcome}, and it cannot be printed: {error}");
+            io::Error::new(error.kind(), what)
+        })?;
         match saved {
             Ok(()) => Ok(report.outcome.exit()),
             Err(error) => {

@@ -81,7 +81,8 @@ impl Outcome {
         }
     }
 
-    fn name(&self) -> &'static str {
+    /// Its name in JSON.
+    pub fn name(&self) -> &'static str {
         match self {
             Outcome::Stored(_) | Outcome::Found(..) => "ok",
             Outcome::Absent => "null",
@@ -123,17 +124,17 @@ impl Outcome {
 impl Report<'_> {
     /// Writes the result to `out` and, when there is trouble, what to do about it to `err`.
     pub fn show(&self, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+        // First, for it must not be lost with stdout.
+        if let Some(advice) = self.advice() {
+            // Who closed stderr does not want to know.
+            let _ = writeln!(err, "{advice}");
+        }
         if json {
             writeln!(out, "{}", self.json())?;
         } else if let Some(line) = self.line() {
             writeln!(out, "{line}")?;
         }
-        out.flush()?;
-        if let Some(advice) = self.advice() {
-            // Who closed stderr does not want to know.
-            let _ = writeln!(err, "{advice}");
-        }
-        Ok(())
+        out.flush()
     }
 
     /// The document's line; none for what it does not know of.

@@ -196,6 +196,25 @@ fn what_is_too_long_is_not_applied() {
 }
 
 #[test]
+fn a_result_that_cannot_be_printed_is_told_on_stderr() {
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let at = FakeNode::store().addr.to_string();
+    let args = Cli::try_parse_from(["kv", "--server", &at, "put", "-5", "-7.5"]).unwrap().kv;
+    let mut err = Vec::new();
+    assert_eq!(run_with(&args, io::empty(), &mut Gone, &mut err), Exit::Failed);
+    let err = String::from_utf8(err).unwrap();
+    assert!(err.contains("the outcome is ok, and it cannot be printed"), "{err}");
+}
+
+#[test]
 fn a_damaged_session_stops_before_anything_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("s.json");
