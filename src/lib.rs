@@ -3,9 +3,11 @@
 //! This crate owns everything that touches the world: sockets, files, clocks, configuration and
 //! the command line. The protocols themselves are in `node-protocols` and know nothing of it.
 
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod net;
 pub mod registry;
+pub mod trace;
 pub mod wal;

@@ -109,6 +109,9 @@ impl<P: Protocol> Context<'_, P> {
     pub fn publish(&mut self, fact: Fact) {
         assert!(P::PUBLISHES.contains(&fact.kind()), "{} does not declare {fact:?}", P::NAME);
         self.io.facts.push_back((self.place, fact));
+        if self.io.outbox.trace {
+            self.io.outbox.push(Effect::Fact { place: self.place, fact });
+        }
     }
 
     /// Prints a line that the protocol's document prescribes. Whatever a peer or client sent goes

@@ -1,12 +1,14 @@
 //! A protocol without its types: the only place that decodes the bytes of messages, requests and
 //! records, and that owns timer tables.
 
-use super::host::{Io, Malformed};
-use super::outbox::RecordSink;
+use super::host::{FrameError, Io, Malformed};
+use super::outbox::{Effect, RecordSink};
 use super::timers::Timers;
 use super::{
-    Caller, ConfigError, Context, Corrupt, Env, Fact, FactKind, NodeId, Protocol, Rng, Time,
+    Caller, ConfigError, Context, Corrupt, Counter, Env, Fact, FactKind, LamportTime, NodeId,
+    Protocol, Rng, Time,
 };
+use ::core::fmt::Debug;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -30,6 +32,10 @@ pub trait DynProtocol {
     fn check_invariants(&self);
     /// A message as text, for traces.
     fn describe(&self, body: &[u8]) -> String;
+    /// A request as text, for traces.
+    fn describe_request(&self, body: &[u8]) -> String;
+    /// A reply as text, for traces.
+    fn describe_reply(&self, body: &[u8]) -> String;
     #[doc(hidden)]
     fn set_place(&mut self, place: usize);
     #[doc(hidden)]
@@ -39,7 +45,13 @@ pub trait DynProtocol {
     #[doc(hidden)]
     fn start(&mut self, io: &mut Io);
     #[doc(hidden)]
-    fn message(&mut self, from: NodeId, body: &[u8], io: &mut Io) -> Result<(), Malformed>;
+    fn message(
+        &mut self,
+        from: NodeId,
+        sent: LamportTime,
+        body: &[u8],
+        io: &mut Io,
+    ) -> Result<(), FrameError>;
     #[doc(hidden)]
     fn request(&mut self, caller: Caller, body: &[u8], io: &mut Io) -> Result<(), Malformed>;
     #[doc(hidden)]
@@ -99,6 +111,13 @@ fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
     }
 }
 
+fn describe<'a, T: Deserialize<'a> + Debug>(body: &'a [u8]) -> String {
+    match decode::<T>(body) {
+        Ok(value) => format!("{value:?}"),
+        Err(Malformed) => String::from("(malformed)"),
+    }
+}
+
 impl<P: Protocol> DynProtocol for Erased<P> {
     fn name(&self) -> &'static str {
         P::NAME
@@ -122,10 +141,13 @@ impl<P: Protocol> DynProtocol for Erased<P> {
         self.state.check_invariants();
     }
     fn describe(&self, body: &[u8]) -> String {
-        match decode::<P::Message<'_>>(body) {
-            Ok(message) => format!("{message:?}"),
-            Err(Malformed) => String::from("(malformed)"),
-        }
+        describe::<P::Message<'_>>(body)
+    }
+    fn describe_request(&self, body: &[u8]) -> String {
+        describe::<P::Request<'_>>(body)
+    }
+    fn describe_reply(&self, body: &[u8]) -> String {
+        describe::<P::Reply<'_>>(body)
     }
     fn set_place(&mut self, place: usize) {
         self.place = place;
@@ -142,14 +164,23 @@ impl<P: Protocol> DynProtocol for Erased<P> {
         let (state, mut cx) = self.split(io);
         state.on_start(&mut cx);
     }
-    fn message(&mut self, from: NodeId, body: &[u8], io: &mut Io) -> Result<(), Malformed> {
-        let message = decode(body)?;
+    fn message(
+        &mut self,
+        from: NodeId,
+        sent: LamportTime,
+        body: &[u8],
+        io: &mut Io,
+    ) -> Result<(), FrameError> {
+        let message = decode(body).map_err(|Malformed| FrameError::Malformed)?;
+        // Only now, so that a frame that is dropped does not move the clock either.
+        io.lamport.observe(sent).map_err(FrameError::Jump)?;
         let (state, mut cx) = self.split(io);
         state.on_message(from, message, &mut cx);
         Ok(())
     }
     fn request(&mut self, caller: Caller, body: &[u8], io: &mut Io) -> Result<(), Malformed> {
         let request = decode(body)?;
+        io.counters.add(Counter::RequestsIn);
         let (state, mut cx) = self.split(io);
         state.on_request(caller, request, &mut cx);
         Ok(())
@@ -164,6 +195,10 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     }
     fn fire(&mut self, io: &mut Io) -> bool {
         let Some(timer) = self.timers.take_due(io.now.time) else { return false };
+        if io.outbox.trace {
+            let label = io.outbox.text(format_args!("{timer:?}"));
+            io.outbox.push(Effect::Timer { place: self.place, label });
+        }
         let (state, mut cx) = self.split(io);
         state.on_timer(timer, &mut cx);
         true

@@ -152,10 +152,7 @@ impl Host {
             .iter()
             .position(|protocol| protocol.tag() == envelope.tag)
             .ok_or(FrameError::UnknownProtocol(envelope.tag))?;
-        self.io.lamport.observe(envelope.lamport).map_err(FrameError::Jump)?;
-        self.protocols[place]
-            .message(from, body, &mut self.io)
-            .map_err(|Malformed| FrameError::Malformed)
+        self.protocols[place].message(from, envelope.lamport, body, &mut self.io)
     }
 
     /// A client's request, encoded as postcard, for the protocol at `place`.
@@ -167,7 +164,6 @@ impl Host {
         now: Now,
     ) -> Result<(), Malformed> {
         self.io.now = now;
-        self.io.counters.add(Counter::RequestsIn);
         self.protocols[place].request(caller, request, &mut self.io)?;
         self.deliver_facts();
         Ok(())
@@ -262,11 +258,21 @@ impl Host {
 
     /// A frame's payload as text, for traces.
     pub fn describe(&self, payload: &[u8]) -> String {
-        let Ok((envelope, body)) = postcard::take_from_bytes::<Envelope>(payload) else {
-            return String::from("(malformed)");
-        };
-        let owner = self.protocols.iter().find(|protocol| protocol.tag() == envelope.tag);
-        owner.map_or_else(|| String::from("(unknown)"), |protocol| protocol.describe(body))
+        let described = self.describe_parts(payload);
+        described.map_or_else(|| String::from("(malformed)"), |(_, _, label)| label)
+    }
+
+    /// The protocol of a frame's payload, the Lamport value that it carries, and the message as
+    /// text, for traces.
+    pub fn describe_parts(&self, payload: &[u8]) -> Option<(&'static str, LamportTime, String)> {
+        let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;
+        let owner = self.protocols.iter().find(|protocol| protocol.tag() == envelope.tag)?;
+        Some((owner.name(), envelope.lamport, owner.describe(body)))
+    }
+
+    /// A number that is equal for equal states of all protocols.
+    pub fn digest(&self) -> u64 {
+        self.protocols.iter().fold(0, |sum: u64, protocol| sum.rotate_left(17) ^ protocol.digest())
     }
 }
 

@@ -3,7 +3,7 @@
 //! All bytes lie in one arena that is reused, so collecting effects allocates nothing once the
 //! arena has grown to a turn's size.
 
-use super::{NodeId, RequestId};
+use super::{Fact, NodeId, RequestId};
 use ::core::fmt;
 use ::core::ops::Range;
 use alloc::vec::Vec;
@@ -43,6 +43,20 @@ pub enum Effect {
     Note {
         /// UTF-8, escaped, without the line's end.
         line: Span,
+    },
+    /// For the trace: a timer of the protocol at `place` fired.
+    Timer {
+        /// The protocol's place in config order.
+        place: usize,
+        /// Which timer, as text.
+        label: Span,
+    },
+    /// For the trace: the protocol at `place` published a fact.
+    Fact {
+        /// The protocol's place in config order.
+        place: usize,
+        /// The fact.
+        fact: Fact,
     },
 }
 

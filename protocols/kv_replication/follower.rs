@@ -11,6 +11,10 @@ pub(crate) struct Follower {
     leader_up: bool,
     /// The leader's incarnation, zero before its first probe.
     epoch: Epoch,
+    /// Whether the leader has said, over this link, that what comes follows what is here. Before,
+    /// a Replication is not taken: its acknowledgement would make the leader believe that the
+    /// Resume came, and so how far a complete replica must be, when it may have been lost.
+    resumed: bool,
     /// The replica is complete once it has this PUT.
     complete_at: Option<Timestamp>,
     incoming: Option<Incoming>,
@@ -33,6 +37,7 @@ impl Follower {
             leader,
             leader_up: false,
             epoch: Epoch(0),
+            resumed: false,
             complete_at: None,
             incoming: None,
             last_transfer: 0,
@@ -116,6 +121,10 @@ impl Follower {
 
     pub(crate) fn leader_link(&mut self, up: bool, cx: &mut Cx<'_>) {
         self.leader_up = up;
+        self.resumed = false;
+        // The leader begins a new copy, if one is needed, once it has asked how far this one is.
+        self.incoming = None;
+        cx.cancel_timer(Timer::Resend);
         if up {
             return;
         }
@@ -139,10 +148,7 @@ impl Follower {
     }
 
     fn start_copy(&mut self, transfer: u32, config: &Config, cx: &mut Cx<'_>) {
-        if self.incoming.is_some() && transfer <= self.last_transfer {
-            return;
-        }
-        self.last_transfer = self.last_transfer.max(transfer);
+        self.last_transfer = transfer;
         let incoming = Incoming::new(transfer, self.table_seed);
         incoming.pull(self.epoch, self.leader, cx);
         self.incoming = Some(incoming);
@@ -152,6 +158,7 @@ impl Follower {
     fn adopt_epoch(&mut self, epoch: Epoch) {
         if epoch > self.epoch {
             self.epoch = epoch;
+            self.resumed = false;
             self.incoming = None;
             self.last_transfer = 0;
             self.complete_at = None;
@@ -170,12 +177,21 @@ impl KvReplication {
                 cx.send(follower.leader, &Message::State { epoch, applied });
             }
             Message::Resume { epoch, head } if epoch == current => {
-                follower.incoming = None;
+                if follower.incoming.is_some() {
+                    // Over one link a Resync never precedes a Resume: this one was overtaken.
+                    return;
+                }
+                follower.resumed = true;
                 follower.complete_at = Some(head);
                 self.acknowledge(cx);
             }
             Message::Resync { epoch, transfer } if epoch == current => {
-                follower.start_copy(transfer, &self.config, cx);
+                if transfer > follower.last_transfer {
+                    follower.start_copy(transfer, &self.config, cx);
+                } else if follower.incoming.is_none() {
+                    // This copy is finished and in use, but the leader does not know.
+                    self.acknowledge(cx);
+                }
             }
             Message::Replication { epoch, timestamp, key, value } if epoch == current => {
                 self.on_replication(timestamp, &key, &value, cx);
@@ -223,6 +239,9 @@ impl KvReplication {
             }
             return;
         }
+        if !follower.resumed {
+            return;
+        }
         if timestamp == self.replica.applied.next() {
             cx.print(format_args!(
                 "REPLICATION key:{} value:{} ts:{timestamp}",
@@ -253,6 +272,7 @@ impl KvReplication {
     fn finish_copy(&mut self, cx: &mut Cx<'_>) {
         let Role::Follower(follower) = &mut self.role else { return };
         if let Some(incoming) = follower.incoming.take_if(|incoming| incoming.is_finished()) {
+            follower.resumed = true;
             cx.cancel_timer(Timer::Resend);
             self.adopt(incoming.into_replica(), cx);
             self.acknowledge(cx);

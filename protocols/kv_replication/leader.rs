@@ -243,7 +243,7 @@ impl Leader {
     /// Whether some follower owes an answer.
     fn owed(&self, head: Timestamp) -> bool {
         let owes = |follower: &Follower| {
-            follower.up && (follower.stage != Stage::Streaming || follower.received < head)
+            follower.up && (follower.stage != Stage::Streaming || follower.acked < head)
         };
         self.incoming.is_some() || self.followers.iter().any(owes)
     }
@@ -265,7 +265,7 @@ impl Leader {
                     follower.next = follower.received.next();
                 }
             }
-            Stage::Streaming => follower.next = follower.received.next(),
+            Stage::Streaming => follower.next = follower.acked.next(),
         }
         if follower.needs_log() && follower.next < self.log.first() {
             self.resync(place, cx);
@@ -314,6 +314,16 @@ impl Follower {
             Stage::Probing => false,
             Stage::Copying => self.copy_base.is_some(),
             Stage::Resuming | Stage::Streaming => true,
+        }
+    }
+
+    /// Whether it is in step, now that it says to have everything up to `applied` in use.
+    fn is_in_step(&self, applied: Timestamp) -> bool {
+        match self.stage {
+            Stage::Probing => false,
+            Stage::Resuming | Stage::Streaming => true,
+            // From before the base it can only tell of the table that is being replaced.
+            Stage::Copying => self.copy_base.is_some_and(|base| applied >= base),
         }
     }
 
@@ -377,7 +387,7 @@ impl KvReplication {
                 if follower.stage == Stage::Resuming || applied > follower.acked {
                     follower.progress = true;
                 }
-                if follower.needs_log() {
+                if follower.is_in_step(applied) {
                     follower.stage = Stage::Streaming;
                 }
                 follower.acked = follower.acked.max(applied);
@@ -509,7 +519,7 @@ impl KvReplication {
                 follower.quiet = 0;
                 continue;
             }
-            let settled = follower.stage == Stage::Streaming && follower.received >= head;
+            let settled = follower.stage == Stage::Streaming && follower.acked >= head;
             let reported = follower.stage == Stage::Probing && follower.reported.is_some();
             if !follower.up || settled || (reported && !leader.active) {
                 continue;

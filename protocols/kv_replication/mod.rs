@@ -30,6 +30,8 @@
 //! passes its last timestamp of a key never sees that key go back. A PUT that is answered with an
 //! error says whether it may still take effect. **Not guaranteed:** linearizable reads — a GET may
 //! return a value whose PUT is not answered yet, and another server may still have the older one.
+//! In memory, such a value is gone when all nodes that had it lost everything; its timestamp is then
+//! given to another PUT.
 //!
 //! **Departures from the document.** Several PUTs at a time; an absent key counts as timestamp 0
 //! also for a client that has seen it (NULL would show an older state than the client knows);
@@ -45,7 +47,9 @@ mod transfer;
 
 use self::follower::Follower;
 use self::leader::Leader;
-pub use self::message::{FollowerInfo, Info, Message, Outcome, Record, Reply, Request, Timestamp};
+pub use self::message::{
+    Entry, FollowerInfo, ForwardId, Info, Message, Outcome, Record, Reply, Request, Timestamp,
+};
 pub use self::resp::Resp;
 use self::table::Table;
 use crate::core::{

@@ -262,8 +262,8 @@ impl Node {
                     }
                 }
                 Effect::Print { line } => self.console.line(self.host.outbox().bytes(line)),
-                // For traces, which this driver does not write.
-                Effect::Note { line: _ } => {}
+                // Only made for traces, which this driver does not write.
+                Effect::Note { .. } | Effect::Timer { .. } | Effect::Fact { .. } => {}
             }
         }
         self.host.outbox_mut().clear_effects();

@@ -1,0 +1,438 @@
+//! How the replicated store comes back: nodes that restart empty or with their disk, followers
+//! that were cut off, copies of tables.
+
+mod memory;
+
+use memory::{Cluster, Fuse, LEADER, Options, ms};
+use node_protocols::core::{
+    Caller, ClientId, Effect, Env, Epoch, Host, LamportRule, NodeId, Now, RequestId, Time,
+    WallTime, erase, protocol_tag,
+};
+use node_protocols::kv_replication::{
+    Config, Durability, KvReplication, Message, Reply, Request, Timestamp,
+};
+
+const TWO: NodeId = NodeId(2);
+const THREE: NodeId = NodeId(3);
+
+fn with(change: impl FnOnce(&mut Options)) -> Cluster {
+    let mut options = Options::default();
+    change(&mut options);
+    let mut cluster = Cluster::new(options);
+    cluster.run(ms(50));
+    assert!(cluster.has_converged(), "an empty cluster is ready at once");
+    cluster
+}
+
+fn refuses(cluster: &mut Cluster, node: NodeId, key: &str) -> bool {
+    let get = cluster.get(node, key, Timestamp(0));
+    matches!(cluster.reply(get), Some(Reply::TryOtherServerOrLater { .. }))
+}
+
+fn reads(cluster: &mut Cluster, node: NodeId, key: &str) -> u64 {
+    let get = cluster.get(node, key, Timestamp(0));
+    match cluster.reply(get) {
+        Some(Reply::Value { timestamp, .. }) => timestamp.0,
+        other => panic!("GET {key} at {node} got {other:?}"),
+    }
+}
+
+fn restart(cluster: &mut Cluster, node: NodeId) {
+    cluster.crash(node);
+    cluster.start(node);
+}
+
+/// Counts lines of the trace since it was last looked at.
+fn traced(cluster: &mut Cluster, words: &str) -> usize {
+    let trace = cluster.trace.replace(Vec::new()).unwrap_or_default();
+    trace.iter().filter(|line| line.contains(words)).count()
+}
+
+#[test]
+fn a_follower_restarted_empty_catches_up_and_answers_no_get_before() {
+    for max_log_bytes in [1, 1 << 20] {
+        let mut cluster = with(|options| options.config.max_log_bytes = max_log_bytes);
+        for i in 0..20 {
+            cluster.put_ok(LEADER, &format!("k{}", i % 7), "v");
+        }
+        cluster.crash(TWO);
+        cluster.run(ms(100));
+        cluster.start(TWO);
+        assert!(refuses(&mut cluster, TWO, "k0") && refuses(&mut cluster, TWO, "absent"));
+        cluster.run(ms(100));
+        assert!(cluster.has_converged());
+        assert_eq!(reads(&mut cluster, TWO, "k0"), 15);
+        assert_eq!(cluster.put_ok(TWO, "k0", "w"), Timestamp(21));
+    }
+}
+
+#[test]
+fn a_follower_cut_off_answers_and_catches_up_from_the_log() {
+    let mut cluster = with(|_| {});
+    cluster.put_ok(LEADER, "k", "v");
+    cluster.cut(LEADER, THREE);
+    for _ in 0..10 {
+        cluster.put(LEADER, "k", "w");
+    }
+    cluster.run(ms(1_000));
+    assert_eq!(reads(&mut cluster, THREE, "k"), 1, "no later PUT_OK was given");
+    traced(&mut cluster, "");
+    cluster.heal(LEADER, THREE);
+    cluster.run(ms(100));
+    assert!(cluster.has_converged());
+    assert_eq!(traced(&mut cluster, "Chunk"), 0);
+}
+
+#[test]
+fn a_follower_the_log_does_not_reach_back_to_copies_the_table() {
+    let mut cluster = with(|options| options.config.max_log_bytes = 500);
+    cluster.cut(LEADER, THREE);
+    for i in 0..50 {
+        cluster.put(LEADER, &format!("k{}", i % 20), "w");
+    }
+    cluster.run(ms(1_000));
+    traced(&mut cluster, "");
+    cluster.heal(LEADER, THREE);
+    cluster.run(ms(100));
+    assert!(cluster.has_converged());
+    assert_eq!(traced(&mut cluster, "Chunk"), 1);
+}
+
+/// 2 MiB: eight parts or more.
+fn fill(cluster: &mut Cluster) {
+    let value = "x".repeat(64 << 10);
+    for i in 0..32 {
+        cluster.put_ok(LEADER, &format!("big{i}"), &value);
+    }
+}
+
+#[test]
+fn a_table_of_many_parts_is_copied_while_puts_go_on() {
+    for (loss_percent, reorder) in [(0, false), (10, true)] {
+        for max_log_bytes in [1_000, 100_000] {
+            let mut cluster = with(|options| options.config.max_log_bytes = max_log_bytes);
+            fill(&mut cluster);
+            cluster.crash(TWO);
+            cluster.run(ms(10));
+            cluster.options.loss_percent = loss_percent;
+            cluster.options.reorder = reorder;
+            cluster.options.delay_us = 500..3_000;
+            cluster.trace = Some(Vec::new());
+            cluster.start(TWO);
+            for i in 0..100 {
+                // Keys of the first part, of the last, and new ones.
+                cluster.put(LEADER, ["big0", "big31", &format!("new{i}")][i % 3], "y");
+                cluster.run(ms(1));
+            }
+            cluster.options.loss_percent = 0;
+            // A follower keeps nothing that comes out of order, so each gap costs a Resend.
+            cluster.run(ms(10_000));
+            assert!(cluster.has_converged(), "{}", cluster.summary());
+            assert!(traced(&mut cluster, "Chunk") >= 8, "it was a copy");
+            cluster.put_ok(TWO, "k", "v");
+        }
+    }
+}
+
+#[test]
+fn a_link_that_breaks_during_a_copy_begins_another() {
+    let mut cluster = with(|options| options.config.max_log_bytes = 1);
+    fill(&mut cluster);
+    restart(&mut cluster, TWO);
+    for _ in 0..3 {
+        cluster.run(ms(7));
+        assert!(refuses(&mut cluster, TWO, "big0"), "the copy is under way");
+        cluster.cut(LEADER, TWO);
+        cluster.run(ms(30));
+        cluster.heal(LEADER, TWO);
+    }
+    cluster.run(ms(100));
+    assert!(cluster.has_converged());
+}
+
+#[test]
+fn a_leader_restarted_empty_copies_the_furthest_follower_and_reuses_no_timestamp() {
+    let mut cluster = with(|_| {});
+    fill(&mut cluster);
+    cluster.cut(LEADER, THREE);
+    cluster.put(LEADER, "k", "only node 2 has it");
+    cluster.run(ms(300));
+    cluster.crash(LEADER);
+    assert_eq!([TWO, THREE].map(|node| cluster.info(node).applied.0), [33, 32]);
+    cluster.start(LEADER);
+    cluster.run(ms(100));
+    // One follower alone could be the one that lacks what the other has acknowledged.
+    let put = cluster.put(LEADER, "k", "v");
+    assert!(matches!(cluster.wait(put), Reply::NotApplied { .. }));
+    assert!(refuses(&mut cluster, LEADER, "big0"));
+    assert_eq!(reads(&mut cluster, TWO, "k"), 33, "followers go on answering");
+    cluster.heal(LEADER, THREE);
+    cluster.run(ms(200));
+    assert!(cluster.has_converged());
+    assert_eq!(reads(&mut cluster, THREE, "k"), 33);
+    assert_eq!(cluster.put_ok(TWO, "k", "w"), Timestamp(34));
+}
+
+#[test]
+fn a_leader_whose_source_restarts_copies_again() {
+    let mut cluster = with(|_| {});
+    fill(&mut cluster);
+    restart(&mut cluster, LEADER);
+    cluster.run(ms(8));
+    assert!(!cluster.is_complete(LEADER), "the copy is under way");
+    // The last of the furthest is the source: it loses its data, and node 2 still has it.
+    restart(&mut cluster, THREE);
+    cluster.run(ms(200));
+    assert!(cluster.has_converged(), "{}", cluster.summary());
+    assert_eq!(cluster.info(LEADER).applied, Timestamp(32));
+}
+
+#[test]
+fn with_disks_every_put_ok_survives_the_crash_of_all_nodes_at_any_moment() {
+    for moment in 0..40 {
+        for fuse in [None, Some(Fuse::BeforeDisk), Some(Fuse::AfterDisk)] {
+            let mut cluster = with(|options| {
+                options.seed = moment;
+                options.config.durability = Durability::Disk;
+                options.delay_us = 100..2_000;
+            });
+            let tickets: Vec<u32> =
+                (0..10).map(|i| cluster.put([LEADER, TWO][i % 2], &format!("k{i}"), "v")).collect();
+            cluster.run(ms(moment) / 4);
+            for node in cluster.ids() {
+                match fuse {
+                    Some(fuse) => cluster.arm(node, fuse),
+                    None => cluster.crash(node),
+                }
+            }
+            cluster.run(ms(50));
+            for node in cluster.ids().into_iter().rev() {
+                if cluster.is_up(node) {
+                    cluster.crash(node);
+                }
+            }
+            let put_ok: Vec<(usize, Timestamp)> = tickets
+                .iter()
+                .enumerate()
+                .filter_map(|(i, ticket)| match cluster.reply(*ticket) {
+                    Some(Reply::PutOk { timestamp }) => Some((i, timestamp)),
+                    _ => None,
+                })
+                .collect();
+            for node in cluster.ids() {
+                cluster.start(node);
+                for (i, timestamp) in &put_ok {
+                    assert_eq!(reads(&mut cluster, node, &format!("k{i}")), timestamp.0);
+                }
+            }
+            cluster.run(ms(300));
+            assert!(cluster.has_converged(), "{}", cluster.summary());
+            let last = cluster.info(LEADER).applied;
+            assert_eq!(cluster.put_ok(TWO, "k", "v"), last.next());
+        }
+    }
+}
+
+#[test]
+fn with_disks_a_leader_alone_leads_at_once() {
+    let mut cluster = with(|options| options.config.durability = Durability::Disk);
+    cluster.put_ok(LEADER, "k", "v");
+    for node in cluster.ids() {
+        cluster.crash(node);
+    }
+    cluster.start(LEADER);
+    assert_eq!(reads(&mut cluster, LEADER, "k"), 1);
+    cluster.start(TWO);
+    cluster.start(THREE);
+    assert_eq!(cluster.put_ok(THREE, "k", "w"), Timestamp(2));
+}
+
+#[test]
+fn a_copy_is_on_the_disk_before_it_is_acknowledged() {
+    for lost in [LEADER, TWO] {
+        let mut cluster = with(|options| {
+            options.config.durability = Durability::Disk;
+            options.config.max_log_bytes = 1;
+        });
+        fill(&mut cluster);
+        cluster.crash(lost);
+        cluster.wipe(lost);
+        cluster.start(lost);
+        cluster.run(ms(300));
+        assert!(cluster.has_converged());
+        // The checkpoint is what it restarts from, alone.
+        for node in cluster.ids() {
+            cluster.crash(node);
+        }
+        cluster.start(lost);
+        assert!(cluster.is_complete(lost));
+        assert_eq!(reads(&mut cluster, lost, "big31"), 32);
+    }
+}
+
+#[test]
+fn a_follower_that_has_what_the_leader_never_had_is_left_alone() {
+    let mut cluster = with(|options| options.config.durability = Durability::Disk);
+    cluster.put_ok(LEADER, "k", "v");
+    // Somebody gives the leader the disk of another cluster.
+    for node in [LEADER, TWO] {
+        cluster.crash(node);
+        cluster.wipe(node);
+    }
+    let mut cluster_of_two = with(|options| {
+        options.nodes = 2;
+        options.config.durability = Durability::Disk;
+    });
+    assert!(cluster_of_two.is_complete(LEADER));
+    cluster.give_disk(LEADER, cluster_of_two.take_disk(LEADER));
+    cluster.start(LEADER);
+    cluster.start(TWO);
+    cluster.run(ms(1_000));
+    let put = cluster.put(LEADER, "k", "w");
+    assert!(matches!(cluster.wait(put), Reply::MayStillApply { .. }));
+    assert_eq!(reads(&mut cluster, THREE, "k"), 1);
+}
+
+// What only certain losses and delays bring about, message by message at one node.
+
+/// One node with one peer, which the test plays.
+struct Alone {
+    host: Host,
+    peer: NodeId,
+    now: Time,
+}
+
+impl Alone {
+    fn new(me: NodeId, peer: NodeId, max_log_bytes: usize) -> Alone {
+        let env = Env { id: me, peers: vec![peer], incarnation: 1, seed: 1, durable: false };
+        let config = Config { max_log_bytes, ..Options::default().config };
+        let protocol = erase::<KvReplication>(config, &env).expect("the config is right");
+        let host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);
+        let mut alone = Alone { host, peer, now: Time(0) };
+        let now = alone.clock();
+        alone.host.handle_start(now);
+        alone.host.handle_link(peer, true, now);
+        alone.sent();
+        alone
+    }
+
+    fn clock(&self) -> Now {
+        Now { time: self.now, wall: WallTime(0) }
+    }
+
+    /// What the node sent since it was last asked.
+    fn sent(&mut self) -> Vec<String> {
+        let effects = self.host.outbox().effects().iter();
+        let sent = effects.filter_map(|effect| match *effect {
+            Effect::Send { payload, .. } => {
+                Some(self.host.describe(self.host.outbox().bytes(payload)))
+            }
+            Effect::Reply { .. } | Effect::Print { .. } | Effect::Note { .. } => None,
+        });
+        let sent = sent.collect();
+        self.host.outbox_mut().clear_effects();
+        sent
+    }
+
+    fn receive(&mut self, message: &Message<'_>) -> Vec<String> {
+        let envelope = (protocol_tag("kv_replication"), 0_u64);
+        let frame = postcard::to_allocvec(&(envelope, message)).expect("it has a postcard form");
+        let now = self.clock();
+        self.host.handle_frame(self.peer, &frame, now).expect("it is well formed");
+        self.host.check_invariants();
+        self.sent()
+    }
+
+    fn put(&mut self, sequence: u32) -> Vec<String> {
+        let client = ClientId { slot: 1, generation: 0 };
+        let caller = Caller { request: RequestId { client, sequence }, addr: Cluster::addr(1) };
+        let put = Request::Put { key: "k".into(), value: "v".into() };
+        let request = postcard::to_allocvec(&put).expect("it has a postcard form");
+        let now = self.clock();
+        self.host.handle_request(0, caller, &request, now).expect("it is well formed");
+        self.host.check_invariants();
+        self.sent()
+    }
+
+    /// Lets time pass without a message.
+    fn silence(&mut self, millis: u64) -> Vec<String> {
+        let until = self.now + ms(millis);
+        while let Some(deadline) = self.host.deadline().filter(|deadline| *deadline <= until) {
+            self.now = deadline;
+            let now = self.clock();
+            self.host.handle_timers(now);
+        }
+        self.now = until;
+        self.sent()
+    }
+}
+
+const EPOCH: Epoch = Epoch(1);
+
+fn replication(timestamp: u64) -> Message<'static> {
+    let (key, value) = ("k".into(), "v".into());
+    Message::Replication { epoch: EPOCH, timestamp: Timestamp(timestamp), key, value }
+}
+
+fn chunk(transfer: u32, base: u64) -> Message<'static> {
+    let (next, base) = (None, Timestamp(base));
+    let entries = Vec::new();
+    Message::Chunk { epoch: EPOCH, transfer, cursor: 0, next, base, head: base, entries }
+}
+
+fn ok(applied: u64) -> String {
+    format!("{:?}", Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(applied) })
+}
+
+/// Else the acknowledgement would hide that the Resume, and with it how far a whole replica is,
+/// was lost, and the follower would never answer a GET.
+#[test]
+fn a_follower_acknowledges_no_replication_before_its_resume() {
+    let mut follower = Alone::new(TWO, LEADER, 1_000);
+    follower.receive(&Message::Probe { epoch: EPOCH });
+    assert_eq!(follower.receive(&replication(1)), [""; 0]);
+    let resume = Message::Resume { epoch: EPOCH, head: Timestamp(1) };
+    assert_eq!(follower.receive(&resume), [ok(0)]);
+    assert_eq!(follower.receive(&replication(1)), [ok(1)]);
+}
+
+#[test]
+fn a_resync_behind_its_copys_end_is_answered_and_copies_nothing() {
+    let mut follower = Alone::new(TWO, LEADER, 1_000);
+    follower.receive(&Message::Probe { epoch: EPOCH });
+    let resync = Message::Resync { epoch: EPOCH, transfer: 1 };
+    assert_eq!(follower.receive(&resync).len(), 1, "a Pull");
+    assert_eq!(follower.receive(&chunk(1, 9)), [ok(9)]);
+    assert_eq!(follower.receive(&replication(10)), [ok(10)]);
+    assert_eq!(follower.receive(&resync), [ok(10)], "the leader had not heard");
+    assert_eq!(follower.receive(&replication(11)), [ok(11)]);
+}
+
+#[test]
+fn a_resume_that_a_resync_overtook_does_not_drop_the_copy() {
+    let mut follower = Alone::new(TWO, LEADER, 1_000);
+    follower.receive(&Message::Probe { epoch: EPOCH });
+    follower.receive(&Message::Resync { epoch: EPOCH, transfer: 1 });
+    let resume = Message::Resume { epoch: EPOCH, head: Timestamp(0) };
+    assert_eq!(follower.receive(&resume), [""; 0]);
+    assert_eq!(follower.receive(&chunk(1, 9)), [ok(9)]);
+}
+
+/// The leader would take the follower for in step, with nothing to send and nothing to wait for,
+/// while the end of the copy was lost.
+#[test]
+fn a_late_acknowledgement_of_the_old_table_does_not_end_a_copy() {
+    let mut leader = Alone::new(LEADER, TWO, 1);
+    leader.receive(&Message::State { epoch: EPOCH, applied: Timestamp(0) });
+    for sequence in 0..3 {
+        assert_eq!(leader.put(sequence).len(), 1, "a Replication");
+    }
+    let resync = format!("{:?}", Message::Resync { epoch: EPOCH, transfer: 1 });
+    assert!(leader.silence(60).contains(&resync), "the log no longer reaches back");
+    let pull = Message::Pull { epoch: EPOCH, transfer: 1, cursor: 0 };
+    assert!(leader.receive(&pull)[0].starts_with("Chunk"));
+    leader.put(3);
+    leader.receive(&Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(2) });
+    leader.receive(&Message::Staged { epoch: EPOCH, received: Timestamp(4) });
+    assert!(leader.silence(100).contains(&resync), "it asks until it hears of the end");
+}

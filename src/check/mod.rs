@@ -1,0 +1,3 @@
+//! Verdicts on histories: pure functions that say whether a named property held in a run.
+
+pub mod history;

@@ -1,0 +1,174 @@
+//! The events of a run, as JSON lines: what a simulated run and a real node write alike, and what
+//! `node explain` and `node verify` read.
+//!
+//! The first line is a [`Event::Run`]. Lines of one node are in the order of its turns; `at` is
+//! nanoseconds, in the simulator since the run's beginning, on real nodes since the Unix epoch.
+
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// One line.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Line<'a> {
+    /// When, in nanoseconds.
+    pub at: u64,
+    /// Where; none for what concerns the whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u32>,
+    /// The node's Lamport clock after the event; none where no clock moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lamport: Option<u64>,
+    /// A hash of the states of the node's protocols after the turn, in hexadecimal; only on the
+    /// last line of a turn.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Cow<'a, str>>,
+    /// What.
+    #[serde(borrow, flatten)]
+    pub event: Event<'a>,
+}
+
+/// What happened. The field `kind` names the variant.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// The run: which nodes, and how to have it again.
+    Run {
+        /// `sim` or `node`.
+        source: Cow<'a, str>,
+        /// The scenario's or config's name.
+        scenario: Cow<'a, str>,
+        /// The simulator's seed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<u64>,
+        /// The nodes' ids.
+        nodes: Vec<u32>,
+    },
+    /// The node started.
+    Start {
+        /// Larger each time.
+        incarnation: u64,
+    },
+    /// The node stopped without warning.
+    Crash,
+    /// The node stopped in order.
+    Stop,
+    /// The node was held up, or goes on.
+    Pause {
+        /// False when it goes on.
+        on: bool,
+    },
+    /// A link of the node came up or went down.
+    Link {
+        /// The other end.
+        peer: u32,
+        /// Which of the two.
+        up: bool,
+    },
+    /// The node sent a message.
+    Send {
+        /// Names the message; its `recv`, `drop` and `duplicate` carry the same.
+        id: Cow<'a, str>,
+        /// To whom.
+        to: u32,
+        /// Whose message it is.
+        protocol: Cow<'a, str>,
+        /// The message, for people.
+        label: Cow<'a, str>,
+    },
+    /// The node received a message.
+    Recv {
+        /// The message.
+        id: Cow<'a, str>,
+        /// From whom.
+        from: u32,
+    },
+    /// A message was lost. The node is the one that would have received it.
+    Drop {
+        /// The message.
+        id: Cow<'a, str>,
+        /// From whom.
+        from: u32,
+        /// `loss`, `cut`, `down` (the receiver was), `no_link`, or what the node said.
+        why: Cow<'a, str>,
+    },
+    /// The network made a second copy, which is received under a name of its own.
+    Duplicate {
+        /// The copy.
+        id: Cow<'a, str>,
+        /// The message that was copied.
+        of: Cow<'a, str>,
+    },
+    /// A timer fired.
+    Timer {
+        /// Whose.
+        protocol: Cow<'a, str>,
+        /// Which.
+        label: Cow<'a, str>,
+    },
+    /// A client's request reached the node.
+    Request {
+        /// Names the operation; its `reply` carries the same.
+        op: Cow<'a, str>,
+        /// The client.
+        client: Cow<'a, str>,
+        /// The request, for people.
+        label: Cow<'a, str>,
+    },
+    /// The node answered.
+    Reply {
+        /// The operation.
+        op: Cow<'a, str>,
+        /// The client.
+        client: Cow<'a, str>,
+        /// The reply, for people.
+        label: Cow<'a, str>,
+    },
+    /// A protocol of the node told the others something.
+    Fact {
+        /// Whose fact.
+        protocol: Cow<'a, str>,
+        /// Which kind: `Coordinator`, `Rank`, `ClockOffset`.
+        fact: Cow<'a, str>,
+        /// The fact, for people.
+        label: Cow<'a, str>,
+    },
+    /// Records were made durable, or the attempt failed.
+    Sync {
+        /// How many bytes.
+        bytes: u64,
+        /// False when the disk did not take them.
+        ok: bool,
+    },
+    /// A console line.
+    Print {
+        /// The line.
+        line: Cow<'a, str>,
+    },
+    /// A remark of a protocol.
+    Note {
+        /// The remark.
+        line: Cow<'a, str>,
+    },
+    /// The simulator broke something.
+    Fault {
+        /// Its place in the schedule.
+        place: usize,
+        /// Which kind: `crash`, `partition`, `clog`, …
+        fault: Cow<'a, str>,
+        /// The nodes that it concerns; empty for all.
+        nodes: Vec<u32>,
+        /// When it ends, in nanoseconds; equal to `at` for what is over at once.
+        until: u64,
+        /// The fault, for people.
+        label: Cow<'a, str>,
+    },
+    /// A property does not hold.
+    Violation {
+        /// Which property.
+        property: Cow<'a, str>,
+        /// Why, for people.
+        label: Cow<'a, str>,
+        /// The operations that it rests on.
+        ops: Vec<Cow<'a, str>>,
+    },
+}
