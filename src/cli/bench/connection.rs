@@ -1,0 +1,330 @@
+//! One connection of the load: dials, greets, keeps up to `depth` operations in flight, and takes
+//! their replies. It never blocks; the loop tells it what its socket can do.
+
+use super::load::Run;
+use super::stats::Trouble;
+use super::workload::Kind;
+use crate::client::{MAX_FRAME_BYTES, push_request};
+use crate::net::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Role, Welcome};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use node_protocols::core::Protocol;
+use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
+use std::io::{ErrorKind, Read, Write};
+use std::mem;
+use std::net::SocketAddr;
+
+/// How long a connection that failed waits before it dials again: a node that restarts is found
+/// soon, and one that is gone costs little.
+const REDIAL_AFTER_NS: u64 = 100_000_000;
+
+/// How many low bits of a sequence name the slot; the others tell its uses apart.
+const SLOT_BITS: u32 = 12;
+
+/// The deepest pipeline: what the slot's bits can name.
+pub const MAX_DEPTH: usize = 1 << SLOT_BITS;
+
+/// One operation in flight. Times are nanoseconds since the run began.
+#[derive(Clone, Copy)]
+pub struct Operation {
+    /// PUT or GET.
+    pub kind: Kind,
+    /// The key's number.
+    pub key: u32,
+    /// Its place among the client's operations.
+    pub number: u64,
+    /// When it should have been sent: latency counts from here.
+    pub due: u64,
+    /// When it was.
+    pub sent: u64,
+}
+
+/// How a connection ended: the kind, and words about it.
+pub type Failure = (Trouble, String);
+
+/// One connection, which is also one client.
+pub struct Connection {
+    /// Its number.
+    pub client: u32,
+    /// The server's place in the plan.
+    pub server: usize,
+    addr: SocketAddr,
+    state: State,
+    stream: Option<TcpStream>,
+    writable: bool,
+    out: Vec<u8>,
+    written: usize,
+    /// The beginning of a frame that is not whole yet.
+    tail: Vec<u8>,
+    slots: Vec<(u32, Option<Operation>)>,
+    free: Vec<u32>,
+    operations: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// Dials when the time has come.
+    Waiting { until: u64 },
+    /// Has dialled and waits for the greeting.
+    Greeting { since: u64 },
+    /// Takes operations.
+    Ready,
+}
+
+impl Connection {
+    /// Dials at the first tick.
+    pub fn new(client: u32, server: usize, addr: SocketAddr, depth: usize) -> Connection {
+        Connection {
+            client,
+            server,
+            addr,
+            state: State::Waiting { until: 0 },
+            stream: None,
+            writable: false,
+            out: Vec::new(),
+            written: 0,
+            tail: Vec::new(),
+            slots: vec![(0, None); depth],
+            free: (0..depth as u32).rev().collect(),
+            operations: 0,
+        }
+    }
+
+    /// Whether it can take an operation now.
+    pub fn is_free(&self) -> bool {
+        self.state == State::Ready && !self.free.is_empty()
+    }
+
+    /// What is in flight.
+    pub fn in_flight(&self) -> impl Iterator<Item = &Operation> {
+        self.slots.iter().filter_map(|(_, operation)| operation.as_ref())
+    }
+
+    /// Dials when it is time, and gives up what has waited longer than `timeout_ns`.
+    pub fn tick(&mut self, registry: &Registry, timeout_ns: u64, run: &mut Run) {
+        let now = run.now_ns();
+        let since = match self.state {
+            State::Waiting { until } if now >= until => return self.dial(registry, run),
+            State::Waiting { .. } => return,
+            State::Greeting { since } => Some(since),
+            State::Ready => self.in_flight().map(|operation| operation.sent).min(),
+        };
+        if since.is_some_and(|since| now.saturating_sub(since) > timeout_ns) {
+            let words = format!("{}: no answer within {} ms", self.addr, timeout_ns / 1_000_000);
+            self.fail((Trouble::TimedOut, words), run);
+        }
+    }
+
+    fn dial(&mut self, registry: &Registry, run: &mut Run) {
+        let opened = TcpStream::connect(self.addr).and_then(|mut stream| {
+            let token = Token(self.client as usize);
+            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                self.state = State::Greeting { since: run.now_ns() };
+                let role = Role::Client { protocol: KvReplication::NAME.into() };
+                wire::push_message(&mut self.out, &Hello::new(role));
+            }
+            Err(error) => {
+                self.fail((Trouble::ConnectFailed, format!("{}: {error}", self.addr)), run);
+            }
+        }
+    }
+
+    /// Does what the socket is ready for; with `refill`, sends as much as the depth allows.
+    pub fn on_event(&mut self, event: &Event, refill: bool, buffer: &mut [u8], run: &mut Run) {
+        self.writable |= event.is_writable();
+        let mut work = || {
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                self.receive(event.is_read_closed(), buffer, run)?;
+            }
+            while refill && self.is_free() {
+                self.issue(run.now_ns(), run);
+            }
+            self.flush()
+        };
+        if let Err(failure) = work() {
+            self.fail(failure, run);
+        }
+    }
+
+    /// Queues one operation, which was due at `due`.
+    pub fn issue(&mut self, due: u64, run: &mut Run) {
+        let Some(slot) = self.free.pop() else { return };
+        let (kind, key) = run.workload.draw();
+        let number = self.operations;
+        self.operations += 1;
+        let sent = run.now_ns();
+        let (sequence, operation) = &mut self.slots[slot as usize];
+        *sequence = slot | (number as u32) << SLOT_BITS;
+        *operation = Some(Operation { kind, key, number, due, sent });
+        match kind {
+            Kind::Put => {
+                let (key, value) = run.workload.key_and_value(key, self.client, number);
+                let request = Request::Put { key: key.into(), value: value.into() };
+                push_request(&mut self.out, *sequence, &request);
+            }
+            Kind::Get => {
+                let (timestamp, applied) = (run.known(self.client, key), Timestamp(0));
+                let key = run.workload.key(key).into();
+                push_request(&mut self.out, *sequence, &Request::Get { key, timestamp, applied });
+            }
+        }
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        while self.writable && self.written < self.out.len() {
+            match stream.write(&self.out[self.written..]) {
+                Ok(n) if n > 0 => self.written += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                ended => return Err(self.broken(ended.err())),
+            }
+        }
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// Reads until the socket is empty. A read that does not fill the buffer has emptied it,
+    /// unless the end of the stream is still to come.
+    fn receive(&mut self, closing: bool, buffer: &mut [u8], run: &mut Run) -> Result<(), Failure> {
+        loop {
+            let Some(stream) = &mut self.stream else { return Ok(()) };
+            let read = stream.read(buffer);
+            let now = run.now_ns();
+            match read {
+                Ok(n) if n > 0 => {
+                    self.take(&buffer[..n], now, run)?;
+                    if (n < buffer.len() && !closing) || now >= run.end_ns {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                ended => return Err(self.broken(ended.err())),
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], now: u64, run: &mut Run) -> Result<(), Failure> {
+        if self.tail.is_empty() {
+            let used = self.frames(bytes, now, run)?;
+            self.tail.extend_from_slice(&bytes[used..]);
+        } else {
+            let mut tail = mem::take(&mut self.tail);
+            tail.extend_from_slice(bytes);
+            let used = self.frames(&tail, now, run)?;
+            tail.drain(..used);
+            self.tail = tail;
+        }
+        Ok(())
+    }
+
+    /// Handles the whole frames in `bytes`; returns how much they took.
+    fn frames(&mut self, bytes: &[u8], now: u64, run: &mut Run) -> Result<usize, Failure> {
+        let mut at = 0;
+        loop {
+            let greeted = self.state == State::Ready;
+            let limit = if greeted { MAX_FRAME_BYTES } else { MAX_HELLO_BYTES };
+            match wire::next_frame(&bytes[at..], limit) {
+                Frame::Incomplete => return Ok(at),
+                Frame::TooLong { .. } => return Err(self.malformed("a frame above the limit")),
+                Frame::Whole { payload, used } => {
+                    if greeted {
+                        self.on_reply(payload, now, run)?;
+                    } else {
+                        self.on_welcome(payload)?;
+                    }
+                    at += used;
+                }
+            }
+        }
+    }
+
+    fn on_welcome(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        match postcard::from_bytes(payload) {
+            Ok(Welcome::Accepted { .. }) => {
+                self.state = State::Ready;
+                Ok(())
+            }
+            Ok(Welcome::Refused { reason }) => {
+                Err((Trouble::Refused, format!("{}: {reason}", self.addr)))
+            }
+            Err(_) => Err(self.malformed("no greeting")),
+        }
+    }
+
+    fn on_reply(&mut self, payload: &[u8], now: u64, run: &mut Run) -> Result<(), Failure> {
+        let Some((sequence, body)) = payload.split_first_chunk() else {
+            return Err(self.malformed("a reply without a sequence"));
+        };
+        let sequence = u32::from_le_bytes(*sequence);
+        let slot = sequence & (MAX_DEPTH as u32 - 1);
+        let operation = match self.slots.get_mut(slot as usize) {
+            Some((used, operation)) if *used == sequence => operation.take(),
+            _ => None,
+        };
+        let Some(operation) = operation else {
+            return Err(self.malformed("a reply to no request"));
+        };
+        self.free.push(slot);
+        let answered = match postcard::from_bytes::<Reply<'_>>(body) {
+            Ok(reply) => run.complete(self, operation, &reply, now),
+            Err(_) => false,
+        };
+        if answered {
+            return Ok(());
+        }
+        run.lose(self, operation);
+        Err(self.malformed("a reply that does not fit its request"))
+    }
+
+    /// Ends the connection: what is in flight is lost, and it dials again after a while.
+    pub fn fail(&mut self, (trouble, words): Failure, run: &mut Run) {
+        run.stats.trouble(trouble, || words);
+        self.stream = None;
+        self.writable = false;
+        self.out.clear();
+        self.written = 0;
+        self.tail.clear();
+        self.abandon(run);
+        self.free.clear();
+        self.free.extend((0..self.slots.len() as u32).rev());
+        self.state = State::Waiting { until: run.now_ns() + REDIAL_AFTER_NS };
+    }
+
+    /// Gives up what is in flight.
+    pub fn abandon(&mut self, run: &mut Run) {
+        for slot in 0..self.slots.len() {
+            if let Some(operation) = self.slots[slot].1.take() {
+                run.lose(self, operation);
+            }
+        }
+    }
+
+    fn broken(&self, error: Option<std::io::Error>) -> Failure {
+        let trouble = match self.state {
+            State::Ready => Trouble::Closed,
+            State::Greeting { .. } | State::Waiting { .. } => Trouble::ConnectFailed,
+        };
+        let words = match error {
+            Some(error) => format!("{}: {error}", self.addr),
+            None => format!("{}: closed by the node", self.addr),
+        };
+        (trouble, words)
+    }
+
+    fn malformed(&self, what: &str) -> Failure {
+        (Trouble::Malformed, format!("{}: {what}", self.addr))
+    }
+}

@@ -1,0 +1,199 @@
+//! `node bench kv` against fake nodes.
+
+use super::*;
+use crate::client::testing::{Answer, FakeNode, raw_server};
+use clap::Parser;
+use node_protocols::kv_replication::{Reply, Timestamp};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::path::Path;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    bench: BenchArgs,
+}
+
+fn parse(args: &str) -> KvBenchArgs {
+    let words = ["bench", "kv"].into_iter().chain(args.split_whitespace());
+    let BenchCommand::Kv(args) = Cli::try_parse_from(words).unwrap().bench.command;
+    args
+}
+
+/// A short run; its report as JSON.
+fn bench(server: SocketAddr, args: &str) -> (Exit, Value) {
+    let args = parse(&format!("--server {server} --seconds 0.2 --warmup 0 --json {args}"));
+    let mut out = Vec::new();
+    let exit = run_with(&args, false, &mut out, &mut Vec::new()).unwrap();
+    (exit, serde_json::from_slice(&out).unwrap())
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_closed_loop_counts_both_kinds() {
+    let node = FakeNode::store();
+    let (exit, report) =
+        bench(node.addr, "--connections 3 --depth 4 --put-percent 50 --keys 10 --seed 7");
+    assert_eq!(exit, Exit::Answered);
+    let ops = |kind: &str| report[kind]["ops"].as_u64().unwrap();
+    assert!(ops("put") > 0 && ops("get") > 0, "{report}");
+    assert_eq!(report["ops"], ops("put") + ops("get"));
+    assert_eq!(report["errors"], serde_json::json!({}));
+    assert_eq!(report["parameters"]["seed"], 7);
+    assert!(report["in_flight"].as_u64().unwrap() <= 12);
+}
+
+#[test]
+fn a_rate_is_kept_and_what_cannot_be_sent_is_told() {
+    let node = FakeNode::store();
+    let (_, report) = bench(node.addr, "--connections 2 --rate 500");
+    let ops = report["ops"].as_u64().unwrap();
+    let rest = report["in_flight"].as_u64().unwrap() + report["unsent"].as_u64().unwrap();
+    // At most one reply a connection comes after the end and before the loop sees that.
+    assert!((98..=100).contains(&(ops + rest)), "{report}");
+    // Nobody answers: two are in flight, the others wait, and the run still ends.
+    let node = FakeNode::start(|_| Answer::Silence);
+    let (exit, report) = bench(node.addr, "--connections 2 --rate 500");
+    assert_eq!(exit, Exit::NothingAnswered);
+    assert_eq!(report["in_flight"], 2, "{report}");
+    assert_eq!(report["unsent"], 98, "{report}");
+}
+
+#[test]
+fn a_history_has_every_operation_once_and_sessions_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run.jsonl");
+    let node = FakeNode::store();
+    let args = "--connections 3 --depth 2 --put-percent 50 --keys 4 --history";
+    let (_, report) = bench(node.addr, &format!("{args} {}", file.display()));
+    let lines = lines(&file);
+    let unknown = lines.iter().filter(|line| line["outcome"] == "unknown").count();
+    assert_eq!(unknown as u64, report["in_flight"].as_u64().unwrap());
+    // Replies that are read together with the last ones in time are written, and not counted.
+    let in_time = |line: &&Value| line["return_ns"].as_u64().is_some_and(|ns| ns < 200_000_000);
+    assert_eq!(lines.iter().filter(in_time).count() as u64, report["ops"].as_u64().unwrap());
+    let mut values = HashSet::new();
+    for line in &lines {
+        assert_eq!(line["server"], node.addr.to_string());
+        if line["op"] == "put" {
+            assert!(values.insert(line["value"].to_string()), "{line}");
+            assert_eq!(line["value"].as_str().unwrap().len(), 64);
+        } else if line["outcome"] == "ok" {
+            assert!(line["timestamp"].as_u64().unwrap() > 0, "{line}");
+        }
+        match line["return_ns"].as_u64() {
+            Some(returned) => assert!(returned >= line["invoke_ns"].as_u64().unwrap()),
+            None => assert_eq!(line["outcome"], "unknown"),
+        }
+    }
+    // A second run does not overwrite it.
+    let error = run_with(
+        &parse(&format!("--seconds 0.1 --history {}", file.display())),
+        false,
+        &mut Vec::new(),
+        &mut Vec::new(),
+    );
+    assert!(error.unwrap_err().contains("name a file that is new"));
+}
+
+#[test]
+fn a_server_that_closes_midway_is_counted_and_dialled_again() {
+    let mut count = 0;
+    let node = FakeNode::start(move |_| {
+        count += 1;
+        match count % 5 {
+            0 => Answer::Close,
+            _ => Answer::Reply(Reply::PutOk { timestamp: Timestamp(count) }),
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run.jsonl");
+    let args = format!("--connections 2 --history {} --seconds 0.5", file.display());
+    let args = parse(&format!("--server {} --warmup 0 --json {args}", node.addr));
+    let mut out = Vec::new();
+    assert_eq!(run_with(&args, false, &mut out, &mut Vec::new()), Ok(Exit::Answered));
+    let report: Value = serde_json::from_slice(&out).unwrap();
+    let count = |kind: &str| report["errors"][kind]["count"].as_u64().unwrap();
+    assert!(count("closed") > 1, "{report}");
+    assert_eq!(count("lost"), count("closed"));
+    let unknown = lines(&file).iter().filter(|line| line["outcome"] == "unknown").count() as u64;
+    assert_eq!(unknown, count("lost") + report["in_flight"].as_u64().unwrap());
+}
+
+#[test]
+fn nobody_there_ends_on_time_with_a_reason() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (exit, report) = bench(free, "--connections 2");
+    assert_eq!(exit, Exit::NothingAnswered);
+    let failed = &report["errors"]["connect_failed"];
+    assert!(failed["count"].as_u64().unwrap() >= 2, "{report}");
+    assert!(failed["first"].as_str().unwrap().contains("refused"), "{report}");
+}
+
+#[test]
+fn garbage_is_counted_and_never_panics() {
+    let greets = raw_server(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec());
+    let (exit, report) = bench(greets, "--connections 2");
+    assert_eq!(exit, Exit::NothingAnswered);
+    assert!(report["errors"]["malformed"]["count"].as_u64().unwrap() >= 2, "{report}");
+    type Make = fn() -> Answer;
+    let answers: [(Make, &str); 4] = [
+        (|| Answer::Raw(vec![255; 64]), "above the limit"),
+        (|| Answer::Raw(b"\x02\0\0\0ab".to_vec()), "without a sequence"),
+        (|| Answer::Raw(b"\x05\0\0\0\x09\x09\x09\x09\x00".to_vec()), "to no request"),
+        (|| Answer::Reply(Reply::Null {}), "does not fit"),
+    ];
+    for (answer, words) in answers {
+        let (exit, report) = bench(FakeNode::start(move |_| answer()).addr, "--connections 2");
+        assert_eq!(exit, Exit::NothingAnswered);
+        let first = report["errors"]["malformed"]["first"].as_str().unwrap();
+        assert!(first.contains(words), "{first}");
+    }
+}
+
+#[test]
+fn a_reply_that_does_not_come_gives_the_connection_up() {
+    let node = FakeNode::start(|_| Answer::Silence);
+    let (_, report) = bench(node.addr, "--connections 1 --timeout-ms 20");
+    let count = |kind: &str| report["errors"][kind]["count"].as_u64().unwrap();
+    assert!(count("timed_out") >= 1 && count("lost") >= 1, "{report}");
+}
+
+#[test]
+fn the_table_shows_errors_with_their_first_words_escaped() {
+    let refusal = Reply::NotApplied { reason: "full\x1b".into() };
+    let node = FakeNode::start(move |_| Answer::Reply(refusal.clone()));
+    let args = parse(&format!("--server {} --seconds 0.1 --warmup 0", node.addr));
+    let mut out = Vec::new();
+    assert_eq!(run_with(&args, false, &mut out, &mut Vec::new()), Ok(Exit::NothingAnswered));
+    let table = String::from_utf8(out).unwrap();
+    assert!(table.contains("errors: not_applied"), "{table}");
+    assert!(table.contains("the first: full\\u{1b}"), "{table}");
+}
+
+#[test]
+fn progress_comes_each_second_when_wanted() {
+    let node = FakeNode::store();
+    let args = parse(&format!("--server {} --seconds 0.6 --warmup 0.6", node.addr));
+    let mut err = Vec::new();
+    run_with(&args, true, &mut Vec::new(), &mut err).unwrap();
+    let err = String::from_utf8(err).unwrap();
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.contains("ops/s"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_run_is_told_before_it_starts() {
+    for wrong in ["--seconds 0", "--warmup -1", "--seconds nan", "--server x"] {
+        let args = parse(&wrong.replace("--warmup -1", "--warmup=-1"));
+        assert!(Plan::resolve(&args).is_err(), "{wrong}");
+    }
+    let large = parse("--connections 10000 --depth 4096 --value-bytes 8000000");
+    assert!(Plan::resolve(&large).unwrap_err().contains("above 1 GiB"));
+    let many = parse("--sessions --keys 1000000 --connections 1000");
+    assert!(Plan::resolve(&many).unwrap_err().contains("at most"));
+}

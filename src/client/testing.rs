@@ -1,0 +1,143 @@
+//! Blocking fake nodes for the tests of clients: one thread to listen, one for each connection.
+
+use super::push_request;
+use crate::net::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Welcome};
+use node_protocols::core::NodeId;
+use node_protocols::kv_replication::{Reply, Request, Timestamp};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What the fake does about a request.
+pub enum Answer {
+    /// Replies.
+    Reply(Reply<'static>),
+    /// Replies, and closes the connection.
+    ReplyAndClose(Reply<'static>),
+    /// Writes these bytes.
+    Raw(Vec<u8>),
+    /// Says nothing, and leaves the connection open.
+    Silence,
+    /// Closes the connection.
+    Close,
+}
+
+/// A fake node; it runs until the test's process ends.
+pub struct FakeNode {
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+impl FakeNode {
+    /// Answers each request as `answer` says.
+    pub fn start(answer: impl FnMut(Request<'_>) -> Answer + Send + 'static) -> FakeNode {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let answer = Arc::new(Mutex::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let answer = Arc::clone(&answer);
+                thread::spawn(move || serve(stream.unwrap(), &answer));
+            }
+        });
+        FakeNode { addr }
+    }
+
+    /// A store of its own, which keeps the rules of the real one.
+    pub fn store() -> FakeNode {
+        let mut table: HashMap<Vec<u8>, (Vec<u8>, Timestamp)> = HashMap::new();
+        let mut last = Timestamp(0);
+        FakeNode::start(move |request| {
+            Answer::Reply(match request {
+                Request::Put { key, value } => {
+                    last = last.next();
+                    table.insert(key.to_vec(), (value.to_vec(), last));
+                    Reply::PutOk { timestamp: last }
+                }
+                Request::Get { key, timestamp: known, .. } => match table.get(&key[..]) {
+                    None if known == Timestamp(0) => Reply::Null {},
+                    None => Reply::TryOtherServerOrLater { timestamp: Timestamp(0) },
+                    Some((_, timestamp)) if *timestamp < known => {
+                        Reply::TryOtherServerOrLater { timestamp: *timestamp }
+                    }
+                    Some((value, timestamp)) => {
+                        let value = node_protocols::core::Bytes(value.clone().into());
+                        Reply::Value { value, timestamp: *timestamp }
+                    }
+                },
+                Request::Info {} => Reply::NotApplied { reason: "no info here".into() },
+            })
+        })
+    }
+}
+
+impl super::Client {
+    /// Blocks until the other side has closed.
+    pub fn wait_for_close(&self) {
+        self.stream.set_read_timeout(None).unwrap();
+        assert_eq!(self.stream.peek(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// Writes `bytes` to whoever connects, and closes once the other side has.
+pub fn raw_server(bytes: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.write_all(&bytes);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    addr
+}
+
+fn serve(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request<'_>) -> Answer>) -> Option<()> {
+    stream.set_nodelay(true).unwrap();
+    let mut input = Vec::new();
+    let hello = read_frame(&mut stream, &mut input, MAX_HELLO_BYTES)?;
+    assert_eq!(postcard::from_bytes::<Hello>(&hello).unwrap().magic, wire::MAGIC);
+    let mut out = Vec::new();
+    wire::push_message(&mut out, &Welcome::Accepted { id: NodeId(7), incarnation: 1 });
+    stream.write_all(&out).ok()?;
+    loop {
+        let payload = read_frame(&mut stream, &mut input, super::MAX_FRAME_BYTES)?;
+        let (sequence, body) = payload.split_first_chunk().unwrap();
+        let answered = (answer.lock().unwrap())(postcard::from_bytes(body).unwrap());
+        out.clear();
+        match answered {
+            Answer::Reply(reply) => push_request(&mut out, u32::from_le_bytes(*sequence), &reply),
+            Answer::ReplyAndClose(reply) => {
+                push_request(&mut out, u32::from_le_bytes(*sequence), &reply);
+                stream.write_all(&out).ok()?;
+                return None;
+            }
+            Answer::Raw(bytes) => out.extend(bytes),
+            Answer::Silence => {}
+            Answer::Close => return None,
+        }
+        stream.write_all(&out).ok()?;
+    }
+}
+
+fn read_frame(stream: &mut TcpStream, input: &mut Vec<u8>, limit: usize) -> Option<Vec<u8>> {
+    let mut buffer = [0; 4096];
+    loop {
+        match wire::next_frame(input, limit) {
+            Frame::Whole { payload, used } => {
+                let payload = payload.to_vec();
+                input.drain(..used);
+                return Some(payload);
+            }
+            Frame::TooLong { length } => panic!("a client sent a frame of {length} bytes"),
+            Frame::Incomplete => {
+                let n = stream.read(&mut buffer).ok().filter(|n| *n > 0)?;
+                input.extend_from_slice(&buffer[..n]);
+            }
+        }
+    }
+}
