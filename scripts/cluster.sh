@@ -101,7 +101,7 @@ follow() {
   trap 'exit 0' INT TERM
   for name in $(names "$@"); do
     touch "$dir/$name.out"
-    tail -n 0 -F "$dir/$name.out" 2>/dev/null | sed -u "s/^/[${name#node-}] /" &
+    tail -n 10 -F "$dir/$name.out" 2>/dev/null | sed -u "s/^/[${name#node-}] /" &
   done
   wait
 }
