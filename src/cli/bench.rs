@@ -28,8 +28,8 @@ each counts from the time when it was due, however late it could be sent: this m
 would see. What is due and cannot be sent is reported as unsent.
 
 Operations count when they are answered after the warmup and before the end; errors count from the
-start. The run ends on time whatever the servers do. Each connection is one client; one that breaks
-dials again after 100 ms.
+start. The run ends on time whatever the servers do. A connection that breaks dials again after
+100 ms. Each place in a connection's depth is one client, with one operation at a time.
 
 Examples:
   node bench kv                                          PUTs at 127.0.0.1:10097, 50 connections
@@ -42,14 +42,14 @@ History (--history FILE, a new file): one JSON object a line for each operation,
 replies; operations without a reply come when their connection ends, or last.
   {\"client\":0,\"op\":\"put\",\"key\":\"key-3\",\"value\":\"0-12-5f…\",\"invoke_ns\":1200,\"return_ns\":90500,
    \"outcome\":\"ok\",\"timestamp\":7,\"server\":\"127.0.0.1:10097\"}
-  client     the connection's number
+  client     its operations do not overlap, except that it goes on after one without a reply
   op         put, get
   value      what was PUT, unique in the run; what a GET got, else null
   invoke_ns, return_ns
              on one monotonic clock, from the start of the run; return_ns is null without a reply
   outcome    ok, null (absent), try_other, not_applied, may_still_apply, unknown (no reply: a PUT
              may have taken effect)
-  timestamp  the reply's; 0 for null; null without one
+  timestamp  the reply's; 0 when it has none
 GETs carry the client's last timestamp of the key, as --sessions does.
 
 Exit codes:
@@ -173,9 +173,10 @@ impl Plan {
         if args.connections * args.depth * args.value_bytes > MAX_IN_FLIGHT_BYTES {
             return Err("--connections × --depth × --value-bytes is above 1 GiB; lower one".into());
         }
-        if sessions && args.connections * args.keys > MAX_REMEMBERED {
+        if sessions && args.connections * args.depth * args.keys > MAX_REMEMBERED {
             return Err(format!(
-                "with --sessions or --history, --connections × --keys must be at most {MAX_REMEMBERED}"
+                "with --sessions or --history, --connections × --depth × --keys must be at most \
+                 {MAX_REMEMBERED}; lower one"
             ));
         }
         Ok(Plan {
@@ -194,6 +195,11 @@ impl Plan {
             history: args.history.clone(),
             seed: args.seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
         })
+    }
+
+    /// One for each place in each connection's depth.
+    fn clients(&self) -> usize {
+        self.connections * self.depth
     }
 
     fn warmup_ns(&self) -> u64 {

@@ -1,4 +1,5 @@
-//! One connection of the load: dials, greets, keeps up to `depth` operations in flight, and takes
+//! One connection of the load, and as many clients as its depth, each with one operation at a time:
+//! dials, greets, keeps up to `depth` operations in flight, and takes
 //! their replies. It never blocks; the loop tells it what its socket can do.
 
 use super::load::Run;
@@ -28,11 +29,13 @@ pub const MAX_DEPTH: usize = 1 << SLOT_BITS;
 /// One operation in flight. Times are nanoseconds since the run began.
 #[derive(Clone, Copy)]
 pub struct Operation {
+    /// Whose it is.
+    pub client: u32,
     /// PUT or GET.
     pub kind: Kind,
     /// The key's number.
     pub key: u32,
-    /// Its place among the client's operations.
+    /// Its place among the connection's operations.
     pub number: u64,
     /// When it should have been sent: latency counts from here.
     pub due: u64,
@@ -43,10 +46,10 @@ pub struct Operation {
 /// How a connection ended: the kind, and words about it.
 pub type Failure = (Trouble, String);
 
-/// One connection, which is also one client.
+/// One connection.
 pub struct Connection {
     /// Its number.
-    pub client: u32,
+    index: u32,
     /// The server's place in the plan.
     pub server: usize,
     addr: SocketAddr,
@@ -74,9 +77,9 @@ enum State {
 
 impl Connection {
     /// Dials at the first tick.
-    pub fn new(client: u32, server: usize, addr: SocketAddr, depth: usize) -> Connection {
+    pub fn new(index: u32, server: usize, addr: SocketAddr, depth: usize) -> Connection {
         Connection {
-            client,
+            index,
             server,
             addr,
             state: State::Waiting { until: 0 },
@@ -118,7 +121,7 @@ impl Connection {
 
     fn dial(&mut self, registry: &Registry, run: &mut Run) {
         let opened = TcpStream::connect(self.addr).and_then(|mut stream| {
-            let token = Token(self.client as usize);
+            let token = Token(self.index as usize);
             registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             stream.set_nodelay(true)?;
             Ok(stream)
@@ -157,20 +160,21 @@ impl Connection {
     pub fn issue(&mut self, due: u64, run: &mut Run) {
         let Some(slot) = self.free.pop() else { return };
         let (kind, key) = run.workload.draw();
+        let client = self.index * self.slots.len() as u32 + slot;
         let number = self.operations;
         self.operations += 1;
         let sent = run.now_ns();
         let (sequence, operation) = &mut self.slots[slot as usize];
         *sequence = slot | (number as u32) << SLOT_BITS;
-        *operation = Some(Operation { kind, key, number, due, sent });
+        *operation = Some(Operation { client, kind, key, number, due, sent });
         match kind {
             Kind::Put => {
-                let (key, value) = run.workload.key_and_value(key, self.client, number);
+                let (key, value) = run.workload.key_and_value(key, client, number);
                 let request = Request::Put { key: key.into(), value: value.into() };
                 push_request(&mut self.out, *sequence, &request);
             }
             Kind::Get => {
-                let (timestamp, applied) = (run.known(self.client, key), Timestamp(0));
+                let (timestamp, applied) = (run.known(client, key), Timestamp(0));
                 let key = run.workload.key(key).into();
                 push_request(&mut self.out, *sequence, &Request::Get { key, timestamp, applied });
             }

@@ -17,7 +17,7 @@ pub struct History {
 /// One operation, in the order of the file's fields.
 #[derive(Serialize)]
 pub struct Line<'a> {
-    /// The connection's number.
+    /// The client's number.
     pub client: u32,
     /// `put` or `get`.
     pub op: &'static str,
@@ -31,8 +31,8 @@ pub struct Line<'a> {
     pub return_ns: Option<u64>,
     /// How it ended.
     pub outcome: &'static str,
-    /// The reply's.
-    pub timestamp: Option<u64>,
+    /// The reply's; 0 for none.
+    pub timestamp: u64,
     /// Who was asked.
     pub server: &'a str,
 }

@@ -46,7 +46,7 @@ pub struct Run {
 impl Run {
     fn new(plan: &Plan, history: Option<History>) -> Result<Run, String> {
         let end_ns = plan.warmup_ns() + plan.measured_ns();
-        let remembered = if plan.sessions { plan.connections * plan.keys as usize } else { 0 };
+        let remembered = if plan.sessions { plan.clients() * plan.keys as usize } else { 0 };
         Ok(Run {
             end_ns,
             workload: Workload::new(plan.seed, plan.keys, plan.put_percent, plan.value_bytes),
@@ -80,19 +80,19 @@ impl Run {
     ) -> bool {
         let (outcome, timestamp) = match (operation.kind, reply) {
             (Kind::Put, Reply::PutOk { timestamp })
-            | (Kind::Get, Reply::Value { timestamp, .. }) => ("ok", Some(*timestamp)),
-            (Kind::Get, Reply::Null {}) => ("null", Some(Timestamp(0))),
+            | (Kind::Get, Reply::Value { timestamp, .. }) => ("ok", *timestamp),
+            (Kind::Get, Reply::Null {}) => ("null", Timestamp(0)),
             (Kind::Get, Reply::TryOtherServerOrLater { timestamp }) => {
                 self.stats.trouble(Trouble::TryOther, String::new);
-                ("try_other", Some(*timestamp))
+                ("try_other", *timestamp)
             }
             (_, Reply::NotApplied { reason }) => {
                 self.stats.trouble(Trouble::NotApplied, || reason.to_string());
-                ("not_applied", None)
+                ("not_applied", Timestamp(0))
             }
             (_, Reply::MayStillApply { reason }) => {
                 self.stats.trouble(Trouble::MayStillApply, || reason.to_string());
-                ("may_still_apply", None)
+                ("may_still_apply", Timestamp(0))
             }
             (Kind::Put, Reply::Value { .. } | Reply::Null {})
             | (Kind::Put, Reply::TryOtherServerOrLater { .. })
@@ -101,10 +101,9 @@ impl Run {
         };
         if matches!(outcome, "ok" | "null") {
             self.stats.done(operation.kind, operation.due, now);
-            self.saw(connection.client, operation.key, timestamp);
+            self.saw(operation.client, operation.key, timestamp);
         }
         let value = if let Reply::Value { value, .. } = reply { Some(&value[..]) } else { None };
-        let timestamp = timestamp.map(|timestamp| timestamp.0);
         self.record(
             connection,
             operation,
@@ -119,16 +118,16 @@ impl Run {
         self.record(connection, operation, UNKNOWN);
     }
 
-    fn saw(&mut self, client: u32, key: u32, timestamp: Option<Timestamp>) {
+    fn saw(&mut self, client: u32, key: u32, timestamp: Timestamp) {
         let known = self.known.get_mut(client as usize * self.keys + key as usize);
-        if let (Some(known), Some(timestamp)) = (known, timestamp) {
+        if let Some(known) = known {
             *known = timestamp.max(*known);
         }
     }
 
     fn record(&mut self, connection: &Connection, operation: Operation, ending: Ending<'_>) {
         let Some(history) = &mut self.history else { return };
-        let (client, number) = (connection.client, operation.number);
+        let (client, number) = (operation.client, operation.number);
         let (key, put) = self.workload.key_and_value(operation.key, client, number);
         let value = match operation.kind {
             Kind::Put => Some(put),
@@ -142,7 +141,7 @@ impl Run {
             invoke_ns: operation.sent,
             return_ns: ending.returned,
             outcome: ending.outcome,
-            timestamp: ending.timestamp,
+            timestamp: ending.timestamp.0,
             server: &self.servers[connection.server],
         };
         if let Err(error) = history.write(&line) {
@@ -164,12 +163,12 @@ impl Run {
 struct Ending<'a> {
     outcome: &'static str,
     returned: Option<u64>,
-    timestamp: Option<u64>,
+    timestamp: Timestamp,
     value: Option<&'a [u8]>,
 }
 
 const UNKNOWN: Ending<'static> =
-    Ending { outcome: "unknown", returned: None, timestamp: None, value: None };
+    Ending { outcome: "unknown", returned: None, timestamp: Timestamp(0), value: None };
 
 /// All of it.
 pub struct Load<'p> {

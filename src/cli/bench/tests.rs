@@ -1,11 +1,12 @@
 //! `node bench kv` against fake nodes.
 
 use super::*;
+use crate::check::history as check;
 use crate::client::testing::{Answer, FakeNode, raw_server};
 use clap::Parser;
 use node_protocols::kv_replication::{Reply, Timestamp};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 #[derive(Parser)]
@@ -77,6 +78,7 @@ fn a_history_has_every_operation_once_and_sessions_hold() {
     let in_time = |line: &&Value| line["return_ns"].as_u64().is_some_and(|ns| ns < 200_000_000);
     assert_eq!(lines.iter().filter(in_time).count() as u64, report["ops"].as_u64().unwrap());
     let mut values = HashSet::new();
+    let mut ends: HashMap<u64, u64> = HashMap::new();
     for line in &lines {
         assert_eq!(line["server"], node.addr.to_string());
         if line["op"] == "put" {
@@ -85,6 +87,9 @@ fn a_history_has_every_operation_once_and_sessions_hold() {
         } else if line["outcome"] == "ok" {
             assert!(line["timestamp"].as_u64().unwrap() > 0, "{line}");
         }
+        let op: check::Op = serde_json::from_value(line.clone()).unwrap();
+        let returned = op.return_ns.unwrap_or(u64::MAX);
+        assert!(op.invoke_ns >= std::mem::replace(ends.entry(op.client).or_default(), returned));
         match line["return_ns"].as_u64() {
             Some(returned) => assert!(returned >= line["invoke_ns"].as_u64().unwrap()),
             None => assert_eq!(line["outcome"], "unknown"),
