@@ -119,10 +119,11 @@ impl Host {
     /// Starts the protocols.
     pub fn handle_start(&mut self, now: Now) {
         self.io.now = now;
-        for place in 0..self.protocols.len() {
-            self.protocols[place].start(&mut self.io);
-            self.deliver_facts();
+        for protocol in &mut self.protocols {
+            protocol.start(&mut self.io);
         }
+        // Only now, so that no protocol hears of another before it has started itself.
+        self.deliver_facts();
     }
 
     /// A frame's payload came from a peer.

@@ -372,6 +372,8 @@ impl KvReplication {
             leader.incoming = None;
         }
         let epoch = leader.epoch;
+        // A link that flaps must not put off what the others are to be sent again.
+        let armed = leader.owed(self.replica.applied);
         let follower = &mut leader.followers[place];
         follower.up = up;
         follower.stage = Stage::Probing;
@@ -380,6 +382,8 @@ impl KvReplication {
         follower.last_forward = None;
         if up {
             cx.send(peer, &Message::Probe { epoch });
+        }
+        if up && !armed {
             cx.set_timer(Timer::Resend, self.config.resend_after());
         }
     }

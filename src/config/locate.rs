@@ -116,25 +116,22 @@ const MAX_SNIPPET_BYTES: usize = 80;
 /// Collects the path of the key or value at `span`.
 fn find(value: &DeValue<'_>, span: &Range<usize>, path: &mut Vec<String>) -> bool {
     let covers = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
-    let children: Vec<(String, Option<Range<usize>>, &Spanned<DeValue<'_>>)> = match value {
-        DeValue::Table(table) => table
-            .iter()
-            .map(|(key, value)| (key.get_ref().to_string(), Some(key.span()), value))
-            .collect(),
-        DeValue::Array(array) => array
-            .iter()
-            .enumerate()
-            .map(|(place, value)| (place.to_string(), None, value))
-            .collect(),
-        _ => Vec::new(),
-    };
-    for (name, key, child) in children {
+    let mut visit = |name: String, key: Option<Range<usize>>, child: &Spanned<DeValue<'_>>| {
         path.push(name);
         let here = key.is_some_and(covers) || covers(child.span());
-        if find(child.get_ref(), span, path) || here {
-            return true;
+        let found = find(child.get_ref(), span, path) || here;
+        if !found {
+            path.pop();
         }
-        path.pop();
+        found
+    };
+    match value {
+        DeValue::Table(table) => table
+            .iter()
+            .any(|(key, child)| visit(key.get_ref().to_string(), Some(key.span()), child)),
+        DeValue::Array(array) => {
+            array.iter().enumerate().any(|(place, child)| visit(place.to_string(), None, child))
+        }
+        _ => false,
     }
-    false
 }
