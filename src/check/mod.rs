@@ -1,3 +1,205 @@
 //! Verdicts on histories: pure functions that say whether a named property held in a run.
+//!
+//! A checker knows only what clients saw and what replicas held in the end ([`history`] has the
+//! form); it knows nothing of a protocol's messages or state, so the same verdicts hold for
+//! simulated and for real runs.
+//!
+//! **Time.** All times are of one clock. An operation precedes another when its answer came
+//! strictly before the other was sent; equal times count as overlapping. One client's operations
+//! are in order even when one is sent at the very time at which the one before was answered. A PUT
+//! without a certain outcome may take effect at any time after it was sent, or never.
+//!
+//! **Start.** A history begins with an empty store and holds every client that wrote to it.
 
+mod describe;
 pub mod history;
+mod read;
+mod regular;
+mod replicas;
+mod sessions;
+#[cfg(test)]
+mod testing;
+mod writes;
+
+pub use self::read::ReadError;
+
+use self::history::{Kind, Op, Outcome, Replica};
+use std::fmt;
+use std::str::FromStr;
+
+/// A run as its clients saw it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct History {
+    /// The operations, in any order.
+    pub ops: Vec<Op>,
+    /// What replicas held at the end; empty when nobody looked.
+    pub replicas: Vec<Replica>,
+}
+
+/// What can be asked of a history. Each has its statement and its source at its checker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Property {
+    /// A client never sees a key go back.
+    MonotonicReads,
+    /// A client sees its own writes of a key.
+    ReadYourWrites,
+    /// A GET that starts after a PUT was answered sees it or a newer one, and only what was PUT.
+    RegularRegister,
+    /// PUTs have one order, that of their timestamps, and it respects time.
+    LinearizableWrites,
+    /// In the end all replicas hold the same.
+    ReplicasEqual,
+}
+
+impl Property {
+    /// All properties.
+    pub const ALL: [Property; 5] = [
+        Property::MonotonicReads,
+        Property::ReadYourWrites,
+        Property::RegularRegister,
+        Property::LinearizableWrites,
+        Property::ReplicasEqual,
+    ];
+
+    /// Its name in scenarios, on the command line and in verdicts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Property::MonotonicReads => "monotonic_reads",
+            Property::ReadYourWrites => "read_your_writes",
+            Property::RegularRegister => "regular_register",
+            Property::LinearizableWrites => "linearizable_writes",
+            Property::ReplicasEqual => "replicas_equal",
+        }
+    }
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Property {
+    type Err = UnknownProperty;
+
+    fn from_str(name: &str) -> Result<Property, UnknownProperty> {
+        Property::ALL.into_iter().find(|property| property.name() == name).ok_or(UnknownProperty)
+    }
+}
+
+/// A name that no property has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownProperty;
+
+impl fmt::Display for UnknownProperty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Property::ALL.map(Property::name).join(", ");
+        write!(f, "no such property; there are {names}")
+    }
+}
+
+impl std::error::Error for UnknownProperty {}
+
+/// Whether a property held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It held in this history.
+    Held,
+    /// It did not.
+    Violated(Violation),
+    /// The checker cannot say: never to be read as success.
+    Unknown {
+        /// What it lacked, in one line.
+        why: String,
+    },
+}
+
+/// What broke a property.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The broken property.
+    pub property: Property,
+    /// One line: clients, keys, timestamps, times.
+    pub why: String,
+    /// The operations that it rests on, as indexes into [`History::ops`], the one that broke it
+    /// first.
+    pub ops: Vec<usize>,
+}
+
+/// Says whether `property` held in `history`.
+pub fn check(property: Property, history: &History) -> Verdict {
+    let violation = match property {
+        Property::MonotonicReads => sessions::monotonic_reads(&history.ops),
+        Property::ReadYourWrites => sessions::read_your_writes(&history.ops),
+        Property::RegularRegister => regular::regular_register(&history.ops),
+        Property::LinearizableWrites => writes::linearizable_writes(&history.ops),
+        Property::ReplicasEqual => return replicas::replicas_equal(&history.replicas),
+    };
+    violation.map_or(Verdict::Held, Verdict::Violated)
+}
+
+impl Op {
+    /// A PUT that was answered with PUT_OK.
+    fn is_acknowledged_put(&self) -> bool {
+        self.op == Kind::Put && self.outcome == Outcome::Ok
+    }
+
+    /// The timestamp that a GET saw, NULL counting as 0; none for a PUT, and for a GET that was
+    /// refused or not answered, which is no read.
+    fn seen_timestamp(&self) -> Option<u64> {
+        match (self.op, self.outcome) {
+            (Kind::Get, Outcome::Ok) => Some(self.timestamp),
+            (Kind::Get, Outcome::Null) => Some(0),
+            (
+                Kind::Get,
+                Outcome::TryOther | Outcome::NotApplied | Outcome::MayStillApply | Outcome::Unknown,
+            )
+            | (Kind::Put, _) => None,
+        }
+    }
+
+    /// The end of the operation, in nanoseconds; no time is later than that of one that never
+    /// ended.
+    fn end_ns(&self) -> u64 {
+        self.return_ns.unwrap_or(u64::MAX)
+    }
+}
+
+/// The indexes of `ops` client by client, each client's in the order in which it issued them.
+fn by_client(ops: &[Op]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..ops.len()).collect();
+    order.sort_by_key(|&i| (ops[i].client, ops[i].invoke_ns, ops[i].end_ns(), i));
+    order
+}
+
+/// The indexes of `ops` in the order in which they were sent.
+fn by_invocation(ops: &[Op]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..ops.len()).collect();
+    order.sort_by_key(|&i| (ops[i].invoke_ns, ops[i].end_ns(), i));
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_property_is_found_by_its_name() {
+        for property in Property::ALL {
+            assert_eq!(property.name().parse(), Ok(property));
+        }
+        assert_eq!("ReplicasEqual".parse::<Property>(), Err(UnknownProperty));
+        assert!(UnknownProperty.to_string().ends_with("replicas_equal"));
+    }
+
+    #[test]
+    fn an_empty_history_breaks_nothing_but_shows_no_replicas() {
+        for property in Property::ALL {
+            let verdict = check(property, &History::default());
+            match property {
+                Property::ReplicasEqual => assert!(matches!(verdict, Verdict::Unknown { .. })),
+                _ => assert_eq!(verdict, Verdict::Held),
+            }
+        }
+    }
+}

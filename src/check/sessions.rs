@@ -1,0 +1,185 @@
+//! The session guarantees of clients that carry their last timestamp of each key. A session is a
+//! client on a key, at whichever servers. Knows nothing of other clients.
+//!
+//! Terry, Demers, Petersen, Spreitzer, Theimer, Welch: Session Guarantees for Weakly Consistent
+//! Replicated Data, PDIS 1994.
+
+use super::describe::Described;
+use super::history::Op;
+use super::{Property, Violation, by_client, by_invocation};
+use std::collections::BTreeMap;
+
+/// **Monotonic reads.** Of two reads of a key by one client, the later returns no smaller
+/// timestamp. NULL is timestamp 0; a refused GET is no read.
+///
+/// Terry et al. 1994: successive reads reflect a non-decreasing set of writes; on one
+/// key whose writes are in the order of their timestamps, the last one stands for the set.
+pub(super) fn monotonic_reads(ops: &[Op]) -> Option<Violation> {
+    let mut newest: BTreeMap<(u64, &str), (u64, usize)> = BTreeMap::new();
+    let mut first: Option<(usize, usize)> = None;
+    for i in by_client(ops) {
+        let op = &ops[i];
+        let Some(seen) = op.seen_timestamp() else { continue };
+        let (before, witness) = newest.entry((op.client, &op.key)).or_insert((seen, i));
+        if seen < *before {
+            first = earlier(ops, first, (i, *witness));
+        } else {
+            (*before, *witness) = (seen, i);
+        }
+    }
+    first.map(|(i, witness)| Violation {
+        property: Property::MonotonicReads,
+        why: format!("{} after {}", Described(&ops[i]), Described(&ops[witness])),
+        ops: vec![i, witness],
+    })
+}
+
+/// **Read your writes.** A read of a key by a client that has had PUT_OK(t) for it returns
+/// timestamp t or greater.
+///
+/// Terry et al. 1994: a read reflects all writes of its session before it.
+pub(super) fn read_your_writes(ops: &[Op]) -> Option<Violation> {
+    let own = own_puts(ops);
+    let broken = by_invocation(ops).into_iter().find_map(|i| {
+        let put = own[i]?;
+        (ops[i].seen_timestamp()? < ops[put].timestamp).then_some((i, put))
+    });
+    broken.map(|(i, put)| Violation {
+        property: Property::ReadYourWrites,
+        why: format!("{} after {}", Described(&ops[i]), Described(&ops[put])),
+        ops: vec![i, put],
+    })
+}
+
+/// For each operation, the acknowledged PUT of its key with the greatest timestamp that the same
+/// client had made before.
+pub(super) fn own_puts(ops: &[Op]) -> Vec<Option<usize>> {
+    let mut own = vec![None; ops.len()];
+    let mut newest: BTreeMap<(u64, &str), usize> = BTreeMap::new();
+    for i in by_client(ops) {
+        let op = &ops[i];
+        let session = (op.client, op.key.as_str());
+        own[i] = newest.get(&session).copied();
+        if op.is_acknowledged_put()
+            && own[i].is_none_or(|before: usize| ops[before].timestamp < op.timestamp)
+        {
+            newest.insert(session, i);
+        }
+    }
+    own
+}
+
+/// The one of two findings, each an operation and its witness, that was sent first.
+fn earlier(ops: &[Op], a: Option<(usize, usize)>, b: (usize, usize)) -> Option<(usize, usize)> {
+    match a {
+        Some(a) if ops[a.0].invoke_ns <= ops[b.0].invoke_ns => Some(a),
+        _ => Some(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{get, lost, on, put, refused};
+    use super::*;
+
+    fn broken(verdict: Option<Violation>) -> Vec<usize> {
+        verdict.map(|violation| violation.ops).unwrap_or_default()
+    }
+
+    #[test]
+    fn reads_that_stay_or_advance_are_monotonic() {
+        let ops = [
+            get(1, None, 0, 0, 1),
+            get(1, None, 0, 2, 3),
+            get(1, Some("a"), 4, 4, 5),
+            get(1, Some("a"), 4, 6, 7),
+            get(1, Some("b"), 9, 8, 9),
+        ];
+        assert_eq!(monotonic_reads(&ops), None);
+    }
+
+    #[test]
+    fn a_read_that_goes_back_is_named_with_the_newest_before() {
+        let ops = [
+            get(1, Some("a"), 4, 0, 1),
+            get(1, Some("b"), 9, 2, 3),
+            get(1, Some("a"), 5, 4, 5),
+            get(1, Some("a"), 4, 6, 7),
+        ];
+        let violation = monotonic_reads(&ops).unwrap();
+        assert_eq!(violation.ops, [2, 1]);
+        assert_eq!(
+            violation.why,
+            "client 1 GET k=[a] (timestamp 5, 4..5 ns) after client 1 GET k=[b] (timestamp 9, 2..3 ns)"
+        );
+    }
+
+    #[test]
+    fn null_after_a_value_goes_back() {
+        assert_eq!(
+            broken(monotonic_reads(&[get(1, Some("a"), 1, 0, 1), get(1, None, 0, 1, 2)])),
+            [1, 0]
+        );
+    }
+
+    #[test]
+    fn the_order_is_the_clients_not_the_files() {
+        let ops = [get(1, Some("b"), 9, 6, 7), get(1, Some("a"), 4, 0, 1)];
+        assert_eq!(monotonic_reads(&ops), None);
+        // Sent at the very time of the answer before, and over at once.
+        let ops = [get(1, Some("b"), 9, 5, 5), get(1, Some("a"), 4, 5, 5)];
+        assert_eq!(broken(monotonic_reads(&ops)), [1, 0]);
+    }
+
+    #[test]
+    fn other_clients_other_keys_and_refusals_do_not_count() {
+        let ops = [
+            get(1, Some("b"), 9, 0, 1),
+            get(2, Some("a"), 4, 2, 3),
+            on("other", get(1, Some("a"), 4, 4, 5)),
+            refused(get(1, None, 4, 6, 7)),
+            lost(get(1, None, 0, 8, 9)),
+        ];
+        assert_eq!(monotonic_reads(&ops), None);
+        assert_eq!(read_your_writes(&ops), None);
+    }
+
+    #[test]
+    fn the_first_of_several_is_named() {
+        let ops = [
+            get(1, Some("b"), 9, 10, 11),
+            get(1, Some("a"), 4, 12, 13),
+            get(2, Some("b"), 9, 0, 1),
+            get(2, Some("a"), 4, 2, 3),
+        ];
+        assert_eq!(broken(monotonic_reads(&ops)), [3, 2]);
+    }
+
+    #[test]
+    fn a_client_that_sees_its_write_or_a_newer_one_reads_its_writes() {
+        let ops = [
+            put(1, "a", 3, 0, 1),
+            get(1, Some("a"), 3, 1, 2),
+            get(1, Some("b"), 5, 3, 4),
+            put(2, "b", 5, 0, 9),
+            get(2, Some("b"), 5, 9, 10),
+        ];
+        assert_eq!(read_your_writes(&ops), None);
+    }
+
+    #[test]
+    fn a_client_that_misses_its_write_is_named() {
+        let ops = [put(1, "b", 5, 0, 1), put(1, "c", 3, 1, 2), get(1, Some("a"), 4, 2, 3)];
+        let violation = read_your_writes(&ops).unwrap();
+        assert_eq!(violation.ops, [2, 0]);
+        assert!(violation.why.contains("after client 1 PUT k=[b] (timestamp 5"));
+        let ops = [put(1, "a", 1, 0, 1), get(1, None, 0, 1, 2)];
+        assert_eq!(broken(read_your_writes(&ops)), [1, 0]);
+    }
+
+    #[test]
+    fn a_write_without_answer_promises_nothing() {
+        let ops = [lost(put(1, "a", 7, 0, 1)), get(1, None, 0, 2, 3), put(1, "b", 8, 4, 5)];
+        assert_eq!(read_your_writes(&ops), None);
+    }
+}
