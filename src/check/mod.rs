@@ -13,13 +13,16 @@
 
 mod describe;
 pub mod history;
+mod linearizable;
 mod read;
 mod regular;
 mod replicas;
+mod search;
 mod sessions;
 #[cfg(test)]
 mod testing;
 mod writes;
+mod zones;
 
 pub use self::read::ReadError;
 
@@ -49,16 +52,19 @@ pub enum Property {
     LinearizableWrites,
     /// In the end all replicas hold the same.
     ReplicasEqual,
+    /// Each key behaves as one register would.
+    Linearizable,
 }
 
 impl Property {
     /// All properties.
-    pub const ALL: [Property; 5] = [
+    pub const ALL: [Property; 6] = [
         Property::MonotonicReads,
         Property::ReadYourWrites,
         Property::RegularRegister,
         Property::LinearizableWrites,
         Property::ReplicasEqual,
+        Property::Linearizable,
     ];
 
     /// Its name in scenarios, on the command line and in verdicts.
@@ -69,6 +75,7 @@ impl Property {
             Property::RegularRegister => "regular_register",
             Property::LinearizableWrites => "linearizable_writes",
             Property::ReplicasEqual => "replicas_equal",
+            Property::Linearizable => "linearizable",
         }
     }
 }
@@ -134,6 +141,7 @@ pub fn check(property: Property, history: &History) -> Verdict {
         Property::RegularRegister => regular::regular_register(&history.ops),
         Property::LinearizableWrites => writes::linearizable_writes(&history.ops),
         Property::ReplicasEqual => return replicas::replicas_equal(&history.replicas),
+        Property::Linearizable => return linearizable::linearizable(&history.ops),
     };
     violation.map_or(Verdict::Held, Verdict::Violated)
 }
@@ -188,8 +196,8 @@ mod tests {
         for property in Property::ALL {
             assert_eq!(property.name().parse(), Ok(property));
         }
-        assert_eq!("ReplicasEqual".parse::<Property>(), Err(UnknownProperty));
-        assert!(UnknownProperty.to_string().ends_with("replicas_equal"));
+        assert_eq!("Linearizable".parse::<Property>(), Err(UnknownProperty));
+        assert!(UnknownProperty.to_string().ends_with("replicas_equal, linearizable"));
     }
 
     #[test]
