@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod kv;
 mod run;
+mod verify;
 
 use crate::registry::Registry;
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +49,7 @@ enum Command {
     Check(run::CheckArgs),
     Kv(kv::KvArgs),
     Bench(bench::BenchArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Parses the command line and does what it says, with the protocols of `registry`. A binary with
@@ -62,6 +64,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Check(args)), _) => run::check(&args, &registry),
         (Some(Command::Kv(args)), _) => kv::run(args),
         (Some(Command::Bench(args)), _) => bench::run(args),
+        (Some(Command::Verify(args)), _) => verify::run(args),
         (None, Some(config)) => run::node(&config, registry),
         (None, None) => {
             eprintln!("node: nothing to do: give --config FILE, or a command; see node --help");

@@ -1,0 +1,220 @@
+//! `node verify`: verdicts on histories of real and simulated runs.
+
+use crate::check::{self, History, Property, Verdict, Violation};
+use clap::Args;
+use serde_json::json;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Says which properties held in a run of the key-value store, from what its clients saw.
+///
+/// A history is JSON lines, one operation a line:
+///
+///   {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10,"return_ns":25,
+///    "outcome":"ok","timestamp":7,"server":"127.0.0.1:10097"}
+///
+/// (in one line), with
+///
+///   client      a number; the operations of one client do not overlap
+///   op          put or get
+///   key, value  the value written or read; null where a get read none
+///   invoke_ns   when it was sent, in nanoseconds of one clock for all clients
+///   return_ns   when its answer came; null when none came
+///   outcome     ok; for a get also null (the key was never written) and try_other (refused: the
+///               server is behind the client); for a put also not_applied (it never takes effect)
+///               and may_still_apply (it may take effect, or have done so); unknown (no answer)
+///   timestamp   the one that the store gave to the put, or of the value read; 0 for none
+///   server      who was asked; not used
+///
+/// and, if known, one line for each replica with what it held in the end, once nothing was under
+/// way any more:
+///
+///   {"replica":"n1","applied":7,"digest":"9f3c"}
+///
+/// A history begins with an empty store and holds everybody who wrote to it. Several files are
+/// taken as parts of one run, with different clients in each. `node bench kv --history` and
+/// `node sim` write histories.
+///
+/// The properties:
+///
+///   monotonic_reads      a client never sees a key go back
+///   read_your_writes     a client sees its own writes of a key, or newer ones
+///   regular_register     a get sent after a put was answered sees it or a newer one; every value
+///                        read was put by somebody, once, and a timestamp has one value
+///   linearizable_writes  timestamps of puts are unique and grow with time
+///   replicas_equal       in the end all replicas hold the same
+///   linearizable         each key behaves as one register: also the gets of different clients
+///                        have one order. The store does not promise this: a follower may still
+///                        answer with the value before
+///
+/// Prints a line for each property: held, violated and why, or unknown and why. Exit codes: 0 when
+/// all held, 1 when one was violated, 2 when the answer is not known: a file cannot be read or is
+/// no history, or a property cannot be decided.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct VerifyArgs {
+    /// The histories; - is standard input
+    #[arg(required = true, value_name = "HISTORY")]
+    histories: Vec<PathBuf>,
+
+    /// A property to check, by name; may be given several times [default: all but linearizable;
+    /// replicas_equal only if the history has replicas]
+    #[arg(long = "property", value_name = "PROPERTY")]
+    properties: Vec<Property>,
+
+    /// Print one JSON object instead: {"verdict","operations","replicas","properties":
+    /// [{"property","verdict","why","operations"}]}; verdicts are held, violated and unknown
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit code when nothing can be said.
+const UNKNOWN: u8 = 2;
+
+/// Checks the histories and prints the verdicts.
+pub fn run(args: VerifyArgs) -> ExitCode {
+    let mut histories = Vec::new();
+    for file in &args.histories {
+        match load(file) {
+            Ok(history) => histories.push(history),
+            Err(why) => {
+                eprintln!("node: {}: {why}", file.display());
+                return ExitCode::from(UNKNOWN);
+            }
+        }
+    }
+    let (history, moved) = History::merge(histories);
+    for (file, shift) in args.histories.iter().zip(moved).skip(1) {
+        eprintln!("node: client N of {} is named client {shift} + N", file.display());
+    }
+    let verdicts: Vec<(Property, Verdict)> = properties(&args.properties, &history)
+        .into_iter()
+        .map(|property| (property, check::check(property, &history)))
+        .collect();
+    let text = if args.json { show_json(&history, &verdicts) } else { show(&verdicts) };
+    if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
+        eprintln!("node: standard output: {error}");
+        return ExitCode::from(UNKNOWN);
+    }
+    ExitCode::from(overall(&verdicts))
+}
+
+fn load(file: &Path) -> Result<History, String> {
+    let history = if file == Path::new("-") {
+        History::read(std::io::stdin().lock())
+    } else {
+        File::open(file)
+            .map_err(check::ReadError::Io)
+            .and_then(|f| History::read(BufReader::new(f)))
+    };
+    history.map_err(|error| error.to_string())
+}
+
+/// The properties asked for, each once, or those that the store promises and the history can show.
+fn properties(asked: &[Property], history: &History) -> Vec<Property> {
+    if asked.is_empty() {
+        let is_promised = |property: &Property| match property {
+            Property::MonotonicReads
+            | Property::ReadYourWrites
+            | Property::RegularRegister
+            | Property::LinearizableWrites => true,
+            Property::ReplicasEqual => !history.replicas.is_empty(),
+            Property::Linearizable => false,
+        };
+        Property::ALL.into_iter().filter(is_promised).collect()
+    } else {
+        Property::ALL.into_iter().filter(|property| asked.contains(property)).collect()
+    }
+}
+
+/// 0, 1 or 2: a violation outweighs what is unknown.
+fn overall(verdicts: &[(Property, Verdict)]) -> u8 {
+    let codes = verdicts.iter().map(|(_, verdict)| match verdict {
+        Verdict::Held => 0,
+        Verdict::Unknown { .. } => UNKNOWN,
+        Verdict::Violated(_) => 1,
+    });
+    codes.reduce(|a, b| if a == 1 || b == 1 { 1 } else { a.max(b) }).unwrap_or(0)
+}
+
+fn show(verdicts: &[(Property, Verdict)]) -> String {
+    let line = |(property, verdict): &(Property, Verdict)| match verdict {
+        Verdict::Held => format!("{property:<20} held\n"),
+        Verdict::Violated(Violation { why, .. }) => format!("{property:<20} violated: {why}\n"),
+        Verdict::Unknown { why } => format!("{property:<20} unknown: {why}\n"),
+    };
+    verdicts.iter().map(line).collect()
+}
+
+fn show_json(history: &History, verdicts: &[(Property, Verdict)]) -> String {
+    let one = |(property, verdict): &(Property, Verdict)| {
+        let property = property.name();
+        match verdict {
+            Verdict::Held => json!({"property": property, "verdict": "held"}),
+            Verdict::Unknown { why } => {
+                json!({"property": property, "verdict": "unknown", "why": why})
+            }
+            Verdict::Violated(Violation { why, ops, .. }) => {
+                let ops: Vec<_> = ops.iter().filter_map(|&i| history.ops.get(i)).collect();
+                json!({"property": property, "verdict": "violated", "why": why, "operations": ops})
+            }
+        }
+    };
+    let verdict = match overall(verdicts) {
+        0 => "held",
+        1 => "violated",
+        _ => "unknown",
+    };
+    let all = json!({
+        "verdict": verdict,
+        "operations": history.ops.len(),
+        "replicas": history.replicas.len(),
+        "properties": verdicts.iter().map(one).collect::<Vec<_>>(),
+    });
+    format!("{all}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::history::Replica;
+
+    const STALE: &str = r#"
+        {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10,"return_ns":25,"outcome":"ok","timestamp":7}
+        {"client":2,"op":"get","key":"k","value":null,"invoke_ns":30,"return_ns":35,"outcome":"null"}
+    "#;
+
+    #[test]
+    fn the_default_is_what_the_store_promises_and_the_history_can_show() {
+        let mut history = History::default();
+        assert_eq!(properties(&[], &history), Property::ALL[..4]);
+        history.replicas.push(Replica { replica: "a".into(), applied: 0, digest: "".into() });
+        assert_eq!(properties(&[], &history), Property::ALL[..5]);
+        let asked = [Property::Linearizable, Property::MonotonicReads, Property::Linearizable];
+        let expected = [Property::MonotonicReads, Property::Linearizable];
+        assert_eq!(properties(&asked, &history), expected);
+    }
+
+    #[test]
+    fn one_line_a_property_and_a_code_for_all() {
+        let history = History::read(STALE.as_bytes()).unwrap();
+        let verdicts = Property::ALL.map(|property| (property, check::check(property, &history)));
+        assert_eq!(
+            show(&verdicts[1..]),
+            "read_your_writes     held\n\
+             regular_register     violated: client 2 GET k=NULL (30..35 ns) was sent after client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n\
+             linearizable_writes  held\n\
+             replicas_equal       unknown: the history says nothing of replicas\n\
+             linearizable         violated: no order explains client 2 GET k=NULL (30..35 ns) beside client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n"
+        );
+        assert_eq!(overall(&verdicts), 1);
+        assert_eq!(overall(&verdicts[3..5]), UNKNOWN);
+        assert_eq!(overall(&verdicts[..2]), 0);
+        let all: serde_json::Value = serde_json::from_str(&show_json(&history, &verdicts)).unwrap();
+        assert_eq!(all["verdict"], "violated");
+        assert_eq!(all["properties"][2]["operations"][1]["timestamp"], 7);
+        assert_eq!(all["properties"][4]["verdict"], "unknown");
+    }
+}
