@@ -9,5 +9,6 @@ pub mod client;
 pub mod config;
 pub mod net;
 pub mod registry;
+pub mod sim;
 pub mod trace;
 pub mod wal;

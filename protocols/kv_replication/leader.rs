@@ -43,6 +43,8 @@ struct Follower {
     /// The last PUT when the present copy began; none before its first part was asked for.
     copy_base: Option<Timestamp>,
     last_forward: Option<ForwardId>,
+    /// The acknowledgement at which the rest was sent again because it came twice.
+    repeated: Option<Timestamp>,
     /// Whether anything new came from it since the last Resend.
     progress: bool,
     /// How many Resends in a row found nothing new.
@@ -322,6 +324,7 @@ impl Follower {
             transfer: 0,
             copy_base: None,
             last_forward: None,
+            repeated: None,
             progress: true,
             quiet: 0,
         }
@@ -414,6 +417,16 @@ impl KvReplication {
                 }
                 if follower.is_in_step(applied) {
                     follower.stage = Stage::Streaming;
+                }
+                // The same twice: the follower got something that does not follow. What it lacks is
+                // sent again at once, but only once; after that it is up to the timer.
+                if follower.stage == Stage::Streaming
+                    && applied == follower.acked
+                    && follower.next > applied.next()
+                    && follower.repeated != Some(applied)
+                {
+                    follower.repeated = Some(applied);
+                    follower.next = applied.next();
                 }
                 follower.acked = follower.acked.max(applied);
                 follower.received = follower.received.max(applied);

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod kv;
 mod run;
+pub mod sim;
 mod verify;
 
 use crate::registry::Registry;
@@ -50,6 +51,7 @@ enum Command {
     Kv(kv::KvArgs),
     Bench(bench::BenchArgs),
     Verify(verify::VerifyArgs),
+    Sim(sim::SimArgs),
 }
 
 /// Parses the command line and does what it says, with the protocols of `registry`. A binary with
@@ -59,12 +61,16 @@ pub fn main(registry: Registry) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),
     };
-    start_log(cli.log.log_level);
+    // The simulator's runs have a log of their own.
+    if !matches!(cli.command, Some(Command::Sim(_))) {
+        start_log(cli.log.log_level);
+    }
     match (cli.command, cli.config) {
         (Some(Command::Check(args)), _) => run::check(&args, &registry),
         (Some(Command::Kv(args)), _) => kv::run(args),
         (Some(Command::Bench(args)), _) => bench::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
+        (Some(Command::Sim(args)), _) => sim::main(&args, registry),
         (None, Some(config)) => run::node(&config, registry),
         (None, None) => {
             eprintln!("node: nothing to do: give --config FILE, or a command; see node --help");

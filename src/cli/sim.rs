@@ -1,0 +1,426 @@
+//! `node sim`: scenarios in virtual time, over many seeds, with verdicts, replay and shrinking.
+
+use crate::registry::Registry;
+use crate::sim::errors;
+use crate::sim::run::{Failure, Outcome, run};
+use crate::sim::scenario::{Expect, Plan, Scenario};
+use crate::sim::shrink::shrink;
+use crate::sim::tracer::Tracer;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// Runs a scenario in the simulator: the same protocols and configs as real nodes, in virtual
+/// time, with faults that a seed draws.
+///
+///   node sim configs/sim/kv-crash.toml --seeds 1..1000
+///   node sim configs/sim/kv-crash.toml --seed 7 --trace run.jsonl
+///   node explain run.jsonl -o run.html
+///
+/// A seed gives the same run on every machine, byte for byte. A seed that fails is shrunk (fewer
+/// faults, clients, operations) and saved as a small file; the message names the seed, the
+/// property, where it shows first, and the command that runs it again.
+///
+/// Exit codes: 0 every property held in every run, 1 one was violated, 2 could not run (a wrong
+/// scenario, or a checker that could not decide).
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct SimArgs {
+    /// The scenario
+    #[arg(value_name = "SCENARIO", required_unless_present = "replay")]
+    scenario: Option<PathBuf>,
+    /// One seed
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Seeds A to B, both included
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds)]
+    seeds: Option<(u64, u64)>,
+    /// How many runs at once [default: one for each processor]
+    #[arg(long, value_name = "J")]
+    jobs: Option<usize>,
+    /// Run what such a file, saved by an earlier failure, describes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "scenario"])]
+    replay: Option<PathBuf>,
+    /// Write the events of the run; with one seed or --replay
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Write what clients and replicas saw, for node verify; with one seed or --replay
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// Where a failing seed's small file goes
+    #[arg(long, value_name = "DIR", default_value = "run/sim")]
+    save: PathBuf,
+    /// Do not shrink a failing seed
+    #[arg(long)]
+    no_shrink: bool,
+    /// Print the hash of every run's events
+    #[arg(long)]
+    hashes: bool,
+    /// Print the verdict as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A failing run's file.
+#[derive(Serialize, Deserialize)]
+struct Replay {
+    /// The scenario's file, relative to the working directory.
+    scenario: PathBuf,
+    /// What it violates.
+    property: String,
+    #[serde(flatten)]
+    plan: Plan,
+}
+
+/// The verdict on all runs.
+#[derive(Serialize)]
+struct Summary {
+    scenario: String,
+    expected: Expect,
+    runs: u64,
+    failed: u64,
+    unknown: u64,
+    events: u64,
+    deliveries: u64,
+    virtual_seconds: f64,
+    real_seconds: f64,
+    failures: Vec<Report>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    seed: u64,
+    property: String,
+    why: String,
+    at_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<String>,
+    faults: Vec<String>,
+}
+
+/// So many failing seeds are told one by one; all are counted.
+const MAX_REPORTS: usize = 5;
+
+fn parse_seeds(text: &str) -> Result<(u64, u64), String> {
+    let parts = text.split_once("..").ok_or("write A..B, for example 1..1000")?;
+    let number = |text: &str| text.trim_start_matches('=').parse::<u64>();
+    match (number(parts.0), number(parts.1)) {
+        (Ok(first), Ok(last)) if first <= last => Ok((first, last)),
+        _ => Err("write A..B with A not above B, for example 1..1000".into()),
+    }
+}
+
+/// Runs it.
+pub fn main(args: &SimArgs, registry: Registry) -> ExitCode {
+    errors::collect();
+    // A failed assertion of a run is told as its verdict.
+    std::panic::set_hook(Box::new(|_| {}));
+    match simulate(args, registry) {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("node sim: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn simulate(args: &SimArgs, registry: Registry) -> Result<ExitCode, String> {
+    let registry = Arc::new(registry);
+    let replay = args.replay.as_deref().map(read_replay).transpose()?;
+    let path = replay.as_ref().map(|replay| replay.scenario.as_path());
+    let path = path.or(args.scenario.as_deref()).ok_or("name a scenario")?;
+    let scenario = Arc::new(Scenario::load(path, &registry)?);
+    let (first, last) = args.seeds.unwrap_or_else(|| {
+        let seed = args.seed.unwrap_or(1);
+        (seed, seed)
+    });
+    let single = replay.is_some() || first == last;
+    if !single && (args.trace.is_some() || args.history.is_some()) {
+        return Err("--trace and --history are for one run: give --seed N".into());
+    }
+    let started = Instant::now();
+    let outcomes = if single {
+        let plan = replay.map_or_else(|| scenario.plan(first), |replay| replay.plan);
+        vec![run_one(args, &scenario, &registry, &plan)?]
+    } else {
+        run_many(args, &scenario, &registry, first, last)
+    };
+    let summary = summarize(args, &scenario, &registry, outcomes, started)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&summary).map_err(|error| error.to_string())?);
+    } else {
+        print(&summary);
+    }
+    Ok(match (summary.failed, summary.unknown) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(2),
+        (_, _) => ExitCode::from(1),
+    })
+}
+
+fn run_one(
+    args: &SimArgs,
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    plan: &Plan,
+) -> Result<Outcome, String> {
+    let tracer = match &args.trace {
+        Some(path) => Tracer::to(Box::new(BufWriter::new(create(path)?))),
+        None => Tracer::new(),
+    };
+    let outcome = run(scenario, registry, plan, tracer);
+    if let Some(path) = &args.history {
+        let mut file = BufWriter::new(create(path)?);
+        let mut line = |record: serde_json::Result<String>| -> Result<(), String> {
+            let text = record.map_err(|error| error.to_string())?;
+            writeln!(file, "{text}").map_err(|error| format!("{}: {error}", path.display()))
+        };
+        for op in &outcome.history.ops {
+            line(serde_json::to_string(op))?;
+        }
+        for replica in &outcome.history.replicas {
+            line(serde_json::to_string(replica))?;
+        }
+        file.flush().map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if args.hashes {
+        println!("{} {:016x}", plan.seed, outcome.hash);
+    }
+    Ok(outcome)
+}
+
+/// What is kept of one run among many.
+type Kept = Outcome;
+
+fn run_many(
+    args: &SimArgs,
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    first: u64,
+    last: u64,
+) -> Vec<Kept> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = args.jobs.unwrap_or(processors).max(1);
+    let next = AtomicU64::new(first);
+    let stop = AtomicBool::new(false);
+    let (sender, receiver) = mpsc::channel::<Outcome>();
+    let mut outcomes = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (sender, next, stop) = (sender.clone(), &next, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > last {
+                        return;
+                    }
+                    let plan = scenario.plan(seed);
+                    let mut outcome = run(scenario, registry, &plan, Tracer::new());
+                    if outcome.failure.is_none() {
+                        // Only failing histories are looked at again.
+                        outcome.history = crate::check::History::default();
+                        outcome.plan.faults = Vec::new();
+                    }
+                    if sender.send(outcome).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut progress = Progress::new(last - first + 1);
+        for outcome in receiver {
+            progress.one(outcome.failure.is_some());
+            outcomes.push(outcome);
+        }
+        progress.end();
+    });
+    outcomes.sort_by_key(|outcome| outcome.plan.seed);
+    if args.hashes {
+        for outcome in &outcomes {
+            println!("{} {:016x}", outcome.plan.seed, outcome.hash);
+        }
+    }
+    outcomes
+}
+
+fn summarize(
+    args: &SimArgs,
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    outcomes: Vec<Outcome>,
+    started: Instant,
+) -> Result<Summary, String> {
+    let mut summary = Summary {
+        scenario: scenario.path.display().to_string(),
+        expected: scenario.expect,
+        runs: outcomes.len() as u64,
+        failed: 0,
+        unknown: 0,
+        events: 0,
+        deliveries: 0,
+        virtual_seconds: 0.0,
+        real_seconds: started.elapsed().as_secs_f64(),
+        failures: Vec::new(),
+    };
+    for outcome in outcomes {
+        summary.events += outcome.events;
+        summary.deliveries += outcome.deliveries;
+        summary.virtual_seconds += outcome.virtual_ns as f64 / 1e9;
+        summary.unknown += u64::from(!outcome.unknown.is_empty());
+        let Some(failure) = &outcome.failure else { continue };
+        summary.failed += 1;
+        if summary.failures.len() < MAX_REPORTS {
+            let first = summary.failures.is_empty();
+            summary.failures.push(report(args, scenario, registry, &outcome, failure, first)?);
+        }
+    }
+    Ok(summary)
+}
+
+/// Tells one failing run; the first is shrunk and saved.
+fn report(
+    args: &SimArgs,
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    outcome: &Outcome,
+    failure: &Failure,
+    first: bool,
+) -> Result<Report, String> {
+    let (mut plan, mut failure) = (outcome.plan.clone(), failure.clone());
+    let mut replay = None;
+    if first && !args.no_shrink && args.replay.is_none() {
+        let property = failure.property.clone();
+        let mut fails = |plan: &Plan| {
+            let again = run(scenario, registry, plan, Tracer::new());
+            match again.failure {
+                Some(again) if again.property == property => {
+                    failure = again;
+                    true
+                }
+                Some(_) | None => false,
+            }
+        };
+        (plan, _) = shrink(&plan, &mut fails);
+        replay = Some(save(args, scenario, &plan, &property)?);
+    }
+    Ok(Report {
+        seed: plan.seed,
+        property: failure.property,
+        why: failure.why,
+        at_ms: failure.at as f64 / 1e6,
+        replay: replay.map(|path| format!("node sim --replay {}", path.display())),
+        faults: plan.faults.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn save(
+    args: &SimArgs,
+    scenario: &Scenario,
+    plan: &Plan,
+    property: &str,
+) -> Result<PathBuf, String> {
+    let stem = scenario.path.file_stem().unwrap_or_default().to_string_lossy();
+    let path = args.save.join(format!("{stem}-{}.toml", plan.seed));
+    let replay =
+        Replay { scenario: scenario.path.clone(), property: property.into(), plan: plan.clone() };
+    let text = toml::to_string(&replay).map_err(|error| error.to_string())?;
+    let told = |error: std::io::Error| format!("cannot save {}: {error}", path.display());
+    std::fs::create_dir_all(&args.save).map_err(told)?;
+    std::fs::write(&path, text).map_err(told)?;
+    Ok(path)
+}
+
+fn read_replay(path: &Path) -> Result<Replay, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+    toml::from_str(&text)
+        .map_err(|error| format!("{}: {}", path.display(), error.message().replace('\n', "; ")))
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    File::create(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn print(summary: &Summary) {
+    for report in &summary.failures {
+        println!(
+            "seed {}: {} is violated at {:.3} ms: {}",
+            report.seed, report.property, report.at_ms, report.why
+        );
+        for fault in &report.faults {
+            println!("  {fault}");
+        }
+        if let Some(replay) = &report.replay {
+            println!("  again: {replay}");
+        }
+    }
+    let expected = match summary.expected {
+        Expect::Held => "",
+        Expect::Violated => " (which this scenario is there to show)",
+    };
+    let verdict = match (summary.failed, summary.unknown) {
+        (0, 0) => "every property held".to_string(),
+        (0, unknown) => format!("{unknown} runs undecided"),
+        (failed, _) => format!("{failed} violated{expected}"),
+    };
+    let real = summary.real_seconds.max(1e-9);
+    println!(
+        "{}: {} runs, {verdict}; {:.0} s simulated in {:.1} s ({:.0} times real time), {} messages",
+        summary.scenario,
+        summary.runs,
+        summary.virtual_seconds,
+        summary.real_seconds,
+        summary.virtual_seconds / real,
+        summary.deliveries,
+    );
+}
+
+/// A line on a terminal that tells how far it is.
+struct Progress {
+    all: u64,
+    done: u64,
+    failed: u64,
+    started: Instant,
+    shown: Instant,
+    on: bool,
+}
+
+impl Progress {
+    fn new(all: u64) -> Progress {
+        let now = Instant::now();
+        let on = std::io::stderr().is_terminal();
+        Progress { all, done: 0, failed: 0, started: now, shown: now, on }
+    }
+
+    fn one(&mut self, failed: bool) {
+        self.done += 1;
+        self.failed += u64::from(failed);
+        if self.on && self.shown.elapsed() >= Duration::from_millis(100) {
+            self.shown = Instant::now();
+            let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+            let (full, rate) = ((30 * self.done / self.all) as usize, self.done as f64 / seconds);
+            eprint!(
+                "\r[{}{}] {}/{} seeds, {rate:.0}/s, {} failed ({:.2}/s) ",
+                "#".repeat(full),
+                ".".repeat(30 - full),
+                self.done,
+                self.all,
+                self.failed,
+                self.failed as f64 / seconds,
+            );
+        }
+    }
+
+    fn end(&self) {
+        if self.on {
+            eprint!("\r{:90}\r", "");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One run: a scenario and a plan in, verdicts, history and trace out. Always the same ones.
+
+use super::scenario::{Plan, Scenario};
+use super::tracer::Tracer;
+use super::workload::{Clients, PROBE_EVERY, Token};
+use super::world::{Nanos, Step, World};
+use crate::check::history::{Op, Replica};
+use crate::check::{History, Verdict, check};
+use crate::registry::Registry;
+use node_protocols::core::{Env, NodeId, Rng};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The plan that it followed.
+    pub plan: Plan,
+    /// The hash of its events.
+    pub hash: u64,
+    /// How many events there were.
+    pub events: u64,
+    /// How many messages arrived.
+    pub deliveries: u64,
+    /// How long it was, in nanoseconds of its own time.
+    pub virtual_ns: Nanos,
+    /// What clients and replicas saw.
+    pub history: History,
+    /// What broke; none when everything held.
+    pub failure: Option<Failure>,
+    /// What no checker could decide.
+    pub unknown: Vec<String>,
+}
+
+/// What broke in a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The property, or `invariant`, `error_log`, `recovery`, `converges`.
+    pub property: String,
+    /// One line.
+    pub why: String,
+    /// When it showed first, in nanoseconds.
+    pub at: Nanos,
+    /// The operations that it rests on, as indexes into the history.
+    pub ops: Vec<usize>,
+}
+
+impl Failure {
+    fn new(property: &str, why: impl Into<String>, at: Nanos) -> Failure {
+        Failure { property: property.into(), why: why.into(), at, ops: Vec::new() }
+    }
+}
+
+/// A run has this many events at most: one that has more is stuck in a loop.
+const MAX_EVENTS: u64 = 50_000_000;
+
+/// Runs a plan.
+pub fn run(
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    plan: &Plan,
+    tracer: Tracer,
+) -> Outcome {
+    super::errors::take();
+    let mut state = State::new(scenario, registry, plan, tracer);
+    // A Host asserts its invariants; one that does not hold is a finding, not the end of the
+    // simulator. The state is only read afterwards.
+    let went = catch_unwind(AssertUnwindSafe(|| state.go(scenario, plan)));
+    let mut failure = match went {
+        Ok(failure) => failure,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let why = text.unwrap_or("a Host panicked").replace('\n', " ");
+            Some(Failure::new("invariant", why, state.world.now()))
+        }
+    };
+    if let Some(line) = super::errors::take().into_iter().next() {
+        failure.get_or_insert_with(|| Failure::new("error_log", line, state.world.now()));
+    }
+    let history = state.history(scenario);
+    let mut unknown = Vec::new();
+    if failure.is_none() {
+        for property in &scenario.properties {
+            match check(*property, &history) {
+                Verdict::Held => {}
+                Verdict::Unknown { why } => unknown.push(format!("{property}: {why}")),
+                Verdict::Violated(violation) => {
+                    let first = violation.ops.first().and_then(|op| history.ops.get(*op));
+                    let at =
+                        first.map_or(state.world.now(), |op| op.return_ns.unwrap_or(op.invoke_ns));
+                    let property = violation.property.name().to_string();
+                    let (why, ops) = (violation.why, violation.ops);
+                    failure = Some(Failure { property, why, at, ops });
+                    break;
+                }
+            }
+        }
+    }
+    if let Some(failure) = &failure {
+        let ops: Vec<(u64, u32)> =
+            failure.ops.iter().filter_map(|op| state.names.get(*op).copied()).collect();
+        state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
+    }
+    let (events, deliveries) = state.world.counts();
+    if let Err(error) = state.world.tracer.finish() {
+        log::warn!(target: "sim", "the trace is not whole: {error}");
+    }
+    Outcome {
+        plan: plan.clone(),
+        hash: state.world.tracer.hash(),
+        events,
+        deliveries,
+        virtual_ns: state.world.now(),
+        history,
+        failure,
+        unknown,
+    }
+}
+
+struct State {
+    world: World,
+    clients: Clients,
+    names: Vec<(u64, u32)>,
+}
+
+impl State {
+    fn new(
+        scenario: &Arc<Scenario>,
+        registry: &Arc<Registry>,
+        plan: &Plan,
+        mut tracer: Tracer,
+    ) -> State {
+        let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
+        tracer.run(&scenario.path.display().to_string(), plan.seed, &ids);
+        let (scene, registry, seed) = (scenario.clone(), registry.clone(), plan.seed);
+        let build = move |place: usize, incarnation: u64| {
+            let config = &scene.nodes[place];
+            let label = format!("host/{}/{incarnation}", config.id);
+            let env: Env = config.env(incarnation, Rng::stream(seed, &label).next_u64());
+            let host = config.host(&registry, &env);
+            host.expect("the scenario was checked when it was loaded")
+        };
+        let network = scenario.network.clone();
+        let mut world = World::new(plan.seed, &ids, network, Box::new(build), tracer);
+        let clients = Clients::new(&scenario.workload, plan, &mut world);
+        State { world, clients, names: Vec::new() }
+    }
+
+    /// Faults, then order again, within bounds.
+    fn go(&mut self, scenario: &Scenario, plan: &Plan) -> Option<Failure> {
+        for node in 0..self.world.len() {
+            self.world.start(node);
+        }
+        for (place, fault) in (0..).zip(&plan.faults) {
+            self.world.wake(fault.at(), Token::Begin(place).pack());
+            self.world.wake(fault.until(), Token::End(place).pack());
+        }
+        let calm = scenario.millis * 1_000_000;
+        self.world.wake(calm, Token::Settle.pack());
+        let limit = calm + scenario.settle_millis * 1_000_000;
+        loop {
+            if let Some(why) = self.world.failure.take() {
+                return Some(Failure::new("recovery", why, self.world.now()));
+            }
+            if self.world.counts().0 > MAX_EVENTS {
+                let why = format!("{MAX_EVENTS} events and no end");
+                return Some(Failure::new("converges", why, self.world.now()));
+            }
+            match self.world.step() {
+                Step::Inside => {}
+                Step::End => {
+                    return Some(Failure::new("converges", "nothing happens any more", limit));
+                }
+                Step::Reply { client, sequence, reply } => {
+                    self.clients.reply(client, sequence, &reply, &mut self.world);
+                    self.world.recycle(reply);
+                }
+                Step::Closed { client } => self.clients.closed(client, &mut self.world),
+                Step::Wake { token } => match Token::unpack(token) {
+                    Token::Think(client) => self.clients.invoke(client, &mut self.world),
+                    Token::Timeout(client, sequence) => {
+                        self.clients.timeout(client, sequence, &mut self.world);
+                    }
+                    Token::Begin(place) => self.fault(scenario, plan, place, true),
+                    Token::End(place) => self.fault(scenario, plan, place, false),
+                    Token::Settle => {
+                        // A disk that fails at the first sync after its fault stops its node
+                        // when nobody would start it again.
+                        self.world.mend();
+                        if self.world.now() > limit {
+                            return Some(self.unsettled(scenario));
+                        }
+                        if self.is_settled() {
+                            return None;
+                        }
+                        if self.clients.are_done() {
+                            self.clients.probe(&mut self.world);
+                        }
+                        let next = self.world.now() + PROBE_EVERY;
+                        self.world.wake(next, Token::Settle.pack());
+                    }
+                },
+            }
+        }
+    }
+
+    fn fault(&mut self, scenario: &Scenario, plan: &Plan, place: u32, begins: bool) {
+        let fault = &plan.faults[place as usize];
+        let at = |id: u32| scenario.nodes.iter().position(|config| config.id.0 == id);
+        if begins {
+            self.world.tracer.fault(self.world.now(), place as usize, fault);
+            fault.begin(&mut self.world, &at);
+        } else {
+            fault.end(&mut self.world, &at);
+        }
+    }
+
+    /// Whether every node is whole and all hold the same.
+    fn is_settled(&self) -> bool {
+        let statuses = self.clients.statuses();
+        let first = statuses.get(&0);
+        self.clients.are_done()
+            && statuses.len() == self.world.len()
+            && statuses.values().all(|status| status.complete && Some(status) == first)
+    }
+
+    fn unsettled(&self, scenario: &Scenario) -> Failure {
+        let statuses = self.clients.statuses();
+        let nodes: Vec<String> = (0..self.world.len())
+            .map(|node| match statuses.get(&node) {
+                Some(status) => format!(
+                    "node {} {}at {}",
+                    scenario.nodes[node].id,
+                    if status.complete { "" } else { "incomplete " },
+                    status.applied
+                ),
+                None => format!("node {} silent", scenario.nodes[node].id),
+            })
+            .collect();
+        let seconds = scenario.settle_millis / 1_000;
+        let why = format!("{seconds} s after the last fault: {}", nodes.join(", "));
+        Failure::new("converges", why, self.world.now())
+    }
+
+    fn history(&mut self, scenario: &Scenario) -> History {
+        let statuses = self.clients.statuses().iter();
+        let replicas = statuses.map(|(node, status)| Replica {
+            replica: scenario.nodes[*node].id.to_string(),
+            applied: status.applied,
+            digest: status.digest.clone(),
+        });
+        let replicas = replicas.collect();
+        let ops: Vec<Op> = std::mem::take(&mut self.clients.ops);
+        self.names = self.clients.names();
+        History { ops, replicas }
+    }
+}

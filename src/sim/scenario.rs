@@ -1,0 +1,215 @@
+//! A scenario: which nodes, what clients do, what may break, what must hold.
+
+use super::fault::{Fault, Ranges};
+use super::world::Network;
+use crate::check::Property;
+use crate::config::Config;
+use crate::registry::Registry;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A scenario's file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    nodes: Vec<PathBuf>,
+    properties: Vec<String>,
+    #[serde(default = "default_expect")]
+    expect: Expect,
+    #[serde(default = "default_seconds")]
+    seconds: u64,
+    #[serde(default = "default_settle_seconds")]
+    settle_seconds: u64,
+    #[serde(default)]
+    workload: Workload,
+    #[serde(default)]
+    network: RawNetwork,
+    #[serde(default)]
+    faults: Ranges,
+    #[serde(default)]
+    fault: Vec<Fault>,
+}
+
+/// The verdict that a scenario is there to show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// Every property holds, for every seed.
+    Held,
+    /// Some property is violated, for some seed.
+    Violated,
+}
+
+/// What clients do: the table `[workload]`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workload {
+    /// How many clients.
+    pub clients: u32,
+    /// How many operations each.
+    pub operations: u32,
+    /// How many keys they share.
+    pub keys: u64,
+    /// How many of a hundred operations are PUTs.
+    pub put_percent: u64,
+    /// The longest pause between two operations of a client, in milliseconds.
+    pub think_ms: u64,
+    /// When a client gives up, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Workload {
+            clients: 4,
+            operations: 60,
+            keys: 3,
+            put_percent: 50,
+            think_ms: 200,
+            timeout_ms: 12_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawNetwork {
+    delay_us: Option<[u64; 2]>,
+    sync_us: Option<[u64; 2]>,
+}
+
+fn default_expect() -> Expect {
+    Expect::Held
+}
+fn default_seconds() -> u64 {
+    20
+}
+fn default_settle_seconds() -> u64 {
+    60
+}
+
+/// A checked scenario.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its file.
+    pub path: PathBuf,
+    /// The nodes' configs.
+    pub nodes: Vec<Config>,
+    /// What must hold.
+    pub properties: Vec<Property>,
+    /// What it is there to show.
+    pub expect: Expect,
+    /// How long faults happen, in milliseconds.
+    pub millis: u64,
+    /// How long after that everything must be in order again, in milliseconds.
+    pub settle_millis: u64,
+    /// What clients do.
+    pub workload: Workload,
+    /// The network when nothing is broken.
+    pub network: Network,
+    /// What to draw faults from.
+    pub ranges: Ranges,
+    /// Faults that the file fixes instead.
+    pub fixed: Vec<Fault>,
+    /// Whether the nodes' protocols write to disks.
+    pub durable: bool,
+}
+
+/// Bounds that keep a run finite.
+const MAX_SECONDS: u64 = 3_600;
+const MAX_CLIENTS: u32 = 1_000;
+
+impl Scenario {
+    /// Reads a scenario and the configs that it names, relative to its folder.
+    pub fn load(path: &Path, registry: &Registry) -> Result<Scenario, String> {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        let file: File = toml::from_str(&text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+            format!("{name}:{line}: {}", error.message().replace('\n', "; "))
+        })?;
+        let rule = |what: &str| Err(format!("{name}: {what}"));
+        if file.nodes.is_empty() {
+            return rule("nodes: name at least one config");
+        }
+        if !(1..=MAX_SECONDS).contains(&file.seconds) || file.settle_seconds > MAX_SECONDS {
+            return rule("seconds and settle_seconds must be at most 3600, seconds at least 1");
+        }
+        let workload = &file.workload;
+        let one = workload.keys >= 1 && workload.timeout_ms >= 1;
+        if !(1..=MAX_CLIENTS).contains(&workload.clients) || !one || workload.put_percent > 100 {
+            return rule(
+                "workload: clients 1 to 1000, keys and timeout_ms at least 1, put_percent at most 100",
+            );
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut nodes = Vec::new();
+        for config in &file.nodes {
+            let config = Config::load(&folder.join(config), registry);
+            nodes.push(config.map_err(|error| error.to_string())?);
+        }
+        let mut properties = Vec::new();
+        for property in &file.properties {
+            let known = property.parse::<Property>();
+            properties.push(known.map_err(|error| format!("{name}: {property}: {error}"))?);
+        }
+        let mut network = Network::default();
+        for (range, given) in
+            [(&mut network.delay, file.network.delay_us), (&mut network.sync, file.network.sync_us)]
+        {
+            if let Some([low, high]) = given {
+                if low > high {
+                    return rule("network: a range goes from its lower to its higher bound");
+                }
+                *range = low * 1_000..=high * 1_000;
+            }
+        }
+        network.link_timeout = nodes[0].limits.link_timeout_ms * 1_000_000;
+        let mut durable = false;
+        for config in &nodes {
+            let host =
+                config.host(registry, &config.env(1, 0)).map_err(|error| error.to_string())?;
+            durable |= host.protocols().iter().any(|protocol| protocol.persists());
+        }
+        Ok(Scenario {
+            path: path.into(),
+            nodes,
+            properties,
+            expect: file.expect,
+            millis: file.seconds * 1_000,
+            settle_millis: file.settle_seconds * 1_000,
+            workload: file.workload,
+            network,
+            ranges: file.faults,
+            fixed: file.fault,
+            durable,
+        })
+    }
+
+    /// What a seed makes of the scenario.
+    pub fn plan(&self, seed: u64) -> Plan {
+        let ids: Vec<u32> = self.nodes.iter().map(|config| config.id.0).collect();
+        let faults = if self.fixed.is_empty() {
+            self.ranges.draw(seed, &ids, self.millis, self.durable)
+        } else {
+            self.fixed.clone()
+        };
+        let (clients, operations) = (self.workload.clients, self.workload.operations);
+        Plan { seed, clients, operations, faults }
+    }
+}
+
+/// A run to be: a scenario and a plan give one trace, always the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Seeds every stream of random numbers.
+    pub seed: u64,
+    /// How many clients.
+    pub clients: u32,
+    /// How many operations each.
+    pub operations: u32,
+    /// What breaks when.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<Fault>,
+}

@@ -1,0 +1,319 @@
+//! What is kept of a run as it happens: always a hash of every event, and on demand the lines of
+//! `trace`, written as they come, so that memory does not grow with the run.
+
+use super::fault::Fault;
+use super::world::Nanos;
+use crate::trace::{Event, Line};
+use node_protocols::core::{Escaped, Fact, Host, NodeId};
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+/// Where events go.
+pub struct Tracer {
+    hash: u64,
+    /// The last message's number.
+    last_id: u64,
+    full: Option<Full>,
+}
+
+struct Full {
+    sink: Box<dyn Write + Send>,
+    /// The last line, which may yet get a turn's digest.
+    pending: Option<Line<'static>>,
+    error: Option<io::Error>,
+}
+
+/// What an event is, in the hash.
+#[repr(u64)]
+enum Kind {
+    Start = 1,
+    Crash,
+    Pause,
+    Timer,
+    Sync,
+    Send,
+    Lost,
+    Duplicate,
+    Recv,
+    Link,
+    Request,
+    Reply,
+    Fault,
+}
+
+impl Tracer {
+    /// Keeps only the hash.
+    pub fn new() -> Tracer {
+        Tracer { hash: 0xCBF2_9CE4_8422_2325, last_id: 0, full: None }
+    }
+
+    /// Also writes every event as a line.
+    pub fn to(sink: Box<dyn Write + Send>) -> Tracer {
+        Tracer { full: Some(Full { sink, pending: None, error: None }), ..Tracer::new() }
+    }
+
+    /// Whether lines are written.
+    pub fn is_full(&self) -> bool {
+        self.full.is_some()
+    }
+
+    /// The hash of everything so far.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn mix(&mut self, kind: Kind, at: Nanos, a: u64, b: u64) {
+        let word = at ^ (kind as u64) << 56 ^ a.rotate_left(40) ^ b.rotate_left(20);
+        self.word(word);
+    }
+
+    fn word(&mut self, word: u64) {
+        self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.hash ^= self.hash >> 29;
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.word(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+    }
+
+    fn line(
+        &mut self,
+        at: Nanos,
+        node: Option<NodeId>,
+        lamport: Option<u64>,
+        event: Event<'static>,
+    ) {
+        if let Some(full) = &mut self.full {
+            full.write_pending();
+            let node = node.map(|node| node.0);
+            full.pending = Some(Line { at, node, lamport, digest: None, event });
+        }
+    }
+
+    /// The first line of a trace.
+    pub fn run(&mut self, scenario: &str, seed: u64, nodes: &[NodeId]) {
+        let nodes = nodes.iter().map(|node| node.0).collect();
+        let (source, scenario) = ("sim".into(), Cow::Owned(scenario.to_string()));
+        self.line(0, None, None, Event::Run { source, scenario, seed: Some(seed), nodes });
+    }
+
+    /// A fault begins.
+    pub fn fault(&mut self, at: Nanos, place: usize, fault: &Fault) {
+        self.mix(Kind::Fault, at, place as u64, fault.until());
+        if self.is_full() {
+            let (kind, nodes, until) = (fault.name().into(), fault.nodes(), fault.until());
+            let label = fault.to_string().into();
+            self.line(at, None, None, Event::Fault { place, fault: kind, nodes, until, label });
+        }
+    }
+
+    /// A property does not hold.
+    pub fn violation(&mut self, at: Nanos, property: &str, why: &str, ops: &[(u64, u32)]) {
+        if self.is_full() {
+            let (property, label) = (property.to_string().into(), why.to_string().into());
+            let ops = ops.iter().map(|(client, sequence)| format!("{client}-{sequence}").into());
+            let ops = ops.collect();
+            self.line(at, None, None, Event::Violation { property, label, ops });
+        }
+    }
+
+    /// Writes what is left, and says whether everything could be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let Some(full) = &mut self.full else { return Ok(()) };
+        full.write_pending();
+        match full.error.take() {
+            Some(error) => Err(error),
+            None => full.sink.flush(),
+        }
+    }
+
+    pub(super) fn start(&mut self, at: Nanos, node: NodeId, incarnation: u64) {
+        self.mix(Kind::Start, at, node.0.into(), incarnation);
+        self.line(at, Some(node), None, Event::Start { incarnation });
+    }
+
+    pub(super) fn crash(&mut self, at: Nanos, node: NodeId) {
+        self.mix(Kind::Crash, at, node.0.into(), 0);
+        self.line(at, Some(node), None, Event::Crash);
+    }
+
+    pub(super) fn pause(&mut self, at: Nanos, node: NodeId, on: bool) {
+        self.mix(Kind::Pause, at, node.0.into(), on.into());
+        self.line(at, Some(node), None, Event::Pause { on });
+    }
+
+    pub(super) fn timer(&mut self, at: Nanos, node: NodeId) {
+        self.mix(Kind::Timer, at, node.0.into(), 0);
+    }
+
+    pub(super) fn fired(&mut self, at: Nanos, node: NodeId, protocol: &'static str, label: &[u8]) {
+        let (protocol, label) = (protocol.into(), text(label));
+        self.line(at, Some(node), None, Event::Timer { protocol, label });
+    }
+
+    pub(super) fn fact(&mut self, at: Nanos, node: NodeId, protocol: &'static str, fact: &Fact) {
+        let kind = format!("{:?}", fact.kind()).into();
+        let label = format!("{fact:?}").into();
+        self.line(
+            at,
+            Some(node),
+            None,
+            Event::Fact { protocol: protocol.into(), fact: kind, label },
+        );
+    }
+
+    pub(super) fn sync(&mut self, at: Nanos, node: NodeId, bytes: usize, ok: bool) {
+        self.mix(Kind::Sync, at, node.0.into(), (bytes as u64) << 1 | u64::from(ok));
+        self.line(at, Some(node), None, Event::Sync { bytes: bytes as u64, ok });
+    }
+
+    pub(super) fn print(&mut self, at: Nanos, node: NodeId, line: &[u8]) {
+        self.line(at, Some(node), None, Event::Print { line: text(line) });
+    }
+
+    pub(super) fn note(&mut self, at: Nanos, node: NodeId, line: &[u8]) {
+        self.line(at, Some(node), None, Event::Note { line: text(line) });
+    }
+
+    /// The state of a node after a turn goes with the turn's last line.
+    pub(super) fn end_turn(&mut self, _: Nanos, node: NodeId, host: &Host) {
+        let pending = self.full.as_mut().and_then(|full| full.pending.as_mut());
+        if let Some(line) = pending.filter(|line| line.node == Some(node.0)) {
+            line.digest = Some(format!("{:016x}", host.digest()).into());
+        }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        at: Nanos,
+        from: NodeId,
+        to: NodeId,
+        payload: &[u8],
+        host: &Host,
+    ) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.mix(Kind::Send, at, from.0.into(), to.0.into());
+        self.bytes(payload);
+        if self.is_full() {
+            let (protocol, lamport, label) = match host.describe_parts(payload) {
+                Some((protocol, lamport, label)) => (protocol, Some(lamport.0), label),
+                None => ("?", None, String::from("(malformed)")),
+            };
+            let (protocol, label) = (protocol.into(), label.into());
+            let event = Event::Send { id: name(id), to: to.0, protocol, label };
+            self.line(at, Some(from), lamport, event);
+        }
+        id
+    }
+
+    pub(super) fn lost(&mut self, at: Nanos, from: NodeId, to: NodeId, id: u64, why: &str) {
+        self.mix(Kind::Lost, at, to.0.into(), id);
+        if self.is_full() {
+            let why = why.to_string().into();
+            self.line(at, Some(to), None, Event::Drop { id: name(id), from: from.0, why });
+        }
+    }
+
+    pub(super) fn duplicate(&mut self, at: Nanos, to: NodeId, of: u64) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.mix(Kind::Duplicate, at, to.0.into(), of);
+        self.line(at, Some(to), None, Event::Duplicate { id: name(id), of: name(of) });
+        id
+    }
+
+    pub(super) fn recv(
+        &mut self,
+        at: Nanos,
+        from: NodeId,
+        to: NodeId,
+        id: u64,
+        payload: &[u8],
+        host: &Host,
+    ) {
+        self.mix(Kind::Recv, at, to.0.into(), id);
+        let _ = payload;
+        if self.is_full() {
+            let lamport = Some(host.lamport().0);
+            self.line(at, Some(to), lamport, Event::Recv { id: name(id), from: from.0 });
+        }
+    }
+
+    pub(super) fn link(&mut self, at: Nanos, node: NodeId, peer: NodeId, up: bool) {
+        self.mix(Kind::Link, at, node.0.into(), u64::from(peer.0) << 1 | u64::from(up));
+        self.line(at, Some(node), None, Event::Link { peer: peer.0, up });
+    }
+
+    pub(super) fn request(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        client: u32,
+        sequence: u32,
+        request: &[u8],
+        host: &Host,
+    ) {
+        self.mix(Kind::Request, at, node.0.into(), client.into());
+        self.bytes(request);
+        if self.is_full() {
+            let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
+            let label = host.protocols()[0].describe_request(request).into();
+            let event = Event::Request { op: op.into(), client: client.into(), label };
+            self.line(at, Some(node), None, event);
+        }
+    }
+
+    pub(super) fn reply(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        client: u32,
+        sequence: u32,
+        reply: &[u8],
+        host: &Host,
+    ) {
+        self.mix(Kind::Reply, at, node.0.into(), client.into());
+        self.bytes(reply);
+        if self.is_full() {
+            let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
+            let label = host.protocols()[0].describe_reply(reply).into();
+            let event = Event::Reply { op: op.into(), client: client.into(), label };
+            self.line(at, Some(node), None, event);
+        }
+    }
+}
+
+impl Default for Tracer {
+    fn default() -> Self {
+        Tracer::new()
+    }
+}
+
+impl Full {
+    fn write_pending(&mut self) {
+        let Some(line) = self.pending.take().filter(|_| self.error.is_none()) else { return };
+        let written = serde_json::to_writer(&mut self.sink, &line).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|()| self.sink.write_all(b"\n")) {
+            self.error = Some(error);
+        }
+    }
+}
+
+fn name(id: u64) -> Cow<'static, str> {
+    id.to_string().into()
+}
+
+/// What a protocol wrote is escaped already; this only makes text of it.
+fn text(bytes: &[u8]) -> Cow<'static, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_string().into(),
+        Err(_) => Escaped(bytes).to_string().into(),
+    }
+}
