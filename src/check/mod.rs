@@ -48,6 +48,8 @@ pub enum Property {
     ReadYourWrites,
     /// A GET that starts after a PUT was answered sees it or a newer one, and only what was PUT.
     RegularRegister,
+    /// A timestamp stands for one value, and a PUT takes effect once.
+    OneWriteATimestamp,
     /// PUTs have one order, that of their timestamps, and it respects time.
     LinearizableWrites,
     /// In the end all replicas hold the same.
@@ -58,10 +60,11 @@ pub enum Property {
 
 impl Property {
     /// All properties.
-    pub const ALL: [Property; 6] = [
+    pub const ALL: [Property; 7] = [
         Property::MonotonicReads,
         Property::ReadYourWrites,
         Property::RegularRegister,
+        Property::OneWriteATimestamp,
         Property::LinearizableWrites,
         Property::ReplicasEqual,
         Property::Linearizable,
@@ -73,6 +76,7 @@ impl Property {
             Property::MonotonicReads => "monotonic_reads",
             Property::ReadYourWrites => "read_your_writes",
             Property::RegularRegister => "regular_register",
+            Property::OneWriteATimestamp => "one_write_a_timestamp",
             Property::LinearizableWrites => "linearizable_writes",
             Property::ReplicasEqual => "replicas_equal",
             Property::Linearizable => "linearizable",
@@ -139,6 +143,7 @@ pub fn check(property: Property, history: &History) -> Verdict {
         Property::MonotonicReads => sessions::monotonic_reads(&history.ops),
         Property::ReadYourWrites => sessions::read_your_writes(&history.ops),
         Property::RegularRegister => regular::regular_register(&history.ops),
+        Property::OneWriteATimestamp => regular::one_write_a_timestamp(&history.ops),
         Property::LinearizableWrites => writes::linearizable_writes(&history.ops),
         Property::ReplicasEqual => return replicas::replicas_equal(&history.replicas),
         Property::Linearizable => return linearizable::linearizable(&history.ops),

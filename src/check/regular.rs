@@ -1,5 +1,5 @@
-//! Whether each key behaves as a regular register with timestamps: fresh enough, and never a
-//! value that nobody wrote.
+//! Whether each key behaves as a regular register with timestamps: fresh enough, never a value
+//! that nobody wrote, and, apart from that, one write for each timestamp.
 
 use super::describe::{Described, Short};
 use super::history::{Kind, Op, Outcome};
@@ -10,10 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// **Regular register.** For each key:
 ///
 /// 1. A GET that starts after PUT_OK(t) returns timestamp t or greater (NULL is 0), or is refused.
-/// 2. A timestamp always stands for the same value.
-/// 3. No value comes out of thin air: a GET's value was PUT by somebody, sent before the GET was
+/// 2. No value comes out of thin air: a GET's value was PUT by somebody, sent before the GET was
 ///    answered, under that timestamp as far as the PUT's answer says, and not by a PUT that was
-///    answered "not applied"; and each PUT takes effect once, under one timestamp.
+///    answered "not applied".
 ///
 /// Lamport: On Interprocess Communication, part II, Distributed Computing 1, 1986: a read returns
 /// the last value written before it or one written meanwhile. Adapted to many writers, whose order
@@ -21,10 +20,19 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Two GETs may see two such writes in either order; that is what `linearizable` forbids.
 pub(super) fn regular_register(ops: &[Op]) -> Option<Violation> {
     let order = by_invocation(ops);
-    stale(ops, &order)
-        .or_else(|| two_values(ops, &order))
-        .or_else(|| out_of_thin_air(ops, &order))
-        .or_else(|| applied_twice(ops, &order))
+    stale(ops, &order).or_else(|| out_of_thin_air(ops, &order))
+}
+
+/// **One write a timestamp.** For each key, a timestamp always stands for the same value, and each
+/// PUT takes effect once, under one timestamp.
+///
+/// It is what makes a timestamp a version, and what a store in memory cannot keep for a value that
+/// was read before any other node had it: when the only node that had it loses its memory, the
+/// timestamp is given again. No PUT that was acknowledged is concerned.
+pub(super) fn one_write_a_timestamp(ops: &[Op]) -> Option<Violation> {
+    let order = by_invocation(ops);
+    let broken = two_values(ops, &order).or_else(|| applied_twice(ops, &order))?;
+    Some(Violation { property: Property::OneWriteATimestamp, ..broken })
 }
 
 fn violation(why: String, ops: Vec<usize>) -> Violation {
@@ -56,7 +64,7 @@ fn stale(ops: &[Op], order: &[usize]) -> Option<Violation> {
     None
 }
 
-/// Part 2.
+/// The first part.
 fn two_values(ops: &[Op], order: &[usize]) -> Option<Violation> {
     let mut holders: BTreeMap<(&str, u64), usize> = BTreeMap::new();
     for &i in order {
@@ -118,7 +126,7 @@ fn out_of_thin_air(ops: &[Op], order: &[usize]) -> Option<Violation> {
     None
 }
 
-/// Part 3, each PUT once: no value is seen under more timestamps than PUTs of it can have had.
+/// Each PUT once: no value is seen under more timestamps than PUTs of it can have had.
 fn applied_twice(ops: &[Op], order: &[usize]) -> Option<Violation> {
     let puts = puts_by_value(ops, order);
     let mut seen: BTreeMap<(&str, Option<&str>), BTreeSet<u64>> = BTreeMap::new();
@@ -168,12 +176,20 @@ mod tests {
     use super::super::testing::{NOTHING, get, lost, on, put, refused};
     use super::*;
 
+    fn violated(ops: &[Op]) -> Option<Violation> {
+        regular_register(ops).or_else(|| one_write_a_timestamp(ops))
+    }
+
+    fn property(ops: &[Op]) -> Option<Property> {
+        violated(ops).map(|violation| violation.property)
+    }
+
     fn broken(ops: &[Op]) -> Vec<usize> {
-        regular_register(ops).map(|violation| violation.ops).unwrap_or_default()
+        violated(ops).map(|violation| violation.ops).unwrap_or_default()
     }
 
     fn why(ops: &[Op]) -> String {
-        regular_register(ops).unwrap().why
+        violated(ops).unwrap().why
     }
 
     #[test]
@@ -212,7 +228,11 @@ mod tests {
     #[test]
     fn equal_times_overlap_but_for_one_client() {
         assert_eq!(broken(&[put(1, "a", 1, 0, 5), get(2, None, 0, 5, 6)]), NOTHING);
-        assert_eq!(broken(&[put(1, "a", 1, 0, 5), get(1, None, 0, 5, 6)]), [1, 0]);
+        let stale = [put(1, "a", 1, 0, 5), get(1, None, 0, 5, 6)];
+        assert_eq!(
+            (property(&stale), broken(&stale)),
+            (Some(Property::RegularRegister), vec![1, 0])
+        );
     }
 
     #[test]
@@ -220,6 +240,7 @@ mod tests {
         let ops = [put(1, "a", 1, 0, 1), lost(put(2, "b", 0, 0, 1)), get(3, Some("b"), 1, 2, 3)];
         assert_eq!(broken(&ops), [2, 0]);
         assert!(why(&ops).ends_with("different values for one timestamp"));
+        assert_eq!(property(&ops), Some(Property::OneWriteATimestamp));
         // Two keys have timestamps of their own as far as this property goes.
         assert_eq!(broken(&[put(1, "a", 1, 0, 1), on("x", put(2, "b", 1, 0, 1))]), NOTHING);
     }
@@ -261,6 +282,7 @@ mod tests {
         ];
         assert_eq!(broken(&ops), [3, 0]);
         assert!(why(&ops).ends_with("under timestamps {1, 3}"));
+        assert_eq!(property(&ops), Some(Property::OneWriteATimestamp));
         ops.push(put(4, "a", 3, 0, 9));
         assert_eq!(broken(&ops), NOTHING, "two PUTs of one value have a timestamp each");
     }

@@ -119,6 +119,7 @@ fn properties(asked: &[Property], history: &History) -> Vec<Property> {
             Property::MonotonicReads
             | Property::ReadYourWrites
             | Property::RegularRegister
+            | Property::OneWriteATimestamp
             | Property::LinearizableWrites => true,
             Property::ReplicasEqual => !history.replicas.is_empty(),
             Property::Linearizable => false,

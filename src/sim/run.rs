@@ -191,10 +191,14 @@ impl State {
                         if self.world.now() > limit {
                             return Some(self.unsettled(scenario));
                         }
-                        if self.is_settled() {
+                        if self.clients.have_read_all() {
                             return None;
                         }
-                        if self.clients.are_done() {
+                        if self.clients.are_reading() {
+                            // Their answers are on the way.
+                        } else if self.is_settled() {
+                            self.clients.read_all(&mut self.world);
+                        } else if self.clients.are_done() {
                             self.clients.probe(&mut self.world);
                         }
                         let next = self.world.now() + PROBE_EVERY;

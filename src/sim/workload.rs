@@ -17,6 +17,8 @@ pub struct Clients {
     first_probe: u32,
     probed: BTreeMap<usize, Status>,
     probe_round: u32,
+    /// Those who ask also read every key in the end: how many keys each has still to read.
+    unread: Vec<u64>,
     /// What has been done so far.
     pub ops: Vec<Op>,
     /// Client and sequence of each operation, as traces name them.
@@ -98,22 +100,23 @@ impl Clients {
             key: 0,
         };
         let mut clients = Clients {
-            clients: (0..plan.clients).map(client).collect(),
+            // One more for each node: those who ask it how it is.
+            clients: (0..plan.clients + world.len() as u32).map(client).collect(),
             workload: workload.clone(),
             operations: plan.operations,
             first_probe: plan.clients,
             probed: BTreeMap::new(),
             probe_round: 0,
+            unread: Vec::new(),
             ops: Vec::new(),
             names: Vec::new(),
             scratch: Vec::new(),
         };
-        for id in 0..plan.clients {
+        for id in 0..clients.clients.len() as u32 {
             world.add_client(plan.seed);
-            clients.think(id, world);
-        }
-        for _ in 0..world.len() {
-            world.add_client(plan.seed);
+            if id < plan.clients {
+                clients.think(id, world);
+            }
         }
         clients
     }
@@ -136,29 +139,36 @@ impl Clients {
             return;
         }
         client.done += 1;
-        client.sequence += 1;
-        client.key = client.rng.below(workload.keys);
+        let key = client.rng.below(workload.keys);
         let server = client.rng.below(world.len() as u64) as usize;
         let put = client.rng.below(100) < workload.put_percent;
-        let (key, value) = (format!("k{}", client.key), format!("{id}-{}", client.sequence));
+        self.send(id, server, key, put, world);
+    }
+
+    fn send(&mut self, id: u32, server: usize, key: u64, put: bool, world: &mut World) {
+        let client = &mut self.clients[id as usize];
+        client.sequence += 1;
+        client.key = key;
+        let sequence = client.sequence;
+        let (name, value) = (format!("k{key}"), format!("{id}-{sequence}"));
+        let bytes = Bytes::new(name.as_bytes());
         let request = if put {
-            Request::Put { key: Bytes::new(key.as_bytes()), value: Bytes::new(value.as_bytes()) }
+            Request::Put { key: bytes, value: Bytes::new(value.as_bytes()) }
         } else {
-            let timestamp = client.seen.get(&client.key).copied().unwrap_or_default();
-            let key = Bytes::new(key.as_bytes());
-            Request::Get { key, timestamp, applied: Timestamp(0) }
+            let timestamp = client.seen.get(&key).copied().unwrap_or_default();
+            Request::Get { key: bytes, timestamp, applied: Timestamp(0) }
         };
         self.scratch.clear();
         encode(&request, &mut self.scratch);
-        client.current = Some((self.ops.len(), client.sequence));
-        world.request(id, server, client.sequence, &self.scratch);
-        let timeout = world.now() + workload.timeout_ms * 1_000_000;
-        world.wake(timeout, Token::Timeout(id, client.sequence).pack());
-        self.names.push((id.into(), client.sequence));
+        client.current = Some((self.ops.len(), sequence));
+        world.request(id, server, sequence, &self.scratch);
+        let timeout = world.now() + self.workload.timeout_ms * 1_000_000;
+        world.wake(timeout, Token::Timeout(id, sequence).pack());
+        self.names.push((id.into(), sequence));
         self.ops.push(Op {
             client: id.into(),
             op: if put { Kind::Put } else { Kind::Get },
-            key,
+            key: name,
             value: put.then_some(value),
             invoke_ns: world.now(),
             return_ns: None,
@@ -172,7 +182,7 @@ impl Clients {
     pub fn reply(&mut self, id: u32, sequence: u32, reply: &[u8], world: &mut World) {
         // The Host encoded it from this type; what does not decode is no reply.
         let Ok(reply) = postcard::from_bytes::<Reply<'_>>(reply) else { return };
-        if id >= self.first_probe {
+        if id >= self.first_probe && self.unread.is_empty() {
             return self.probed(id, sequence, &reply);
         }
         let client = &mut self.clients[id as usize];
@@ -197,6 +207,9 @@ impl Clients {
         if op.outcome == Outcome::Ok {
             let seen = client.seen.entry(client.key).or_default();
             *seen = Timestamp(op.timestamp).max(*seen);
+        }
+        if id >= self.first_probe {
+            return self.read_next(id, world);
         }
         self.think(id, world);
     }
@@ -243,6 +256,36 @@ impl Clients {
             };
             self.probed.insert((id - self.first_probe) as usize, status);
         }
+    }
+
+    /// Begins to read every key at every node, which shows what no replica holds any more.
+    pub fn read_all(&mut self, world: &mut World) {
+        self.unread = vec![self.workload.keys; world.len()];
+        for node in 0..world.len() as u32 {
+            self.read_next(self.first_probe + node, world);
+        }
+    }
+
+    /// Whether every key was read at every node.
+    pub fn have_read_all(&self) -> bool {
+        !self.unread.is_empty()
+            && self.unread.iter().all(|left| *left == 0)
+            && self.clients.iter().all(|client| client.current.is_none())
+    }
+
+    /// Whether the last reading has begun.
+    pub fn are_reading(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    fn read_next(&mut self, id: u32, world: &mut World) {
+        let node = (id - self.first_probe) as usize;
+        if self.unread[node] == 0 {
+            return;
+        }
+        self.unread[node] -= 1;
+        let key = self.unread[node];
+        self.send(id, node, key, false, world);
     }
 
     /// Client and sequence of each operation, as traces name them.
