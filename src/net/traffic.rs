@@ -123,6 +123,10 @@ impl Node {
                 if session.outstanding > 0 || session.paused);
             if !waits {
                 // What is left will never be whole.
+                if connection.peer().is_some() {
+                    self.close(key);
+                    return data.len();
+                }
                 connection.closing = true;
                 self.touch(key);
                 return data.len();
