@@ -220,6 +220,7 @@ impl Node {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             if let Some(connection) = self.table.get_mut(key) {
                 connection.readable = true;
+                connection.ends |= event.is_read_closed();
             }
             self.receive(key);
         }
