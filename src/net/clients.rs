@@ -107,6 +107,11 @@ impl Session {
         step
     }
 
+    /// The last request taken will have no reply.
+    pub(super) fn forget_last(&mut self) {
+        self.outstanding -= 1;
+    }
+
     /// Puts a reply, in its turn, where it goes out.
     pub(super) fn reply(&mut self, sequence: u32, reply: &[u8], out: &mut Vec<u8>) {
         self.outstanding = self.outstanding.saturating_sub(1);

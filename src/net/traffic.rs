@@ -203,6 +203,7 @@ impl Node {
                     used += step;
                     let caller = Caller { request: RequestId { client: key, sequence }, addr };
                     if host.handle_request(place, caller, request, self.now).is_err() {
+                        session.forget_last();
                         self.fault(key, Fault::Malformed("it does not decode".into()));
                         return data.len();
                     }
