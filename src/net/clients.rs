@@ -14,6 +14,8 @@ pub(super) struct Session {
     pub(super) outstanding: usize,
     /// The client does not read: its requests wait until it does.
     pub(super) paused: bool,
+    /// Its next request waits for earlier ones: no more of them are read until it runs.
+    pub(super) waiting: bool,
 }
 
 enum Codec {
@@ -53,7 +55,7 @@ pub(super) enum Fault {
 
 impl Session {
     pub(super) fn native(place: usize) -> Session {
-        Session { place, codec: Codec::Native, outstanding: 0, paused: false }
+        Session { place, codec: Codec::Native, outstanding: 0, paused: false, waiting: false }
     }
 
     pub(super) fn ordered(place: usize, gateway: Box<dyn DynGateway>) -> Session {
@@ -64,7 +66,7 @@ impl Session {
             early: BTreeMap::new(),
             early_bytes: 0,
         };
-        Session { place, codec, outstanding: 0, paused: false }
+        Session { place, codec, outstanding: 0, paused: false, waiting: false }
     }
 
     /// Takes the next request from the bytes at hand. Counts it as unanswered.
@@ -101,6 +103,7 @@ impl Session {
                 }
             }
         };
+        self.waiting = matches!(step, Step::Wait);
         if let Step::Request { .. } = step {
             self.outstanding += 1;
         }

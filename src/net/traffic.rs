@@ -39,7 +39,8 @@ impl Node {
     /// Reads once, if the connection may be read.
     pub(super) fn receive(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        let paused = matches!(&connection.kind, Kind::Client(session) if session.paused);
+        let paused = matches!(&connection.kind, Kind::Client(session)
+            if session.paused || session.waiting);
         let dialing = matches!(connection.kind, Kind::Dialing(_));
         if !connection.readable || connection.closing || connection.eof || paused || dialing {
             return;
