@@ -172,9 +172,15 @@ impl Config {
             let rule = format!("a node runs at least one protocol; there are: {known}");
             return Err(source.error(&["protocols"], rule));
         }
-        let mut listeners = Vec::new();
+        let mut listeners: Vec<Listener> = Vec::new();
         for (place, listener) in raw.listeners.iter().enumerate() {
-            listeners.push(resolve_listener(&source, place, listener, &protocols, registry)?);
+            let listener = resolve_listener(&source, place, listener, &protocols, registry)?;
+            let is_taken = |other: &Listener| other.addr == listener.addr;
+            if let Some(other) = listeners.iter().position(is_taken) {
+                let rule = format!("listeners.{other} has this address already");
+                return Err(source.error(&["listeners", &place.to_string(), "addr"], rule));
+            }
+            listeners.push(listener);
         }
         let native = listeners.iter().any(|listener| listener.gateway == NATIVE);
         if let Some(lower) = peers.keys().find(|peer| **peer < id).filter(|_| !native) {
