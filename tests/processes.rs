@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::clients::{Answer, Resp, bulk, ok, set, try_connect};
+use common::clients::{Answer, Resp, bulk, get, ok, set, try_connect};
 use common::{Cluster, LONG, Node, Setup, wait_until};
 use node_protocols::kv_replication::{Reply, Timestamp};
 use rustix::process::Signal;
@@ -392,4 +392,33 @@ fn a_server_behind_its_client_refuses_a_get_instead_of_going_back() {
     cluster.signal(1, Signal::CONT);
     cluster.wait_equal(CATCH_UP);
     assert_eq!(cluster.native(3).get("k", 2), new);
+}
+
+/// The largest values that a config allows, with the smallest limits on what goes between nodes.
+#[test]
+fn the_largest_values_pass_the_smallest_limits() {
+    let setup = Setup {
+        limits: "max_frame_bytes = 16777216\nmax_link_queue_bytes = 33554432\n\
+                 max_request_bytes = 16777216"
+            .into(),
+        protocol: "max_value_bytes = 8388608".into(),
+        ..Setup::default()
+    };
+    let mut cluster = Cluster::start(setup);
+    let value = vec![b'x'; 8 << 20];
+    let mut resp = cluster.resp(2);
+    for key in [b"a", b"b", b"c", b"d"] {
+        resp.send(&set(key, &value));
+    }
+    for _ in 0..4 {
+        assert_eq!(resp.answer(), ok());
+    }
+    cluster.kill(3);
+    cluster.run(3);
+    assert_eq!(cluster.wait_equal(CATCH_UP), 4);
+    for id in 1..=3 {
+        assert_eq!(cluster.counter(id, "link_overflow"), 0);
+        assert_eq!(cluster.counter(id, "closed_too_long"), 0);
+    }
+    assert!(cluster.resp(3).ask(&get(b"d")) == bulk(&value));
 }
