@@ -70,6 +70,8 @@ pub struct Node {
     max_clients: usize,
     clients: usize,
     client_memory: usize,
+    /// About how many bytes all clients' unanswered requests have.
+    unanswered_bytes: usize,
     next_heartbeat: Option<Time>,
     next_sweep: Option<Time>,
     /// When to try again to accept, after the process ran out of descriptors.
@@ -155,6 +157,7 @@ impl Node {
             ready: Vec::new(),
             clients: 0,
             client_memory: 0,
+            unanswered_bytes: 0,
             next_heartbeat: None,
             next_sweep: None,
             accept_at: None,
