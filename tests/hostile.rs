@@ -401,3 +401,22 @@ fn with_few_descriptors_the_node_lives_through_more_clients_than_it_can_take() {
     assert_little_processor_time(&cluster, &[VICTIM]);
     assert!(cluster.node(VICTIM).log_lines("refused_") <= 4);
 }
+
+#[test]
+fn a_long_line_in_small_pieces_costs_no_more_than_its_bytes() {
+    let cluster = under_attack(Setup::default(), |cluster| {
+        let before = cluster.node(VICTIM).cpu_ticks();
+        let mut stream = connect(cluster.json_addr(VICTIM));
+        stream.write_all(&vec![b'x'; 3 << 20]).unwrap();
+        // Each byte is on its own: the node has the one before when the next is sent.
+        for n in 0..2_000 {
+            stream.write_all(b"x").unwrap();
+            if n % 100 == 0 {
+                cluster.info(VICTIM);
+            }
+        }
+        let used = cluster.node(VICTIM).cpu_ticks() - before;
+        assert!(used < 300, "{used} ticks of 10 ms");
+    });
+    assert_eq!(cluster.counter(VICTIM, "closed_too_long"), 0);
+}

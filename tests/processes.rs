@@ -422,3 +422,79 @@ fn the_largest_values_pass_the_smallest_limits() {
     }
     assert!(cluster.resp(3).ask(&get(b"d")) == bulk(&value));
 }
+
+/// A server takes SETs faster than they are stored everywhere: that slows the client down, and
+/// costs nobody a link or an error.
+fn flood(id: u32) {
+    let cluster = Cluster::start(Setup::default());
+    let value = vec![b'x'; 1 << 20];
+    let (mut resp, count) = (cluster.resp(id), 100);
+    let mut sender = resp.stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        for n in 0..count {
+            let key = format!("key {}", n % 7);
+            sender.write_all(&set(key.as_bytes(), &value)).expect("the node reads");
+        }
+    });
+    for n in 0..count {
+        assert_eq!(resp.answer(), ok(), "SET {n}: {}", cluster.node(id).stderr());
+    }
+    writer.join().unwrap();
+    assert_eq!(cluster.wait_equal(CATCH_UP), count);
+    for id in 1..=3 {
+        assert_eq!(cluster.counter(id, "link_down"), 0, "node {id}");
+    }
+}
+
+#[test]
+fn a_flood_of_large_puts_through_a_follower_is_slowed_down_not_broken() {
+    flood(2);
+}
+
+#[test]
+fn a_flood_of_large_puts_at_the_leader_is_slowed_down_not_broken() {
+    flood(1);
+}
+
+#[test]
+fn nodes_that_were_frozen_beyond_the_link_timeout_find_each_other_again() {
+    let limits = "heartbeat_ms = 50\nlink_timeout_ms = 300\ngreeting_timeout_ms = 300".to_string();
+    let cluster = Cluster::start(Setup { limits, put_timeout_ms: 200, ..Setup::default() });
+    for frozen in 1..=3 {
+        let awake = if frozen == 2 { 3 } else { 2 };
+        let seen_by = if frozen == 1 { awake } else { 1 };
+        cluster.signal(frozen, Signal::STOP);
+        let before = cluster.counter(seen_by, "link_down");
+        let Answer::Error(_) = cluster.resp(awake).ask(&set(b"k", b"lost?")) else {
+            panic!("node {frozen} cannot have answered")
+        };
+        wait_until("the link is given up", LONG, || {
+            (cluster.counter(seen_by, "link_down") > before).then_some(())
+        });
+        cluster.signal(frozen, Signal::CONT);
+        cluster.wait_ready();
+        cluster.wait_equal(LONG);
+        wait_until("PUTs work again", LONG, || {
+            (cluster.resp(frozen).ask(&set(b"k", b"v")) == ok()).then_some(())
+        });
+    }
+    cluster.wait_equal(CATCH_UP);
+}
+
+#[test]
+fn a_second_signal_ends_a_drain() {
+    let mut cluster = Cluster::start(Setup::default());
+    cluster.signal(3, Signal::STOP);
+    let mut waiting = cluster.resp(1);
+    waiting.send(&set(b"k", b"v"));
+    wait_until("the PUT is in flight", LONG, || {
+        (cluster.info(1)["applied_timestamp"] == "1").then_some(())
+    });
+    cluster.signal(1, Signal::INT);
+    wait_until("it drains", LONG, || {
+        (cluster.node(1).log_lines("finishing what is in flight") == 1).then_some(())
+    });
+    let start = Instant::now();
+    assert!(cluster.terminate(1).success());
+    assert!(start.elapsed() < CATCH_UP, "{:?}", start.elapsed());
+}
