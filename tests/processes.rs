@@ -132,7 +132,7 @@ impl Load {
                     let key = format!("{name} client {client} key {}", n % 50);
                     let result = Load::set(&mut connection, addr, &key, n);
                     if result == Some(ok()) {
-                        stored.lock().unwrap().insert(key, n);
+                        stored.lock().expect("no client panics").insert(key, n);
                         acknowledged.fetch_add(1, Ordering::Relaxed);
                     } else if result.is_none() {
                         connection = None;
@@ -169,7 +169,7 @@ impl Load {
         for client in self.clients {
             client.join().expect("a client ends well");
         }
-        self.stored.lock().unwrap().clone()
+        self.stored.lock().expect("no client panics").clone()
     }
 }
 
@@ -180,7 +180,8 @@ fn assert_stored(cluster: &Cluster, stored: &BTreeMap<String, u64>) {
         let mut resp = cluster.resp(id);
         for (key, expected) in stored {
             let Answer::Bulk(value) = resp.get(key) else { panic!("node {id} lost {key}") };
-            let value: u64 = String::from_utf8(value).unwrap().parse().unwrap();
+            let value = String::from_utf8(value).expect("a number is text");
+            let value: u64 = value.parse().expect("what was PUT is a number");
             assert!(value >= *expected, "node {id} has {key} at {value}, {expected} was PUT_OK");
         }
     }
@@ -429,7 +430,7 @@ fn flood(id: u32) {
     let cluster = Cluster::start(Setup::default());
     let value = vec![b'x'; 1 << 20];
     let (mut resp, count) = (cluster.resp(id), 100);
-    let mut sender = resp.stream.try_clone().unwrap();
+    let mut sender = resp.stream.try_clone().expect("a descriptor");
     let writer = std::thread::spawn(move || {
         for n in 0..count {
             let key = format!("key {}", n % 7);
@@ -439,7 +440,7 @@ fn flood(id: u32) {
     for n in 0..count {
         assert_eq!(resp.answer(), ok(), "SET {n}: {}", cluster.node(id).stderr());
     }
-    writer.join().unwrap();
+    writer.join().expect("all is written");
     assert_eq!(cluster.wait_equal(CATCH_UP), count);
     for id in 1..=3 {
         assert_eq!(cluster.counter(id, "link_down"), 0, "node {id}");
