@@ -49,7 +49,8 @@ fn message(link: &mut Native) -> String {
     loop {
         let payload = link.frame().expect("the link is up");
         if let Ok(((_, _), body)) = postcard::take_from_bytes::<(u16, u64)>(&payload) {
-            return format!("{:?}", postcard::from_bytes::<Message<'_>>(body).unwrap());
+            let message = postcard::from_bytes::<Message<'_>>(body).expect("a message decodes");
+            return format!("{message:?}");
         }
         assert!(payload.is_empty(), "neither a message nor a heartbeat: {payload:?}");
     }
