@@ -117,7 +117,7 @@ impl Connection {
     /// What it holds in memory for its client.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.kind {
-            Kind::Client(session) => self.inbox.len() + self.out.len() + session.held_bytes(),
+            Kind::Client(session) => self.inbox.len() + self.out.memory() + session.held_bytes(),
             Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => self.inbox.len(),
         }
     }
@@ -147,6 +147,11 @@ impl Out {
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What it takes of memory while something is still to go out: more than just that.
+    fn memory(&self) -> usize {
+        if self.is_empty() { 0 } else { self.bytes.capacity() }
     }
 
     /// Where to append.
