@@ -72,6 +72,8 @@ pub struct Node {
     client_memory: usize,
     /// About how many bytes all clients' unanswered requests have.
     unanswered_bytes: usize,
+    /// How many bytes of replies this turn has made.
+    replied_bytes: usize,
     next_heartbeat: Option<Time>,
     next_sweep: Option<Time>,
     /// When to try again to accept, after the process ran out of descriptors.
@@ -158,6 +160,7 @@ impl Node {
             clients: 0,
             client_memory: 0,
             unanswered_bytes: 0,
+            replied_bytes: 0,
             next_heartbeat: None,
             next_sweep: None,
             accept_at: None,
@@ -255,6 +258,7 @@ impl Node {
             self.go_on();
         }
         self.make_durable().map_err(Fatal::Wal)?;
+        self.replied_bytes = 0;
         self.flush();
         self.console.flush();
         Ok(())

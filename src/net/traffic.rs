@@ -17,6 +17,10 @@ const DISTRIBUTE_ABOVE: usize = 256 << 10;
 /// the links' queues and the protocols' logs, which give up above theirs.
 const MAX_UNANSWERED_BYTES: usize = 16 << 20;
 
+/// Replies of one turn above which requests wait for the next: the bound on clients' memory is
+/// kept when connections are flushed, and a turn may serve thousands of them.
+const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
+
 /// An empty inbox larger than this is given back.
 const KEPT_INBOX_BYTES: usize = 16 << 10;
 
@@ -201,6 +205,11 @@ impl Node {
             if session.paused || session.full || connection.closing {
                 return used;
             }
+            if self.replied_bytes > REPLIED_BYTES_PER_TURN && used < data.len() {
+                session.waiting = true;
+                self.queue(key);
+                return used;
+            }
             let place = session.place;
             match session.next(&data[used..], limit, request, connection.out.tail()) {
                 Step::Incomplete | Step::Wait => return used,
@@ -271,6 +280,7 @@ impl Node {
                     let Kind::Client(session) = &mut connection.kind else { continue };
                     let reply = self.host.outbox().bytes(reply);
                     self.unanswered_bytes -= session.release();
+                    self.replied_bytes += reply.len();
                     session.reply(to.sequence, reply, connection.out.tail());
                     let has_room = session.full && session.unanswered_bytes <= high_water / 2;
                     let goes_on = (session.outstanding == 0 || has_room)
