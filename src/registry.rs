@@ -140,7 +140,7 @@ fn show<P: Protocol>(table: Spanned<DeValue<'_>>) -> Option<String> {
 }
 
 fn json<P: Protocol>() -> Box<dyn DynGateway> {
-    Box::new(Json::<P>(PhantomData))
+    Box::new(Json::<P> { searched: 0, protocol: PhantomData })
 }
 
 /// A gateway without its types: requests and replies are postcard on the Host's side.
@@ -190,7 +190,12 @@ impl<G: Gateway> DynGateway for Typed<G> {
 
 /// One JSON object a line, for any protocol: requests and replies in serde's own form. A
 /// connection's requests are answered one after the other.
-struct Json<P: Protocol>(PhantomData<P>);
+struct Json<P: Protocol> {
+    /// How many bytes of a line that is still coming are known to hold no end: each is looked at
+    /// once, however small the pieces are.
+    searched: usize,
+    protocol: PhantomData<P>,
+}
 
 impl<P: Protocol> DynGateway for Json<P> {
     fn decode(
@@ -203,9 +208,13 @@ impl<P: Protocol> DynGateway for Json<P> {
         if !idle {
             return Decoded::Wait;
         }
-        let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
+        let unsearched = input.get(self.searched..).unwrap_or_default();
+        let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {
+            self.searched = input.len();
             return Decoded::Incomplete;
         };
+        let end = self.searched + end;
+        self.searched = 0;
         let (line, used) = (input[..end].trim_ascii(), end + 1);
         if line.is_empty() {
             return Decoded::Answered { used };

@@ -186,14 +186,14 @@ impl Leader {
         let entry = self.log.entry_mut(timestamp);
         let Some(waiting) = entry.and_then(|entry| entry.waiting.take()) else { return };
         self.pending -= 1;
-        let missing: Vec<NodeId> = self
+        let missing: Vec<u32> = self
             .followers
             .iter()
             .filter(|follower| follower.acked < timestamp)
-            .map(|follower| follower.id)
+            .map(|follower| follower.id.0)
             .collect();
         let reason =
-            format!("no REPLICATION_OK in time from {missing:?} for timestamp {timestamp}");
+            format!("no REPLICATION_OK in time from nodes {missing:?} for timestamp {timestamp}");
         self.tell(waiting, Outcome::MayStillApply { reason: reason.into() }, cx);
     }
 

@@ -45,15 +45,17 @@ limits! {
     max_clients: 16_384, 1, 1_000_000;
     /// A client's request: above any value that a protocol takes, with the overhead of JSON.
     max_request_bytes: 4 * MIB, KIB, 64 * MIB;
-    /// A frame of a peer: above any request that is passed on.
-    max_frame_bytes: 16 * MIB, 64 * KIB, 1024 * MIB;
+    /// A frame of a peer: never below what a protocol may send, which is two of the largest
+    /// values. A frame that the other side refuses would be sent again for ever.
+    max_frame_bytes: 16 * MIB, 16 * MIB, 1024 * MIB;
     /// Half-received requests and unread replies of all clients together; above it, the client
     /// that holds most is closed.
     max_client_memory_bytes: 48 * MIB, MIB, MIB << 20;
-    /// Unread replies of one client above which its requests wait.
+    /// Unread replies, or unanswered requests, of one client above which its next requests wait.
     client_high_water_bytes: MIB, KIB, KIB << 20;
     /// Frames that wait for one peer; above it the link starts anew and the protocols resend.
-    max_link_queue_bytes: 64 * MIB, MIB, MIB << 20;
+    /// Never below the largest frame and a window of others, or resending would not help.
+    max_link_queue_bytes: 64 * MIB, 32 * MIB, MIB << 20;
     /// How long a connection may take to greet.
     greeting_timeout_ms: 5_000, 10, HOUR_MS;
     /// How long a request may take to arrive once it has begun.

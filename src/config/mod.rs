@@ -172,9 +172,15 @@ impl Config {
             let rule = format!("a node runs at least one protocol; there are: {known}");
             return Err(source.error(&["protocols"], rule));
         }
-        let mut listeners = Vec::new();
+        let mut listeners: Vec<Listener> = Vec::new();
         for (place, listener) in raw.listeners.iter().enumerate() {
-            listeners.push(resolve_listener(&source, place, listener, &protocols, registry)?);
+            let listener = resolve_listener(&source, place, listener, &protocols, registry)?;
+            let is_taken = |other: &Listener| other.addr == listener.addr;
+            if let Some(other) = listeners.iter().position(is_taken) {
+                let rule = format!("listeners.{other} has this address already");
+                return Err(source.error(&["listeners", &place.to_string(), "addr"], rule));
+            }
+            listeners.push(listener);
         }
         let native = listeners.iter().any(|listener| listener.gateway == NATIVE);
         if let Some(lower) = peers.keys().find(|peer| **peer < id).filter(|_| !native) {
@@ -357,12 +363,17 @@ fn resolve_listener(
     Ok(Listener { addr, gateway: raw.gateway.clone(), protocol })
 }
 
+/// A string in TOML's own form, whose escapes are not those of Rust.
+fn quoted(text: &str) -> toml::Value {
+    toml::Value::String(text.to_string())
+}
+
 impl fmt::Display for Config {
     /// All but the protocols' own tables, as TOML that says every value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "[node]\nid = {}\ncluster = {:?}", self.id, self.cluster)?;
+        writeln!(f, "[node]\nid = {}\ncluster = {}", self.id, quoted(&self.cluster))?;
         if let Some(dir) = &self.data_dir {
-            writeln!(f, "data_dir = {dir:?}")?;
+            writeln!(f, "data_dir = {}", quoted(&dir.to_string_lossy()))?;
         }
         let rule = match self.lamport_rule {
             LamportRule::MaxPlusOne => "max_plus_one",
@@ -373,7 +384,7 @@ impl fmt::Display for Config {
             writeln!(f, "\n[peers]")?;
         }
         for (peer, addr) in &self.peers {
-            writeln!(f, "{peer} = {addr:?}")?;
+            writeln!(f, "{peer} = {}", quoted(addr))?;
         }
         for listener in &self.listeners {
             let (addr, gateway) = (&listener.addr, &listener.gateway);

@@ -14,6 +14,12 @@ pub(super) struct Session {
     pub(super) outstanding: usize,
     /// The client does not read: its requests wait until it does.
     pub(super) paused: bool,
+    /// Its next request waits for earlier ones: no more of them are read until it runs.
+    pub(super) waiting: bool,
+    /// It has too much unanswered: no more is read until most of that is answered.
+    pub(super) full: bool,
+    /// About how many bytes its unanswered requests have.
+    pub(super) unanswered_bytes: usize,
 }
 
 enum Codec {
@@ -53,7 +59,7 @@ pub(super) enum Fault {
 
 impl Session {
     pub(super) fn native(place: usize) -> Session {
-        Session { place, codec: Codec::Native, outstanding: 0, paused: false }
+        Session::new(place, Codec::Native)
     }
 
     pub(super) fn ordered(place: usize, gateway: Box<dyn DynGateway>) -> Session {
@@ -64,7 +70,19 @@ impl Session {
             early: BTreeMap::new(),
             early_bytes: 0,
         };
-        Session { place, codec, outstanding: 0, paused: false }
+        Session::new(place, codec)
+    }
+
+    fn new(place: usize, codec: Codec) -> Session {
+        Session {
+            place,
+            codec,
+            outstanding: 0,
+            paused: false,
+            waiting: false,
+            full: false,
+            unanswered_bytes: 0,
+        }
     }
 
     /// Takes the next request from the bytes at hand. Counts it as unanswered.
@@ -101,10 +119,24 @@ impl Session {
                 }
             }
         };
+        self.waiting = matches!(step, Step::Wait);
         if let Step::Request { .. } = step {
             self.outstanding += 1;
         }
         step
+    }
+
+    /// The last request taken will have no reply.
+    pub(super) fn forget_last(&mut self) {
+        self.outstanding -= 1;
+    }
+
+    /// A reply is about to come: answers how many bytes are unanswered less, which is the average
+    /// request's share. Replies may come in any order, and need not name their request's length.
+    pub(super) fn release(&mut self) -> usize {
+        let share = self.unanswered_bytes / self.outstanding.max(1);
+        self.unanswered_bytes -= share;
+        share
     }
 
     /// Puts a reply, in its turn, where it goes out.

@@ -20,6 +20,8 @@ pub(super) struct Connection {
     pub(super) dirty: bool,
     /// It stands in the list of connections that go on without an event.
     pub(super) queued: bool,
+    /// The end is in the socket, perhaps behind bytes: no further event will tell of it.
+    pub(super) ends: bool,
     /// The peer sends no more.
     pub(super) eof: bool,
     /// It ends once everything is answered and sent.
@@ -67,6 +69,7 @@ impl Connection {
             readable: false,
             dirty: false,
             queued: false,
+            ends: false,
             eof: false,
             closing: false,
             last_heard: now,
@@ -76,12 +79,13 @@ impl Connection {
     }
 
     /// One read. A read that does not fill the buffer has drained the socket: with edge-triggered
-    /// readiness on a stream the next byte makes a new event.
+    /// readiness on a stream the next byte makes a new event. The end does too, unless it came
+    /// together with the bytes.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         match self.stream.read(buffer) {
             Ok(0) => ReadOutcome::Eof,
             Ok(n) => {
-                self.readable = n == buffer.len();
+                self.readable = n == buffer.len() || self.ends;
                 ReadOutcome::Some(n)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -113,7 +117,7 @@ impl Connection {
     /// What it holds in memory for its client.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.kind {
-            Kind::Client(session) => self.inbox.len() + self.out.len() + session.held_bytes(),
+            Kind::Client(session) => self.inbox.len() + self.out.memory() + session.held_bytes(),
             Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => self.inbox.len(),
         }
     }
@@ -143,6 +147,11 @@ impl Out {
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What it takes of memory while something is still to go out: more than just that.
+    fn memory(&self) -> usize {
+        if self.is_empty() { 0 } else { self.bytes.capacity() }
     }
 
     /// Where to append.

@@ -70,6 +70,10 @@ pub struct Node {
     max_clients: usize,
     clients: usize,
     client_memory: usize,
+    /// About how many bytes all clients' unanswered requests have.
+    unanswered_bytes: usize,
+    /// How many bytes of replies this turn has made.
+    replied_bytes: usize,
     next_heartbeat: Option<Time>,
     next_sweep: Option<Time>,
     /// When to try again to accept, after the process ran out of descriptors.
@@ -155,6 +159,8 @@ impl Node {
             ready: Vec::new(),
             clients: 0,
             client_memory: 0,
+            unanswered_bytes: 0,
+            replied_bytes: 0,
             next_heartbeat: None,
             next_sweep: None,
             accept_at: None,
@@ -220,6 +226,7 @@ impl Node {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             if let Some(connection) = self.table.get_mut(key) {
                 connection.readable = true;
+                connection.ends |= event.is_read_closed();
             }
             self.receive(key);
         }
@@ -251,6 +258,7 @@ impl Node {
             self.go_on();
         }
         self.make_durable().map_err(Fatal::Wal)?;
+        self.replied_bytes = 0;
         self.flush();
         self.console.flush();
         Ok(())

@@ -12,6 +12,15 @@ use node_protocols::core::{Caller, Counter, Effect, Escaped, NodeId, RequestId};
 /// high-water mark is seen before the next request adds more.
 const DISTRIBUTE_ABOVE: usize = 256 << 10;
 
+/// Unanswered requests of all clients above which each has one request at a time. Whatever waits
+/// for a slow peer or disk waits in front of the node then, in the clients' sockets, and not in
+/// the links' queues and the protocols' logs, which give up above theirs.
+const MAX_UNANSWERED_BYTES: usize = 16 << 20;
+
+/// Replies of one turn above which requests wait for the next: the bound on clients' memory is
+/// kept when connections are flushed, and a turn may serve thousands of them.
+const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
+
 /// An empty inbox larger than this is given back.
 const KEPT_INBOX_BYTES: usize = 16 << 10;
 
@@ -39,7 +48,8 @@ impl Node {
     /// Reads once, if the connection may be read.
     pub(super) fn receive(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        let paused = matches!(&connection.kind, Kind::Client(session) if session.paused);
+        let paused = matches!(&connection.kind, Kind::Client(session)
+            if session.paused || session.waiting || session.full);
         let dialing = matches!(connection.kind, Kind::Dialing(_));
         if !connection.readable || connection.closing || connection.eof || paused || dialing {
             return;
@@ -123,6 +133,10 @@ impl Node {
                 if session.outstanding > 0 || session.paused);
             if !waits {
                 // What is left will never be whole.
+                if connection.peer().is_some() {
+                    self.close(key);
+                    return data.len();
+                }
                 connection.closing = true;
                 self.touch(key);
                 return data.len();
@@ -185,7 +199,15 @@ impl Node {
             let addr = connection.addr;
             let Kind::Client(session) = &mut connection.kind else { return used };
             session.paused = connection.out.len() > high_water;
-            if session.paused || connection.closing {
+            let much = session.unanswered_bytes > high_water
+                || self.unanswered_bytes > MAX_UNANSWERED_BYTES;
+            session.full = much && session.outstanding > 0 && used < data.len();
+            if session.paused || session.full || connection.closing {
+                return used;
+            }
+            if self.replied_bytes > REPLIED_BYTES_PER_TURN && used < data.len() {
+                session.waiting = true;
+                self.queue(key);
                 return used;
             }
             let place = session.place;
@@ -199,9 +221,12 @@ impl Node {
                     used += step;
                     let caller = Caller { request: RequestId { client: key, sequence }, addr };
                     if host.handle_request(place, caller, request, self.now).is_err() {
+                        session.forget_last();
                         self.fault(key, Fault::Malformed("it does not decode".into()));
                         return data.len();
                     }
+                    session.unanswered_bytes += request.len();
+                    self.unanswered_bytes += request.len();
                     if self.host.outbox().len() > DISTRIBUTE_ABOVE {
                         self.distribute();
                     }
@@ -238,6 +263,7 @@ impl Node {
 
     /// Moves the Host's effects to where they go; nothing leaves the node yet.
     pub(super) fn distribute(&mut self) {
+        let high_water = self.config.limits.client_high_water_bytes as usize;
         for place in 0..self.host.outbox().effects().len() {
             match self.host.outbox().effects()[place] {
                 Effect::Send { to, payload } => {
@@ -253,8 +279,11 @@ impl Node {
                     let Some(connection) = self.table.get_mut(to.client) else { continue };
                     let Kind::Client(session) = &mut connection.kind else { continue };
                     let reply = self.host.outbox().bytes(reply);
+                    self.unanswered_bytes -= session.release();
+                    self.replied_bytes += reply.len();
                     session.reply(to.sequence, reply, connection.out.tail());
-                    let goes_on = session.outstanding == 0
+                    let has_room = session.full && session.unanswered_bytes <= high_water / 2;
+                    let goes_on = (session.outstanding == 0 || has_room)
                         && (!connection.inbox.is_empty() || connection.eof);
                     self.touch(to.client);
                     if goes_on {
@@ -325,7 +354,11 @@ impl Node {
         let _ = self.poll.registry().deregister(&mut connection.stream);
         self.client_memory -= connection.accounted;
         match connection.kind {
-            Kind::Greeting | Kind::Client(_) => self.clients -= 1,
+            Kind::Greeting => self.clients -= 1,
+            Kind::Client(session) => {
+                self.clients -= 1;
+                self.unanswered_bytes -= session.unanswered_bytes;
+            }
             Kind::Dialing(peer) | Kind::Dialed(peer) => {
                 self.links.lost(self.env.id, peer, self.now.time);
             }

@@ -102,13 +102,15 @@ impl Node {
                 Some((after(since, limits.greeting_timeout_ms), Counter::TooSlow))
             }
             Kind::Client(session) => {
+                // While it waits for the node its time stands still; a later look goes on with it.
                 let waits = session.outstanding > 0 || session.paused;
-                let request = connection.input_since.filter(|_| !waits);
-                let idle = limits.idle_timeout_ms > 0 && session.outstanding == 0;
-                let request = request
-                    .map(|since| (after(since, limits.request_timeout_ms), Counter::TooSlow));
-                let idle = idle
-                    .then(|| (after(connection.last_heard, limits.idle_timeout_ms), Counter::Idle));
+                let from = |since| if waits { self.now.time } else { since };
+                let request = connection
+                    .input_since
+                    .map(|since| (after(from(since), limits.request_timeout_ms), Counter::TooSlow));
+                let idle = (limits.idle_timeout_ms > 0).then(|| {
+                    (after(from(connection.last_heard), limits.idle_timeout_ms), Counter::Idle)
+                });
                 request.into_iter().chain(idle).min()
             }
         }

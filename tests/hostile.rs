@@ -1,0 +1,450 @@
+//! Hostile input on every listener of a real node: it lives, goes on serving honest clients within
+//! a bounded time and memory, counts each cause and tells it in a few escaped lines.
+
+mod common;
+
+use common::clients::{Answer, Json, Native, Resp, bulk, connect, get, ok, read_to_close, set};
+use common::{Cluster, LONG, Setup, wait_until};
+use node_protocols::core::Rng;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const MAX_GROWTH: u64 = 64 << 20;
+
+/// The longest that an honest client waits in a debug build, with two processors for the node, its
+/// two peers and the attack.
+const MAX_WAIT: Duration = Duration::from_secs(3);
+
+/// The node under attack.
+const VICTIM: u32 = 2;
+
+/// Attacks node 2, a follower, while honest clients use its gateways, and checks what must hold
+/// under every attack.
+fn under_attack(setup: Setup, attack: impl FnOnce(&Cluster)) -> Cluster {
+    let cluster = Cluster::start(setup);
+    let before = cluster.node(VICTIM).rss_bytes();
+    let start = Instant::now();
+    let done = Arc::new(AtomicBool::new(false));
+    let honest = {
+        let (resp, json) = (cluster.resp(VICTIM), cluster.json(VICTIM));
+        let done = done.clone();
+        std::thread::spawn(move || serve_honestly(resp, json, &done))
+    };
+    attack(&cluster);
+    let most = cluster.node(VICTIM).rss_bytes();
+    done.store(true, Ordering::Relaxed);
+    let (served, longest) = honest.join().expect("honest clients are served");
+    assert!(served > 0);
+    assert!(longest < MAX_WAIT, "an honest client waited for {longest:?}");
+    assert!(most < before + MAX_GROWTH, "{most} bytes in memory, {before} before");
+    // New connections are served too.
+    assert_eq!(cluster.resp(VICTIM).ask(&set(b"after", b"it")), ok());
+    assert_log(&cluster, start.elapsed());
+    cluster
+}
+
+/// Until told that it is done; answers how often it was served, and the longest wait.
+fn serve_honestly(mut resp: Resp, mut json: Json, done: &AtomicBool) -> (u64, Duration) {
+    let (mut served, mut longest) = (0, Duration::ZERO);
+    // At least once after the attack has begun, and once more when it is over.
+    let mut last = false;
+    while !last {
+        last = done.load(Ordering::Relaxed);
+        let start = Instant::now();
+        let value = format!("{served}");
+        resp.set("honest", &value);
+        assert_eq!(resp.get("honest"), bulk(value.as_bytes()));
+        let got = json.ask(r#"{"get":{"key":"honest"}}"#);
+        assert_eq!(got["value"]["value"], value.as_str());
+        longest = longest.max(start.elapsed());
+        served += 1;
+    }
+    (served, longest)
+}
+
+/// One line a second for each cause, without raw control characters.
+fn assert_log(cluster: &Cluster, elapsed: Duration) {
+    let log = cluster.node(VICTIM).stderr();
+    let raw = log.chars().find(|c| c.is_control() && *c != '\n');
+    assert_eq!(raw, None, "the log has a raw control character");
+    let most = elapsed.as_secs() as usize + 1;
+    for (name, _) in node_protocols::core::Counters::default().iter() {
+        let lines = log.lines().filter(|line| line.contains(&format!("{name}: "))).count();
+        assert!(lines <= most, "{lines} lines about {name} in {elapsed:?}");
+    }
+}
+
+/// The cause was counted, and told.
+#[track_caller]
+fn assert_told(cluster: &Cluster, counter: &str) {
+    assert!(cluster.counter(VICTIM, counter) > 0, "{counter} is counted");
+    let lines = cluster.node(VICTIM).log_lines(&format!("{counter}: "));
+    assert!(lines > 0, "{counter} is told: {}", cluster.node(VICTIM).stderr());
+}
+
+/// Whether the other side has closed; drops what it said.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).expect("a socket");
+    let closed = loop {
+        match stream.read(&mut [0; 4_096]) {
+            Ok(0) => break true,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+            Err(_) => break true,
+        }
+    };
+    stream.set_nonblocking(false).expect("a socket");
+    closed
+}
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = Rng::stream(seed, "noise");
+    (0..len / 8).flat_map(|_| rng.next_u64().to_le_bytes()).collect()
+}
+
+/// Sends all of it, over as many connections as it takes, to a listener that hangs up at will.
+fn pour(addr: SocketAddr, bytes: &[u8], times: usize) {
+    for _ in 0..times {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let mut stream = connect(addr);
+            let mut other = stream.try_clone().expect("a descriptor");
+            // Somebody must read the answers, or the node rightly stops reading.
+            let reader =
+                std::thread::spawn(move || std::io::copy(&mut other, &mut std::io::sink()));
+            while !rest.is_empty() {
+                let step = &rest[..rest.len().min(64 << 10)];
+                // What is written when it hangs up counts as sent.
+                rest = &rest[step.len()..];
+                if stream.write_all(step).is_err() {
+                    break;
+                }
+            }
+            let _ = stream.shutdown(Shutdown::Both);
+            let _ = reader.join();
+        }
+    }
+}
+
+#[test]
+fn noise_on_every_listener() {
+    let cluster = under_attack(Setup::default(), |cluster| {
+        let addrs =
+            [cluster.native_addr(VICTIM), cluster.resp_addr(VICTIM), cluster.json_addr(VICTIM)];
+        std::thread::scope(|scope| {
+            for (seed, addr) in (1..).zip(addrs) {
+                scope.spawn(move || pour(addr, &noise(seed, 1 << 20), 22));
+            }
+        });
+    });
+    assert_told(&cluster, "closed_bad_handshake");
+}
+
+#[test]
+fn lengths_of_4_gib() {
+    let cluster = under_attack(Setup::default(), |cluster| {
+        for _ in 0..50 {
+            let mut greeting = connect(cluster.native_addr(VICTIM));
+            greeting.write_all(&[255; 4]).unwrap();
+            read_to_close(&mut greeting);
+            let mut native = Native::connect(cluster.native_addr(VICTIM));
+            native.stream.write_all(&[255; 4]).unwrap();
+            assert!(native.frame().is_none());
+            for header in
+                ["*4294967295\r\n", "*2\r\n$4294967295\r\n", "*1\r\n$99999999999999999999\r\n"]
+            {
+                let mut resp = cluster.resp(VICTIM);
+                let Answer::Error(error) = resp.ask(header.as_bytes()) else { panic!("{header}") };
+                assert!(error.starts_with("ERR Protocol error: invalid "), "{error}");
+                assert!(resp.try_answer().is_err(), "it is closed");
+            }
+        }
+    });
+    for counter in ["closed_bad_handshake", "closed_too_long", "closed_bad_request"] {
+        assert_told(&cluster, counter);
+    }
+    assert_eq!(cluster.counter(VICTIM, "closed_too_long"), 50);
+    assert_eq!(cluster.counter(VICTIM, "closed_bad_request"), 150);
+}
+
+#[test]
+fn two_hundred_slow_connections_are_closed_in_time() {
+    let limits = "greeting_timeout_ms = 500\nrequest_timeout_ms = 500".to_string();
+    let cluster = under_attack(Setup { limits, ..Setup::default() }, |cluster| {
+        let mut slow = Vec::new();
+        for n in 0..200 {
+            let (addr, begin) = match n % 4 {
+                0 => (cluster.native_addr(VICTIM), &[100, 0, 0, 0][..]),
+                1 => (cluster.resp_addr(VICTIM), &b"*3\r\n$3\r\nSET\r\n$500\r\n"[..]),
+                2 => (cluster.json_addr(VICTIM), &b"{\"put\":{"[..]),
+                _ => (cluster.resp_addr(VICTIM), &b"inline"[..]),
+            };
+            let mut stream = connect(addr);
+            stream.write_all(begin).unwrap();
+            slow.push(stream);
+        }
+        wait_until("all slow connections are closed", LONG, || {
+            slow.retain_mut(|stream| stream.write_all(b" ").is_ok() && !is_closed(stream));
+            slow.is_empty().then_some(())
+        });
+    });
+    assert_told(&cluster, "closed_too_slow");
+    assert_eq!(cluster.counter(VICTIM, "closed_too_slow"), 200);
+}
+
+#[test]
+fn two_thousand_idle_connections_cost_little_and_no_time() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).expect("up to the hard limit");
+    under_attack(Setup::default(), |cluster| {
+        let mut idle = Vec::new();
+        for n in 0..2_000 {
+            let addr = match n % 3 {
+                0 => cluster.resp_addr(VICTIM),
+                1 => cluster.json_addr(VICTIM),
+                _ => Native::connect(cluster.native_addr(VICTIM)).stream.peer_addr().unwrap(),
+            };
+            idle.push(connect(addr));
+        }
+        wait_until("all are accepted", LONG, || {
+            (cluster.node(VICTIM).open_descriptors() > 2_000).then_some(())
+        });
+    });
+}
+
+#[test]
+fn idle_nodes_do_not_spin() {
+    let cluster = Cluster::start(Setup::default());
+    let mut open: Vec<Resp> = (0..50).map(|_| cluster.resp(VICTIM)).collect();
+    // Half a request, a whole one, and an end: whatever an event left behind is dealt with.
+    open[0].send(b"*2\r\n$3\r\nGET");
+    assert_eq!(open[1].get("none"), Answer::Null);
+    open[2].stream.shutdown(Shutdown::Write).unwrap();
+    assert_little_processor_time(&cluster, &[1, 2, 3]);
+}
+
+/// Each node uses less than a fifth of a second's processor time in a second.
+fn assert_little_processor_time(cluster: &Cluster, ids: &[u32]) {
+    let ticks = || ids.iter().map(|id| cluster.node(*id).cpu_ticks()).collect::<Vec<u64>>();
+    let (before, start) = (ticks(), Instant::now());
+    let second = Duration::from_secs(1);
+    wait_until("a second passes", LONG, || (start.elapsed() >= second).then_some(()));
+    let after = ticks();
+    for ((id, before), after) in ids.iter().zip(before).zip(after) {
+        assert!(after - before < 20, "node {id} used {} ticks of 10 ms", after - before);
+    }
+}
+
+#[test]
+fn a_json_line_of_100_mib() {
+    let cluster = under_attack(Setup::default(), |cluster| {
+        let mut stream = connect(cluster.json_addr(VICTIM));
+        stream.write_all(b"{\"put\":{\"key\":\"").unwrap();
+        let chunk = vec![b'x'; 1 << 20];
+        let sent = (0..100).take_while(|_| stream.write_all(&chunk).is_ok()).count();
+        assert!(sent < 20, "{sent} MiB were taken");
+        assert!(is_closed(&mut stream));
+    });
+    assert_told(&cluster, "closed_too_long");
+}
+
+#[test]
+fn half_requests_of_many_clients_share_a_bounded_memory() {
+    let cluster = under_attack(Setup::default(), |cluster| {
+        let chunk = vec![b'x'; 3 << 20];
+        let mut held = Vec::new();
+        for _ in 0..30 {
+            let mut stream = connect(cluster.json_addr(VICTIM));
+            let _ = stream.write_all(&chunk);
+            held.push(stream);
+        }
+        wait_until("the bound is kept", LONG, || {
+            (cluster.counter(VICTIM, "closed_input_memory") >= 14).then_some(())
+        });
+    });
+    assert_told(&cluster, "closed_input_memory");
+}
+
+#[test]
+fn clients_that_never_read_share_a_bounded_memory() {
+    let cluster = under_attack(Setup::default(), |cluster| {
+        let value = vec![b'x'; 1 << 20];
+        assert_eq!(cluster.resp(VICTIM).ask(&set(b"large", &value)), ok());
+        let mut deaf = Vec::new();
+        for _ in 0..100 {
+            let mut stream = connect(cluster.resp_addr(VICTIM));
+            stream.write_all(&get(b"large").repeat(20)).unwrap();
+            deaf.push(stream);
+        }
+        wait_until("the bound is kept", LONG, || {
+            (cluster.counter(VICTIM, "closed_not_reading") > 0).then_some(())
+        });
+    });
+    assert_told(&cluster, "closed_not_reading");
+}
+
+#[test]
+fn nesting_and_forms_that_no_request_has_are_answered_with_an_error() {
+    under_attack(Setup::default(), |cluster| {
+        let mut json = cluster.json(VICTIM);
+        let deep = 500_000;
+        for line in [
+            "[".repeat(deep),
+            format!("{{\"put\":{}", "{\"a\":".repeat(deep)),
+            format!("{{\"put\":{{\"key\":{}", "[".repeat(deep)),
+            format!("{{\"get\":{{\"key\":\"k\",\"else\":{}", "[".repeat(deep)),
+            "{\"put\":{\"key\":\"k\",\"value\":1e999999}}".into(),
+            "{\"put\":{\"key\":\"k\"}}".into(),
+            "{\"get\":{\"key\":\"k\",\"timestamp\":18446744073709551616}}".into(),
+            "{\"get\":{\"key\":\"k\",\"timestamp\":-1}}".into(),
+            "{\"\\u001b[31m\":{}}".into(),
+            "\"\\ud800\"".into(),
+            "null".into(),
+        ] {
+            let answer = json.ask(&line);
+            let keys: Vec<&String> = answer.as_object().unwrap().keys().collect();
+            assert_eq!(keys, ["error"], "{}", &line[..line.len().min(60)]);
+        }
+        json.stream.write_all(b"{\"get\":{\"key\":\"\xff\"}}\n").unwrap();
+        assert!(json.answer()["error"].is_string(), "what is no UTF-8 is no JSON");
+        // A value that is no text has no form in JSON; whoever asks is told.
+        assert_eq!(cluster.resp(VICTIM).ask(&set(b"binary", b"\xff\xfe")), ok());
+        assert!(json.ask(r#"{"get":{"key":"binary"}}"#)["error"].is_string());
+        assert_eq!(json.ask(r#"{"get":{"key":"none"}}"#), serde_json::json!({"null": {}}));
+    });
+}
+
+#[test]
+fn control_characters_reach_neither_log_nor_console() {
+    let cluster = under_attack(Setup { console: true, ..Setup::default() }, |cluster| {
+        let evil = "k\n2026-01-01 [INFO] forged\r\x1b[2J\x1b]0;title\x07\u{202e}\u{85}\0";
+        cluster.resp(VICTIM).set(evil, evil);
+        assert_eq!(cluster.resp(VICTIM).get(evil), bulk(evil.as_bytes()));
+        let Answer::Error(error) = cluster.resp(VICTIM).ask(b"\x1b[2J\x07 x\r\n") else { panic!() };
+        assert_eq!(error, "ERR unknown command '\\u{1b}[2J\\u{7}'");
+        let mut json = cluster.json(VICTIM);
+        json.send(&serde_json::json!({"get": {"key": evil}}).to_string());
+        assert_eq!(json.answer()["value"]["value"], evil);
+        for bytes in [&b"*1\r\n$\x1b[2J\r\n"[..], b"*1\x1b\r\n"] {
+            let mut resp = cluster.resp(VICTIM);
+            resp.send(bytes);
+            read_to_close(&mut resp.stream);
+        }
+    });
+    assert_told(&cluster, "closed_bad_request");
+    for id in 1..=3 {
+        let console = cluster.node(id).stdout();
+        assert!(console.contains("k\\n2026-01-01 [INFO] forged\\r\\u{1b}[2J"), "{console}");
+        assert!(console.chars().all(|c| !c.is_control() || c == '\n'));
+        assert!(console.lines().all(|line| !line.starts_with("2026")));
+    }
+}
+
+#[test]
+fn native_requests_that_do_not_decode_leave_no_connection_behind() {
+    let cluster = under_attack(Setup::default(), |cluster| {
+        let before = wait_until("descriptors settle", LONG, || {
+            let count = cluster.node(VICTIM).open_descriptors();
+            (cluster.info(VICTIM).len() > 1 && count == cluster.node(VICTIM).open_descriptors())
+                .then_some(count)
+        });
+        for bytes in [
+            // A request of an unknown kind, one without a sequence, one with bytes left over.
+            &b"\x05\0\0\0\0\0\0\0\x63"[..],
+            b"\x02\0\0\0\0\0",
+            b"\x06\0\0\0\0\0\0\0\x02\x00",
+        ] {
+            for _ in 0..50 {
+                let mut native = Native::connect(cluster.native_addr(VICTIM));
+                native.stream.write_all(bytes).unwrap();
+                assert!(native.frame().is_none(), "it is closed");
+            }
+        }
+        wait_until("their descriptors are closed", LONG, || {
+            (cluster.node(VICTIM).open_descriptors() <= before).then_some(())
+        });
+    });
+    assert_told(&cluster, "closed_bad_request");
+    assert_eq!(cluster.counter(VICTIM, "closed_bad_request"), 150);
+}
+
+#[test]
+fn with_few_descriptors_the_node_lives_through_more_clients_than_it_can_take() {
+    let cluster = Cluster::start(Setup { max_descriptors: Some(64), ..Setup::default() });
+    let mut honest = cluster.resp(VICTIM);
+    honest.set("k", "v");
+    let crowd: Vec<TcpStream> = (0..200)
+        .map(|n| match n % 2 {
+            0 => connect(cluster.resp_addr(VICTIM)),
+            _ => connect(cluster.json_addr(VICTIM)),
+        })
+        .collect();
+    // Who is in stays in, and the node neither spins nor loses its links.
+    assert_little_processor_time(&cluster, &[VICTIM]);
+    honest.set("k", "w");
+    let info = honest.info();
+    let count = |name: &str| info[name].parse::<u64>().unwrap();
+    let refused = count("refused_over_connection_cap") + count("refused_no_descriptor");
+    assert!(refused >= 100, "{info:?}");
+    assert_eq!(count("link_down"), 0);
+    drop(crowd);
+    wait_until("it serves again", Duration::from_secs(1), || {
+        let mut resp = Resp::try_connect(cluster.resp_addr(VICTIM)).ok()?;
+        resp.stream.write_all(&get(b"k")).ok()?;
+        (resp.try_answer().ok()? == bulk(b"w")).then_some(())
+    });
+    assert_little_processor_time(&cluster, &[VICTIM]);
+    assert!(cluster.node(VICTIM).log_lines("refused_") <= 4);
+}
+
+#[test]
+fn a_long_line_in_small_pieces_costs_no_more_than_its_bytes() {
+    let cluster = under_attack(Setup::default(), |cluster| {
+        let before = cluster.node(VICTIM).cpu_ticks();
+        let mut stream = connect(cluster.json_addr(VICTIM));
+        stream.write_all(&vec![b'x'; 3 << 20]).unwrap();
+        // Each byte is on its own: the node has the one before when the next is sent.
+        let mut pace = cluster.resp(VICTIM);
+        for _ in 0..500 {
+            stream.write_all(b"x").unwrap();
+            pace.ask(b"PING\r\n");
+        }
+        let used = cluster.node(VICTIM).cpu_ticks() - before;
+        assert!(used < 150, "{used} ticks of 10 ms");
+    });
+    assert_eq!(cluster.counter(VICTIM, "closed_too_long"), 0);
+}
+
+/// The cap on clients keeps descriptors free for the node itself; here it has fewer than it was
+/// promised, so that accepting fails.
+#[test]
+fn a_node_that_runs_out_of_descriptors_waits_for_some_without_spinning() {
+    let cluster = Cluster::start(Setup::default());
+    let mut honest = cluster.resp(VICTIM);
+    honest.set("k", "v");
+    let few = cluster.node(VICTIM).open_descriptors() as u64 + 3;
+    let limit = Rlimit { current: Some(few), maximum: Some(few) };
+    let pid = Pid::from_raw(cluster.node(VICTIM).pid() as i32);
+    prlimit(pid, Resource::Nofile, limit).expect("our own child's limit");
+    let mut crowd: Vec<TcpStream> = (0..20).map(|_| connect(cluster.resp_addr(VICTIM))).collect();
+    wait_until("it runs out", LONG, || {
+        (honest.info()["refused_no_descriptor"] != "0").then_some(())
+    });
+    assert_little_processor_time(&cluster, &[VICTIM]);
+    honest.set("k", "w");
+    // Those that wait in the listener's queue get in when others leave.
+    let mut last = crowd.pop().expect("one of them");
+    last.write_all(b"PING\r\n").unwrap();
+    drop(crowd);
+    let start = Instant::now();
+    let mut answer = [0; 7];
+    last.read_exact(&mut answer).expect("it is served");
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(&answer, b"+PONG\r\n");
+    assert_eq!(honest.info()["link_down"], "0");
+}
