@@ -123,7 +123,8 @@ impl Clients {
 
     /// Whether all operations are over.
     pub fn are_done(&self) -> bool {
-        self.clients.iter().all(|client| client.done >= self.operations && client.current.is_none())
+        let workers = &self.clients[..self.first_probe as usize];
+        workers.iter().all(|client| client.done >= self.operations && client.current.is_none())
     }
 
     fn think(&mut self, id: u32, world: &mut World) {
@@ -230,6 +231,9 @@ impl Clients {
         if client.current.is_some_and(|current| current.1 == sequence) {
             client.current = None;
             world.disconnect(id);
+            if id >= self.first_probe {
+                return self.read_next(id, world);
+            }
             self.think(id, world);
         }
     }
