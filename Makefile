@@ -16,7 +16,7 @@ kv-demo: build ## Show, unattended, a GET that is answered and one that is refus
 	@scripts/kv-demo.sh
 
 check: build ## Check every config of configs/
-	@find configs -name '*.toml' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
+	@find configs -name '*.toml' -not -path 'configs/sim/*' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
 
 bench: build ## Measure the key-value store on this machine
 	@scripts/bench-kv.sh

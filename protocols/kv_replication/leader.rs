@@ -198,12 +198,19 @@ impl Leader {
     }
 
     /// Keeps the log within its bound: who needs more than it holds will copy the table.
-    fn trim(&mut self, config: &Config, cx: &mut Cx<'_>) {
-        while self.log.bytes() > config.max_log_bytes as u64 && self.log.first() < self.log.last() {
-            self.give_up(self.log.first(), cx);
+    fn trim(&mut self, config: &Config) {
+        while self.log.bytes() > config.max_log_bytes as u64
+            && self.log.first() < self.log.last()
+            && !self.front_waits()
+        {
             self.log.pop();
         }
         self.first_waiting = self.first_waiting.max(self.log.first());
+    }
+
+    /// Whether somebody waits for the oldest PUT in the log, which therefore must stay.
+    fn front_waits(&self) -> bool {
+        self.log.front().is_some_and(|entry| entry.waiting.is_some())
     }
 
     /// Starts or restarts the copy of a follower that the log does not reach back to.
@@ -503,6 +510,8 @@ impl KvReplication {
             Some("the leader has just started and has not heard from all followers; try again")
         } else if leader.pending >= self.config.max_pending_puts {
             Some("too many PUTs are waiting at the leader; try again")
+        } else if leader.log.bytes() > self.config.max_log_bytes as u64 && leader.front_waits() {
+            Some("PUTs come faster than the followers take them; try again")
         } else {
             None
         };
@@ -521,7 +530,7 @@ impl KvReplication {
         leader.fan_out(timestamp, key, value, cx);
         self.apply(timestamp, key, value, cx);
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.trim(&self.config, cx);
+        leader.trim(&self.config);
         if leader.followers.is_empty() {
             leader.commit(timestamp, cx);
         }

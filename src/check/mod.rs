@@ -49,7 +49,7 @@ pub enum Property {
     /// A GET that starts after a PUT was answered sees it or a newer one, and only what was PUT.
     RegularRegister,
     /// A timestamp stands for one value, and a PUT takes effect once.
-    OneWriteATimestamp,
+    UniqueTimestamps,
     /// PUTs have one order, that of their timestamps, and it respects time.
     LinearizableWrites,
     /// In the end all replicas hold the same.
@@ -64,7 +64,7 @@ impl Property {
         Property::MonotonicReads,
         Property::ReadYourWrites,
         Property::RegularRegister,
-        Property::OneWriteATimestamp,
+        Property::UniqueTimestamps,
         Property::LinearizableWrites,
         Property::ReplicasEqual,
         Property::Linearizable,
@@ -76,7 +76,7 @@ impl Property {
             Property::MonotonicReads => "monotonic_reads",
             Property::ReadYourWrites => "read_your_writes",
             Property::RegularRegister => "regular_register",
-            Property::OneWriteATimestamp => "one_write_a_timestamp",
+            Property::UniqueTimestamps => "unique_timestamps",
             Property::LinearizableWrites => "linearizable_writes",
             Property::ReplicasEqual => "replicas_equal",
             Property::Linearizable => "linearizable",
@@ -143,7 +143,7 @@ pub fn check(property: Property, history: &History) -> Verdict {
         Property::MonotonicReads => sessions::monotonic_reads(&history.ops),
         Property::ReadYourWrites => sessions::read_your_writes(&history.ops),
         Property::RegularRegister => regular::regular_register(&history.ops),
-        Property::OneWriteATimestamp => regular::one_write_a_timestamp(&history.ops),
+        Property::UniqueTimestamps => regular::unique_timestamps(&history.ops),
         Property::LinearizableWrites => writes::linearizable_writes(&history.ops),
         Property::ReplicasEqual => return replicas::replicas_equal(&history.replicas),
         Property::Linearizable => return linearizable::linearizable(&history.ops),

@@ -23,16 +23,16 @@ pub(super) fn regular_register(ops: &[Op]) -> Option<Violation> {
     stale(ops, &order).or_else(|| out_of_thin_air(ops, &order))
 }
 
-/// **One write a timestamp.** For each key, a timestamp always stands for the same value, and each
+/// **Unique timestamps.** For each key, a timestamp always stands for the same value, and each
 /// PUT takes effect once, under one timestamp.
 ///
 /// It is what makes a timestamp a version, and what a store in memory cannot keep for a value that
 /// was read before any other node had it: when the only node that had it loses its memory, the
 /// timestamp is given again. No PUT that was acknowledged is concerned.
-pub(super) fn one_write_a_timestamp(ops: &[Op]) -> Option<Violation> {
+pub(super) fn unique_timestamps(ops: &[Op]) -> Option<Violation> {
     let order = by_invocation(ops);
     let broken = two_values(ops, &order).or_else(|| applied_twice(ops, &order))?;
-    Some(Violation { property: Property::OneWriteATimestamp, ..broken })
+    Some(Violation { property: Property::UniqueTimestamps, ..broken })
 }
 
 fn violation(why: String, ops: Vec<usize>) -> Violation {
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     fn violated(ops: &[Op]) -> Option<Violation> {
-        regular_register(ops).or_else(|| one_write_a_timestamp(ops))
+        regular_register(ops).or_else(|| unique_timestamps(ops))
     }
 
     fn property(ops: &[Op]) -> Option<Property> {
@@ -240,7 +240,7 @@ mod tests {
         let ops = [put(1, "a", 1, 0, 1), lost(put(2, "b", 0, 0, 1)), get(3, Some("b"), 1, 2, 3)];
         assert_eq!(broken(&ops), [2, 0]);
         assert!(why(&ops).ends_with("different values for one timestamp"));
-        assert_eq!(property(&ops), Some(Property::OneWriteATimestamp));
+        assert_eq!(property(&ops), Some(Property::UniqueTimestamps));
         // Two keys have timestamps of their own as far as this property goes.
         assert_eq!(broken(&[put(1, "a", 1, 0, 1), on("x", put(2, "b", 1, 0, 1))]), NOTHING);
     }
@@ -282,7 +282,7 @@ mod tests {
         ];
         assert_eq!(broken(&ops), [3, 0]);
         assert!(why(&ops).ends_with("under timestamps {1, 3}"));
-        assert_eq!(property(&ops), Some(Property::OneWriteATimestamp));
+        assert_eq!(property(&ops), Some(Property::UniqueTimestamps));
         ops.push(put(4, "a", 3, 0, 9));
         assert_eq!(broken(&ops), NOTHING, "two PUTs of one value have a timestamp each");
     }

@@ -119,7 +119,7 @@ fn properties(asked: &[Property], history: &History) -> Vec<Property> {
             Property::MonotonicReads
             | Property::ReadYourWrites
             | Property::RegularRegister
-            | Property::OneWriteATimestamp
+            | Property::UniqueTimestamps
             | Property::LinearizableWrites => true,
             Property::ReplicasEqual => !history.replicas.is_empty(),
             Property::Linearizable => false,
@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn the_default_is_what_the_store_promises_and_the_history_can_show() {
         let mut history = History::default();
-        assert_eq!(properties(&[], &history), Property::ALL[..4]);
-        history.replicas.push(Replica { replica: "a".into(), applied: 0, digest: "".into() });
         assert_eq!(properties(&[], &history), Property::ALL[..5]);
+        history.replicas.push(Replica { replica: "a".into(), applied: 0, digest: "".into() });
+        assert_eq!(properties(&[], &history), Property::ALL[..6]);
         let asked = [Property::Linearizable, Property::MonotonicReads, Property::Linearizable];
         let expected = [Property::MonotonicReads, Property::Linearizable];
         assert_eq!(properties(&asked, &history), expected);
@@ -206,16 +206,17 @@ mod tests {
             show(&verdicts[1..]),
             "read_your_writes     held\n\
              regular_register     violated: client 2 GET k=NULL (30..35 ns) was sent after client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n\
+             unique_timestamps    held\n\
              linearizable_writes  held\n\
              replicas_equal       unknown: the history says nothing of replicas\n\
              linearizable         violated: no order explains client 2 GET k=NULL (30..35 ns) beside client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n"
         );
         assert_eq!(overall(&verdicts), 1);
-        assert_eq!(overall(&verdicts[3..5]), UNKNOWN);
+        assert_eq!(overall(&verdicts[3..6]), UNKNOWN);
         assert_eq!(overall(&verdicts[..2]), 0);
         let all: serde_json::Value = serde_json::from_str(&show_json(&history, &verdicts)).unwrap();
         assert_eq!(all["verdict"], "violated");
         assert_eq!(all["properties"][2]["operations"][1]["timestamp"], 7);
-        assert_eq!(all["properties"][4]["verdict"], "unknown");
+        assert_eq!(all["properties"][5]["verdict"], "unknown");
     }
 }

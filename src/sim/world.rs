@@ -691,7 +691,7 @@ impl World {
         if link.cut[side] > 0 {
             return self.tracer.lost(self.now, self.ids[from], self.ids[to], id, "cut");
         }
-        if (fate & 0xFFFF_FFFF) * CHANCE >> 32 < self.weather.loss {
+        if scaled(fate & 0xFFFF_FFFF, CHANCE) < self.weather.loss {
             return self.tracer.lost(self.now, self.ids[from], self.ids[to], id, "loss");
         }
         let extra = scaled(fate >> 16 & 0xFFFF_FFFF, self.weather.delay);
@@ -704,7 +704,7 @@ impl World {
         let slot = self.payloads.put(payload);
         let (from, to) = (from as u16, to as u16);
         self.at(at, What::Frame { from, to, generation, slot, id });
-        if (fate >> 32) * CHANCE >> 32 < self.weather.duplicate {
+        if scaled(fate >> 32, CHANCE) < self.weather.duplicate {
             let copy = self.tracer.duplicate(self.now, self.ids[to as usize], id);
             let slot = self.payloads.put(payload);
             let later = at + scaled(fate >> 8 & 0xFFFF_FFFF, *self.network.delay.end());
