@@ -6,6 +6,7 @@
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod explain;
 pub mod net;
 pub mod registry;
 pub mod trace;

@@ -1,6 +1,7 @@
 //! The command line: what a user can ask for, and the exit code that answers.
 
 pub mod bench;
+pub mod explain;
 pub mod kv;
 mod run;
 
@@ -48,6 +49,7 @@ enum Command {
     Check(run::CheckArgs),
     Kv(kv::KvArgs),
     Bench(bench::BenchArgs),
+    Explain(explain::ExplainArgs),
 }
 
 /// Parses the command line and does what it says, with the protocols of `registry`. A binary with
@@ -59,6 +61,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Check(args)), _) => run::check(&args, &registry),
         (Some(Command::Kv(args)), _) => kv::run(args),
         (Some(Command::Bench(args)), _) => bench::run(args),
+        (Some(Command::Explain(args)), _) => explain::run(args),
         (None, Some(config)) => run::node(&config, registry),
         (None, None) => {
             eprintln!("node: nothing to do: give --config FILE, or a command; see node --help");
