@@ -1,5 +1,8 @@
 //! The page of `node explain` in a real browser: headless Chromium opens it with `#selftest`, uses
 //! it as a person would and writes what happened into the document. Skipped where there is none.
+//! With EXPLAIN_KEEP=DIR the pages are kept there, to look at.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
 #[path = "explain/sample.rs"]
 mod sample;
@@ -35,7 +38,7 @@ fn page(trace: String, file: &Path) {
 }
 
 /// What the page's self-test says of this trace; none without a browser.
-fn tested(trace: String) -> Option<Value> {
+fn tested(name: &str, trace: String) -> Option<Value> {
     let Some(browser) = chromium() else {
         println!("skipped: no chromium");
         return None;
@@ -43,6 +46,10 @@ fn tested(trace: String) -> Option<Value> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("run.html");
     page(trace, &file);
+    if let Some(keep) = std::env::var_os("EXPLAIN_KEEP") {
+        std::fs::create_dir_all(&keep).unwrap();
+        std::fs::copy(&file, Path::new(&keep).join(format!("{name}.html"))).unwrap();
+    }
     let profile = format!("--user-data-dir={}", dir.path().join("profile").display());
     let dump = std::fs::File::create(dir.path().join("dom")).unwrap();
     let child = Command::new(browser)
@@ -81,7 +88,7 @@ fn a_failing_run_opens_at_its_violation_and_can_be_stepped_through() {
     let events = trace.lines().count() - 1;
     let (received, lost, violations) = (count("recv"), count("drop"), count("violation"));
     assert!(violations == 1 && lost > 0 && count("duplicate") > 0 && count("crash") > 0);
-    let Some(page) = tested(trace) else { return };
+    let Some(page) = tested("3-fails", trace) else { return };
     assert_eq!(page["problems"], serde_json::json!([]), "no error on the console");
     assert_eq!(page["events"], events);
     assert_eq!(page["lifelines"], 3);
@@ -106,27 +113,48 @@ fn a_failing_run_opens_at_its_violation_and_can_be_stepped_through() {
 }
 
 #[test]
-fn twenty_nodes_and_ten_thousand_events_pass() {
-    let trace = Sample { nodes: 20, events: 10_000, forgetful: false, seed: 7 }.write();
-    let Some(page) = tested(trace) else { return };
+fn a_run_that_holds_opens_at_its_beginning() {
+    let trace = Sample { nodes: 3, events: 2000, forgetful: false, seed: 42 }.write();
+    let Some(page) = tested("3-holds", trace) else { return };
     assert_eq!(page["problems"], serde_json::json!([]));
-    assert_eq!(page["lifelines"], 20);
     assert_eq!(page["violations"], 0);
     assert_eq!(page["opened"], -1);
-    assert_eq!(page["states"], 20);
+    assert!(page["redPixels"].as_u64().unwrap() < 500);
+}
+
+#[test]
+fn twenty_nodes_and_ten_thousand_events_are_no_trouble() {
+    for (name, forgetful) in [("20-fails", true), ("20-holds", false)] {
+        let trace = Sample { nodes: 20, events: 10_000, forgetful, seed: 42 }.write();
+        let Some(page) = tested(name, trace) else { return };
+        assert_eq!(page["problems"], serde_json::json!([]));
+        assert_eq!(page["lifelines"], 20);
+        assert_eq!(page["states"], 20);
+        assert_eq!(page["violations"], u64::from(forgetful));
+        assert_eq!(page["atViolation"], forgetful);
+        assert_eq!(page["opened"] == -1, !forgetful);
+    }
 }
 
 #[test]
 fn what_is_more_than_a_window_holds_is_a_step_away() {
     let trace = Sample { nodes: 5, events: 60_000, forgetful: false, seed: 9 }.write();
     let events = trace.lines().count() - 1;
-    let Some(page) = tested(trace) else { return };
+    let Some(page) = tested("5-windowed", trace) else { return };
     assert_eq!(page["problems"], serde_json::json!([]));
     assert_eq!(page["events"], events);
     assert_eq!(page["last"], events - 1);
     let part = page["part"].as_str().unwrap().replace(',', "");
     assert_eq!(part, format!("events 50001–{events} of {events}"));
-    assert!(page["reached"].as_u64().unwrap() >= 49_999);
+    assert_eq!(page["before"], 49_999, "a step leaves the window");
+    assert_eq!(
+        page["firstPart"],
+        format!(
+            "events 1–50,000 of {}",
+            page["part"].as_str().unwrap().rsplit(' ').next().unwrap()
+        )
+    );
+    assert_eq!(page["after"], 50_000);
 }
 
 #[test]
@@ -156,7 +184,7 @@ fn hostile_words_stay_words() {
     );
     trace +=
         &line(serde_json::json!({ "at": 2, "kind": "drop", "id": words, "from": 1, "why": "" }));
-    let Some(page) = tested(trace) else { return };
+    let Some(page) = tested("hostile", trace) else { return };
     assert_eq!(page["problems"], serde_json::json!([]));
     assert_eq!(page["violations"], 1);
 }
@@ -174,23 +202,36 @@ fn the_other_forms_are_written_for_the_same_traces() {
     assert_eq!(lines(log), 2 * run.entries.len() + 2);
 }
 
-/// Writes pages to look at: `cargo test --test explain_page -- --ignored`.
 #[test]
-#[ignore = "writes files to look at"]
-fn write_samples() {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("explain");
-    std::fs::create_dir_all(&dir).unwrap();
-    for (nodes, events, forgetful) in [
-        (3, 2000, true),
-        (3, 2000, false),
-        (20, 10_000, true),
-        (20, 10_000, false),
-        (5, 120_000, true),
-    ] {
-        let trace = Sample { nodes, events, forgetful, seed: 42 }.write();
-        let name = format!("{nodes}-{}", if forgetful { "fails" } else { "holds" });
-        std::fs::write(dir.join(format!("{name}.jsonl")), &trace).unwrap();
-        page(trace, &dir.join(format!("{name}.html")));
+fn traces_of_nodes_whose_clocks_differ_are_merged_by_cause() {
+    let trace = Sample { nodes: 3, events: 2000, forgetful: false, seed: 5 }.write();
+    let trace = trace.replace("\"source\":\"sim\"", "\"source\":\"node\"");
+    let mut files = [String::new(), String::new(), String::new()];
+    for (number, line) in trace.lines().enumerate() {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let node = line["node"].as_u64().unwrap_or(1) as usize - 1;
+        // The second node's clock is 50 ms ahead, the third's a second.
+        let at = line["at"].as_u64().unwrap() + [0, 50_000_000, 1_000_000_000][node];
+        line["at"] = at.into();
+        for (file, text) in files.iter_mut().enumerate() {
+            if number == 0 || file == node {
+                *text += &format!("{line}\n");
+            }
+        }
     }
-    println!("{}", dir.display());
+    let source = |text: &String| Source { name: "node".into(), text: text.clone() };
+    let sources: Vec<Source> = files.iter().map(source).collect();
+    let run = merge(&sources).unwrap();
+    assert!(run.notes.is_empty(), "{:?}", run.notes);
+    assert_eq!(run.entries.len(), trace.lines().count() - 1);
+    assert!(run.entries.iter().enumerate().all(|(at, entry)| entry.cause.is_none_or(|by| by < at)));
+    assert!(run.entries.is_sorted_by_key(|entry| entry.t));
+    for (node, file) in (1..).zip(&files) {
+        let own = |line: &node::trace::Line| serde_json::to_value(line).unwrap();
+        let merged = run.entries.iter().filter(|entry| entry.line.node == Some(node));
+        let merged: Vec<Value> = merged.map(|entry| own(&entry.line)).collect();
+        let read = file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let read: Vec<Value> = read.filter(|line| line["node"] == node).collect();
+        assert_eq!(merged, read, "the order of node {node}");
+    }
 }

@@ -29,6 +29,10 @@ function prepare(target) {
   return pen;
 }
 
+// While something moves and a picture takes long, arrows closer than some pixels are drawn as one;
+// the whole picture follows when it rests.
+let hurry = false;
+
 function draw() {
   const pen = prepare(canvas);
   const rows = layout();
@@ -47,7 +51,7 @@ function draw() {
   drawArrowLabels(pen, labels, rows);
   drawSelection(pen, rows);
   pen.restore();
-  drawTop(pen, rows, low, high);
+  drawTop(pen, rows);
   drawNames(pen, rows);
   drawOverview();
 }
@@ -129,8 +133,9 @@ function pinned(pen, word, x1, x2, y, colour, font = `11px ${SANS}`, always = fa
 }
 
 function shorten(pen, text, room) {
-  if (pen.measureText(text).width <= room) return text;
-  let [low, high] = [0, text.length];
+  if (text.length < 2000 && pen.measureText(text).width <= room) return text;
+  // Nothing is narrower than two pixels a letter, so the search may begin there.
+  let [low, high] = [0, Math.min(text.length, Math.ceil(room / 2))];
   while (low < high) {
     const middle = (low + high + 1) >> 1;
     if (pen.measureText(`${text.slice(0, middle)}…`).width <= room) low = middle; else high = middle - 1;
@@ -202,6 +207,7 @@ function drawArrows(pen, rows, low, high) {
   const styles = new Map();
   const drawn = new Map();
   const labels = [];
+  const grain = hurry ? 4 : 1;
   const first = firstReaching(low);
   for (let at = first; at < model.arrows.length; at++) {
     const arrow = model.arrows[at];
@@ -213,19 +219,22 @@ function drawArrows(pen, rows, low, high) {
     const protocol = Math.max(0, model.protocols.indexOf(model.protocolOf(arrow.send < 0 ? arrow.end : arrow.send)));
     const style = `${arrow.fate}|${arrow.copy}|${protocol % 6}|${faded}`;
     const pixel = `${arrow.from}>${arrow.to}|${style}`;
-    const covered = `${Math.round(line.x1)},${Math.round(line.x2)}`;
-    if (drawn.get(pixel) === covered) continue;
-    drawn.set(pixel, covered);
+    const covered = Math.round(line.x1 / grain) * 65536 + Math.round(line.x2 / grain);
+    if (!drawn.has(pixel)) drawn.set(pixel, new Set());
+    if (drawn.get(pixel).has(covered)) continue;
+    drawn.get(pixel).add(covered);
     if (!styles.has(style)) styles.set(style, []);
     styles.get(style).push(line);
     if (!faded) labels.push({ at, line });
   }
-  const all = labels.length;
+  const clear = labels.length;
   for (const [style, lines] of styles) {
     const [fate, copy, protocol, faded] = style.split("|");
     pen.strokeStyle = pen.fillStyle = fate === "lost" ? ink.bad : fate === "ok" ? ink[`arrow-${protocol}`] : ink.soft;
     // Many arrows are a texture; few are to be followed.
+    const all = faded === "true" ? Infinity : clear;
     pen.globalAlpha = faded === "true" ? 0.1 : fate === "lost" ? 0.85 : all > 3000 ? 0.25 : all > 600 ? 0.45 : 0.8;
+    // Below one pixel browsers draw hairlines, several times as fast.
     pen.lineWidth = all > 1200 ? 0.7 : 1.15;
     pen.setLineDash(copy === "true" ? [5, 4] : fate === "ok" || fate === "lost" ? [] : [2, 3]);
     // One path of thousands of crossing lines costs more than many short ones.
@@ -285,23 +294,38 @@ function rings(pen, lines) {
   pen.stroke();
 }
 
+// A message's label as far as it is shown, and how wide that is. Measuring text is what costs most
+// in a picture, and labels come again.
+const measured = new Map();
+function fitted(pen, label) {
+  let known = measured.get(label);
+  if (!known) {
+    const text = shorten(pen, label, 150);
+    known = { text, width: pen.measureText(text).width };
+    if (measured.size > 20000) measured.clear();
+    measured.set(label, known);
+  }
+  return known;
+}
+
 // Labels where there is room for them, and never on each other.
 function drawArrowLabels(pen, labels, rows) {
-  if (labels.length > 160) return;
+  const many = rows.row < 44 ? 30 : 160;
+  if (hurry || labels.length > many || (view.axis === "order" && view.scale < 1.5)) return;
   pen.font = `11px ${SANS}`;
   const taken = [];
   for (const { at, line } of labels) {
     const arrow = model.arrows[at];
     const message = events[arrow.send];
     const lost = arrow.fate === "lost" ? ` (${arrow.why})` : arrow.copy ? " (copy)" : "";
-    const text = shorten(pen, (message ? message.label : "?") + lost, 150);
-    const width = pen.measureText(text).width;
+    const { text, width } = fitted(pen, (message ? message.label : "?") + lost);
     for (const part of [0.5, 0.36, 0.64, 0.25, 0.75]) {
       const x = line.x1 + (line.x2 - line.x1) * part - width / 2;
       const y = line.y1 + (line.y2 - line.y1) * part;
-      const box = [x - 3, y - 7, x + width + 3, y + 7];
-      // Lifelines, bands and their numbers keep their place.
-      if (rows.ids.some((id) => box[1] < rows.y.get(id) + (rows.row < 44 ? 6 : 24) && box[3] > rows.y.get(id) - 14)) continue;
+      const box = [x - 3, y - 6.5, x + width + 3, y + 6.5];
+      // Lifelines, bands and their numbers keep their place, as far as rows are wide enough.
+      const [above, below] = rows.row < 44 ? [4, 4] : [14, 24];
+      if (rows.ids.some((id) => box[1] < rows.y.get(id) + below && box[3] > rows.y.get(id) - above)) continue;
       if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
       taken.push(box);
       pen.fillStyle = ink.paper;
@@ -326,10 +350,16 @@ function drawEvents(pen, rows, low, high) {
     const x = xAt(index);
     const pixel = Math.round(x);
     const loud = event.kind === "crash" || event.kind === "start" || event.kind === "stop";
-    if (last.get(event.node) === pixel && !loud) continue;
-    last.set(event.node, pixel);
+    // A dimmed event does not hide one that matters.
+    const weight = dim(index) ? pixel - 0.5 : pixel;
+    if (last.get(event.node) >= weight && !loud) continue;
+    last.set(event.node, weight);
     pen.globalAlpha = dim(index) ? 0.2 : 1;
-    glyph(pen, event, x, y, dense && !loud ? 0.6 : 1);
+    // At this size a square is as good as a circle, and far cheaper.
+    if (dense && !loud) {
+      pen.fillStyle = event.kind === "send" || event.kind === "recv" ? ink.ink : event.kind === "drop" ? ink.bad : event.op !== undefined ? ink.accent : ink.life;
+      pen.fillRect(x - 1.5, y - 1.5, 3, 3);
+    } else glyph(pen, event, x, y);
     // The Lamport value above its end of the arrow, as long as it is legible.
     if (event.lamport !== undefined && (event.kind === "send" || event.kind === "recv") && !dense) {
       pen.font = `11px ${SANS}`;
@@ -345,23 +375,23 @@ function drawEvents(pen, rows, low, high) {
   }
 }
 
-function glyph(pen, event, x, y, size) {
+function glyph(pen, event, x, y) {
   pen.fillStyle = pen.strokeStyle = ink.ink;
   pen.lineWidth = 1.5;
   pen.beginPath();
   switch (event.kind) {
-    case "send": pen.arc(x, y, 3 * size, 0, 7); pen.fill(); break;
-    case "recv": pen.arc(x, y, 3 * size, 0, 7); pen.fillStyle = ink.paper; pen.fill(); pen.stroke(); break;
+    case "send": pen.arc(x, y, 3, 0, 7); pen.fill(); break;
+    case "recv": pen.arc(x, y, 3, 0, 7); pen.fillStyle = ink.paper; pen.fill(); pen.stroke(); break;
     case "request": case "reply":
-      pen.fillStyle = ink.accent; pen.fillRect(x - 3 * size, y - 3 * size, 6 * size, 6 * size); break;
-    case "timer": pen.fillStyle = ink.life; pen.moveTo(x, y - 5 * size); pen.lineTo(x + 4 * size, y + 3 * size); pen.lineTo(x - 4 * size, y + 3 * size); pen.fill(); break;
-    case "fact": pen.fillStyle = ink["arrow-4"]; pen.moveTo(x, y - 5 * size); pen.lineTo(x + 4 * size, y); pen.lineTo(x, y + 5 * size); pen.lineTo(x - 4 * size, y); pen.fill(); break;
+      pen.fillStyle = ink.accent; pen.fillRect(x - 3, y - 3, 6, 6); break;
+    case "timer": pen.fillStyle = ink.life; pen.moveTo(x, y - 5); pen.lineTo(x + 4, y + 3); pen.lineTo(x - 4, y + 3); pen.fill(); break;
+    case "fact": pen.fillStyle = ink["arrow-4"]; pen.moveTo(x, y - 5); pen.lineTo(x + 4, y); pen.lineTo(x, y + 5); pen.lineTo(x - 4, y); pen.fill(); break;
     case "crash": pen.strokeStyle = ink.bad; pen.lineWidth = 2.5; pen.moveTo(x - 5, y - 5); pen.lineTo(x + 5, y + 5); pen.moveTo(x + 5, y - 5); pen.lineTo(x - 5, y + 5); pen.stroke(); break;
     case "start": pen.fillStyle = ink.good; pen.moveTo(x - 3, y - 6); pen.lineTo(x + 6, y); pen.lineTo(x - 3, y + 6); pen.fill(); break;
     case "stop": pen.fillStyle = ink.soft; pen.fillRect(x - 5, y - 5, 10, 10); break;
-    case "sync": pen.strokeStyle = event.ok ? ink.life : ink.bad; pen.moveTo(x, y - 5 * size); pen.lineTo(x, y + 5 * size); pen.stroke(); break;
+    case "sync": pen.strokeStyle = event.ok ? ink.life : ink.bad; pen.moveTo(x, y - 5); pen.lineTo(x, y + 5); pen.stroke(); break;
     case "drop": pen.fillStyle = ink.bad; pen.arc(x, y, 1.6, 0, 7); pen.fill(); break;
-    default: pen.fillStyle = ink.life; pen.arc(x, y, 2 * size, 0, 7); pen.fill();
+    default: pen.fillStyle = ink.life; pen.arc(x, y, 2, 0, 7); pen.fill();
   }
 }
 
@@ -375,7 +405,9 @@ function drawOperations(pen, rows) {
     pen.fillRect(GUTTER, y + LANE / 2 - 1, view.width, 1);
     let covered = -Infinity;
     const lane = model.lanes.get(name);
-    lane.forEach((op, at) => {
+    // What a violation rests on lies above the rest.
+    for (const bad of [false, true]) lane.forEach((op, at) => {
+      if (op.bad !== bad) return;
       if (op.request >= view.to || (op.reply >= 0 && op.reply < view.from)) return;
       if (!view.shown[op.request] && !op.bad) return;
       const [x1, x2] = [xAt(op.request), op.reply < 0 ? end : Math.max(xAt(op.reply), xAt(op.request) + (op.bad ? 6 : 2))];
@@ -525,8 +557,7 @@ function drawFault(pen, rows, fault) {
   pen.fillStyle = ink.soft;
   pen.fillRect(x1, y, 2, FAULT - 3);
   // What is over at once has its word beside it, if no other fault is there.
-  const next = model.faults.find((other) => other.lane === fault.lane && other.index > fault.index);
-  const right = event.until <= event.t ? Math.min(next ? xAt(next.index) : view.width, x1 + 260) : x2;
+  const right = event.until <= event.t ? Math.min(fault.next < 0 ? view.width : xAt(fault.next), x1 + 260) : x2;
   pinned(pen, event.label || event.fault, x1, right, y + FAULT / 2 - 1, ink.ink);
 }
 

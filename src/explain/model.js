@@ -105,7 +105,7 @@ function buildModel(run, events) {
         finish(node, "pause", index); endBands(node, index); begin(node, "down", index); break;
       case "start": finish(node, "down", index); finish(node, "pause", index); endBands(node, index); break;
       case "pause": if (event.on) begin(node, "pause", index); else finish(node, "pause", index); break;
-      case "fault": faults.push({ index, lane: 0, ...faultLook(event.fault) }); break;
+      case "fault": faults.push({ index, lane: 0, next: -1, family: familyOf(event.fault) }); break;
       case "violation": violations.push(index); break;
       case "print": case "note": consoleLines.push(index); break;
       case "fact": {
@@ -154,12 +154,15 @@ function buildModel(run, events) {
 
   // Faults side by side where they overlap, in few lanes; the last lane takes what is left.
   const laneEnds = [];
+  const before = [];
   for (const fault of faults) {
     const event = events[fault.index];
     let lane = laneEnds.findIndex((busy) => busy <= event.t);
     if (lane < 0) lane = Math.min(laneEnds.length, 3);
     laneEnds[lane] = Math.max(laneEnds[lane] || 0, event.until, event.t + 1);
     fault.lane = lane;
+    if (before[lane]) before[lane].next = fault.index;
+    before[lane] = fault;
   }
 
   // Where a search for arrows that reach into a range of events may begin.
@@ -187,13 +190,13 @@ function ends(arrow) {
 }
 
 // Families of faults, by what their names say; an unknown one looks like a cut, with its name.
-function faultLook(name) {
+function familyOf(name) {
   const families = [
     ["down", /crash|kill|restart|wipe|stop/], ["pause", /pause|freeze|stall/], ["disk", /disk|write|sync|torn|full/],
     ["clock", /clock|drift|skew|step/], ["clog", /clog|delay|slow|latency/], ["loss", /loss|lose|drop|dup|reorder|reset/],
   ];
   const found = families.find(([, pattern]) => pattern.test(name));
-  return { family: found ? found[0] : "cut" };
+  return found ? found[0] : "cut";
 }
 
 // The last of the ascending `list` that is at most `limit`, or -1.

@@ -111,8 +111,9 @@ function related(index) {
   return list;
 }
 
-// Each node as it was after the event.
+// Each node as it was after the event; at the end when none is selected.
 function showStates(index) {
+  el("when").textContent = index < 0 ? "Nodes at the end" : "Nodes after this step";
   const until = index < 0 ? events.length - 1 : index;
   el("states").replaceChildren(...data.run.nodes.map((id) => {
     const status = lastUpTo(model.statuses.get(id), until);
@@ -165,7 +166,7 @@ function showLegend() {
     pen.beginPath(); pen.moveTo(4, 4); pen.lineTo(4 + 52 * to, 4 + 12 * to); pen.stroke();
     pen.setLineDash([]);
   };
-  const kinds = (pen, ...names) => names.forEach((kind, at) => glyph(pen, { kind, ok: true }, 12 + at * 20, 10, 1));
+  const kinds = (pen, ...names) => names.forEach((kind, at) => glyph(pen, { kind, ok: true }, 12 + at * 20, 10));
   const block = (name) => (pen) => { pen.fillStyle = ink[name]; pen.fillRect(2, 3, 60, 14); };
   const rows = [
     [(pen) => { stroke(pen, []); heads(pen, [line]); }, "message; numbers at its ends are Lamport values"],

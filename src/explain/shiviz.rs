@@ -11,6 +11,7 @@ use super::text::detail;
 use super::{Entry, Merged, kind};
 use crate::trace::Event;
 use node_protocols::core::Escaped;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -30,18 +31,21 @@ pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What a host knows of each; hosts that it knows nothing of are left out, so that a trace that
+/// names very many costs no more than it uses.
+type Clock = BTreeMap<usize, u64>;
+
 /// The vector clocks: one of each host, and those at the events that others follow from.
 struct Clocks<'a> {
     nodes: &'a [u32],
-    now: Vec<Vec<u64>>,
-    then: Vec<Option<Vec<u64>>>,
+    now: Vec<Clock>,
+    then: Vec<Option<Clock>>,
 }
 
 impl<'a> Clocks<'a> {
     fn of(run: &'a Merged) -> Self {
-        let hosts = run.nodes.len() + 2;
-        let then = vec![None; run.entries.len()];
-        Clocks { nodes: &run.nodes, now: vec![vec![0; hosts]; hosts], then }
+        let now = vec![Clock::new(); run.nodes.len() + 2];
+        Clocks { nodes: &run.nodes, now, then: vec![None; run.entries.len()] }
     }
 
     /// Moves the clock of the event's host, and says which that is.
@@ -55,10 +59,11 @@ impl<'a> Clocks<'a> {
         };
         let cause = entry.cause.and_then(|cause| self.then[cause].as_ref());
         let now = &mut self.now[host];
-        for (now, known) in now.iter_mut().zip(cause.into_iter().flatten()) {
-            *now = (*now).max(*known);
+        for (other, known) in cause.into_iter().flatten() {
+            let value = now.entry(*other).or_default();
+            *value = (*value).max(*known);
         }
-        now[host] += 1;
+        *now.entry(host).or_default() += 1;
         if matches!(entry.line.event, Event::Send { .. } | Event::Duplicate { .. }) {
             self.then[index] = Some(now.clone());
         }
@@ -75,9 +80,9 @@ impl<'a> Clocks<'a> {
 
     fn json(&self, host: usize) -> String {
         let mut json = String::from("{");
-        for (other, value) in self.now[host].iter().enumerate().filter(|(_, value)| **value > 0) {
+        for (other, value) in &self.now[host] {
             let comma = if json.len() > 1 { ", " } else { "" };
-            let _ = write!(json, "{comma}\"{}\":{value}", self.name(other));
+            let _ = write!(json, "{comma}\"{}\":{value}", self.name(*other));
         }
         json.push('}');
         json
