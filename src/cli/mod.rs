@@ -1,6 +1,7 @@
 //! The command line: what a user can ask for, and the exit code that answers.
 
 pub mod bench;
+pub mod explain;
 pub mod kv;
 mod run;
 pub mod sim;
@@ -52,6 +53,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Verify(verify::VerifyArgs),
     Sim(sim::SimArgs),
+    Explain(explain::ExplainArgs),
 }
 
 /// Parses the command line and does what it says, with the protocols of `registry`. A binary with
@@ -71,6 +73,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Bench(args)), _) => bench::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),
+        (Some(Command::Explain(args)), _) => explain::run(args),
         (None, Some(config)) => run::node(&config, registry),
         (None, None) => {
             eprintln!("node: nothing to do: give --config FILE, or a command; see node --help");

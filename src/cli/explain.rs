@@ -1,0 +1,95 @@
+//! `node explain`.
+
+use crate::explain::{Error, Source, html, merge, shiviz, text};
+use clap::{Args, ValueEnum};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Shows what happened in a run: a page with a space-time diagram, or text.
+///
+/// Give it the trace of a simulated run (node sim --trace), or those of all real nodes of a
+/// cluster (--trace of each): they are merged by cause and effect first, then by the wall clock,
+/// then by Lamport value.
+///
+///   node explain run.jsonl -o run.html
+///   node explain n1.jsonl n2.jsonl n3.jsonl --format text | less
+///
+/// The page is one file that needs no network; its address may end in #event=N. For ShiViz
+/// (--format shiviz) upload the file as it is: its first line is the parser expression, its
+/// second the empty delimiter, and each event then has two lines, "host {vector clock}" and what
+/// happened.
+///
+/// Exit codes: 0 when it was written, 1 when a trace cannot be read or a line of it is broken,
+/// 2 for a wrong command line.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct ExplainArgs {
+    /// The traces
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+
+    /// Where to write; standard output when it is not given
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// In which form
+    #[arg(long, value_enum, default_value_t = Format::Html)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A page with a space-time diagram
+    Html,
+    /// Columns: time, node, Lamport value, kind, detail
+    Text,
+    /// A log for ShiViz, with its parser expression
+    Shiviz,
+}
+
+/// Does it.
+pub fn run(args: ExplainArgs) -> ExitCode {
+    if args.output.is_none() && args.format == Format::Html && io::stdout().is_terminal() {
+        eprintln!("node: a page does not belong on a terminal: give -o FILE, or --format text");
+        return ExitCode::from(2);
+    }
+    match explain(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn explain(args: &ExplainArgs) -> Result<(), Error> {
+    let sources: Vec<Source> =
+        args.traces.iter().map(|file| Source::load(file)).collect::<Result<_, _>>()?;
+    let run = merge(&sources)?;
+    for note in &run.notes {
+        eprintln!("node: note: {}", node_protocols::core::Escaped(note.as_bytes()));
+    }
+    let write = |out: &mut dyn Write| {
+        let mut out = BufWriter::new(out);
+        match args.format {
+            Format::Html => html::write(&run, &mut out)?,
+            Format::Text => text::write(&run, &mut out)?,
+            Format::Shiviz => shiviz::write(&run, &mut out)?,
+        }
+        out.flush()
+    };
+    let (name, written) = match &args.output {
+        Some(file) => (
+            file.display().to_string(),
+            File::create(file).and_then(|mut opened| write(&mut opened)),
+        ),
+        None => ("standard output".into(), write(&mut io::stdout().lock())),
+    };
+    match written {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Error::Io(name, error)),
+    }
+}

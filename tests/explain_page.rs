@@ -1,0 +1,237 @@
+//! The page of `node explain` in a real browser: headless Chromium opens it with `#selftest`, uses
+//! it as a person would and writes what happened into the document. Skipped where there is none.
+//! With EXPLAIN_KEEP=DIR the pages are kept there, to look at.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+#[path = "explain/sample.rs"]
+mod sample;
+
+use node::explain::{Source, html, merge, shiviz, text};
+use sample::Sample;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A browser that has not answered by then never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn chromium() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("CHROMIUM") {
+        return Some(named.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    ["chromium", "chromium-browser", "google-chrome"]
+        .iter()
+        .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
+        .find(|file| file.is_file())
+}
+
+fn page(trace: String, file: &Path) {
+    let sources = [Source { name: "sample".into(), text: trace }];
+    let run = merge(&sources).unwrap();
+    assert!(run.notes.is_empty(), "{:?}", run.notes);
+    let mut out = Vec::new();
+    html::write(&run, &mut out).unwrap();
+    std::fs::write(file, out).unwrap();
+}
+
+/// What the page's self-test says of this trace; none without a browser.
+fn tested(name: &str, trace: String) -> Option<Value> {
+    let Some(browser) = chromium() else {
+        println!("skipped: no chromium");
+        return None;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run.html");
+    page(trace, &file);
+    if let Some(keep) = std::env::var_os("EXPLAIN_KEEP") {
+        std::fs::create_dir_all(&keep).unwrap();
+        std::fs::copy(&file, Path::new(&keep).join(format!("{name}.html"))).unwrap();
+    }
+    let profile = format!("--user-data-dir={}", dir.path().join("profile").display());
+    let dump = std::fs::File::create(dir.path().join("dom")).unwrap();
+    let child = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,900"])
+        .args(["--no-first-run", "--virtual-time-budget=20000", "--dump-dom", &profile])
+        .arg(format!("file://{}#selftest", file.display()))
+        .stdout(dump)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait(child);
+    let dom = std::fs::read_to_string(dir.path().join("dom")).unwrap();
+    let result = dom.split("<pre id=\"selftest\">").nth(1).expect("the page wrote no result");
+    let result = result.split("</pre>").next().unwrap().replace("&lt;", "<").replace("&gt;", ">");
+    let result = serde_json::from_str(&result.replace("&amp;", "&")).unwrap();
+    println!("{result}");
+    Some(result)
+}
+
+fn wait(mut child: Child) {
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("the browser did not finish in {PATIENCE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_failing_run_opens_at_its_violation_and_can_be_stepped_through() {
+    let trace = Sample { nodes: 3, events: 2000, forgetful: true, seed: 42 }.write();
+    let count = |kind: &str| trace.matches(&format!("\"kind\":\"{kind}\"")).count();
+    let events = trace.lines().count() - 1;
+    let (received, lost, violations) = (count("recv"), count("drop"), count("violation"));
+    assert!(violations == 1 && lost > 0 && count("duplicate") > 0 && count("crash") > 0);
+    let Some(page) = tested("3-fails", trace) else { return };
+    assert_eq!(page["problems"], serde_json::json!([]), "no error on the console");
+    assert_eq!(page["events"], events);
+    assert_eq!(page["lifelines"], 3);
+    assert_eq!(page["violations"], 1);
+    assert_eq!(page["lost"], lost);
+    let arrows = page["arrows"].as_u64().unwrap() as usize;
+    assert!((received + lost..received + lost + 20).contains(&arrows), "{arrows} arrows");
+    assert!(page["copies"].as_u64().unwrap() > 0);
+    assert!(page["redPixels"].as_u64().unwrap() > 500, "the violation is marked in red");
+    let opened = page["opened"].as_u64().unwrap();
+    assert!(opened > 0 && page["atViolation"] == true);
+    assert_eq!(page["path"], serde_json::json!([0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0]));
+    assert_eq!(page["last"], events - 1);
+    assert_eq!(page["states"], 3);
+    assert_eq!(page["digests"], 3);
+    assert!(page["zoomed"].as_f64().unwrap() > 1.0);
+    let shown = page["shown"].as_u64().unwrap();
+    assert_eq!(shown as usize, events);
+    assert_eq!(shown, page["again"].as_u64().unwrap(), "filters are undone");
+    assert!(page["withoutTimers"].as_u64().unwrap() < shown);
+    assert!(page["withText"].as_u64().unwrap() < 40, "only the run's frame is left");
+}
+
+#[test]
+fn a_run_that_holds_opens_at_its_beginning() {
+    let trace = Sample { nodes: 3, events: 2000, forgetful: false, seed: 42 }.write();
+    let Some(page) = tested("3-holds", trace) else { return };
+    assert_eq!(page["problems"], serde_json::json!([]));
+    assert_eq!(page["violations"], 0);
+    assert_eq!(page["opened"], -1);
+    assert!(page["redPixels"].as_u64().unwrap() < 500);
+}
+
+#[test]
+fn twenty_nodes_and_ten_thousand_events_are_no_trouble() {
+    for (name, forgetful) in [("20-fails", true), ("20-holds", false)] {
+        let trace = Sample { nodes: 20, events: 10_000, forgetful, seed: 42 }.write();
+        let Some(page) = tested(name, trace) else { return };
+        assert_eq!(page["problems"], serde_json::json!([]));
+        assert_eq!(page["lifelines"], 20);
+        assert_eq!(page["states"], 20);
+        assert_eq!(page["violations"], u64::from(forgetful));
+        assert_eq!(page["atViolation"], forgetful);
+        assert_eq!(page["opened"] == -1, !forgetful);
+    }
+}
+
+#[test]
+fn what_is_more_than_a_window_holds_is_a_step_away() {
+    let trace = Sample { nodes: 5, events: 60_000, forgetful: false, seed: 9 }.write();
+    let events = trace.lines().count() - 1;
+    let Some(page) = tested("5-windowed", trace) else { return };
+    assert_eq!(page["problems"], serde_json::json!([]));
+    assert_eq!(page["events"], events);
+    assert_eq!(page["last"], events - 1);
+    let part = page["part"].as_str().unwrap().replace(',', "");
+    assert_eq!(part, format!("events 50001–{events} of {events}"));
+    assert_eq!(page["before"], 49_999, "a step leaves the window");
+    assert_eq!(
+        page["firstPart"],
+        format!(
+            "events 1–50,000 of {}",
+            page["part"].as_str().unwrap().rsplit(' ').next().unwrap()
+        )
+    );
+    assert_eq!(page["after"], 50_000);
+}
+
+#[test]
+fn hostile_words_stay_words() {
+    let words = "</script><img src=x onerror=\"problems.push('run')\"><b>&amp;\u{2028}'\"`";
+    let line = |json: Value| json.to_string() + "\n";
+    let mut trace = line(serde_json::json!({
+        "at": 0, "kind": "run", "source": words, "scenario": words, "nodes": [1, 2] }));
+    for event in [
+        serde_json::json!({ "kind": "request", "op": words, "client": words, "label": words }),
+        serde_json::json!({ "kind": "fact", "protocol": words, "fact": words, "label": words }),
+        serde_json::json!({ "kind": "print", "line": words, "digest": words }),
+        serde_json::json!({ "kind": "send", "id": words, "to": 2, "protocol": words, "label": words }),
+        serde_json::json!({ "kind": "violation", "property": words, "label": words, "ops": [words] }),
+    ] {
+        let mut event = event;
+        event["at"] = 1.into();
+        event["node"] = 1.into();
+        trace += &line(event);
+    }
+    trace += &line(serde_json::json!({ "at": 2, "kind": "crash" }));
+    trace += &line(
+        serde_json::json!({ "at": 2, "kind": "fact", "protocol": "", "fact": "", "label": "" }),
+    );
+    trace += &line(
+        serde_json::json!({ "at": 2, "kind": "reply", "op": "none", "client": "", "label": "" }),
+    );
+    trace +=
+        &line(serde_json::json!({ "at": 2, "kind": "drop", "id": words, "from": 1, "why": "" }));
+    let Some(page) = tested("hostile", trace) else { return };
+    assert_eq!(page["problems"], serde_json::json!([]));
+    assert_eq!(page["violations"], 1);
+}
+
+#[test]
+fn the_other_forms_are_written_for_the_same_traces() {
+    let trace = Sample { nodes: 3, events: 500, forgetful: true, seed: 42 }.write();
+    let sources = [Source { name: "sample".into(), text: trace }];
+    let run = merge(&sources).unwrap();
+    let (mut columns, mut log) = (Vec::new(), Vec::new());
+    text::write(&run, &mut columns).unwrap();
+    shiviz::write(&run, &mut log).unwrap();
+    let lines = |text: Vec<u8>| String::from_utf8(text).unwrap().lines().count();
+    assert_eq!(lines(columns), run.entries.len() + 2);
+    assert_eq!(lines(log), 2 * run.entries.len() + 2);
+}
+
+#[test]
+fn traces_of_nodes_whose_clocks_differ_are_merged_by_cause() {
+    let trace = Sample { nodes: 3, events: 2000, forgetful: false, seed: 5 }.write();
+    let trace = trace.replace("\"source\":\"sim\"", "\"source\":\"node\"");
+    let mut files = [String::new(), String::new(), String::new()];
+    for (number, line) in trace.lines().enumerate() {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let node = line["node"].as_u64().unwrap_or(1) as usize - 1;
+        // The second node's clock is 50 ms ahead, the third's a second.
+        let at = line["at"].as_u64().unwrap() + [0, 50_000_000, 1_000_000_000][node];
+        line["at"] = at.into();
+        for (file, text) in files.iter_mut().enumerate() {
+            if number == 0 || file == node {
+                *text += &format!("{line}\n");
+            }
+        }
+    }
+    let source = |text: &String| Source { name: "node".into(), text: text.clone() };
+    let sources: Vec<Source> = files.iter().map(source).collect();
+    let run = merge(&sources).unwrap();
+    assert!(run.notes.is_empty(), "{:?}", run.notes);
+    assert_eq!(run.entries.len(), trace.lines().count() - 1);
+    assert!(run.entries.iter().enumerate().all(|(at, entry)| entry.cause.is_none_or(|by| by < at)));
+    assert!(run.entries.is_sorted_by_key(|entry| entry.t));
+    for (node, file) in (1..).zip(&files) {
+        let own = |line: &node::trace::Line| serde_json::to_value(line).unwrap();
+        let merged = run.entries.iter().filter(|entry| entry.line.node == Some(node));
+        let merged: Vec<Value> = merged.map(|entry| own(&entry.line)).collect();
+        let read = file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let read: Vec<Value> = read.filter(|line| line["node"] == node).collect();
+        assert_eq!(merged, read, "the order of node {node}");
+    }
+}
