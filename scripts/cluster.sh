@@ -12,7 +12,8 @@ usage: scripts/cluster.sh up|down|status|tail DIR [NODE...]
   tail    shows their console lines, each behind [its node], until interrupted
 
 Per node: DIR/node-N.pid, node-N.out (console lines), node-N.log (logs). NODE_LOG sets the log
-level, NODE the binary.
+level, NODE the binary; with NODE_TRACE=1 each node also writes its events to node-N.jsonl, for
+`node explain`.
 USAGE
 }
 [ $# -ge 2 ] || { usage >&2; exit 2; }
@@ -47,7 +48,7 @@ up() {
       continue
     fi
     : > "$dir/$name.log"
-    "$binary" --config "$dir/$name.toml" --log-level "${NODE_LOG:-info}" \
+    "$binary" --config "$dir/$name.toml" ${NODE_TRACE:+--trace "$dir/$name.jsonl"} --log-level "${NODE_LOG:-info}" \
       < /dev/null >> "$dir/$name.out" 2>> "$dir/$name.log" &
     echo $! > "$dir/$name.pid"
     started="$started $name"

@@ -20,7 +20,7 @@ fn node_2(limits: &str) -> Cluster {
 
 fn peer(cluster: &str, id: u32, to: u32) -> Hello<'_> {
     let (id, to) = (NodeId(id), NodeId(to));
-    Hello::new(Role::Peer { cluster: cluster.into(), id, to, incarnation: 1 })
+    Hello::new(Role::Peer { cluster: cluster.into(), id, to, incarnation: 1, dial: 1 })
 }
 
 /// Node 1's connection to node 2, welcome.

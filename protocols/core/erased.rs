@@ -173,7 +173,7 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     ) -> Result<(), FrameError> {
         let message = decode(body).map_err(|Malformed| FrameError::Malformed)?;
         // Only now, so that a frame that is dropped does not move the clock either.
-        io.lamport.observe(sent).map_err(FrameError::Jump)?;
+        io.received = io.lamport.observe(sent).map_err(FrameError::Jump)?;
         let (state, mut cx) = self.split(io);
         state.on_message(from, message, &mut cx);
         Ok(())

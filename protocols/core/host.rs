@@ -37,6 +37,8 @@ pub struct Io {
     pub(crate) peers: Vec<NodeId>,
     pub(crate) now: Now,
     pub(crate) lamport: LamportClock,
+    /// The value of the last receive.
+    pub(crate) received: LamportTime,
     pub(crate) outbox: Outbox,
     pub(crate) facts: VecDeque<(usize, Fact)>,
     pub(crate) counters: Counters,
@@ -95,6 +97,7 @@ impl Host {
             peers: env.peers.clone(),
             now: Now::default(),
             lamport: LamportClock::new(rule),
+            received: LamportTime::default(),
             outbox: Outbox::default(),
             facts: VecDeque::new(),
             counters: Counters::default(),
@@ -238,6 +241,11 @@ impl Host {
     /// The node's Lamport clock as it stands.
     pub fn lamport(&self) -> LamportTime {
         self.io.lamport.value()
+    }
+
+    /// The value that the last receive of a frame had.
+    pub fn lamport_of_receive(&self) -> LamportTime {
+        self.io.received
     }
 
     /// The protocols, in config order.

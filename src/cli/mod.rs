@@ -32,6 +32,10 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Also write every event of the node to this file, for node explain
+    #[arg(long, value_name = "FILE", requires = "config")]
+    trace: Option<PathBuf>,
+
     #[command(flatten)]
     log: LogArgs,
 
@@ -74,7 +78,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),
         (Some(Command::Explain(args)), _) => explain::run(args),
-        (None, Some(config)) => run::node(&config, registry),
+        (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {
             eprintln!("node: nothing to do: give --config FILE, or a command; see node --help");
             ExitCode::from(2)

@@ -31,8 +31,9 @@ pub(super) fn check(args: &CheckArgs, registry: &Registry) -> ExitCode {
     code
 }
 
-pub(super) fn node(file: &Path, registry: Registry) -> ExitCode {
-    let started = Config::load(file, &registry).and_then(|config| Node::start(config, registry));
+pub(super) fn node(file: &Path, trace: Option<&Path>, registry: Registry) -> ExitCode {
+    let started =
+        Config::load(file, &registry).and_then(|config| Node::start(config, registry, trace));
     let node = match started {
         Ok(node) => node,
         Err(error) => {

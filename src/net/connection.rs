@@ -2,6 +2,7 @@
 //! Knows bytes and times, not what they mean to the node.
 
 use super::clients::Session;
+use super::tracing::LinkNames;
 use mio::net::TcpStream;
 use node_protocols::core::{NodeId, Time};
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     pub(super) last_heard: Time,
     /// Since when a request has been arriving.
     pub(super) input_since: Option<Time>,
+    /// Names its messages in traces, once it is a link.
+    pub(super) names: LinkNames,
     /// How many of its bytes are in the sum of all clients' memory.
     pub(super) accounted: usize,
 }
@@ -74,6 +77,7 @@ impl Connection {
             closing: false,
             last_heard: now,
             input_since: None,
+            names: LinkNames::default(),
             accounted: 0,
         }
     }

@@ -3,6 +3,7 @@
 use super::clients::Session;
 use super::connection::{Connection, Kind};
 use super::table::{Key, token};
+use super::tracing::LinkNames;
 use super::wire::{
     Frame, Hello, MAGIC, MAX_HELLO_BYTES, Role, VERSION, Welcome, next_frame, push_message,
 };
@@ -115,12 +116,15 @@ impl Node {
             Err(_) => return self.close(key),
         }
         connection.kind = Kind::Dialed(peer);
+        self.dials += 1;
         let hello = Hello::new(Role::Peer {
             cluster: self.config.cluster.as_str().into(),
             id: self.env.id,
             to: peer,
             incarnation: self.env.incarnation,
+            dial: self.dials,
         });
+        connection.names = LinkNames::new(self.env.id, self.env.incarnation, self.dials);
         push_message(connection.out.tail(), &hello);
         self.touch(key);
     }
@@ -149,13 +153,18 @@ impl Node {
                     return self.reject(key, data, &why);
                 }
             },
-            Role::Peer { cluster, id, to, .. } => match self.peer_fault(&cluster, id, to) {
-                None => {
-                    self.welcome(key, Kind::Link(id));
-                    self.link_up(key, id);
+            Role::Peer { cluster, id, to, incarnation, dial } => {
+                match self.peer_fault(&cluster, id, to) {
+                    None => {
+                        if let Some(connection) = self.table.get_mut(key) {
+                            connection.names = LinkNames::new(id, incarnation, dial);
+                        }
+                        self.welcome(key, Kind::Link(id));
+                        self.link_up(key, id);
+                    }
+                    Some(why) => return self.reject(key, data, &why),
                 }
-                Some(why) => return self.reject(key, data, &why),
-            },
+            }
         }
         used
     }
@@ -239,6 +248,10 @@ impl Node {
         let beat = self.now.time + every;
         self.next_heartbeat = Some(self.next_heartbeat.map_or(beat, |next| next.min(beat)));
         log::info!(target: "net", "link to node {peer} is up");
+        if let Some(tracing) = &mut self.tracing {
+            tracing.link(peer, true);
+        }
         self.host.handle_link(peer, true, self.now);
+        self.distribute_if_traced();
     }
 }

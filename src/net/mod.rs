@@ -20,6 +20,7 @@ mod links;
 mod notices;
 mod signals;
 mod table;
+mod tracing;
 mod traffic;
 mod upkeep;
 pub mod wire;
@@ -31,6 +32,7 @@ use self::links::Links;
 use self::notices::Notices;
 use self::signals::Signals;
 use self::table::{Key, Table};
+use self::tracing::Tracing;
 use crate::config::{Config, ConfigError, Listener};
 use crate::registry::Registry;
 use crate::wal::{Wal, WalError};
@@ -40,6 +42,7 @@ use node_protocols::core::{Counter, Env, Host, Now, Rng, Time};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// A running node.
@@ -80,6 +83,9 @@ pub struct Node {
     accept_at: Option<Time>,
     /// Until when a node that was told to stop finishes what is in flight.
     draining: Option<Time>,
+    /// How often this node has greeted a peer.
+    dials: u64,
+    tracing: Option<Tracing>,
 }
 
 struct Listening {
@@ -131,13 +137,18 @@ fn listener_token(place: usize) -> Token {
 }
 
 impl Node {
-    /// Binds, recovers and starts the protocols.
-    pub fn start(config: Config, registry: Registry) -> Result<Node, ConfigError> {
+    /// Binds, recovers and starts the protocols. With `trace`, every event is also written to that
+    /// file.
+    pub fn start(
+        config: Config,
+        registry: Registry,
+        trace: Option<&Path>,
+    ) -> Result<Node, ConfigError> {
         let clock = Clock::new();
         let seed = RandomState::new().build_hasher().finish();
         let env = config.env(clock::wall_millis().max(1), seed);
         let mut host = config.host(&registry, &env)?;
-        host.set_output(config.console, false);
+        host.set_output(config.console, trace.is_some());
         let setup = |error: io::Error| config.error(&[], format!("cannot set up: {error}"));
         let poll = Poll::new().map_err(setup)?;
         let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(setup)?;
@@ -147,6 +158,17 @@ impl Node {
         let reserved = RESERVED_DESCRIPTORS + config.listeners.len() + 2 * config.peers.len();
         let most = raise_descriptor_limit().saturating_sub(reserved).max(1);
         let max_clients = most.min(config.limits.max_clients as usize);
+        let tracing = trace.map(|path| {
+            let created = Tracing::create(path, env.id, clock.origin_since_epoch());
+            created.map_err(|error| {
+                config.error(&[], format!("cannot write the trace {}: {error}", path.display()))
+            })
+        });
+        let mut tracing = tracing.transpose()?;
+        if let Some(tracing) = &mut tracing {
+            let nodes = [env.id].iter().chain(&env.peers).map(|id| id.0).collect();
+            tracing.run(&config.cluster, nodes, env.incarnation);
+        }
         let mut node = Node {
             checkpoint_at: wal.as_ref().map_or(0, |wal| checkpoint_at(wal.len())),
             now: clock.now(),
@@ -165,6 +187,8 @@ impl Node {
             next_sweep: None,
             accept_at: None,
             draining: None,
+            dials: 0,
+            tracing,
             config,
             registry,
             env,
@@ -196,6 +220,9 @@ impl Node {
                 Err(error) => return Err(Fatal::Poll(error)),
             }
             self.now = self.clock.now();
+            if let Some(tracing) = &mut self.tracing {
+                tracing.begin_turn(self.now.time);
+            }
             for event in &events {
                 match event.token() {
                     SIGNAL_TOKEN => self.on_signal(),
@@ -207,6 +234,10 @@ impl Node {
             self.finish_turn()?;
         }
         log::info!(target: "net", "node {} stops", self.env.id);
+        if let Some(tracing) = &mut self.tracing {
+            tracing.stop();
+            tracing.end_turn(&self.host);
+        }
         Ok(())
     }
 
@@ -261,6 +292,9 @@ impl Node {
         self.replied_bytes = 0;
         self.flush();
         self.console.flush();
+        if let Some(tracing) = &mut self.tracing {
+            tracing.end_turn(&self.host);
+        }
         Ok(())
     }
 
@@ -278,6 +312,9 @@ impl Node {
         } else if !outbox.records().is_empty() {
             wal.append(outbox.records())?;
             wal.sync()?;
+            if let Some(tracing) = &mut self.tracing {
+                tracing.sync(outbox.records().len());
+            }
         }
         self.host.outbox_mut().clear_records();
         Ok(())

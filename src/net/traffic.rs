@@ -173,13 +173,21 @@ impl Node {
                     if payload.is_empty() {
                         continue;
                     }
-                    if let Err(error) = self.host.handle_frame(peer, payload, self.now) {
+                    let done = self.host.handle_frame(peer, payload, self.now);
+                    if let Some(tracing) = &mut self.tracing
+                        && let Some(connection) = self.table.get_mut(key)
+                    {
+                        let error = done.err().map(|error| error.to_string());
+                        tracing.received(peer, &mut connection.names, error, &self.host);
+                    }
+                    if let Err(error) = done {
                         let line = format_args!("a frame of node {peer} is dropped: {error}");
                         self.notices.tell(Counter::BadFrame, self.now.time, line);
                     }
                     if self.host.outbox().len() > DISTRIBUTE_ABOVE {
                         self.distribute();
                     }
+                    self.distribute_if_traced();
                     if self.table.get(key).is_none() {
                         return data.len();
                     }
@@ -220,6 +228,9 @@ impl Node {
                 Step::Request { used: step, sequence } => {
                     used += step;
                     let caller = Caller { request: RequestId { client: key, sequence }, addr };
+                    if let Some(tracing) = &mut self.tracing {
+                        tracing.request(caller.request, addr, place, request, host);
+                    }
                     if host.handle_request(place, caller, request, self.now).is_err() {
                         session.forget_last();
                         self.fault(key, Fault::Malformed("it does not decode".into()));
@@ -230,6 +241,7 @@ impl Node {
                     if self.host.outbox().len() > DISTRIBUTE_ABOVE {
                         self.distribute();
                     }
+                    self.distribute_if_traced();
                 }
                 Step::Close { fault } => {
                     connection.closing = true;
@@ -261,17 +273,29 @@ impl Node {
         self.touch(key);
     }
 
+    /// In a trace the effects of an event stand behind it.
+    pub(super) fn distribute_if_traced(&mut self) {
+        if self.tracing.is_some() {
+            self.distribute();
+        }
+    }
+
     /// Moves the Host's effects to where they go; nothing leaves the node yet.
     pub(super) fn distribute(&mut self) {
         let high_water = self.config.limits.client_high_water_bytes as usize;
         for place in 0..self.host.outbox().effects().len() {
             match self.host.outbox().effects()[place] {
                 Effect::Send { to, payload } => {
-                    let Some(key) = self.links.get(to).and_then(|peer| peer.link) else {
+                    let link = self.links.get(to).and_then(|peer| peer.link);
+                    let mut connection = link.and_then(|key| self.table.get_mut(key));
+                    if let Some(tracing) = &mut self.tracing {
+                        let names = connection.as_mut().map(|connection| &mut connection.names);
+                        tracing.sent(to, self.host.outbox().bytes(payload), names, &self.host);
+                    }
+                    let Some((key, connection)) = link.zip(connection) else {
                         self.host.count(Counter::NoLink);
                         continue;
                     };
-                    let Some(connection) = self.table.get_mut(key) else { continue };
                     push_frame(connection.out.tail(), self.host.outbox().bytes(payload));
                     self.touch(key);
                 }
@@ -279,6 +303,9 @@ impl Node {
                     let Some(connection) = self.table.get_mut(to.client) else { continue };
                     let Kind::Client(session) = &mut connection.kind else { continue };
                     let reply = self.host.outbox().bytes(reply);
+                    if let Some(tracing) = &mut self.tracing {
+                        tracing.reply(to, connection.addr, session.place, reply, &self.host);
+                    }
                     self.unanswered_bytes -= session.release();
                     self.replied_bytes += reply.len();
                     session.reply(to.sequence, reply, connection.out.tail());
@@ -291,8 +318,11 @@ impl Node {
                     }
                 }
                 Effect::Print { line } => self.console.line(self.host.outbox().bytes(line)),
-                // Only made for traces, which this driver does not write.
+                // Only made for traces.
                 Effect::Note { .. } | Effect::Timer { .. } | Effect::Fact { .. } => {}
+            }
+            if let Some(tracing) = &mut self.tracing {
+                tracing.effect(self.host.outbox().effects()[place], &self.host);
             }
         }
         self.host.outbox_mut().clear_effects();
@@ -368,7 +398,11 @@ impl Node {
                     current.link = None;
                     log::info!(target: "net", "link to node {peer} is down");
                     self.links.lost(self.env.id, peer, self.now.time);
+                    if let Some(tracing) = &mut self.tracing {
+                        tracing.link(peer, false);
+                    }
                     self.host.handle_link(peer, false, self.now);
+                    self.distribute_if_traced();
                 }
             }
         }

@@ -55,6 +55,8 @@ pub enum Role<'a> {
         to: NodeId,
         /// Larger each time that it starts.
         incarnation: u64,
+        /// Larger each time that it dials; with the incarnation it names the link in traces.
+        dial: u64,
     },
     /// A client of one protocol.
     Client {

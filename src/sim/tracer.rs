@@ -3,7 +3,7 @@
 
 use super::fault::Fault;
 use super::world::Nanos;
-use crate::trace::{Event, Line};
+use crate::trace::{Event, LineWriter};
 use node_protocols::core::{Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -13,14 +13,7 @@ pub struct Tracer {
     hash: u64,
     /// The last message's number.
     last_id: u64,
-    full: Option<Full>,
-}
-
-struct Full {
-    sink: Box<dyn Write + Send>,
-    /// The last line, which may yet get a turn's digest.
-    pending: Option<Line<'static>>,
-    error: Option<io::Error>,
+    full: Option<LineWriter>,
 }
 
 /// What an event is, in the hash.
@@ -49,7 +42,7 @@ impl Tracer {
 
     /// Also writes every event as a line.
     pub fn to(sink: Box<dyn Write + Send>) -> Tracer {
-        Tracer { full: Some(Full { sink, pending: None, error: None }), ..Tracer::new() }
+        Tracer { full: Some(LineWriter::new(sink)), ..Tracer::new() }
     }
 
     /// Whether lines are written.
@@ -90,9 +83,7 @@ impl Tracer {
         event: Event<'static>,
     ) {
         if let Some(full) = &mut self.full {
-            full.write_pending();
-            let node = node.map(|node| node.0);
-            full.pending = Some(Line { at, node, lamport, digest: None, event });
+            full.line(at, node.map(|node| node.0), lamport, event);
         }
     }
 
@@ -125,12 +116,7 @@ impl Tracer {
 
     /// Writes what is left, and says whether everything could be written.
     pub fn finish(&mut self) -> io::Result<()> {
-        let Some(full) = &mut self.full else { return Ok(()) };
-        full.write_pending();
-        match full.error.take() {
-            Some(error) => Err(error),
-            None => full.sink.flush(),
-        }
+        self.full.as_mut().map_or(Ok(()), LineWriter::flush)
     }
 
     pub(super) fn start(&mut self, at: Nanos, node: NodeId, incarnation: u64) {
@@ -182,10 +168,9 @@ impl Tracer {
     }
 
     /// The state of a node after a turn goes with the turn's last line.
-    pub(super) fn end_turn(&mut self, _: Nanos, node: NodeId, host: &Host) {
-        let pending = self.full.as_mut().and_then(|full| full.pending.as_mut());
-        if let Some(line) = pending.filter(|line| line.node == Some(node.0)) {
-            line.digest = Some(format!("{:016x}", host.digest()).into());
+    pub(super) fn end_turn(&mut self, node: NodeId, host: &Host) {
+        if let Some(full) = &mut self.full {
+            full.end_turn(node.0, host.digest());
         }
     }
 
@@ -241,7 +226,7 @@ impl Tracer {
         self.mix(Kind::Recv, at, to.0.into(), id);
         let _ = payload;
         if self.is_full() {
-            let lamport = Some(host.lamport().0);
+            let lamport = Some(host.lamport_of_receive().0);
             self.line(at, Some(to), lamport, Event::Recv { id: name(id), from: from.0 });
         }
     }
@@ -293,16 +278,6 @@ impl Tracer {
 impl Default for Tracer {
     fn default() -> Self {
         Tracer::new()
-    }
-}
-
-impl Full {
-    fn write_pending(&mut self) {
-        let Some(line) = self.pending.take().filter(|_| self.error.is_none()) else { return };
-        let written = serde_json::to_writer(&mut self.sink, &line).map_err(io::Error::from);
-        if let Err(error) = written.and_then(|()| self.sink.write_all(b"\n")) {
-            self.error = Some(error);
-        }
     }
 }
 

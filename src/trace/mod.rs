@@ -4,6 +4,10 @@
 //! The first line is a [`Event::Run`]. Lines of one node are in the order of its turns; `at` is
 //! nanoseconds, in the simulator since the run's beginning, on real nodes since the Unix epoch.
 
+mod writer;
+
+pub use self::writer::LineWriter;
+
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 

@@ -1,0 +1,168 @@
+//! The events of this node as lines of `trace`, for `node explain` and `node verify`.
+//!
+//! A message has the same name at both ends: its link's (who dialled, its incarnation, its how
+//! many-th dial), its direction, and its number on it. TCP keeps the order, so counting is enough.
+
+use crate::trace::{Event, LineWriter};
+use node_protocols::core::{Effect, Host, NodeId, RequestId, Time};
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::net::SocketAddr;
+use std::path::Path;
+
+pub(super) struct Tracing {
+    writer: LineWriter,
+    node: u32,
+    /// Nanoseconds since the Unix epoch at the origin of the node's monotonic clock.
+    origin: u64,
+    /// When the present turn began.
+    at: u64,
+}
+
+/// Numbers the messages of one link.
+#[derive(Default)]
+pub(super) struct LinkNames {
+    link: String,
+    sent: u64,
+    received: u64,
+}
+
+impl LinkNames {
+    pub(super) fn new(dialer: NodeId, incarnation: u64, dial: u64) -> LinkNames {
+        LinkNames { link: format!("{dialer}.{incarnation}.{dial}"), sent: 0, received: 0 }
+    }
+
+    fn next_sent(&mut self, from: u32, to: NodeId) -> String {
+        self.sent += 1;
+        format!("{}:{from}>{to}:{}", self.link, self.sent)
+    }
+
+    fn next_received(&mut self, from: NodeId, to: u32) -> String {
+        self.received += 1;
+        format!("{}:{from}>{to}:{}", self.link, self.received)
+    }
+}
+
+impl Tracing {
+    pub(super) fn create(path: &Path, node: NodeId, origin: u64) -> io::Result<Tracing> {
+        let sink = Box::new(BufWriter::new(File::create(path)?));
+        Ok(Tracing { writer: LineWriter::new(sink), node: node.0, origin, at: origin })
+    }
+
+    pub(super) fn run(&mut self, config: &str, nodes: Vec<u32>, incarnation: u64) {
+        let (source, scenario) = ("node".into(), config.to_string().into());
+        self.writer.line(self.at, None, None, Event::Run { source, scenario, seed: None, nodes });
+        self.line(None, Event::Start { incarnation });
+    }
+
+    pub(super) fn begin_turn(&mut self, now: Time) {
+        self.at = self.origin + now.0;
+    }
+
+    /// Hands a turn's lines over; a trace that cannot be written ends, the node goes on.
+    pub(super) fn end_turn(&mut self, host: &Host) {
+        self.writer.end_turn(self.node, host.digest());
+        if let Err(error) = self.writer.flush() {
+            log::error!(target: "net", "the trace ends here, it cannot be written: {error}");
+        }
+    }
+
+    fn line(&mut self, lamport: Option<u64>, event: Event<'static>) {
+        self.writer.line(self.at, Some(self.node), lamport, event);
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.line(None, Event::Stop);
+    }
+
+    pub(super) fn link(&mut self, peer: NodeId, up: bool) {
+        self.line(None, Event::Link { peer: peer.0, up });
+    }
+
+    pub(super) fn sync(&mut self, bytes: usize) {
+        self.line(None, Event::Sync { bytes: bytes as u64, ok: true });
+    }
+
+    pub(super) fn sent(
+        &mut self,
+        to: NodeId,
+        payload: &[u8],
+        names: Option<&mut LinkNames>,
+        host: &Host,
+    ) {
+        let Some((protocol, lamport, label)) = host.describe_parts(payload) else { return };
+        let id = match names {
+            Some(names) => names.next_sent(self.node, to),
+            None => format!("lost:{}>{to}:{}", self.node, self.at),
+        };
+        let (protocol, label) = (protocol.into(), label.into());
+        self.line(Some(lamport.0), Event::Send { id: id.into(), to: to.0, protocol, label });
+    }
+
+    pub(super) fn received(
+        &mut self,
+        from: NodeId,
+        names: &mut LinkNames,
+        error: Option<String>,
+        host: &Host,
+    ) {
+        let id = names.next_received(from, self.node).into();
+        match error {
+            None => {
+                let lamport = Some(host.lamport_of_receive().0);
+                self.line(lamport, Event::Recv { id, from: from.0 });
+            }
+            Some(why) => self.line(None, Event::Drop { id, from: from.0, why: why.into() }),
+        }
+    }
+
+    pub(super) fn request(
+        &mut self,
+        id: RequestId,
+        addr: SocketAddr,
+        place: usize,
+        request: &[u8],
+        host: &Host,
+    ) {
+        let label = host.protocols()[place].describe_request(request).into();
+        let (op, client) = (self.op(id).into(), addr.to_string().into());
+        self.line(None, Event::Request { op, client, label });
+    }
+
+    pub(super) fn reply(
+        &mut self,
+        id: RequestId,
+        addr: SocketAddr,
+        place: usize,
+        reply: &[u8],
+        host: &Host,
+    ) {
+        let label = host.protocols()[place].describe_reply(reply).into();
+        let (op, client) = (self.op(id).into(), addr.to_string().into());
+        self.line(None, Event::Reply { op, client, label });
+    }
+
+    fn op(&self, id: RequestId) -> String {
+        format!("{}-{}.{}-{}", self.node, id.client.slot, id.client.generation, id.sequence)
+    }
+
+    /// Effects that stay within the node.
+    pub(super) fn effect(&mut self, effect: Effect, host: &Host) {
+        let text = |span| String::from_utf8_lossy(host.outbox().bytes(span)).into_owned();
+        match effect {
+            Effect::Send { .. } | Effect::Reply { .. } => {}
+            Effect::Print { line } => self.line(None, Event::Print { line: text(line).into() }),
+            Effect::Note { line } => self.line(None, Event::Note { line: text(line).into() }),
+            Effect::Timer { place, label } => {
+                let protocol = host.protocols()[place].name().into();
+                self.line(None, Event::Timer { protocol, label: text(label).into() });
+            }
+            Effect::Fact { place, fact } => {
+                let protocol = host.protocols()[place].name().into();
+                let kind = format!("{:?}", fact.kind()).into();
+                let label = format!("{fact:?}").into();
+                self.line(None, Event::Fact { protocol, fact: kind, label });
+            }
+        }
+    }
+}
