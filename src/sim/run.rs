@@ -66,6 +66,7 @@ pub fn run(
     // A Host asserts its invariants; one that does not hold is a finding, not the end of the
     // simulator. The state is only read afterwards.
     let went = catch_unwind(AssertUnwindSafe(|| state.go(scenario, plan)));
+    let went_on = went.is_ok();
     let mut failure = match went {
         Ok(failure) => failure,
         Err(panic) => {
@@ -75,8 +76,10 @@ pub fn run(
             Some(Failure::new("invariant", why, state.world.now()))
         }
     };
-    if let Some(line) = super::errors::take().into_iter().next() {
-        failure.get_or_insert_with(|| Failure::new("error_log", line, state.world.now()));
+    // A line that says what must not happen tells more than that nothing went on after it.
+    let told = super::errors::take().into_iter().next();
+    if let Some(line) = told.filter(|_| went_on) {
+        failure = Some(Failure::new("error_log", line, state.world.now()));
     }
     let history = state.history(scenario);
     let mut unknown = Vec::new();

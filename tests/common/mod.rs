@@ -77,6 +77,8 @@ pub struct Setup {
     pub protocol: String,
     /// The number of descriptors that the nodes may open.
     pub max_descriptors: Option<u32>,
+    /// Whether the nodes write their events to `ID.jsonl`.
+    pub trace: bool,
 }
 
 impl Default for Setup {
@@ -90,6 +92,7 @@ impl Default for Setup {
             limits: String::new(),
             protocol: String::new(),
             max_descriptors: None,
+            trace: false,
         }
     }
 }
@@ -195,7 +198,9 @@ put_timeout_ms = {put_timeout_ms}
     pub fn run(&mut self, id: u32) {
         let ports = self.ports[id as usize - 1];
         let max = self.setup.max_descriptors;
-        let node = Node::spawn(&self.config_path(id), &self.dir.path().join(format!("{id}")), max);
+        let name = self.dir.path().join(format!("{id}"));
+        let trace = self.setup.trace.then(|| name.with_extension("jsonl"));
+        let node = Node::spawn_with(&self.config_path(id), &name, max, trace.as_deref());
         self.nodes[id as usize - 1] = Some(node);
         wait_until("the node listens", LONG, || {
             self.node(id).assert_runs();
@@ -297,6 +302,15 @@ pub struct Node {
 impl Node {
     /// Starts `node --config`; what it says is added to `NAME.out` and `NAME.err`.
     pub fn spawn(config: &Path, name: &Path, max_descriptors: Option<u32>) -> Node {
+        Node::spawn_with(config, name, max_descriptors, None)
+    }
+
+    fn spawn_with(
+        config: &Path,
+        name: &Path,
+        max_descriptors: Option<u32>,
+        trace: Option<&Path>,
+    ) -> Node {
         let binary = env!("CARGO_BIN_EXE_node");
         let mut command = match max_descriptors {
             None => Command::new(binary),
@@ -314,6 +328,7 @@ impl Node {
         let child = command
             .arg("--config")
             .arg(config)
+            .args(trace.map(|path| ["--trace".as_ref(), path.as_os_str()]).into_iter().flatten())
             .env_remove("NODE_LOG")
             .stdin(Stdio::null())
             .stdout(append(&stdout))

@@ -1,0 +1,223 @@
+//! The simulator as its users meet it: scenarios and their verdicts, equal runs for equal seeds in
+//! two processes, replay, traces; and that what must fail a run does.
+
+use node::registry::Registry;
+use node::sim::errors;
+use node::sim::run::run;
+use node::sim::scenario::{Expect, Plan, Scenario};
+use node::sim::tracer::Tracer;
+use node::trace::{Event, Line};
+use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
+use node_protocols::kv_replication::{Reply, Request};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn scenarios() -> Vec<PathBuf> {
+    let folder = fs::read_dir(root().join("configs/sim")).expect("the scenarios' folder");
+    let mut paths: Vec<PathBuf> = folder.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+fn sim(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    command.current_dir(root()).arg("sim").args(words).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("what it says is text")
+}
+
+#[test]
+fn every_scenario_shows_what_it_says() {
+    let registry = Arc::new(Registry::new());
+    assert!(scenarios().len() >= 8);
+    for path in scenarios() {
+        let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+        let failure = |seed| run(&scenario, &registry, &scenario.plan(seed), Tracer::new()).failure;
+        match scenario.expect {
+            Expect::Held => {
+                for seed in 1..=60 {
+                    assert_eq!(failure(seed), None, "{}, seed {seed}", path.display());
+                }
+            }
+            Expect::Violated => {
+                let found = (1..=400).find_map(failure);
+                let found = found.unwrap_or_else(|| panic!("{} shows nothing", path.display()));
+                let named = scenario.properties.iter().any(|one| one.name() == found.property);
+                assert!(named, "{}: {found:?}", path.display());
+            }
+        }
+    }
+}
+
+/// No clock, entropy, thread or unordered map reaches a run: else two processes would differ.
+#[test]
+fn fifty_seeds_have_the_same_hashes_in_two_processes() {
+    for scenario in ["configs/sim/kv-all.toml", "configs/sim/kv-disk-all.toml"] {
+        let words = [scenario, "--seeds", "1..50", "--hashes"];
+        let hashes = |jobs| {
+            let output = sim(&[&words[..], &["--jobs", jobs]].concat());
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let lines = text(&output.stdout).lines().take(50).map(str::to_string);
+            lines.collect::<Vec<String>>()
+        };
+        let (one, other) = (hashes("1"), hashes("2"));
+        assert_eq!(one, other);
+        let mut different: Vec<&str> =
+            one.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+        different.sort_unstable();
+        different.dedup();
+        assert_eq!(different.len(), 50, "seeds make different runs");
+    }
+}
+
+#[test]
+fn a_trace_is_the_same_each_time_and_every_line_reads() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let trace = |name: &str| {
+        let path = dir.path().join(name);
+        let words = ["configs/sim/kv-disk-all.toml", "--seed", "7", "--trace"];
+        let output = sim(&[&words[..], &[path.to_str().expect("a name")]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        fs::read_to_string(path).expect("a trace")
+    };
+    let one = trace("one");
+    assert_eq!(one, trace("other"));
+    let lines: Vec<Line<'_>> =
+        one.lines().map(|line| serde_json::from_str(line).expect("a line of a trace")).collect();
+    assert!(matches!(lines[0].event, Event::Run { seed: Some(7), .. }));
+    let count = |is: fn(&Event<'_>) -> bool| lines.iter().filter(|line| is(&line.event)).count();
+    assert!(count(|event| matches!(event, Event::Recv { .. })) > 100);
+    assert!(count(|event| matches!(event, Event::Fault { .. })) > 0);
+    assert!(lines.iter().any(|line| line.digest.is_some()));
+    assert!(lines.is_sorted_by_key(|line| line.at), "time does not go back");
+}
+
+#[test]
+fn tracing_changes_nothing() {
+    let registry = Arc::new(Registry::new());
+    let path = root().join("configs/sim/kv-all.toml");
+    let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+    for seed in 1..=20 {
+        let plan = scenario.plan(seed);
+        let bare = run(&scenario, &registry, &plan, Tracer::new());
+        let traced = run(&scenario, &registry, &plan, Tracer::to(Box::new(std::io::sink())));
+        assert_eq!((bare.hash, bare.events), (traced.hash, traced.events));
+    }
+}
+
+#[test]
+fn a_failing_seed_is_told_saved_small_and_replayed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let save = dir.path().to_str().expect("a name");
+    let scenario = "configs/sim/kv-lost-memory.toml";
+    let output = sim(&[scenario, "--seeds", "1..20", "--save", save]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let said = text(&output.stdout);
+    assert!(said.contains("unique_timestamps is violated at "), "{said}");
+    let again = said.lines().find_map(|line| line.trim().strip_prefix("again: node sim --replay "));
+    let file = again.expect("the command that runs it again");
+    let saved: Plan = toml::from_str(&fs::read_to_string(file).expect("the file")).expect("a plan");
+    let whole = Scenario::load(&root().join(scenario), &Registry::new()).expect("it loads");
+    assert!(saved.clients < whole.workload.clients && saved.operations < whole.workload.operations);
+    let replayed = sim(&["--replay", file, "--json"]);
+    assert_eq!(replayed.status.code(), Some(1));
+    let verdict: serde_json::Value =
+        serde_json::from_slice(&replayed.stdout).expect("one JSON object");
+    assert_eq!(verdict["failures"][0]["property"], "unique_timestamps");
+    assert_eq!(verdict["failures"][0]["seed"], saved.seed);
+}
+
+#[test]
+fn what_cannot_run_exits_with_2_and_says_why() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("wrong.toml");
+    let config = root().join("configs/kv-leader.toml");
+    for (scenario, why) in [
+        ("nodes = []\nproperties = []\n".to_string(), "nodes: name at least one config"),
+        (format!("nodes = [{config:?}]\nproperties = [\"nice\"]\n"), "nice: no such property"),
+        (
+            format!("nodes = [{config:?}]\nproperties = []\nsecond = 3\n"),
+            "wrong.toml:3: unknown field",
+        ),
+        ("nodes = [\"none.toml\"]\nproperties = []\n".to_string(), "cannot read it"),
+    ] {
+        fs::write(&file, scenario).expect("a file");
+        let output = sim(&[file.to_str().expect("a name")]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
+    }
+    let missing = sim(&["configs/sim/kv-calm.toml", "--seeds", "5..1"]);
+    assert_eq!(missing.status.code(), Some(2));
+}
+
+/// A protocol that breaks its own rule, or logs an error, when it is asked for a certain key.
+struct Broken(Fault);
+
+#[derive(Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Fault {
+    Asserts,
+    Logs,
+}
+
+#[derive(Deserialize, Serialize)]
+struct BrokenConfig {
+    fault: Fault,
+}
+
+impl Protocol for Broken {
+    const NAME: &'static str = "broken";
+    type Config = BrokenConfig;
+    type Message<'a> = Never;
+    type Record<'a> = Never;
+    type Timer = Never;
+    type Request<'a> = Request<'a>;
+    type Reply<'a> = Reply<'a>;
+
+    fn new(config: BrokenConfig, _: &Env) -> Result<Self, ConfigError> {
+        Ok(Broken(config.fault))
+    }
+    fn on_message(&mut self, _: NodeId, message: Never, _: &mut Context<'_, Self>) {
+        match message {}
+    }
+    fn on_timer(&mut self, timer: Never, _: &mut Context<'_, Self>) {
+        match timer {}
+    }
+    fn on_request(&mut self, caller: Caller, request: Request<'_>, cx: &mut Context<'_, Self>) {
+        match self.0 {
+            Fault::Asserts => panic!("a rule is broken by {request:?}"),
+            Fault::Logs => log::error!(target: "broken", "this must not happen"),
+        }
+        cx.reply(caller.request, &Reply::Null {});
+    }
+}
+
+#[test]
+fn an_assertion_or_an_error_line_fails_a_run() {
+    errors::collect();
+    let mut registry = Registry::new();
+    registry.register::<Broken>();
+    let registry = Arc::new(registry);
+    let dir = tempfile::tempdir().expect("a folder");
+    for (fault, property) in [("asserts", "invariant"), ("logs", "error_log")] {
+        let node = "[node]\nid = 1\n[[listeners]]\naddr = \"127.0.0.1:1\"\n";
+        let config = format!("{node}[protocols.broken]\nfault = \"{fault}\"\n");
+        fs::write(dir.path().join("node.toml"), config).expect("a file");
+        let scenario = "nodes = [\"node.toml\"]\nproperties = []\nsettle_seconds = 1\n";
+        let path = dir.path().join("scenario.toml");
+        fs::write(&path, scenario).expect("a file");
+        let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+        let outcome = run(&scenario, &registry, &scenario.plan(1), Tracer::new());
+        let failure = outcome.failure.expect("it fails");
+        assert_eq!(failure.property, property, "{failure:?}");
+    }
+}
