@@ -94,7 +94,7 @@ impl Protocol for Ping {
         }
         self.count += 1;
         self.window += 1;
-        if self.count % 10 == 0 {
+        if self.count.is_multiple_of(10) {
             cx.set_timer(Timer::Tick, Duration::from_millis(5));
         }
         self.pass(Token { token: token.token, hop: token.hop + 1 }, cx);

@@ -548,6 +548,7 @@ impl KvReplication {
             }
             leader.first_waiting = leader.first_waiting.next();
         }
+        leader.trim(&self.config);
     }
 
     pub(crate) fn resend(&mut self, cx: &mut Cx<'_>) {

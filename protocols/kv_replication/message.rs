@@ -9,9 +9,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// The place of a PUT in the order of all PUTs, from 1; 0 stands before the first.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct Timestamp(pub u64);
 
@@ -34,6 +32,13 @@ impl Timestamp {
     #[must_use]
     pub fn next(self) -> Timestamp {
         Timestamp(self.0 + 1)
+    }
+}
+
+/// The bare number, as in `Display`: traces are read by people.
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -428,16 +428,17 @@ fn a_resume_that_a_resync_overtook_does_not_drop_the_copy() {
 fn a_late_acknowledgement_of_the_old_table_does_not_end_a_copy() {
     let mut leader = Alone::new(LEADER, TWO, 1);
     leader.receive(&Message::State { epoch: EPOCH, applied: Timestamp(0) });
-    for sequence in 0..3 {
-        assert_eq!(leader.put(sequence).len(), 1, "a Replication");
-    }
     let resync = format!("{:?}", Message::Resync { epoch: EPOCH, transfer: 1 });
-    assert!(leader.silence(60).contains(&resync), "the log no longer reaches back");
+    assert_eq!(leader.put(0).len(), 1, "a Replication");
+    // While a client waits for the oldest PUT in a full log, there is no room for another.
+    leader.silence(210);
+    assert_eq!(leader.put(1).len(), 1, "a Replication");
+    assert!(leader.silence(210).contains(&resync), "the log no longer reaches back");
     let pull = Message::Pull { epoch: EPOCH, transfer: 1, cursor: 0 };
     assert!(leader.receive(&pull)[0].starts_with("Chunk"));
-    leader.put(3);
-    leader.receive(&Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(2) });
-    leader.receive(&Message::Staged { epoch: EPOCH, received: Timestamp(4) });
+    leader.put(2);
+    leader.receive(&Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(1) });
+    leader.receive(&Message::Staged { epoch: EPOCH, received: Timestamp(3) });
     assert!(leader.silence(100).contains(&resync), "it asks until it hears of the end");
 }
 
@@ -457,4 +458,23 @@ fn a_leader_that_hears_of_a_later_reign_begins_one_after_it() {
     assert_eq!(leader.receive(&state(9)), [format!("{probe:?}")]);
     let resume = Message::Resume { epoch: Epoch(10), head: Timestamp(0) };
     assert_eq!(leader.receive(&state(10)), [format!("{resume:?}")]);
+}
+
+/// Else a flood of PUTs would push those out that clients wait for.
+#[test]
+fn a_full_log_takes_no_put_while_a_client_waits_for_its_oldest() {
+    let mut cluster = with(|options| options.config.max_log_bytes = 500);
+    cluster.cut(LEADER, THREE);
+    let puts: Vec<_> = (0..20).map(|_| cluster.put(LEADER, "k", "v")).collect();
+    let mut outcomes = String::new();
+    for put in puts {
+        outcomes.push(match cluster.wait(put) {
+            Reply::NotApplied { .. } => 'n',
+            Reply::MayStillApply { .. } => 'm',
+            other => panic!("a PUT without node {THREE} got {other:?}"),
+        });
+    }
+    let taken = outcomes.trim_end_matches('n');
+    assert!(!taken.is_empty() && taken.chars().all(|outcome| outcome == 'm'), "{outcomes}");
+    assert!(taken.len() < outcomes.len(), "{outcomes}");
 }
