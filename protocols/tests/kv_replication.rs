@@ -210,9 +210,9 @@ fn a_put_past_its_deadline_may_still_apply_and_gets_no_late_put_ok() {
     let begun = cluster.now;
     let at_leader = cluster.put(LEADER, "k", "v");
     let at_follower = cluster.put(TWO, "k", "w");
-    assert_may_still_apply(&mut cluster, at_leader, "[NodeId(3)]");
+    assert_may_still_apply(&mut cluster, at_leader, "nodes [3] for timestamp");
     assert_eq!(cluster.now, begun + ms(200));
-    assert_may_still_apply(&mut cluster, at_follower, "[NodeId(3)]");
+    assert_may_still_apply(&mut cluster, at_follower, "nodes [3] for timestamp");
     assert!(cluster.now <= begun + ms(220));
     // The driver asserts that a request is answered once: a late PUT_OK would fail here.
     cluster.heal(LEADER, THREE);
