@@ -1,7 +1,7 @@
 //! One run: a scenario and a plan in, verdicts, history and trace out. Always the same ones.
 
 use super::scenario::{Plan, Scenario};
-use super::tracer::Tracer;
+use super::tracer::{FaultText, Tracer};
 use super::workload::{Clients, PROBE_EVERY, Token};
 use super::world::{Nanos, Step, World};
 use crate::check::history::{Op, Replica};
@@ -216,7 +216,10 @@ impl State {
         let fault = &plan.faults[place as usize];
         let at = |id: u32| scenario.nodes.iter().position(|config| config.id.0 == id);
         if begins {
-            self.world.tracer.fault(self.world.now(), place as usize, fault);
+            let text =
+                || FaultText { kind: fault.name(), nodes: fault.nodes(), label: fault.to_string() };
+            let now = self.world.now();
+            self.world.tracer.fault(now, place as usize, fault.until(), &text);
             fault.begin(&mut self.world, &at);
         } else {
             fault.end(&mut self.world, &at);

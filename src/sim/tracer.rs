@@ -1,7 +1,6 @@
 //! What is kept of a run as it happens: always a hash of every event, and on demand the lines of
 //! `trace`, written as they come, so that memory does not grow with the run.
 
-use super::fault::Fault;
 use super::world::Nanos;
 use crate::trace::{Event, LineWriter};
 use node_protocols::core::{Escaped, Fact, Host, NodeId};
@@ -14,6 +13,16 @@ pub struct Tracer {
     /// The last message's number.
     last_id: u64,
     full: Option<LineWriter>,
+}
+
+/// A fault as a trace shows it.
+pub struct FaultText {
+    /// Its kind.
+    pub kind: &'static str,
+    /// The nodes that it concerns; empty for all.
+    pub nodes: Vec<u32>,
+    /// The fault, for people.
+    pub label: String,
 }
 
 /// What an event is, in the hash.
@@ -95,12 +104,12 @@ impl Tracer {
     }
 
     /// A fault begins.
-    pub fn fault(&mut self, at: Nanos, place: usize, fault: &Fault) {
-        self.mix(Kind::Fault, at, place as u64, fault.until());
+    pub fn fault(&mut self, at: Nanos, place: usize, until: Nanos, fault: &dyn Fn() -> FaultText) {
+        self.mix(Kind::Fault, at, place as u64, until);
         if self.is_full() {
-            let (kind, nodes, until) = (fault.name().into(), fault.nodes(), fault.until());
-            let label = fault.to_string().into();
-            self.line(at, None, None, Event::Fault { place, fault: kind, nodes, until, label });
+            let FaultText { kind, nodes, label } = fault();
+            let (fault, label) = (kind.into(), label.into());
+            self.line(at, None, None, Event::Fault { place, fault, nodes, until, label });
         }
     }
 

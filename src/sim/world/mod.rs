@@ -1,0 +1,373 @@
+//! The world of a run: virtual time, nodes with clocks and disks, links between them, and clients'
+//! connections. Knows Hosts and bytes, no protocol and no scenario.
+
+mod clients;
+mod network;
+mod nodes;
+mod pool;
+
+use self::pool::Pool;
+use super::tracer::Tracer;
+use node_protocols::core::{Host, NodeId, Rng};
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+/// Nanoseconds since the run's beginning, by no node's clock.
+pub type Nanos = u64;
+
+/// Builds a node's Host: at its start, and again each time that it restarts.
+pub type Build = dyn FnMut(usize, u64) -> Host;
+
+/// How the network behaves when nothing is broken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// A message's way, in nanoseconds; drawn for each.
+    pub delay: RangeInclusive<Nanos>,
+    /// Whether messages of one direction keep their order, as over TCP, unless a fault delays them.
+    pub ordered: bool,
+    /// A sync's time.
+    pub sync: RangeInclusive<Nanos>,
+    /// How long after an end of a link is gone the other end knows.
+    pub notice: Nanos,
+    /// How long an unusable link may last before both ends give it up.
+    pub link_timeout: Nanos,
+    /// How long two nodes that can reach each other take to make a link.
+    pub redial: RangeInclusive<Nanos>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network {
+            delay: 1_000_000..=10_000_000,
+            ordered: true,
+            sync: 100_000..=2_000_000,
+            notice: 1_000_000,
+            link_timeout: 5_000_000_000,
+            redial: 10_000_000..=200_000_000,
+        }
+    }
+}
+
+/// Chances are out of this many.
+pub const CHANCE: u64 = 1_000_000;
+
+/// What breaks messages between nodes while it lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weather {
+    /// The chance that a message is lost, out of [`CHANCE`].
+    pub loss: u64,
+    /// The chance that a message arrives twice, out of [`CHANCE`].
+    pub duplicate: u64,
+    /// How much longer a message may take, in nanoseconds.
+    pub delay: Nanos,
+}
+
+/// What a step of the world means to whoever drives it.
+#[derive(Debug)]
+pub enum Step {
+    /// Something inside.
+    Inside,
+    /// A reply reached a client.
+    Reply {
+        /// The client.
+        client: u32,
+        /// The request's sequence.
+        sequence: u32,
+        /// The encoded reply.
+        reply: Vec<u8>,
+    },
+    /// A client's connection is gone: its node is down.
+    Closed {
+        /// The client.
+        client: u32,
+    },
+    /// A wake-up that the driver asked for.
+    Wake {
+        /// What for.
+        token: u64,
+    },
+    /// Nothing is left to happen.
+    End,
+}
+
+/// Everything that happens in a run.
+pub struct World {
+    now: Nanos,
+    sequence: u64,
+    queue: BinaryHeap<Scheduled>,
+    nodes: Vec<Node>,
+    ids: Vec<NodeId>,
+    links: Vec<Link>,
+    streams: Vec<Stream>,
+    network: Network,
+    weather: Weather,
+    payloads: Pool,
+    clients: Vec<Client>,
+    build: Box<Build>,
+    /// What happened, for hashes, traces and people.
+    pub tracer: Tracer,
+    fair: Rng,
+    /// Why the run cannot go on: a Host's panic is not caught, but a refused record is told here.
+    pub failure: Option<String>,
+    events: u64,
+    deliveries: u64,
+}
+
+struct Scheduled {
+    at: Nanos,
+    sequence: u64,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Frame { from: u16, to: u16, generation: u32, slot: u32, id: u64 },
+    Wake { node: u16, at: Nanos },
+    Synced { node: u16, turn: u64 },
+    Resume { node: u16 },
+    LinkUp { pair: u32, generation: u32 },
+    LinkDown { node: u16, peer: u16, generation: u32 },
+    LinkTimeout { pair: u32, cut: u32 },
+    Request { client: u32, generation: u32, node: u16, sequence: u32, slot: u32 },
+    Reply { client: u32, generation: u32, sequence: u32, slot: u32 },
+    Closed { client: u32, generation: u32 },
+    Driver { token: u64 },
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    /// The earliest is the greatest: the heap gives the greatest first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+    }
+}
+
+struct Node {
+    id: NodeId,
+    host: Option<Host>,
+    incarnation: u64,
+    paused_until: Nanos,
+    /// A sync is under way: its turn's effects wait, and so do later events.
+    syncing: Option<Sync>,
+    turns: u64,
+    /// Events that came while the node was paused or syncing.
+    backlog: VecDeque<What>,
+    disk: Disk,
+    clock: Clock,
+    /// The run's and the node's own time when the clock was last set.
+    set_at: (Nanos, Nanos),
+    /// The wake-up that is scheduled for its next deadline.
+    wake_at: Nanos,
+    rng: Rng,
+}
+
+struct Sync {
+    turn: u64,
+    records: Vec<u8>,
+    checkpoint: bool,
+}
+
+/// A disk: what is on it survives the node.
+#[derive(Default)]
+struct Disk {
+    /// Records as tag (u16), length (u32), bytes.
+    durable: Vec<u8>,
+    /// The next sync fails, which is fatal to the node.
+    fail_next: bool,
+    /// Until when every sync fails.
+    full_until: Nanos,
+}
+
+/// A node's own clock against the run's.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Added to the wall clock, in milliseconds.
+    pub offset_ms: i64,
+    /// How much faster than the run's time, in parts per million.
+    pub drift_ppm: i64,
+}
+
+/// Two nodes' connection. A new one has a new generation; frames of an old one never arrive.
+#[derive(Clone, Default)]
+struct Link {
+    generation: u32,
+    /// Whether the lower and the higher node think that it is up.
+    up: [bool; 2],
+    /// How many faults forbid each direction: lower to higher, higher to lower.
+    cut: [u32; 2],
+    /// Tells a cut from a later one.
+    cuts: u32,
+    clogged_until: [Nanos; 2],
+    /// A `LinkUp` is scheduled.
+    dialing: bool,
+}
+
+/// One direction's random draws.
+struct Stream {
+    delay: Rng,
+    fate: Rng,
+    /// When the last message arrives.
+    last: Nanos,
+}
+
+struct Client {
+    generation: u32,
+    node: Option<u16>,
+    rng: Rng,
+    addr: SocketAddr,
+}
+
+impl World {
+    /// A world of the nodes that `build` makes, all down.
+    pub fn new(
+        seed: u64,
+        ids: &[NodeId],
+        network: Network,
+        build: Box<Build>,
+        tracer: Tracer,
+    ) -> World {
+        let n = ids.len();
+        let node = |id: &NodeId| Node {
+            id: *id,
+            host: None,
+            incarnation: 0,
+            paused_until: 0,
+            syncing: None,
+            turns: 0,
+            backlog: VecDeque::new(),
+            disk: Disk::default(),
+            clock: Clock { offset_ms: 0, drift_ppm: 0 },
+            set_at: (0, 0),
+            wake_at: Nanos::MAX,
+            rng: Rng::stream(seed, &format!("sim/node/{id}")),
+        };
+        let direction = |from: &NodeId, to: &NodeId| Stream {
+            delay: Rng::stream(seed, &format!("sim/delay/{from}/{to}")),
+            fate: Rng::stream(seed, &format!("sim/fate/{from}/{to}")),
+            last: 0,
+        };
+        let streams = ids.iter().flat_map(|from| ids.iter().map(move |to| direction(from, to)));
+        World {
+            now: 0,
+            sequence: 0,
+            queue: BinaryHeap::new(),
+            nodes: ids.iter().map(node).collect(),
+            ids: ids.to_vec(),
+            links: vec![Link::default(); n * n],
+            streams: streams.collect(),
+            network,
+            weather: Weather::default(),
+            payloads: Pool::default(),
+            clients: Vec::new(),
+            build,
+            tracer,
+            fair: Rng::stream(seed, "sim/links"),
+            failure: None,
+            events: 0,
+            deliveries: 0,
+        }
+    }
+
+    /// The run's time.
+    pub fn now(&self) -> Nanos {
+        self.now
+    }
+
+    /// How many events have happened, and how many of them were messages that arrived.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.events, self.deliveries)
+    }
+
+    /// A running node's Host.
+    pub fn host(&self, node: usize) -> Option<&Host> {
+        self.nodes[node].host.as_ref()
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Sets what breaks messages from now on.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.weather = weather;
+    }
+
+    /// What breaks messages now.
+    pub fn weather(&self) -> Weather {
+        self.weather
+    }
+
+    fn at(&mut self, at: Nanos, what: What) {
+        self.sequence += 1;
+        self.queue.push(Scheduled { at, sequence: self.sequence, what });
+    }
+
+    /// Has [`Step::Wake`] returned at `at`.
+    pub fn wake(&mut self, at: Nanos, token: u64) {
+        self.at(at.max(self.now), What::Driver { token });
+    }
+
+    /// When the next thing happens.
+    pub fn next_at(&self) -> Option<Nanos> {
+        self.queue.peek().map(|next| next.at)
+    }
+
+    /// Lets the next thing happen.
+    pub fn step(&mut self) -> Step {
+        let Some(Scheduled { at, what, .. }) = self.queue.pop() else { return Step::End };
+        self.now = at;
+        self.events += 1;
+        match what {
+            What::Frame { from, to, generation, slot, id } => {
+                self.frame(from, to, generation, slot, id);
+            }
+            What::Wake { node, at } => self.timers(node, at),
+            What::Synced { node, turn } => self.synced(node, turn),
+            What::Resume { node } => self.resume(node),
+            What::LinkUp { pair, generation } => self.link_up(pair, generation),
+            What::LinkDown { node, peer, generation } => self.link_down(node, peer, generation),
+            What::LinkTimeout { pair, cut } => self.link_timeout(pair, cut),
+            What::Request { client, generation, node, sequence, slot } => {
+                self.request_arrives(client, generation, node, sequence, slot);
+            }
+            What::Reply { client, generation, sequence, slot } => {
+                let reply = self.payloads.take(slot);
+                if self.clients[client as usize].generation == generation {
+                    return Step::Reply { client, sequence, reply };
+                }
+                self.payloads.give(slot, reply);
+            }
+            What::Closed { client, generation } => {
+                if self.clients[client as usize].generation == generation {
+                    self.clients[client as usize].generation += 1;
+                    self.clients[client as usize].node = None;
+                    return Step::Closed { client };
+                }
+            }
+            What::Driver { token } => return Step::Wake { token },
+        }
+        Step::Inside
+    }
+}
+
+fn within(rng: &mut Rng, range: &RangeInclusive<Nanos>) -> Nanos {
+    range.start() + rng.below(range.end() - range.start() + 1)
+}

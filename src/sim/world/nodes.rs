@@ -1,0 +1,327 @@
+//! Nodes: starting, stopping, their clocks, their turns, and the syncs that turns wait for.
+
+use super::{Clock, Nanos, Sync, What, World, within};
+use node_protocols::core::{Effect, Host, Now, Time, WallTime};
+
+impl World {
+    /// Starts a node, with what is on its disk.
+    pub fn start(&mut self, node: usize) {
+        if self.nodes[node].host.is_some() {
+            return;
+        }
+        self.nodes[node].incarnation += 1;
+        let incarnation = self.nodes[node].incarnation;
+        let mut host = (self.build)(node, incarnation);
+        host.set_output(self.tracer.is_full(), self.tracer.is_full());
+        self.tracer.start(self.now, self.nodes[node].id, incarnation);
+        let mut rest = &self.nodes[node].disk.durable[..];
+        while let Some((tag, record, more)) = split_record(rest) {
+            if let Err(corrupt) = host.handle_record(tag, record) {
+                let id = self.nodes[node].id;
+                self.failure = Some(format!("node {id} refuses its own log: {corrupt}"));
+                return;
+            }
+            rest = more;
+        }
+        let now = self.node_now(node);
+        host.handle_start(now);
+        self.nodes[node].host = Some(host);
+        self.finish_turn(node);
+        for peer in 0..self.nodes.len() {
+            self.dial(node, peer);
+        }
+    }
+
+    /// Stops a node at once. What was being synced is lost, or is on the disk although nobody
+    /// was told.
+    pub fn crash(&mut self, node: usize, wipe: bool) {
+        if self.nodes[node].host.take().is_none() {
+            return;
+        }
+        let keeps = self.nodes[node].rng.below(2) == 0;
+        let sync = self.nodes[node].syncing.take();
+        if let Some(sync) = sync.filter(|sync| keeps && !sync.checkpoint) {
+            self.nodes[node].disk.durable.extend_from_slice(&sync.records);
+        }
+        let gone = &mut self.nodes[node];
+        if wipe {
+            gone.disk.durable.clear();
+        }
+        gone.paused_until = 0;
+        gone.wake_at = Nanos::MAX;
+        for what in std::mem::take(&mut gone.backlog) {
+            self.discard(what);
+        }
+        self.tracer.crash(self.now, self.nodes[node].id);
+        for peer in 0..self.nodes.len() {
+            self.drop_link(node, peer);
+        }
+        for client in 0..self.clients.len() {
+            if self.clients[client].node == Some(node as u16) {
+                let generation = self.clients[client].generation;
+                let at = self.now + self.network.notice;
+                self.at(at, What::Closed { client: client as u32, generation });
+            }
+        }
+    }
+
+    /// Whether a node runs.
+    pub fn is_up(&self, node: usize) -> bool {
+        self.nodes[node].host.is_some()
+    }
+
+    /// Holds a node up: what comes waits.
+    pub fn pause(&mut self, node: usize, until: Nanos) {
+        if self.nodes[node].host.is_none() {
+            return;
+        }
+        self.nodes[node].paused_until = until;
+        self.tracer.pause(self.now, self.nodes[node].id, true);
+        self.at(until, What::Resume { node: node as u16 });
+        for peer in 0..self.nodes.len() {
+            self.expect_silence(node, peer);
+        }
+    }
+
+    /// The next sync of a node fails; `full_until` is when there is room again.
+    pub fn break_disk(&mut self, node: usize, full_until: Nanos) {
+        let disk = &mut self.nodes[node].disk;
+        disk.fail_next = full_until <= self.now;
+        disk.full_until = full_until;
+    }
+
+    /// Mends disks and starts what is down.
+    pub fn mend(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.nodes[node].disk.fail_next = false;
+            self.nodes[node].disk.full_until = 0;
+            self.start(node);
+        }
+    }
+
+    /// Sets a node's clock. Its monotonic time goes on from where it is.
+    pub fn set_clock(&mut self, node: usize, clock: Clock) {
+        let local = self.local(node);
+        self.nodes[node].set_at = (self.now, local);
+        self.nodes[node].clock = clock;
+        // What it waits for comes at another time now.
+        if self.nodes[node].syncing.is_none() {
+            self.schedule_wake(node);
+        }
+    }
+
+    /// A node's own time.
+    pub(super) fn local(&self, node: usize) -> Nanos {
+        let node = &self.nodes[node];
+        node.set_at.1 + drifted(self.now - node.set_at.0, node.clock.drift_ppm)
+    }
+
+    pub(super) fn node_now(&self, node: usize) -> Now {
+        let clock = self.nodes[node].clock;
+        let local = self.local(node);
+        // The runs take place on 1 January 2025, so that offsets may be negative.
+        const ORIGIN_MS: i64 = 1_735_689_600_000;
+        let wall = ORIGIN_MS + clock.offset_ms + (local / 1_000_000) as i64;
+        Now { time: Time(local), wall: WallTime(wall.max(0) as u64) }
+    }
+
+    /// Keeps an event for later if the node cannot take it now.
+    pub(super) fn defers(&mut self, node: u16, what: What) -> bool {
+        let node = &mut self.nodes[node as usize];
+        let busy = node.syncing.is_some() || node.paused_until > self.now;
+        if busy && node.host.is_some() {
+            node.backlog.push_back(what);
+        }
+        busy
+    }
+
+    pub(super) fn resume(&mut self, node: u16) {
+        let at = node as usize;
+        if self.nodes[at].paused_until > self.now || self.nodes[at].host.is_none() {
+            return;
+        }
+        self.tracer.pause(self.now, self.nodes[at].id, false);
+        self.work_off(node);
+        for peer in 0..self.nodes.len() {
+            self.dial(at, peer);
+        }
+    }
+
+    pub(super) fn work_off(&mut self, node: u16) {
+        let at = node as usize;
+        while self.nodes[at].syncing.is_none()
+            && self.nodes[at].paused_until <= self.now
+            && let Some(what) = self.nodes[at].backlog.pop_front()
+        {
+            match what {
+                What::Frame { from, to, generation, slot, id } => {
+                    self.frame(from, to, generation, slot, id);
+                }
+                What::Wake { node, at } => self.timers(node, at),
+                What::LinkDown { node, peer, generation } => self.link_down(node, peer, generation),
+                What::Request { client, generation, node, sequence, slot } => {
+                    self.request_arrives(client, generation, node, sequence, slot);
+                }
+                // The others concern no node's turn, and are never deferred.
+                What::Synced { .. }
+                | What::Resume { .. }
+                | What::LinkUp { .. }
+                | What::LinkTimeout { .. }
+                | What::Reply { .. }
+                | What::Closed { .. }
+                | What::Driver { .. } => {}
+            }
+        }
+    }
+
+    pub(super) fn discard(&mut self, what: What) {
+        if let What::Frame { slot, .. } | What::Request { slot, .. } = what {
+            let bytes = self.payloads.take(slot);
+            self.payloads.give(slot, bytes);
+        }
+    }
+
+    pub(super) fn timers(&mut self, node: u16, at: Nanos) {
+        let place = node as usize;
+        if self.nodes[place].wake_at != at || self.nodes[place].host.is_none() {
+            return;
+        }
+        if self.defers(node, What::Wake { node, at }) {
+            return;
+        }
+        self.nodes[place].wake_at = Nanos::MAX;
+        let now = self.node_now(place);
+        if let Some(host) = &mut self.nodes[place].host {
+            host.handle_timers(now);
+        }
+        self.tracer.timer(self.now, self.nodes[place].id);
+        self.finish_turn(place);
+    }
+
+    /// After a callback: its effects leave at once, or when the disk has its records.
+    pub(super) fn finish_turn(&mut self, node: usize) {
+        let place = node;
+        let Some(host) = &mut self.nodes[place].host else { return };
+        host.check_invariants();
+        let outbox = host.outbox();
+        let (bytes, checkpoint) = (outbox.records(), outbox.checkpoint());
+        if bytes.is_empty() && !checkpoint {
+            return self.release(place);
+        }
+        let mut records = Vec::new();
+        if checkpoint {
+            host.snapshot(&mut |tag, record| crate::wal::push_record(&mut records, tag, record));
+        } else {
+            records.extend_from_slice(bytes);
+        }
+        host.outbox_mut().clear_records();
+        let node = &mut self.nodes[place];
+        node.turns += 1;
+        let turn = node.turns;
+        node.syncing = Some(Sync { turn, records, checkpoint });
+        let takes = within(&mut node.rng, &self.network.sync);
+        self.at(self.now + takes, What::Synced { node: place as u16, turn });
+    }
+
+    pub(super) fn synced(&mut self, node: u16, turn: u64) {
+        let place = node as usize;
+        let state = &mut self.nodes[place];
+        if state.syncing.as_ref().is_none_or(|sync| sync.turn != turn) {
+            return;
+        }
+        let fails = state.disk.fail_next || state.disk.full_until > self.now;
+        if fails {
+            state.disk.fail_next = false;
+            let bytes = state.syncing.as_ref().map_or(0, |sync| sync.records.len());
+            self.tracer.sync(self.now, self.nodes[place].id, bytes, false);
+            // A failed sync is fatal: nothing of the turn leaves the node.
+            return self.crash(place, false);
+        }
+        if let Some(sync) = state.syncing.take() {
+            if sync.checkpoint {
+                state.disk.durable.clear();
+            }
+            state.disk.durable.extend_from_slice(&sync.records);
+            self.tracer.sync(self.now, self.nodes[place].id, sync.records.len(), true);
+        }
+        self.release(place);
+        self.work_off(node);
+    }
+
+    /// Carries out a turn's effects.
+    pub(super) fn release(&mut self, place: usize) {
+        let Some(host) = self.nodes[place].host.take() else { return };
+        let id = self.nodes[place].id;
+        for effect in host.outbox().effects() {
+            match *effect {
+                Effect::Send { to, payload } => {
+                    self.send(place, to, host.outbox().bytes(payload), &host);
+                }
+                Effect::Reply { to, reply } => {
+                    self.reply(place, to, host.outbox().bytes(reply), &host);
+                }
+                Effect::Print { line } => {
+                    self.tracer.print(self.now, id, host.outbox().bytes(line));
+                }
+                Effect::Note { line } => {
+                    self.tracer.note(self.now, id, host.outbox().bytes(line));
+                }
+                Effect::Timer { place, label } => {
+                    let protocol = host.protocols()[place].name();
+                    self.tracer.fired(self.now, id, protocol, host.outbox().bytes(label));
+                }
+                Effect::Fact { place, fact } => {
+                    self.tracer.fact(self.now, id, host.protocols()[place].name(), &fact);
+                }
+            }
+        }
+        let mut host = host;
+        host.outbox_mut().clear_effects();
+        if self.tracer.is_full() {
+            self.tracer.end_turn(id, &host);
+        }
+        self.nodes[place].host = Some(host);
+        self.schedule_wake(place);
+    }
+
+    pub(super) fn schedule_wake(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        let deadline = node.host.as_ref().and_then(Host::deadline);
+        let Some(deadline) = deadline else {
+            node.wake_at = Nanos::MAX;
+            return;
+        };
+        let left = deadline.0.saturating_sub(node.set_at.1);
+        let at = node.set_at.0 + undrifted(left, node.clock.drift_ppm);
+        let at = at.max(self.now);
+        if at != node.wake_at {
+            node.wake_at = at;
+            self.at(at, What::Wake { node: place as u16, at });
+        }
+    }
+}
+
+/// The run's time by a clock that drifts.
+fn drifted(at: Nanos, ppm: i64) -> Nanos {
+    if ppm == 0 {
+        return at;
+    }
+    (i128::from(at) * i128::from(1_000_000 + ppm) / 1_000_000) as u64
+}
+
+/// When a drifting clock shows `local`: not before.
+fn undrifted(local: Nanos, ppm: i64) -> Nanos {
+    if ppm == 0 {
+        return local;
+    }
+    let rate = i128::from(1_000_000 + ppm);
+    ((i128::from(local) * 1_000_000 + rate - 1) / rate) as u64
+}
+
+/// The first record of a disk's bytes, and what follows.
+fn split_record(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let (tag, rest) = bytes.split_first_chunk::<2>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    Some((u16::from_le_bytes(*tag), &rest[..length], &rest[length..]))
+}
