@@ -1,4 +1,5 @@
-//! The `resp` gateway: the store for any Redis client (RESP2, redis.io/docs/reference/protocol-spec).
+//! The `resp` gateway: the store for any Redis client (RESP2, and RESP3 for who asks with HELLO 3;
+//! redis.io/docs/reference/protocol-spec).
 //!
 //! A connection is a session: the gateway keeps the highest timestamp that the connection has
 //! seen, and its GETs carry it, so that a server which has not come as far answers `-TRYAGAIN`
@@ -17,6 +18,8 @@ use alloc::vec::Vec;
 pub struct Resp {
     /// The highest timestamp in any answer so far.
     seen: Timestamp,
+    /// Whether the client asked for RESP3, in which a null and a map have forms of their own.
+    resp3: bool,
 }
 
 /// Commands have few arguments; longer ones are none that this store knows. Redis allows 1 Mi.
@@ -80,8 +83,15 @@ impl Gateway for Resp {
             output.extend_from_slice(b"+OK\r\n");
             return Decoded::Close { reason: None };
         }
-        // An empty line or an empty array is no command, and gets no answer.
-        if command.count > 0 {
+        if command.is("HELLO") {
+            self.hello(&command, output);
+        } else if command.is("CONFIG") && command.count == 3 && command.sub("GET") {
+            self.config(command.kept[2], output);
+        } else if command.is("CLIENT") && command.sub("GETNAME") {
+            // Names are taken, but nothing here shows them.
+            self.null(output);
+        } else if command.count > 0 {
+            // An empty line or an empty array is no command, and gets no answer.
             command.answer(output);
         }
         Decoded::Answered { used }
@@ -97,7 +107,7 @@ impl Gateway for Resp {
                 self.seen = self.seen.max(timestamp);
                 bulk(output, &value);
             }
-            Reply::Null {} => output.extend_from_slice(b"$-1\r\n"),
+            Reply::Null {} => self.null(output),
             Reply::TryOtherServerOrLater { .. } => error(
                 output,
                 format_args!("TRYAGAIN this server is behind; try again, or another server"),
@@ -109,6 +119,50 @@ impl Gateway for Resp {
                 error(output, format_args!("UNKNOWN the SET may still take effect: {reason}"));
             }
             Reply::Info(info) => bulk(output, info_text(&info).as_bytes()),
+        }
+    }
+}
+
+impl Resp {
+    /// Which protocol to speak, and who is there.
+    fn hello(&mut self, command: &Command<'_>, output: &mut Vec<u8>) {
+        match command.kept[1] {
+            b"" => {}
+            b"2" => self.resp3 = false,
+            b"3" => self.resp3 = true,
+            _ => return error(output, format_args!("NOPROTO unsupported protocol version")),
+        }
+        self.map(5, output);
+        for (name, value) in [("server", "node"), ("version", "7.0.0"), ("mode", "cluster")] {
+            bulk(output, name.as_bytes());
+            bulk(output, value.as_bytes());
+        }
+        bulk(output, b"proto");
+        text(output, format_args!(":{}\r\n", if self.resp3 { 3 } else { 2 }));
+        bulk(output, b"modules");
+        output.extend_from_slice(b"*0\r\n");
+    }
+
+    /// What redis-benchmark asks for; the store has no parameters that can be set here.
+    fn config(&self, name: &[u8], output: &mut Vec<u8>) {
+        let known = name.eq_ignore_ascii_case(b"save") || name.eq_ignore_ascii_case(b"appendonly");
+        self.map(usize::from(known), output);
+        if known {
+            bulk(output, name);
+            bulk(output, b"");
+        }
+    }
+
+    fn null(&self, output: &mut Vec<u8>) {
+        output.extend_from_slice(if self.resp3 { &b"_\r\n"[..] } else { b"$-1\r\n" });
+    }
+
+    /// The head of a map: in RESP2 an array of names and values.
+    fn map(&self, entries: usize, output: &mut Vec<u8>) {
+        if self.resp3 {
+            text(output, format_args!("%{entries}\r\n"));
+        } else {
+            text(output, format_args!("*{}\r\n", 2 * entries));
         }
     }
 }
@@ -129,20 +183,10 @@ impl Command<'_> {
             (b"PING" | b"ECHO", 2) => bulk(output, self.kept[1]),
             (b"COMMAND", _) if self.sub("COUNT") => output.extend_from_slice(b":0\r\n"),
             (b"COMMAND", _) => output.extend_from_slice(b"*0\r\n"),
-            // What redis-benchmark asks for; the store has no parameters that can be set here.
-            (b"CONFIG", 3) if self.sub("GET") => {
-                let known = self.kept[2].eq_ignore_ascii_case(b"save")
-                    || self.kept[2].eq_ignore_ascii_case(b"appendonly");
-                output.extend_from_slice(if known { b"*2\r\n" } else { b"*0\r\n" });
-                if known {
-                    bulk(output, self.kept[2]);
-                    bulk(output, b"");
-                }
-            }
             (b"CLIENT", _) if self.sub("SETNAME") || self.sub("SETINFO") => {
                 output.extend_from_slice(b"+OK\r\n");
             }
-            (b"CLIENT", _) if self.sub("GETNAME") => output.extend_from_slice(b"$-1\r\n"),
+            (b"CLIENT", 2) if self.sub("ID") => output.extend_from_slice(b":0\r\n"),
             (b"SELECT", 2) if self.kept[1] == b"0" => output.extend_from_slice(b"+OK\r\n"),
             (b"SELECT", 2) => error(output, format_args!("ERR DB index is out of range")),
             (b"SET", 4..) => {
@@ -356,6 +400,12 @@ mod tests {
             (b"CONFIG GET maxmemory\r\n", "*0\r\n"),
             (b"CLIENT SETINFO LIB-NAME x\r\n", "+OK\r\n"),
             (b"SELECT 0\r\n", "+OK\r\n"),
+            (
+                b"HELLO 2\r\n",
+                "*10\r\n$6\r\nserver\r\n$4\r\nnode\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$4\r\nmode\r\n\
+                 $7\r\ncluster\r\n$5\r\nproto\r\n:2\r\n$7\r\nmodules\r\n*0\r\n",
+            ),
+            (b"HELLO 9\r\n", "-NOPROTO unsupported protocol version\r\n"),
             (b"SELECT 1\r\n", "-ERR DB index is out of range\r\n"),
             (b"SET k v EX 5\r\n", "-ERR syntax error: SET takes no options here\r\n"),
             (b"DE\x1bL k\r\n", "-ERR unknown command 'DE\\u{1b}L'\r\n"),
@@ -364,6 +414,18 @@ mod tests {
             assert!(matches!(decoded, Decoded::Answered { used } if used == input.len()));
             assert_eq!(said, answer);
         }
+    }
+
+    #[test]
+    fn who_says_hello_3_gets_resp3() {
+        let mut session = Resp::default();
+        let mut output = Vec::new();
+        session.decode(b"HELLO 3\r\n", true, &mut output);
+        assert!(output.starts_with(b"%5\r\n$6\r\nserver\r\n"));
+        output.clear();
+        session.encode(Reply::Null {}, &mut output);
+        session.decode(b"CONFIG GET save\r\n", true, &mut output);
+        assert_eq!(output, b"_\r\n%1\r\n$4\r\nsave\r\n$0\r\n\r\n");
     }
 
     #[test]
