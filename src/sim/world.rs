@@ -153,7 +153,6 @@ impl Ord for Scheduled {
 struct Node {
     id: NodeId,
     host: Option<Host>,
-    incarnation: u64,
     paused_until: Nanos,
     /// A sync is under way: its turn's effects wait, and so do later events.
     syncing: Option<Sync>,
@@ -238,7 +237,6 @@ impl World {
         let node = |id: &NodeId| Node {
             id: *id,
             host: None,
-            incarnation: 0,
             paused_until: 0,
             syncing: None,
             turns: 0,
@@ -389,8 +387,8 @@ impl World {
         if self.nodes[node].host.is_some() {
             return;
         }
-        self.nodes[node].incarnation += 1;
-        let incarnation = self.nodes[node].incarnation;
+        // As on a real node: by the wall clock, which a fault may have set back.
+        let incarnation = self.node_now(node).wall.0.max(1);
         let mut host = (self.build)(node, incarnation);
         host.set_output(self.tracer.is_full(), self.tracer.is_full());
         self.tracer.start(self.now, self.nodes[node].id, incarnation);
