@@ -76,7 +76,10 @@ pub fn run(
         }
     };
     if let Some(line) = super::errors::take().into_iter().next() {
-        failure.get_or_insert_with(|| Failure::new("error_log", line, state.world.now()));
+        // It says why, where a run that does not come to rest only shows that.
+        if failure.as_ref().is_none_or(|failure| failure.property == "converges") {
+            failure = Some(Failure::new("error_log", line, state.world.now()));
+        }
     }
     let history = state.history(scenario);
     let mut unknown = Vec::new();
@@ -220,13 +223,13 @@ impl State {
         }
     }
 
-    /// Whether every node is whole and all hold the same.
+    /// Whether every node is whole and all are equally far; what they hold is for a checker to say.
     fn is_settled(&self) -> bool {
         let statuses = self.clients.statuses();
-        let first = statuses.get(&0);
+        let first = statuses.get(&0).map(|status| status.applied);
         self.clients.are_done()
             && statuses.len() == self.world.len()
-            && statuses.values().all(|status| status.complete && Some(status) == first)
+            && statuses.values().all(|status| status.complete && Some(status.applied) == first)
     }
 
     fn unsettled(&self, scenario: &Scenario) -> Failure {
