@@ -23,12 +23,14 @@ bench: build ## Measure the key-value store on this machine
 
 test: ## Run all tests
 	$(CARGO) test --manifest-path examples/counter/Cargo.toml --target-dir target/examples
+	$(CARGO) test --features mutants --test mutants -- --nocapture
 	$(CARGO) test --workspace --all-targets
 
 lint: ## Check form and style
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path examples/counter/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --features mutants --test mutants -- -D warnings
 	$(CARGO) clippy --manifest-path examples/counter/Cargo.toml --target-dir target/examples --all-targets -- -D warnings
 
 clean: ## Remove what was built and what ran

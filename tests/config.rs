@@ -131,7 +131,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "leader = 1",
             "leader = 1\nleadr = 1",
-            "17: protocols.kv_replication.leadr = 1: unknown field `leadr`, expected one of `leader`, `durability`, `put_timeout_ms`, `resend_after_ms`, `max_key_bytes`, `max_value_bytes`, `max_pending_puts`, `max_log_bytes`",
+            "17: protocols.kv_replication.leadr = 1: unknown field `leadr`, expected one of `leader`, `durability`, `put_timeout_ms`, `resend_after_ms`, `max_key_bytes`, `max_value_bytes`, `max_pending_puts`, `max_log_bytes`, `chunk_bytes`",
         ),
         // Values out of bounds, or of the wrong kind.
         (

@@ -1,7 +1,8 @@
 //! A follower: stores what the leader tells it, in order, and passes clients' PUTs on.
 
 use super::message::ForwardId;
-use super::transfer::{Incoming, send_chunk};
+use super::mutants::{Mutant, Planted};
+use super::transfer::{Incoming, Part, send_chunk};
 use super::{Config, Cx, KvReplication, Message, Outcome, Reply, Role, Timer, Timestamp};
 use crate::core::{Bytes, Caller, Epoch, Escaped, NodeId, Protocol, RequestId, Time};
 use alloc::collections::VecDeque;
@@ -24,6 +25,7 @@ pub(crate) struct Follower {
     forwards: VecDeque<Option<Forward>>,
     first_forward: u64,
     table_seed: u64,
+    planted: Planted,
 }
 
 struct Forward {
@@ -32,7 +34,12 @@ struct Forward {
 }
 
 impl Follower {
-    pub(crate) fn new(leader: NodeId, incarnation: u64, table_seed: u64) -> Follower {
+    pub(crate) fn new(
+        leader: NodeId,
+        incarnation: u64,
+        table_seed: u64,
+        planted: Planted,
+    ) -> Follower {
         Follower {
             leader,
             leader_up: false,
@@ -45,6 +52,7 @@ impl Follower {
             forwards: VecDeque::new(),
             first_forward: 0,
             table_seed,
+            planted,
         }
     }
 
@@ -86,7 +94,7 @@ impl Follower {
     }
 
     fn forwarded(&mut self, id: ForwardId, outcome: Outcome<'_>, cx: &mut Cx<'_>) {
-        if id.incarnation != self.incarnation {
+        if id.incarnation != self.incarnation && !self.planted.has(Mutant::IncarnationIgnored) {
             return;
         }
         let place = id.sequence.checked_sub(self.first_forward);
@@ -131,6 +139,10 @@ impl Follower {
         self.first_forward += self.forwards.len() as u64;
         for forward in self.forwards.drain(..).flatten() {
             let reason = "the link to the leader broke before its answer came".into();
+            if self.planted.has(Mutant::LinkLossNotApplied) {
+                cx.reply(forward.request, &Reply::NotApplied { reason });
+                continue;
+            }
             cx.reply(forward.request, &Reply::MayStillApply { reason });
         }
         cx.cancel_timer(Timer::Deadline);
@@ -149,7 +161,7 @@ impl Follower {
 
     fn start_copy(&mut self, transfer: u32, config: &Config, cx: &mut Cx<'_>) {
         self.last_transfer = transfer;
-        let incoming = Incoming::new(transfer, self.table_seed);
+        let incoming = Incoming::new(transfer, self.table_seed, self.planted);
         incoming.pull(self.epoch, self.leader, cx);
         self.incoming = Some(incoming);
         cx.set_timer(Timer::Resend, config.resend_after());
@@ -160,7 +172,9 @@ impl Follower {
             self.epoch = epoch;
             self.resumed = false;
             self.incoming = None;
-            self.last_transfer = 0;
+            if !self.planted.has(Mutant::TransferNotReset) {
+                self.last_transfer = 0;
+            }
             self.complete_at = None;
         }
     }
@@ -187,7 +201,8 @@ impl KvReplication {
                     return;
                 }
                 follower.resumed = true;
-                follower.complete_at = Some(head);
+                let early = follower.planted.has(Mutant::CompleteTooEarly);
+                follower.complete_at = Some(if early { self.replica.applied } else { head });
                 self.acknowledge(cx);
             }
             Message::Resync { epoch, transfer } if epoch == current => {
@@ -217,8 +232,8 @@ impl KvReplication {
             }
             // A leader that lost everything copies the most advanced follower.
             Message::Pull { epoch, transfer, cursor } if epoch == current => {
-                let base = self.replica.applied;
-                send_chunk(&self.replica, follower.leader, epoch, transfer, cursor, base, cx);
+                let part = Part { epoch, transfer, cursor, base: self.replica.applied };
+                send_chunk(&self.replica, follower.leader, &part, self.config.chunk_bytes, cx);
             }
             Message::Forwarded { id, outcome } => follower.forwarded(id, outcome, cx),
             // Of an earlier reign, or what only a follower says.
@@ -243,10 +258,12 @@ impl KvReplication {
             }
             return;
         }
-        if !follower.resumed {
+        if !follower.resumed && !follower.planted.has(Mutant::TakeUnresumed) {
             return;
         }
-        if timestamp == self.replica.applied.next() {
+        let applied = self.replica.applied;
+        let skips = timestamp > applied && follower.planted.has(Mutant::AcceptGaps);
+        if timestamp == applied.next() || skips {
             cx.print(format_args!(
                 "REPLICATION key:{} value:{} ts:{timestamp}",
                 Escaped(key),

@@ -3,7 +3,8 @@
 
 use super::log::{Log, Origin, Waiting};
 use super::message::{FollowerInfo, ForwardId};
-use super::transfer::{Incoming, send_chunk};
+use super::mutants::{Mutant, Planted};
+use super::transfer::{Incoming, Part, send_chunk};
 use super::{Config, Cx, KvReplication, Message, Outcome, Replica, Role, Timer, Timestamp};
 use crate::core::{Bytes, Caller, Env, Epoch, Escaped, NodeId, Protocol};
 use ::core::net::SocketAddr;
@@ -24,6 +25,7 @@ pub(crate) struct Leader {
     first_waiting: Timestamp,
     pending: usize,
     table_seed: u64,
+    planted: Planted,
 }
 
 /// What the leader knows of a follower.
@@ -71,7 +73,7 @@ const WINDOW_BYTES: u64 = 4 << 20;
 const MAX_QUIET: u32 = 16;
 
 impl Leader {
-    pub(crate) fn new(env: &Env, table_seed: u64) -> Leader {
+    pub(crate) fn new(env: &Env, table_seed: u64, planted: Planted) -> Leader {
         Leader {
             epoch: Epoch(env.incarnation),
             active: false,
@@ -81,6 +83,7 @@ impl Leader {
             first_waiting: Timestamp(1),
             pending: 0,
             table_seed,
+            planted,
         }
     }
 
@@ -120,7 +123,14 @@ impl Leader {
 
     /// Every follower has, in use, every PUT up to this one.
     fn committed(&self, head: Timestamp) -> Timestamp {
-        self.followers.iter().map(|follower| follower.acked).min().unwrap_or(head)
+        let acked = self.followers.iter().map(|follower| follower.acked);
+        if self.planted.has(Mutant::AnswerAtOnce) {
+            return head;
+        }
+        if self.planted.has(Mutant::AnswerAtMajority) {
+            return acked.max().unwrap_or(head);
+        }
+        acked.min().unwrap_or(head)
     }
 
     /// Sends what fits the window.
@@ -194,6 +204,9 @@ impl Leader {
             .collect();
         let reason =
             format!("no REPLICATION_OK in time from nodes {missing:?} for timestamp {timestamp}");
+        if self.planted.has(Mutant::TimeoutNotApplied) {
+            return self.tell(waiting, Outcome::NotApplied { reason: reason.into() }, cx);
+        }
         self.tell(waiting, Outcome::MayStillApply { reason: reason.into() }, cx);
     }
 
@@ -237,6 +250,13 @@ impl Leader {
             );
             return;
         }
+        let applied = if self.planted.has(Mutant::ResumeTooLate) {
+            applied.next().min(head)
+        } else if self.planted.has(Mutant::TrustOldAck) {
+            applied.max(follower.acked)
+        } else {
+            applied
+        };
         if applied.next() < self.log.first() {
             return self.resync(place, cx);
         }
@@ -417,6 +437,7 @@ impl KvReplication {
                     self.find_state(cx);
                 }
             }
+            Message::State { .. } if leader.planted.has(Mutant::LaterEpochIgnored) => {}
             Message::State { epoch, .. } if epoch > current => leader.reign_after(epoch, cx),
             Message::ReplicationOk { epoch, applied } if epoch == current && applied <= head => {
                 if follower.stage == Stage::Resuming || applied > follower.acked {
@@ -445,6 +466,10 @@ impl KvReplication {
                 follower.progress |= received > follower.received;
                 follower.received = follower.received.max(received);
                 follower.next = follower.next.max(follower.received.next());
+                if leader.planted.has(Mutant::StagedCounts) {
+                    follower.acked = follower.received;
+                    leader.commit(head, cx);
+                }
                 leader.pump(place, cx);
             }
             Message::Pull { epoch, transfer, cursor }
@@ -456,7 +481,8 @@ impl KvReplication {
                     follower.next = head.next();
                     head
                 });
-                send_chunk(&self.replica, from, epoch, transfer, cursor, base, cx);
+                let part = Part { epoch, transfer, cursor, base };
+                send_chunk(&self.replica, from, &part, self.config.chunk_bytes, cx);
             }
             Message::Chunk { epoch, cursor, next, base, head, entries, .. } if epoch == current => {
                 if let Some((source, incoming)) = &mut leader.incoming
@@ -470,7 +496,8 @@ impl KvReplication {
             Message::Forward { id, addr, key, value } => {
                 // One that is not newer than the last is a duplicate, or was overtaken: taking
                 // it could store a value twice, the second time over a newer one.
-                if follower.last_forward >= Some(id) {
+                let is_late = follower.last_forward >= Some(id);
+                if is_late && !leader.planted.has(Mutant::ForwardTwice) {
                     return;
                 }
                 follower.last_forward = Some(id);
@@ -531,7 +558,7 @@ impl KvReplication {
         self.apply(timestamp, key, value, cx);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.trim(&self.config);
-        if leader.followers.is_empty() {
+        if leader.followers.is_empty() || leader.planted.has(Mutant::AnswerAtOnce) {
             leader.commit(timestamp, cx);
         }
     }
@@ -554,6 +581,9 @@ impl KvReplication {
     pub(crate) fn resend(&mut self, cx: &mut Cx<'_>) {
         let head = self.replica.applied;
         let Role::Leader(leader) = &mut self.role else { return };
+        if leader.planted.has(Mutant::SendOnce) {
+            return;
+        }
         let epoch = leader.epoch;
         if let Some((source, incoming)) = &mut leader.incoming
             && !incoming.take_progress()
@@ -588,8 +618,9 @@ impl KvReplication {
     /// stored there.
     fn find_state(&mut self, cx: &mut Cx<'_>) {
         let Role::Leader(leader) = &mut self.role else { return };
+        let assumed = leader.planted.has(Mutant::HearOneFollower).then_some(Timestamp(0));
         let reports: Option<Vec<Timestamp>> =
-            leader.followers.iter().map(|follower| follower.reported).collect();
+            leader.followers.iter().map(|follower| follower.reported.or(assumed)).collect();
         let Some(reports) = reports else { return };
         if leader.incoming.is_some() {
             return;
@@ -597,7 +628,7 @@ impl KvReplication {
         let furthest = reports.iter().enumerate().max_by_key(|(_, applied)| **applied);
         match furthest {
             Some((place, applied)) if *applied > self.replica.applied => {
-                let incoming = Incoming::new(0, leader.table_seed);
+                let incoming = Incoming::new(0, leader.table_seed, leader.planted);
                 let source = leader.followers[place].id;
                 ::log::info!(
                     target: Self::NAME,

@@ -41,6 +41,7 @@ mod follower;
 mod leader;
 mod log;
 mod message;
+mod mutants;
 mod resp;
 mod table;
 mod transfer;
@@ -50,6 +51,11 @@ use self::leader::Leader;
 pub use self::message::{
     Entry, FollowerInfo, ForwardId, Info, Message, Outcome, Record, Reply, Request, Timestamp,
 };
+#[cfg(feature = "mutants")]
+pub use self::mutants::Mutant;
+#[cfg(not(feature = "mutants"))]
+use self::mutants::Mutant;
+use self::mutants::Planted;
 pub use self::resp::Resp;
 use self::table::Table;
 use crate::core::{
@@ -89,6 +95,14 @@ pub struct Config {
     /// more gets a copy of the table.
     #[serde(default = "default_max_log_bytes")]
     pub max_log_bytes: usize,
+    /// How much of the table goes into one part of a copy, in bytes; the default is some turns of
+    /// the loop at loopback speed, so that heartbeats and clients get through in between.
+    #[serde(default = "default_chunk_bytes")]
+    pub chunk_bytes: usize,
+    /// The bug to plant.
+    #[cfg(feature = "mutants")]
+    #[serde(default)]
+    pub mutant: Option<Mutant>,
 }
 
 /// What a PUT_OK survives.
@@ -120,11 +134,16 @@ fn default_max_pending_puts() -> usize {
 fn default_max_log_bytes() -> usize {
     64 << 20
 }
+fn default_chunk_bytes() -> usize {
+    256 << 10
+}
 
 /// Keys are copied into several messages and console lines; nobody needs longer ones.
 const MAX_KEY_BYTES: usize = 64 << 10;
 /// A value must fit, with its key, into one frame (16 MiB by default).
 const MAX_VALUE_BYTES: usize = 8 << 20;
+/// A part must fit, with the longest value that may end it, into one frame.
+const MAX_CHUNK_BYTES: usize = 4 << 20;
 
 impl Config {
     fn check(&self, env: &Env) -> Result<(), ConfigError> {
@@ -148,6 +167,7 @@ impl Config {
             ("max_value_bytes", self.max_value_bytes, MAX_VALUE_BYTES),
             ("max_pending_puts", self.max_pending_puts, 10_000_000),
             ("max_log_bytes", self.max_log_bytes, 1 << 40),
+            ("chunk_bytes", self.chunk_bytes, MAX_CHUNK_BYTES),
         ] {
             if !(1..=most).contains(&value) {
                 return rule(key, format!("it must be 1 to {most}"));
@@ -162,6 +182,13 @@ impl Config {
 
     fn resend_after(&self) -> Duration {
         Duration::from_millis(self.resend_after_ms)
+    }
+
+    fn planted(&self) -> Planted {
+        Planted {
+            #[cfg(feature = "mutants")]
+            mutant: self.mutant,
+        }
     }
 }
 
@@ -196,8 +223,8 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    fn new(seed: u64) -> Replica {
-        Replica { table: Table::new(seed), applied: Timestamp(0) }
+    fn new(seed: u64, planted: Planted) -> Replica {
+        Replica { table: Table::new(seed, planted), applied: Timestamp(0) }
     }
 }
 
@@ -216,11 +243,13 @@ impl Protocol for KvReplication {
         config.check(env)?;
         let table_seed = Rng::stream(env.seed, "kv_replication/table").next_u64();
         let role = if config.leader == env.id {
-            Role::Leader(Leader::new(env, table_seed))
+            Role::Leader(Leader::new(env, table_seed, config.planted()))
         } else {
-            Role::Follower(Follower::new(config.leader, env.incarnation, table_seed))
+            let planted = config.planted();
+            Role::Follower(Follower::new(config.leader, env.incarnation, table_seed, planted))
         };
-        Ok(KvReplication { config, replica: Replica::new(table_seed), complete: false, role })
+        let replica = Replica::new(table_seed, config.planted());
+        Ok(KvReplication { config, replica, complete: false, role })
     }
 
     fn persists(&self) -> bool {
@@ -257,7 +286,9 @@ impl Protocol for KvReplication {
         if !self.persists() {
             return;
         }
-        for (key, entry) in self.replica.table.from(0) {
+        let left_out = usize::from(self.config.planted().has(Mutant::CheckpointMissesTail));
+        let entries = self.replica.table.len().saturating_sub(left_out);
+        for (key, entry) in self.replica.table.from(0).take(entries) {
             let (key, value) = (Bytes::new(key), Bytes::new(&entry.value));
             sink.record(&Record::Entry { timestamp: entry.timestamp, key, value });
         }
@@ -340,6 +371,11 @@ impl KvReplication {
         }
         match &mut self.role {
             Role::Leader(_) => self.put_from_client(caller, key, value, cx),
+            Role::Follower(_) if self.config.planted().has(Mutant::OwnTimestamp) => {
+                let timestamp = self.replica.applied.next();
+                self.apply(timestamp, key, value, cx);
+                cx.reply(caller.request, &Reply::PutOk { timestamp });
+            }
             Role::Follower(follower) => follower.forward(caller, key, value, &self.config, cx),
         }
     }
@@ -354,7 +390,11 @@ impl KvReplication {
     ) {
         let found = self.replica.table.get(key);
         let own = found.map_or(Timestamp(0), |entry| entry.timestamp);
-        let fresh = self.complete && own >= timestamp && self.replica.applied >= applied;
+        let planted = self.config.planted();
+        let complete = self.complete || planted.has(Mutant::AnswerIncomplete);
+        let seen = own >= timestamp || planted.has(Mutant::IgnoreTimestamp);
+        let reached = self.replica.applied >= applied || planted.has(Mutant::IgnoreApplied);
+        let fresh = complete && seen && reached;
         let (reply, shown) = match found {
             _ if !fresh => {
                 let refusal = Reply::TryOtherServerOrLater { timestamp: own };
@@ -412,6 +452,15 @@ impl KvReplication {
     fn apply(&mut self, timestamp: Timestamp, key: &[u8], value: &[u8], cx: &mut Cx<'_>) {
         self.replica.table.put(key, value, timestamp);
         self.replica.applied = timestamp;
+        if self.config.planted().has(Mutant::NoRecord) {
+            return;
+        }
+        if self.config.planted().has(Mutant::AnswerBeforeSync) && self.persists() {
+            if timestamp.0.is_multiple_of(2) {
+                cx.checkpoint();
+            }
+            return;
+        }
         let (key, value) = (Bytes::new(key), Bytes::new(value));
         self.persist(&Record::Put { timestamp, key, value }, cx);
     }

@@ -2,6 +2,7 @@
 //! place in it stays valid while it grows.
 
 use super::Timestamp;
+use super::mutants::{Mutant, Planted};
 use ::core::hash::{BuildHasher, Hasher};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -17,12 +18,13 @@ pub(crate) struct Table {
     entries: IndexMap<Box<[u8]>, Entry, KeyHash>,
     /// The sum of all entries' hashes: kept up with each PUT, independent of the order.
     digest: u64,
+    planted: Planted,
 }
 
 impl Table {
     /// `seed` keeps clients from choosing keys that collide; it moves nothing that can be seen.
-    pub(crate) fn new(seed: u64) -> Table {
-        Table { entries: IndexMap::with_hasher(KeyHash(seed)), digest: 0 }
+    pub(crate) fn new(seed: u64, planted: Planted) -> Table {
+        Table { entries: IndexMap::with_hasher(KeyHash(seed)), digest: 0, planted }
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
@@ -32,7 +34,7 @@ impl Table {
     /// Stores the value unless the key has a newer one.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp) {
         if let Some(entry) = self.entries.get_mut(key) {
-            if entry.timestamp >= timestamp {
+            if entry.timestamp >= timestamp && !self.planted.has(Mutant::KeyMovesBack) {
                 return;
             }
             self.digest = self.digest.wrapping_sub(hash(key, entry));
@@ -98,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_key_never_moves_back() {
-        let mut table = Table::new(1);
+        let mut table = Table::new(1, Planted::default());
         table.put(b"k", b"new", Timestamp(5));
         table.put(b"k", b"old", Timestamp(4));
         table.put(b"k", b"same", Timestamp(5));
@@ -108,7 +110,8 @@ mod tests {
 
     #[test]
     fn the_digest_depends_on_content_alone() {
-        let (mut one, mut other) = (Table::new(1), Table::new(2));
+        let (mut one, mut other) =
+            (Table::new(1, Planted::default()), Table::new(2, Planted::default()));
         one.put(b"a", b"x", Timestamp(1));
         one.put(b"b", b"y", Timestamp(2));
         one.put(b"a", b"z", Timestamp(3));
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn walking_starts_anywhere_and_ends() {
-        let mut table = Table::new(1);
+        let mut table = Table::new(1, Planted::default());
         for key in [b"a", b"b", b"c"] {
             table.put(key, b"", Timestamp(1));
         }

@@ -6,13 +6,10 @@
 //! (its last PUT at the last part), which reach the receiver as ordinary Replications.
 
 use super::message::Entry;
+use super::mutants::{Mutant, Planted};
 use super::{Cx, Message, Replica, Timestamp};
 use crate::core::{Bytes, Epoch, NodeId};
 use alloc::vec::Vec;
-
-/// A part's size: some turns of the loop at loopback speed, so that heartbeats and clients get
-/// through in between.
-const CHUNK_BYTES: usize = 256 << 10;
 
 /// The receiver's side.
 pub(crate) struct Incoming {
@@ -25,12 +22,13 @@ pub(crate) struct Incoming {
     staged: Replica,
     /// Whether anything came since the last call of `take_progress`.
     progress: bool,
+    planted: Planted,
 }
 
 impl Incoming {
-    pub(crate) fn new(transfer: u32, seed: u64) -> Incoming {
-        let staged = Replica::new(seed);
-        Incoming { transfer, cursor: 0, base: None, until: None, staged, progress: true }
+    pub(crate) fn new(transfer: u32, seed: u64, planted: Planted) -> Incoming {
+        let staged = Replica::new(seed, planted);
+        Incoming { transfer, cursor: 0, base: None, until: None, staged, progress: true, planted }
     }
 
     /// Asks for the next part, unless the last one is there.
@@ -54,7 +52,8 @@ impl Incoming {
             return false;
         }
         self.progress = true;
-        for entry in entries {
+        let left_out = next.is_none() && self.planted.has(Mutant::CopyMissesTail);
+        for entry in &entries[..entries.len().saturating_sub(usize::from(left_out))] {
             self.staged.table.put(&entry.key, &entry.value, entry.timestamp);
         }
         if self.base.is_none() {
@@ -63,7 +62,9 @@ impl Incoming {
         }
         match next {
             // A next part that does not lie ahead would ask for the same for ever.
-            Some(next) if next > self.cursor => self.cursor = next,
+            Some(next) if next > self.cursor => {
+                self.cursor = next + u32::from(self.planted.has(Mutant::CopySkipsEntry));
+            }
             Some(_) | None => self.until = Some(head),
         }
         true
@@ -100,20 +101,27 @@ impl Incoming {
     }
 }
 
-/// The sender's side: one part of the replica.
+/// A part to send: which, and of what.
+pub(crate) struct Part {
+    pub(crate) epoch: Epoch,
+    pub(crate) transfer: u32,
+    pub(crate) cursor: u32,
+    pub(crate) base: Timestamp,
+}
+
+/// The sender's side: one part of the replica, of about `chunk_bytes`.
 pub(crate) fn send_chunk(
     replica: &Replica,
     to: NodeId,
-    epoch: Epoch,
-    transfer: u32,
-    cursor: u32,
-    base: Timestamp,
+    part: &Part,
+    chunk_bytes: usize,
     cx: &mut Cx<'_>,
 ) {
+    let Part { epoch, transfer, cursor, base } = *part;
     let mut entries = Vec::new();
     let mut bytes = 0;
     for (key, entry) in replica.table.from(cursor as usize) {
-        if bytes >= CHUNK_BYTES {
+        if bytes >= chunk_bytes {
             break;
         }
         bytes += key.len() + entry.value.len() + size_of::<Entry<'_>>();

@@ -189,6 +189,9 @@ fn store(id: u32) -> Host {
         max_value_bytes: 64,
         max_pending_puts: 4,
         max_log_bytes: 1_000,
+        chunk_bytes: 256 << 10,
+        #[cfg(feature = "mutants")]
+        mutant: None,
     };
     let protocol = erase::<KvReplication>(config, &env).expect("the config is right");
     let mut host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);

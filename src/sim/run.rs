@@ -226,13 +226,13 @@ impl State {
         }
     }
 
-    /// Whether every node is whole and all hold the same.
+    /// Whether every node is whole and all are equally far; what they hold is for a checker to say.
     fn is_settled(&self) -> bool {
         let statuses = self.clients.statuses();
-        let first = statuses.get(&0);
+        let first = statuses.get(&0).map(|status| status.applied);
         self.clients.are_done()
             && statuses.len() == self.world.len()
-            && statuses.values().all(|status| status.complete && Some(status) == first)
+            && statuses.values().all(|status| status.complete && Some(status.applied) == first)
     }
 
     fn unsettled(&self, scenario: &Scenario) -> Failure {

@@ -52,6 +52,11 @@ pub struct Workload {
     pub keys: u64,
     /// How many of a hundred operations are PUTs.
     pub put_percent: u64,
+    /// How many of a hundred GETs are a newcomer's, who has seen nothing: a server that is behind
+    /// must not answer it either, and cannot know that from the GET.
+    pub newcomer_percent: u64,
+    /// Clients keep one timestamp for all keys instead of one for each, as Redis clients must.
+    pub one_timestamp: bool,
     /// The longest pause between two operations of a client, in milliseconds.
     pub think_ms: u64,
     /// When a client gives up, in milliseconds.
@@ -65,6 +70,8 @@ impl Default for Workload {
             operations: 60,
             keys: 3,
             put_percent: 50,
+            newcomer_percent: 20,
+            one_timestamp: false,
             think_ms: 200,
             timeout_ms: 12_000,
         }
@@ -122,6 +129,16 @@ const MAX_CLIENTS: u32 = 1_000;
 impl Scenario {
     /// Reads a scenario and the configs that it names, relative to its folder.
     pub fn load(path: &Path, registry: &Registry) -> Result<Scenario, String> {
+        Scenario::load_with(path, registry, &[])
+    }
+
+    /// Like `load`, with some protocols' keys set otherwise than in the nodes' files, in all of
+    /// them: protocol, key, value.
+    pub fn load_with(
+        path: &Path,
+        registry: &Registry,
+        keys: &[(&str, &str, toml::Value)],
+    ) -> Result<Scenario, String> {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
         let file: File = toml::from_str(&text).map_err(|error| {
@@ -137,17 +154,17 @@ impl Scenario {
             return rule("seconds and settle_seconds must be at most 3600, seconds at least 1");
         }
         let workload = &file.workload;
+        let percent = workload.put_percent.max(workload.newcomer_percent);
         let one = workload.keys >= 1 && workload.timeout_ms >= 1;
-        if !(1..=MAX_CLIENTS).contains(&workload.clients) || !one || workload.put_percent > 100 {
+        if !(1..=MAX_CLIENTS).contains(&workload.clients) || !one || percent > 100 {
             return rule(
-                "workload: clients 1 to 1000, keys and timeout_ms at least 1, put_percent at most 100",
+                "workload: clients 1 to 1000, keys and timeout_ms at least 1, put_percent and newcomer_percent at most 100",
             );
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut nodes = Vec::new();
         for config in &file.nodes {
-            let config = Config::load(&folder.join(config), registry);
-            nodes.push(config.map_err(|error| error.to_string())?);
+            nodes.push(load_node(&folder.join(config), registry, keys)?);
         }
         let mut properties = Vec::new();
         for property in &file.properties {
@@ -198,6 +215,27 @@ impl Scenario {
         let (clients, operations) = (self.workload.clients, self.workload.operations);
         Plan { seed, clients, operations, faults }
     }
+}
+
+fn load_node(
+    path: &Path,
+    registry: &Registry,
+    keys: &[(&str, &str, toml::Value)],
+) -> Result<Config, String> {
+    let config = Config::load(path, registry).map_err(|error| error.to_string())?;
+    if keys.is_empty() {
+        return Ok(config);
+    }
+    let text = config.show(registry);
+    let mut table: toml::Table = toml::from_str(&text).map_err(|error| error.to_string())?;
+    for (protocol, key, value) in keys {
+        let protocols = table.get_mut("protocols").and_then(|table| table.get_mut(protocol));
+        let protocol = protocols.and_then(toml::Value::as_table_mut);
+        let table =
+            protocol.ok_or_else(|| format!("{}: it runs no such protocol", path.display()))?;
+        table.insert((*key).into(), value.clone());
+    }
+    Config::parse(path, table.to_string(), registry).map_err(|error| error.to_string())
 }
 
 /// A run to be: a scenario and a plan give one trace, always the same.

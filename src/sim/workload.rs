@@ -8,6 +8,9 @@ use node_protocols::core::{Bytes, Rng, encode};
 use node_protocols::kv_replication::{Reply, Request, Timestamp};
 use std::collections::BTreeMap;
 
+/// Newcomers are clients of their own in a history; these are no other's numbers.
+const NEWCOMERS: u64 = 1 << 32;
+
 /// All clients of a run.
 pub struct Clients {
     clients: Vec<Client>,
@@ -39,12 +42,15 @@ pub struct Status {
 
 struct Client {
     rng: Rng,
+    /// Draws which GETs are a newcomer's.
+    newcomers: Rng,
     done: u32,
     /// The operation under way: its place in `ops`, and its sequence.
     current: Option<(usize, u32)>,
     sequence: u32,
     seen: BTreeMap<u64, Timestamp>,
     key: u64,
+    is_newcomer: bool,
 }
 
 /// What a wake-up is for. Sequences tell a timeout of an operation that is over.
@@ -93,11 +99,13 @@ impl Clients {
     pub fn new(workload: &Workload, plan: &Plan, world: &mut World) -> Clients {
         let client = |id: u32| Client {
             rng: Rng::stream(plan.seed, &format!("workload/{id}")),
+            newcomers: Rng::stream(plan.seed, &format!("workload/{id}/newcomers")),
             done: 0,
             current: None,
             sequence: 0,
             seen: BTreeMap::new(),
             key: 0,
+            is_newcomer: false,
         };
         let mut clients = Clients {
             // One more for each node: those who ask it how it is.
@@ -150,24 +158,32 @@ impl Clients {
         let client = &mut self.clients[id as usize];
         client.sequence += 1;
         client.key = key;
+        client.is_newcomer = !put && client.newcomers.below(100) < self.workload.newcomer_percent;
         let sequence = client.sequence;
         let (name, value) = (format!("k{key}"), format!("{id}-{sequence}"));
         let bytes = Bytes::new(name.as_bytes());
         let request = if put {
             Request::Put { key: bytes, value: Bytes::new(value.as_bytes()) }
         } else {
-            let timestamp = client.seen.get(&key).copied().unwrap_or_default();
-            Request::Get { key: bytes, timestamp, applied: Timestamp(0) }
+            let of_key = client.seen.get(&key).copied().unwrap_or_default();
+            let of_all = client.seen.values().max().copied().unwrap_or_default();
+            let (timestamp, applied) = match (client.is_newcomer, self.workload.one_timestamp) {
+                (true, _) => (Timestamp(0), Timestamp(0)),
+                (false, true) => (Timestamp(0), of_all),
+                (false, false) => (of_key, Timestamp(0)),
+            };
+            Request::Get { key: bytes, timestamp, applied }
         };
         self.scratch.clear();
         encode(&request, &mut self.scratch);
+        let newcomer = client.is_newcomer;
         client.current = Some((self.ops.len(), sequence));
         world.request(id, server, sequence, &self.scratch);
         let timeout = world.now() + self.workload.timeout_ms * 1_000_000;
         world.wake(timeout, Token::Timeout(id, sequence).pack());
         self.names.push((id.into(), sequence));
         self.ops.push(Op {
-            client: id.into(),
+            client: if newcomer { NEWCOMERS + self.ops.len() as u64 } else { id.into() },
             op: if put { Kind::Put } else { Kind::Get },
             key: name,
             value: put.then_some(value),
@@ -205,7 +221,7 @@ impl Clients {
             Reply::TryOtherServerOrLater { timestamp } => (Outcome::TryOther, timestamp.0),
             Reply::Info(_) => (Outcome::Unknown, 0),
         };
-        if op.outcome == Outcome::Ok {
+        if op.outcome == Outcome::Ok && !client.is_newcomer {
             let seen = client.seen.entry(client.key).or_default();
             *seen = Timestamp(op.timestamp).max(*seen);
         }

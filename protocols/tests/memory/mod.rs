@@ -44,6 +44,9 @@ impl Default for Options {
             max_value_bytes: 1 << 20,
             max_pending_puts: 1_000,
             max_log_bytes: 1 << 20,
+            chunk_bytes: 256 << 10,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         };
         let (reorder, loss_percent, duplicate_percent) = (false, 0, 0);
         let delay_us = 1_000..1_001;

@@ -157,7 +157,6 @@ impl Ord for Scheduled {
 struct Node {
     id: NodeId,
     host: Option<Host>,
-    incarnation: u64,
     paused_until: Nanos,
     /// A sync is under way: its turn's effects wait, and so do later events.
     syncing: Option<Sync>,
@@ -242,7 +241,6 @@ impl World {
         let node = |id: &NodeId| Node {
             id: *id,
             host: None,
-            incarnation: 0,
             paused_until: 0,
             syncing: None,
             turns: 0,

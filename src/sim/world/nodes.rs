@@ -9,8 +9,8 @@ impl World {
         if self.nodes[node].host.is_some() {
             return;
         }
-        self.nodes[node].incarnation += 1;
-        let incarnation = self.nodes[node].incarnation;
+        // As on a real node: by the wall clock, which a fault may have set back.
+        let incarnation = self.node_now(node).wall.0.max(1);
         let mut host = (self.build)(node, incarnation);
         host.set_output(self.tracer.is_full(), self.tracer.is_full());
         self.tracer.start(self.now, self.nodes[node].id, incarnation);

@@ -1,0 +1,186 @@
+//! Bugs planted in the store, one at a time: the simulator must find each within a minute, in a
+//! scenario that ships, and shrink it to at most three faults; and the store as it is must hold
+//! under the very seeds that found them.
+
+use node::registry::Registry;
+use node::sim::errors;
+use node::sim::run::{Failure, run};
+use node::sim::scenario::{Plan, Scenario};
+use node::sim::shrink::shrink;
+use node::sim::tracer::Tracer;
+use node_protocols::kv_replication::Mutant;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long finding one bug may take.
+const WITHIN: Duration = Duration::from_secs(60);
+/// How many faults may be left when its run is shrunk.
+const MOST_FAULTS: usize = 3;
+
+/// Where a bug shows: what it breaks must be allowed to happen there, and be looked at.
+fn scenario(mutant: Mutant) -> &'static str {
+    match mutant {
+        Mutant::AnswerAtOnce
+        | Mutant::AnswerAtMajority
+        | Mutant::AcceptGaps
+        | Mutant::OwnTimestamp
+        | Mutant::ResumeTooLate
+        | Mutant::TrustOldAck
+        | Mutant::SendOnce
+        | Mutant::CopyMissesTail
+        | Mutant::IgnoreTimestamp
+        | Mutant::LaterEpochIgnored
+        | Mutant::ForwardTwice
+        | Mutant::TimeoutNotApplied
+        | Mutant::LinkLossNotApplied => "kv-all.toml",
+        Mutant::AnswerBeforeSync | Mutant::NoRecord | Mutant::CheckpointMissesTail => {
+            "kv-disk-all.toml"
+        }
+        Mutant::AnswerIncomplete
+        | Mutant::CompleteTooEarly
+        | Mutant::TakeUnresumed
+        | Mutant::HearOneFollower
+        | Mutant::IncarnationIgnored => "kv-restarts.toml",
+        Mutant::StagedCounts
+        | Mutant::CopySkipsEntry
+        | Mutant::KeyMovesBack
+        | Mutant::TransferNotReset
+        | Mutant::IgnoreApplied => "kv-copies.toml",
+    }
+}
+
+struct Simulator {
+    scenario: Arc<Scenario>,
+    registry: Arc<Registry>,
+}
+
+impl Simulator {
+    /// A scenario as it ships, or with a bug planted in every node.
+    fn new(name: &str, mutant: Option<Mutant>) -> Simulator {
+        let path = folder().join(name);
+        let registry = Registry::new();
+        let planted: Vec<_> = mutant
+            .iter()
+            .map(|mutant| {
+                let value = toml::Value::try_from(mutant).expect("a name");
+                ("kv_replication", "mutant", value)
+            })
+            .collect();
+        let scenario = Scenario::load_with(&path, &registry, &planted).expect("a scenario");
+        Simulator { scenario: Arc::new(scenario), registry: Arc::new(registry) }
+    }
+
+    fn run(&self, plan: &Plan) -> Option<Failure> {
+        let outcome = run(&self.scenario, &self.registry, plan, Tracer::new());
+        assert_eq!(outcome.unknown, [""; 0], "every property is decided");
+        outcome.failure
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/sim")
+}
+
+struct Caught {
+    mutant: Mutant,
+    scenario: &'static str,
+    first_seed: u64,
+    failure: Failure,
+    plan: Plan,
+    runs: u32,
+    found: Duration,
+    took: Duration,
+}
+
+/// Looks for a bug from seed 1 on, until a run that shows it can be made small enough to understand.
+fn hunt(mutant: Mutant) -> Option<Caught> {
+    let (started, scenario) = (Instant::now(), scenario(mutant));
+    let simulator = Simulator::new(scenario, Some(mutant));
+    let mut first = None;
+    for seed in 1.. {
+        if started.elapsed() > WITHIN {
+            return None;
+        }
+        let plan = simulator.scenario.plan(seed);
+        let Some(failure) = simulator.run(&plan) else { continue };
+        let (first_seed, found) = *first.get_or_insert((seed, started.elapsed()));
+        let mut fails = |plan: &Plan| {
+            simulator.run(plan).is_some_and(|again| again.property == failure.property)
+        };
+        let (plan, runs) = shrink(&plan, &mut fails);
+        if plan.faults.len() <= MOST_FAULTS {
+            let took = started.elapsed();
+            return Some(Caught { mutant, scenario, first_seed, failure, plan, runs, found, took });
+        }
+    }
+    None
+}
+
+#[test]
+fn every_planted_bug_is_found_and_shrunk_and_without_it_the_same_seeds_hold() {
+    errors::collect();
+    // A run that breaks an invariant panics and is caught: that is a finding, not news.
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name().is_some() {
+            told(panic);
+        }
+    }));
+
+    let hunts = in_parallel(&Mutant::ALL, hunt);
+    let (mut seeds, mut wrong) = (BTreeMap::new(), Vec::new());
+    for (mutant, caught) in Mutant::ALL.iter().zip(&hunts) {
+        let Some(caught) = caught else {
+            wrong.push(format!("{mutant:?} was not found, or its run stayed too large"));
+            continue;
+        };
+        println!("{}", line(caught));
+        let last = seeds.entry(caught.scenario).or_insert(0);
+        *last = caught.plan.seed.max(*last);
+    }
+
+    let mut plans = Vec::new();
+    for (scenario, last) in seeds {
+        let simulator = Arc::new(Simulator::new(scenario, None));
+        let drawn = (1..=last).map(|seed| simulator.scenario.plan(seed));
+        let shrunk = hunts.iter().flatten().filter(|caught| caught.scenario == scenario);
+        let all = drawn.chain(shrunk.map(|caught| caught.plan.clone()));
+        plans.extend(all.map(|plan| (simulator.clone(), plan)));
+    }
+    for failure in in_parallel(&plans, |(simulator, plan)| simulator.run(&plan)) {
+        wrong.extend(failure.map(|failure| format!("without a bug: {failure:?}")));
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+fn line(caught: &Caught) -> String {
+    let Caught { mutant, scenario, first_seed, failure, plan, runs, found, took } = caught;
+    let (found, took) = (found.as_secs_f64(), took.as_secs_f64());
+    let (name, property, faults) = (format!("{mutant:?}"), &failure.property, plan.faults.len());
+    format!(
+        "{name:20} {scenario:16} {property:16} seed {first_seed:3} in {found:4.1} s; \
+         seed {:3} shrunk to {faults} faults in {runs:3} runs, {took:4.1} s in all",
+        plan.seed,
+    )
+}
+
+/// The results in the order of what was done.
+fn in_parallel<T: Sync + Clone, R: Send>(all: &[T], act: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let (next, act) = (AtomicUsize::new(0), &act);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let worker = || {
+            let place = || next.fetch_add(1, Ordering::Relaxed);
+            let work =
+                std::iter::repeat_with(place).map_while(|place| Some((place, all.get(place)?)));
+            work.map(|(place, one)| (place, act(one.clone()))).collect::<Vec<_>>()
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no worker fails")).collect()
+    });
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
+}
