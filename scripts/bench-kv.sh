@@ -14,7 +14,7 @@ trap 'exit 130' INT TERM
 measure() { # WHAT ARGUMENTS...
   local what=$1
   shift
-  printf '\n== %s\n' "$what"
+  printf '\n== %s, console lines off\n' "$what"
   "$binary" bench kv --servers "127.0.0.1:$port" --seconds "$seconds" "$@"
 }
 ready() { "$binary" kv --servers "127.0.0.1:$port" put ready yes; }

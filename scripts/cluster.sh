@@ -16,6 +16,7 @@ level, NODE the binary; with NODE_TRACE=1 each node also writes its events to no
 `node explain`.
 USAGE
 }
+case "${1:-}" in -h | --help) usage; exit 0 ;; esac
 [ $# -ge 2 ] || { usage >&2; exit 2; }
 command=$1 dir=$2
 shift 2

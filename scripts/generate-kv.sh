@@ -22,6 +22,7 @@ Start them with scripts/cluster.sh up DIR.
 USAGE
 }
 nodes=3 dir=run/kv port=10097 address=127.0.0.1 leader=1 durability=memory timeout=5000 console=true
+[ "${1:-}" != --help ] || { usage; exit 0; }
 while getopts "n:o:p:a:l:d:t:qh" option; do
   case $option in
     n) nodes=$OPTARG ;; o) dir=$OPTARG ;; p) port=$OPTARG ;; a) address=$OPTARG ;;

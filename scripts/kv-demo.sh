@@ -11,7 +11,8 @@ binary=$(node_binary)
 dir=run/kv-demo
 leader=127.0.0.1:10097 third=127.0.0.1:10099
 session=$dir/session.json
-say() { printf '\n== %s\n' "$*"; }
+# The servers' lines of the step before come through a pipe: leave them the time to be first.
+say() { sleep 0.3; printf '\n== %s\n' "$*"; }
 fail() { echo "kv-demo: $*" >&2; exit 1; }
 # client SERVER COMMAND...: one request of the one client whose session this demo follows
 client() { local server=$1; shift; "$binary" kv --servers "$server" --session "$session" "$@"; }
@@ -33,8 +34,7 @@ say "three servers start; 1 leads"
 scripts/cluster.sh up "$dir"
 scripts/cluster.sh tail "$dir" &
 tailer=$!
-complete() { "$binary" kv --servers "$1" --json info | grep -q '"complete":true'; }
-for port in 10097 10098 10099; do wait_for 10 "server 127.0.0.1:$port is complete" complete "127.0.0.1:$port"; done
+for port in 10097 10098 10099; do wait_for 10 "server 127.0.0.1:$port is complete" is_complete "127.0.0.1:$port"; done
 
 say "PUT k v1 at server 2, a follower: it passes it on to the leader"
 client 127.0.0.1:10098 put k v1
@@ -46,7 +46,7 @@ say "server 3 goes down; PUT k v2 at the leader waits for it"
 scripts/cluster.sh down "$dir" 3
 "$binary" kv --servers $leader --timeout-ms 30000 put k v2 > "$dir/put" 2>&1 &
 put=$!
-has_v2() { "$binary" kv --servers $leader get k | grep -q 'value: v2 '; }
+has_v2() { "$binary" kv --servers $leader --json info | grep -q '"applied":2,'; }
 wait_for 10 "the leader has v2" has_v2
 say "GET k at the leader: the client sees v2, with timestamp 2"
 client $leader get k

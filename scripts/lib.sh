@@ -26,9 +26,14 @@ wait_for() {
   done
 }
 
-# is_running PIDFILE: whether the process of that file is there and is a node.
+# is_running PIDFILE: whether the process of that file is there, is a node and has not ended. One that
+# has ended stays a zombie where nobody reaps it, as in a container without an init.
 is_running() {
   local pid
   pid=$(cat "$1" 2>/dev/null) || return 1
-  [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && grep -q node "/proc/$pid/comm" 2>/dev/null
+  [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && grep -q node "/proc/$pid/comm" 2>/dev/null &&
+    ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null
 }
+
+# is_complete SERVER: whether that server answers GETs, and PUTs reach the leader.
+is_complete() { "$(node_binary)" kv --servers "$1" --json info | grep -q '"complete":true'; }

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Shows what happened in a run: a page with a space-time diagram, or text.
+/// Show what happened in a run: a page with a space-time diagram, or text
 ///
 /// Give it the trace of a simulated run (node sim --trace), or those of all real nodes of a
 /// cluster (--trace of each): they are merged by cause and effect first, then by the wall clock,

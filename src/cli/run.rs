@@ -7,9 +7,10 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Checks configs without running them: prints each as it is understood, with every default
-/// filled in, or says file, line, key, value and the rule that is broken. Exit code 1 when one
-/// is wrong.
+/// Check configs without running them
+///
+/// Prints each as it is understood, with every default filled in, or says file, line, key, value
+/// and the rule that is broken. Exit code 1 when one is wrong.
 #[derive(Args)]
 pub struct CheckArgs {
     /// The configs

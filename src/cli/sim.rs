@@ -16,19 +16,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// Runs a scenario in the simulator: the same protocols and configs as real nodes, in virtual
-/// time, with faults that a seed draws.
+/// Run a scenario in the simulator, with faults that a seed draws
+///
+/// The same protocols and configs as real nodes, in virtual time:
 ///
 ///   node sim configs/sim/kv-crash.toml --seeds 1..1000
 ///   node sim configs/sim/kv-crash.toml --seed 7 --trace run.jsonl
 ///   node explain run.jsonl -o run.html
 ///
-/// A seed gives the same run on every machine, byte for byte. A seed that fails is shrunk (fewer
-/// faults, clients, operations) and saved as a small file; the message names the seed, the
-/// property, where it shows first, and the command that runs it again.
+/// A seed gives the same run on every machine, byte for byte. Without --seed and --seeds it is
+/// seed 1. The first seed that fails is shrunk (fewer faults, clients, operations) and saved as a
+/// small file; the message names the seed, the property, where it shows first, and the command
+/// that runs it again. Values in it are CLIENT-OPERATION: 2-6 is what client 2 PUT in its operation 6.
 ///
-/// Exit codes: 0 every property held in every run, 1 one was violated, 2 could not run (a wrong
-/// scenario, or a checker that could not decide).
+/// Exit codes: 0 every property held in every run, 1 one was violated, also where the scenario
+/// expects it, 2 could not run (a wrong scenario, or a checker that could not decide).
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct SimArgs {
@@ -44,7 +46,7 @@ pub struct SimArgs {
     /// How many runs at once [default: one for each processor]
     #[arg(long, value_name = "J")]
     jobs: Option<usize>,
-    /// Run what such a file, saved by an earlier failure, describes
+    /// Run a failure again from the file that it was saved in
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "scenario"])]
     replay: Option<PathBuf>,
     /// Write the events of the run; with one seed or --replay
@@ -53,7 +55,7 @@ pub struct SimArgs {
     /// Write what clients and replicas saw, for node verify; with one seed or --replay
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
-    /// Where a failing seed's small file goes
+    /// The folder for the file of the first failing seed
     #[arg(long, value_name = "DIR", default_value = "run/sim")]
     save: PathBuf,
     /// Do not shrink a failing seed
@@ -360,6 +362,10 @@ fn print(summary: &Summary) {
         if let Some(replay) = &report.replay {
             println!("  again: {replay}");
         }
+    }
+    let more = summary.failed - summary.failures.len() as u64;
+    if more > 0 {
+        println!("and {more} seeds more");
     }
     let expected = match summary.expected {
         Expect::Held => "",

@@ -8,7 +8,7 @@ use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Says which properties held in a run of the key-value store, from what its clients saw.
+/// Say which properties held in a run of the key-value store, from what its clients saw
 ///
 /// A history is JSON lines, one operation a line:
 ///
@@ -33,8 +33,9 @@ use std::process::ExitCode;
 ///
 ///   {"replica":"n1","applied":7,"digest":"9f3c"}
 ///
-/// A history begins with an empty store and holds everybody who wrote to it. Several files are
-/// taken as parts of one run, with different clients in each. `node bench kv --history` and
+/// A history begins with an empty store and holds everybody who wrote to it: start the servers
+/// anew before each `node bench kv --history`, or what others wrote shows as violated. Several
+/// files are taken as parts of one run, with one clock and different clients in each. `node bench kv --history` and
 /// `node sim` write histories.
 ///
 /// The properties:
@@ -42,7 +43,8 @@ use std::process::ExitCode;
 ///   monotonic_reads      a client never sees a key go back
 ///   read_your_writes     a client sees its own writes of a key, or newer ones
 ///   regular_register     a get sent after a put was answered sees it or a newer one; every value
-///                        read was put by somebody, once, and a timestamp has one value
+///                        read was put by somebody
+///   unique_timestamps    a timestamp stands for one value, and a put takes effect once
 ///   linearizable_writes  timestamps of puts are unique and grow with time
 ///   replicas_equal       in the end all replicas hold the same
 ///   linearizable         each key behaves as one register: also the gets of different clients

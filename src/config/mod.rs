@@ -167,10 +167,16 @@ impl Config {
         raw.limits.check().map_err(|(key, rule)| source.error(&["limits", key], rule))?;
         let peers = resolve_peers(&source, id, &raw.peers)?;
         let protocols: Vec<String> = raw.protocols.keys().cloned().collect();
+        let known = registry.protocol_names();
         if protocols.is_empty() {
-            let known = registry.protocol_names().join(", ");
-            let rule = format!("a node runs at least one protocol; there are: {known}");
+            let rule =
+                format!("a node runs at least one protocol; there are: {}", known.join(", "));
             return Err(source.error(&["protocols"], rule));
+        }
+        // Before the listeners, whose errors would hide that a name is misspelt.
+        if let Some(name) = protocols.iter().find(|name| !known.contains(&name.as_str())) {
+            let rule = format!("no such protocol; there are: {}", known.join(", "));
+            return Err(source.error(&["protocols", name], rule));
         }
         let mut listeners: Vec<Listener> = Vec::new();
         for (place, listener) in raw.listeners.iter().enumerate() {

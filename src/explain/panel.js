@@ -50,8 +50,10 @@ function showHeader(jump) {
   el("facts").textContent = words.filter(Boolean).join(" · ");
   const found = model.violations.length;
   const verdict = el("verdict");
-  verdict.className = found ? "bad" : "good";
-  verdict.textContent = found ? `✕ ${found} violation${found > 1 ? "s" : ""}` : "✓ no violation recorded";
+  // Nobody judges real nodes while they run.
+  const judged = run.source === "sim";
+  verdict.className = found ? "bad" : judged ? "good" : "";
+  verdict.textContent = found ? `✕ ${found} violation${found > 1 ? "s" : ""}` : judged ? "✓ no violation recorded" : "not judged";
   el("violations").replaceChildren(...model.violations.map((index) => {
     const event = events[index];
     const place = [nodeWord(event), clock(event.t, true)].filter(Boolean).join(", ");
