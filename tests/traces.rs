@@ -27,7 +27,7 @@ fn traces_of_three_nodes_fit_together() {
         match line.event {
             Event::Send { id, .. } => assert!(sent.insert(id.into_owned()), "a name twice"),
             Event::Recv { id, .. } => assert!(received.insert(id.into_owned()), "a name twice"),
-            Event::Reply { label, .. } => replies += usize::from(label.contains("PutOk")),
+            Event::Reply { label, .. } => replies += usize::from(label.contains("put_ok")),
             _ => {}
         }
     }
@@ -44,6 +44,48 @@ fn traces_of_three_nodes_fit_together() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("REPLICATION key:k value:v1 ts:1"));
 }
 
+/// A restart goes on in the same trace, and the store's promises are judged from the traces alone.
+#[test]
+fn traces_of_a_cluster_with_a_restart_are_verified() {
+    let mut cluster = Cluster::start(Setup { trace: true, disk: true, ..Setup::default() });
+    cluster.resp(2).set("k", "one");
+    cluster.kill(3);
+    // As if it had been killed in the middle of a line.
+    let torn = fs::OpenOptions::new().append(true).open(cluster.dir.path().join("3.jsonl"));
+    std::io::Write::write_all(&mut torn.expect("a trace"), b"{\"at\":17").expect("room");
+    cluster.run(3);
+    cluster.wait_ready();
+    cluster.resp(1).set("k", "two");
+    cluster.resp(3).get("k");
+    let paths = (1..=3).map(|id| cluster.dir.path().join(format!("{id}.jsonl")));
+    let paths: Vec<_> = paths.collect();
+    let starts = || {
+        let text = fs::read_to_string(&paths[2]).expect("a trace");
+        text.matches("\"kind\":\"start\"").count()
+    };
+    assert_eq!(starts(), 2);
+    wait_until("the GET is in the trace", LONG, || {
+        fs::read_to_string(&paths[2]).ok().filter(|text| text.contains("\\\"value\\\":\\\"two"))
+    });
+    let verify = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+        let output = command.arg("verify").args(&paths).output().expect("the binary runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = verify();
+    assert_eq!(code, Some(0), "{said}");
+    let mut explain = Command::new(env!("CARGO_BIN_EXE_node"));
+    let explained = explain.args(["explain", "--format", "text"]).args(&paths).output();
+    assert!(explained.expect("the binary runs").status.success());
+    // A reply that went back would be seen.
+    let stale = fs::read_to_string(&paths[2]).expect("a trace");
+    let stale = stale.replace("two", "one").replace("\\\"timestamp\\\":2", "\\\"timestamp\\\":1");
+    fs::write(&paths[2], stale).expect("a file");
+    let (code, said) = verify();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("regular_register     violated"), "{said}");
+}
+
 /// What a node was doing when it was killed is in its trace.
 #[test]
 fn a_killed_node_leaves_its_trace() {
@@ -51,9 +93,9 @@ fn a_killed_node_leaves_its_trace() {
     cluster.resp(1).set("k", "v");
     let path = cluster.dir.path().join("1.jsonl");
     wait_until("the PUT is in the trace", LONG, || {
-        fs::read_to_string(&path).ok().filter(|text| text.contains("PutOk"))
+        fs::read_to_string(&path).ok().filter(|text| text.contains("put_ok"))
     });
     cluster.kill(1);
     let text = fs::read_to_string(&path).expect("a trace");
-    assert!(text.contains("PutOk") && text.ends_with('\n'));
+    assert!(text.contains("put_ok") && text.ends_with('\n'));
 }

@@ -12,7 +12,7 @@ use ::core::fmt::Debug;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A protocol as the Host holds it. Made by [`erase`] alone.
 pub trait DynProtocol {
@@ -32,9 +32,9 @@ pub trait DynProtocol {
     fn check_invariants(&self);
     /// A message as text, for traces.
     fn describe(&self, body: &[u8]) -> String;
-    /// A request as text, for traces.
+    /// A request as JSON, for traces.
     fn describe_request(&self, body: &[u8]) -> String;
-    /// A reply as text, for traces.
+    /// A reply as JSON, for traces.
     fn describe_reply(&self, body: &[u8]) -> String;
     #[doc(hidden)]
     fn set_place(&mut self, place: usize);
@@ -118,6 +118,15 @@ fn describe<'a, T: Deserialize<'a> + Debug>(body: &'a [u8]) -> String {
     }
 }
 
+/// Checkers read requests and replies in traces, so they are JSON; what JSON cannot carry is only
+/// for people.
+fn as_json<'a, T: Deserialize<'a> + Serialize + Debug>(body: &'a [u8]) -> String {
+    match decode::<T>(body) {
+        Ok(value) => serde_json::to_string(&value).unwrap_or_else(|_| format!("{value:?}")),
+        Err(Malformed) => String::from("(malformed)"),
+    }
+}
+
 impl<P: Protocol> DynProtocol for Erased<P> {
     fn name(&self) -> &'static str {
         P::NAME
@@ -144,10 +153,10 @@ impl<P: Protocol> DynProtocol for Erased<P> {
         describe::<P::Message<'_>>(body)
     }
     fn describe_request(&self, body: &[u8]) -> String {
-        describe::<P::Request<'_>>(body)
+        as_json::<P::Request<'_>>(body)
     }
     fn describe_reply(&self, body: &[u8]) -> String {
-        describe::<P::Reply<'_>>(body)
+        as_json::<P::Reply<'_>>(body)
     }
     fn set_place(&mut self, place: usize) {
         self.place = place;

@@ -1,10 +1,11 @@
 //! `node verify`: verdicts on histories of real and simulated runs.
 
 use crate::check::{self, History, Property, Verdict, Violation};
+use crate::trace::history;
 use clap::Args;
 use serde_json::json;
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -35,8 +36,10 @@ use std::process::ExitCode;
 ///
 /// A history begins with an empty store and holds everybody who wrote to it: start the servers
 /// anew before each `node bench kv --history`, or what others wrote shows as violated. Several
-/// files are taken as parts of one run, with one clock and different clients in each. `node bench kv --history` and
-/// `node sim` write histories.
+/// files are taken as parts of one run, with one clock and different clients in each.
+/// `node bench kv --history` and `node sim --history` write histories. A trace of a node
+/// (`--trace`) is taken as the history of the requests that reached it: name the traces of all
+/// nodes of a cluster, on one machine, from its start.
 ///
 /// The properties:
 ///
@@ -57,7 +60,7 @@ use std::process::ExitCode;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct VerifyArgs {
-    /// The histories; - is standard input
+    /// The histories or traces; - is standard input
     #[arg(required = true, value_name = "HISTORY")]
     histories: Vec<PathBuf>,
 
@@ -104,14 +107,19 @@ pub fn run(args: VerifyArgs) -> ExitCode {
 }
 
 fn load(file: &Path) -> Result<History, String> {
-    let history = if file == Path::new("-") {
-        History::read(std::io::stdin().lock())
-    } else {
-        File::open(file)
-            .map_err(check::ReadError::Io)
-            .and_then(|f| History::read(BufReader::new(f)))
-    };
-    history.map_err(|error| error.to_string())
+    if file == Path::new("-") {
+        return read(std::io::stdin().lock());
+    }
+    read(BufReader::new(File::open(file).map_err(|error| error.to_string())?))
+}
+
+/// A history, or a trace, which has one in it.
+fn read(mut input: impl BufRead) -> Result<History, String> {
+    let head = input.fill_buf().map_err(|error| error.to_string())?;
+    if history::is_trace(head) {
+        return history::read(input);
+    }
+    History::read(input).map_err(|error| error.to_string())
 }
 
 /// The properties asked for, each once, or those that the store promises and the history can show.

@@ -6,7 +6,7 @@
 use crate::trace::{Event, LineWriter};
 use node_protocols::core::{Effect, Host, NodeId, RequestId, Time};
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -45,7 +45,10 @@ impl LinkNames {
 
 impl Tracing {
     pub(super) fn create(path: &Path, node: NodeId, origin: u64) -> io::Result<Tracing> {
-        let sink = Box::new(BufWriter::new(File::create(path)?));
+        // A node that starts again goes on in its trace: the restart is what one wants to see.
+        let mut file = File::options().create(true).read(true).append(true).open(path)?;
+        cut_torn_line(&mut file)?;
+        let sink = Box::new(BufWriter::new(file));
         Ok(Tracing { writer: LineWriter::new(sink), node: node.0, origin, at: origin })
     }
 
@@ -166,3 +169,20 @@ impl Tracing {
         }
     }
 }
+
+/// A node that was killed may have left half a line; the rest of the trace is whole.
+fn cut_torn_line(file: &mut File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut tail = Vec::new();
+    let from = length.saturating_sub(MAX_LINE_BYTES);
+    file.seek(SeekFrom::Start(from))?;
+    file.read_to_end(&mut tail)?;
+    let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    if whole < tail.len() {
+        file.set_len(from + whole as u64)?;
+    }
+    Ok(())
+}
+
+/// No line of a trace is longer: the longest value of a request, every byte escaped.
+const MAX_LINE_BYTES: u64 = 64 << 20;

@@ -4,6 +4,7 @@
 //! The first line is a [`Event::Run`]. Lines of one node are in the order of its turns; `at` is
 //! nanoseconds, in the simulator since the run's beginning, on real nodes since the Unix epoch.
 
+pub mod history;
 mod writer;
 
 pub use self::writer::LineWriter;
@@ -115,7 +116,7 @@ pub enum Event<'a> {
         op: Cow<'a, str>,
         /// The client.
         client: Cow<'a, str>,
-        /// The request, for people.
+        /// The request: JSON, as on the `json` gateway.
         label: Cow<'a, str>,
     },
     /// The node answered.
@@ -124,7 +125,7 @@ pub enum Event<'a> {
         op: Cow<'a, str>,
         /// The client.
         client: Cow<'a, str>,
-        /// The reply, for people.
+        /// The reply, likewise.
         label: Cow<'a, str>,
     },
     /// A protocol of the node told the others something.

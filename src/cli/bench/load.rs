@@ -49,7 +49,13 @@ impl Run {
         let remembered = if plan.sessions { plan.clients() * plan.keys as usize } else { 0 };
         Ok(Run {
             end_ns,
-            workload: Workload::new(plan.seed, plan.keys, plan.put_percent, plan.value_bytes),
+            workload: Workload::new(
+                plan.seed,
+                plan.keys,
+                plan.put_percent,
+                plan.value_bytes,
+                history.is_some(),
+            ),
             stats: Stats::new((plan.warmup_ns(), end_ns))?,
             began: Instant::now(),
             keys: plan.keys as usize,

@@ -1,0 +1,159 @@
+//! What the key-value store's clients saw, taken from a trace: requests and replies as the nodes
+//! noted them. Knows the store's requests, not its properties.
+
+use super::{Event, Line};
+use crate::check::History;
+use crate::check::history::{Kind, Op, Outcome};
+use node_protocols::kv_replication::{Reply, Request};
+use std::collections::BTreeMap;
+use std::io::BufRead;
+
+/// How the first line of every trace begins.
+const BEGINNING: &[u8] = b"{\"at\":";
+
+/// Whether these are the first bytes of a trace rather than of a history.
+pub fn is_trace(head: &[u8]) -> bool {
+    head.starts_with(BEGINNING)
+}
+
+#[derive(Default)]
+struct Reader {
+    history: History,
+    /// The operations under way, by name: their places and their clients.
+    open: BTreeMap<String, (usize, String)>,
+    /// Clients' numbers, and how many operations of each are under way.
+    clients: BTreeMap<String, (u64, usize)>,
+    next_client: u64,
+}
+
+/// Reads a trace's operations; an error names the line.
+///
+/// Times are the nodes': several traces make one history only when their clocks agree, as on one
+/// machine. A connection is a client; what it pipelines counts as of other clients, since a
+/// client's operations do not overlap.
+pub fn read(input: impl BufRead) -> Result<History, String> {
+    let mut reader = Reader::default();
+    for (number, line) in (1..).zip(input.lines()) {
+        let error = |why: String| format!("line {number}: {why}");
+        let text = line.map_err(|why| error(why.to_string()))?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let line: Line<'_> = serde_json::from_str(&text).map_err(|why| error(why.to_string()))?;
+        let node = line.node.unwrap_or_default();
+        match line.event {
+            Event::Request { op, client, label } => {
+                reader.request(&op, &client, &label, line.at, node);
+            }
+            Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),
+            _ => {}
+        }
+    }
+    Ok(reader.history)
+}
+
+impl Reader {
+    /// A request of another protocol, or one that only asks how a server is, is no operation.
+    fn request(&mut self, name: &str, client: &str, label: &str, at: u64, node: u32) {
+        let (kind, key, value) = match serde_json::from_str::<Request<'_>>(label) {
+            Ok(Request::Put { key, value }) => (Kind::Put, key, Some(value)),
+            Ok(Request::Get { key, .. }) => (Kind::Get, key, None),
+            Ok(Request::Info {}) | Err(_) => return,
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let number = self.client(client);
+        self.open.insert(name.to_string(), (self.history.ops.len(), client.to_string()));
+        self.history.ops.push(Op {
+            client: number,
+            op: kind,
+            key: text(&key),
+            value: value.map(|value| text(&value)),
+            invoke_ns: at,
+            return_ns: None,
+            outcome: Outcome::Unknown,
+            timestamp: 0,
+            server: node.to_string(),
+        });
+    }
+
+    fn client(&mut self, name: &str) -> u64 {
+        self.next_client += 1;
+        let fresh = self.next_client;
+        let (number, open) = self.clients.entry(name.to_string()).or_insert((fresh, 0));
+        *open += 1;
+        if *open == 1 { *number } else { fresh }
+    }
+
+    fn reply(&mut self, name: &str, label: &str, at: u64) {
+        let Some((place, client)) = self.open.remove(name) else { return };
+        if let Some((_, open)) = self.clients.get_mut(&client) {
+            *open -= 1;
+        }
+        let op = &mut self.history.ops[place];
+        let (outcome, timestamp) = match serde_json::from_str::<Reply<'_>>(label) {
+            Ok(Reply::PutOk { timestamp }) => (Outcome::Ok, timestamp.0),
+            Ok(Reply::Value { value, timestamp }) => {
+                op.value = Some(String::from_utf8_lossy(&value).into_owned());
+                (Outcome::Ok, timestamp.0)
+            }
+            Ok(Reply::Null {}) => (Outcome::Null, 0),
+            Ok(Reply::TryOtherServerOrLater { timestamp }) => (Outcome::TryOther, timestamp.0),
+            Ok(Reply::NotApplied { .. }) => (Outcome::NotApplied, 0),
+            Ok(Reply::MayStillApply { .. }) => (Outcome::MayStillApply, 0),
+            Ok(Reply::Info(_)) | Err(_) => return,
+        };
+        op.return_ns = Some(at);
+        (op.outcome, op.timestamp) = (outcome, timestamp);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(at: u64, op: &str, label: &str) -> String {
+        let label = serde_json::Value::from(label);
+        format!(
+            r#"{{"at":{at},"node":1,"kind":"request","op":"{op}","client":"c","label":{label}}}"#
+        )
+    }
+
+    fn reply(at: u64, op: &str, label: &str) -> String {
+        request(at, op, label).replace("\"request\"", "\"reply\"")
+    }
+
+    #[test]
+    fn requests_and_replies_make_operations() {
+        let trace = [
+            r#"{"at":0,"kind":"run","source":"node","scenario":"kv","nodes":[1]}"#.to_string(),
+            request(1, "a", r#"{"put":{"key":"k","value":"v"}}"#),
+            request(2, "b", r#"{"get":{"key":"k"}}"#),
+            reply(3, "a", r#"{"put_ok":{"timestamp":7}}"#),
+            reply(4, "b", r#"{"value":{"value":"v","timestamp":7}}"#),
+            request(5, "c", r#"{"get":{"key":"x"}}"#),
+            request(5, "d", r#"{"info":{}}"#),
+        ];
+        assert!(is_trace(trace[0].as_bytes()));
+        let history = read(trace.join("\n").as_bytes()).expect("it is a trace");
+        let shown: Vec<_> = history
+            .ops
+            .iter()
+            .map(|op| (op.client, op.invoke_ns, op.return_ns, op.outcome, op.timestamp))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (1, 1, Some(3), Outcome::Ok, 7),
+                (2, 2, Some(4), Outcome::Ok, 7),
+                (1, 5, None, Outcome::Unknown, 0),
+            ]
+        );
+        assert_eq!(history.ops[1].value.as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        let error = read(&b"{\"at\":0,\"kind\":\"crash\"}\n{\"at\""[..]).expect_err("it is broken");
+        assert!(error.starts_with("line 2: "), "{error}");
+    }
+}
