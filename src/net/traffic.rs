@@ -395,7 +395,8 @@ impl Node {
                 let current = self.links.get_mut(peer).filter(|peer| peer.link == Some(key));
                 if let Some(current) = current {
                     current.link = None;
-                    log::info!(target: "net", "link to node {peer} is down");
+                    let level = self.links.level(peer, self.now.time);
+                    log::log!(target: "net", level, "link to node {peer} is down");
                     self.links.lost(self.env.id, peer, self.now.time);
                     if let Some(tracing) = &mut self.tracing {
                         tracing.link(peer, false);
