@@ -349,3 +349,20 @@ fn check_looks_at_all_its_files_and_the_command_line_has_its_own_exit_code() {
         assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{args:?}");
     }
 }
+
+#[test]
+fn a_reader_that_leaves_early_and_words_that_are_no_text_make_no_panic() {
+    use std::os::unix::ffi::OsStringExt;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = "configs/kv-leader.toml";
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    let checked = command.args(["check", config]).current_dir(root).stdout(writer).output();
+    let checked = checked.expect("the binary runs");
+    assert_eq!((checked.status.code(), text(&checked.stderr)), (Some(0), ""));
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    let wrong = command.arg(std::ffi::OsString::from_vec(vec![0xff])).output();
+    assert_eq!(wrong.expect("the binary runs").status.code(), Some(2));
+}

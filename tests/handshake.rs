@@ -131,6 +131,20 @@ fn a_second_connection_of_a_peer_replaces_the_first() {
 }
 
 #[test]
+fn a_link_that_flaps_does_not_flood_the_log() {
+    let cluster = node_2("");
+    for _ in 0..200 {
+        drop(link(&cluster));
+    }
+    wait_until("every end is seen", LONG, || {
+        (cluster.counter(2, "link_down") >= 200).then_some(())
+    });
+    let lines = cluster.node(2).log_lines("link to node");
+    // Ten in ten seconds, and this takes less than some of those.
+    assert!((1..=100).contains(&lines), "{lines} lines");
+}
+
+#[test]
 fn frames_that_come_byte_by_byte_are_frames() {
     let cluster = node_2("");
     let mut stream = connect(cluster.native_addr(2));

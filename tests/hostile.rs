@@ -288,6 +288,28 @@ fn clients_that_never_read_share_a_bounded_memory() {
     assert_told(&cluster, "closed_not_reading");
 }
 
+/// What one reply needed is given back, and leaves no hole in the heap that the next does not fit.
+#[test]
+fn clients_that_were_served_and_are_idle_hold_little() {
+    under_attack(Setup::default(), |cluster| {
+        let (large, medium) = (vec![b'x'; 1 << 20], vec![b'x'; 60_000]);
+        assert_eq!(cluster.resp(VICTIM).ask(&set(b"large", &large)), ok());
+        assert_eq!(cluster.resp(VICTIM).ask(&set(b"medium", &medium)), ok());
+        let mut idle = Vec::new();
+        for _ in 0..1_500 {
+            let mut client = cluster.resp(VICTIM);
+            assert_eq!(client.ask(&get(b"medium")), bulk(&medium));
+            idle.push(client);
+        }
+        for client in idle.iter_mut().take(150) {
+            assert_eq!(client.ask(&get(b"large")), bulk(&large));
+        }
+        // As long as they are there.
+        let held = cluster.node(VICTIM).rss_bytes();
+        assert!(held < 32 << 20, "{held} bytes in memory");
+    });
+}
+
 #[test]
 fn nesting_and_forms_that_no_request_has_are_answered_with_an_error() {
     under_attack(Setup::default(), |cluster| {

@@ -155,8 +155,73 @@ fn what_cannot_run_exits_with_2_and_says_why() {
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
     }
-    let missing = sim(&["configs/sim/kv-calm.toml", "--seeds", "5..1"]);
-    assert_eq!(missing.status.code(), Some(2));
+    for seeds in ["5..1", "0..18446744073709551615"] {
+        let wrong = sim(&["configs/sim/kv-calm.toml", "--seeds", seeds]);
+        assert_eq!(wrong.status.code(), Some(2), "{seeds}");
+    }
+    let full = sim(&["configs/sim/kv-calm.toml", "--seed", "1", "--trace", "/dev/full"]);
+    assert_eq!(full.status.code(), Some(2));
+    assert!(text(&full.stderr).contains("not whole"), "{}", text(&full.stderr));
+}
+
+/// Each of these once hung, ended in a verdict about nothing, or broke something else than asked.
+#[test]
+fn a_scenario_beyond_its_bounds_does_not_run() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("wrong.toml");
+    let path = file.to_str().expect("a name");
+    let config = |name| root().join("configs").join(name);
+    let (one, two) = (config("kv-leader.toml"), config("kv-follower-2.toml"));
+    let head = format!("nodes = [{one:?}, {two:?}]\nproperties = []\nseconds = 2\n");
+    let pause = "kind = \"pause\"\nnode = 1";
+    let clock = "for_ms = 1\nkind = \"clock\"\nnode = 1";
+    for (rest, why) in [
+        ("settle_seconds = 0".into(), "settle_seconds"),
+        ("[workload]\nkeys = 20000".into(), "keys"),
+        ("[workload]\noperations = 1000".into(), "operations"),
+        ("[workload]\ntimeout_ms = 9000000000".into(), "timeout_ms"),
+        ("[network]\ndelay_us = [0, 9000000000000000000]".into(), "network"),
+        ("[faults]\ncrash = [3, 1]".into(), "crash"),
+        ("[faults]\ncrash = [0, 9000000000000000000]".into(), "crash"),
+        ("[faults]\nloss_percent = 200".into(), "loss_percent"),
+        ("[faults]\nfor_ms = [2, 1]".into(), "for_ms"),
+        (format!("[[fault]]\nat_ms = 1999\nfor_ms = 2\n{pause}"), "end within"),
+        (format!("[[fault]]\nat_ms = 9223372036854775807\nfor_ms = 9\n{pause}"), "end within"),
+        ("[[fault]]\nat_ms = 1\nkind = \"pause\"\nnode = 99".into(), "no node 99"),
+        ("[[fault]]\nat_ms = 1\nkind = \"loss\"\npercent = 101".into(), "percent"),
+        (
+            format!("[[fault]]\nat_ms = 1\n{clock}\noffset_ms = 0\ndrift_ppm = -1000000"),
+            "drift_ppm",
+        ),
+        (
+            format!(
+                "[[fault]]\nat_ms = 1\n{clock}\noffset_ms = -9223372036854775808\ndrift_ppm = 0"
+            ),
+            "offset_ms",
+        ),
+    ] {
+        fs::write(&file, format!("{head}{rest}\n")).expect("a file");
+        let output = sim(&[path]);
+        assert_eq!(output.status.code(), Some(2), "{rest}");
+        assert!(text(&output.stderr).contains(why), "{rest}: {}", text(&output.stderr));
+    }
+    fs::write(&file, format!("nodes = [{one:?}, {one:?}]\nproperties = []\n")).expect("a file");
+    let twice = sim(&[path]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(text(&twice.stderr).contains("id 1"), "{}", text(&twice.stderr));
+    // A saved plan has the same bounds.
+    for (key, value) in [("clients", "1000000000"), ("operations", "4294967295")] {
+        let replay = dir.path().join("replay.toml");
+        let other = if key == "clients" { "operations" } else { "clients" };
+        let text_of = format!(
+            "scenario = \"configs/sim/kv-calm.toml\"\nproperty = \"x\"\nseed = 1\n{key} = {value}\n\
+             {other} = 1\nfault = []\n"
+        );
+        fs::write(&replay, text_of).expect("a file");
+        let output = sim(&["--replay", replay.to_str().expect("a name")]);
+        assert_eq!(output.status.code(), Some(2), "{key}");
+        assert!(text(&output.stderr).contains(key), "{}", text(&output.stderr));
+    }
 }
 
 /// A protocol that breaks its own rule, or logs an error, when it is asked for a certain key.

@@ -47,6 +47,8 @@ struct Follower {
     last_forward: Option<ForwardId>,
     /// The acknowledgement at which the rest was sent again because it came twice.
     repeated: Option<Timestamp>,
+    /// Whether it was told that it has PUTs which this leader does not have.
+    ahead: bool,
     /// Whether anything new came from it since the last Resend.
     progress: bool,
     /// How many Resends in a row found nothing new.
@@ -242,8 +244,12 @@ impl Leader {
         let follower = &mut self.followers[place];
         let Some(applied) = follower.reported else { return };
         if applied > head {
-            ::log::error!(
+            // Once: its link may come and go as often as it likes.
+            let first = !::core::mem::replace(&mut follower.ahead, true);
+            let level = if first { ::log::Level::Error } else { ::log::Level::Debug };
+            ::log::log!(
                 target: KvReplication::NAME,
+                level,
                 "node {} has PUTs up to {applied}, this leader only up to {head}: the data of one \
                  of them is not of this cluster; it gets nothing until that is mended",
                 follower.id
@@ -352,6 +358,7 @@ impl Follower {
             copy_base: None,
             last_forward: None,
             repeated: None,
+            ahead: false,
             progress: true,
             quiet: 0,
         }

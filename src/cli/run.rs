@@ -22,7 +22,7 @@ pub(super) fn check(args: &CheckArgs, registry: &Registry) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for file in &args.files {
         match Config::load(file, registry) {
-            Ok(config) => println!("# {}\n{}", file.display(), config.show(registry)),
+            Ok(config) => super::say!("# {}\n{}", file.display(), config.show(registry)),
             Err(error) => {
                 eprintln!("node: {error}");
                 code = ExitCode::FAILURE;

@@ -109,11 +109,19 @@ struct Report {
 /// So many failing seeds are told one by one; all are counted.
 const MAX_REPORTS: usize = 5;
 
+/// What is kept of each run lies in memory until the end.
+const MAX_SEEDS: u64 = 10_000_000;
+
 fn parse_seeds(text: &str) -> Result<(u64, u64), String> {
     let parts = text.split_once("..").ok_or("write A..B, for example 1..1000")?;
     let number = |text: &str| text.trim_start_matches('=').parse::<u64>();
     match (number(parts.0), number(parts.1)) {
-        (Ok(first), Ok(last)) if first <= last => Ok((first, last)),
+        (Ok(first), Ok(last)) if first <= last && last - first < MAX_SEEDS && last < u64::MAX => {
+            Ok((first, last))
+        }
+        (Ok(first), Ok(last)) if first <= last => {
+            Err(format!("at most {MAX_SEEDS} seeds at once, and none is 2^64-1"))
+        }
         _ => Err("write A..B with A not above B, for example 1..1000".into()),
     }
 }
@@ -138,6 +146,10 @@ fn simulate(args: &SimArgs, registry: Registry) -> Result<ExitCode, String> {
     let path = replay.as_ref().map(|replay| replay.scenario.as_path());
     let path = path.or(args.scenario.as_deref()).ok_or("name a scenario")?;
     let scenario = Arc::new(Scenario::load(path, &registry)?);
+    if let Some(replay) = &replay {
+        let name = args.replay.as_deref().unwrap_or(path).display();
+        scenario.check(&replay.plan).map_err(|why| format!("{name}: {why}"))?;
+    }
     let (first, last) = args.seeds.unwrap_or_else(|| {
         let seed = args.seed.unwrap_or(1);
         (seed, seed)
@@ -155,7 +167,7 @@ fn simulate(args: &SimArgs, registry: Registry) -> Result<ExitCode, String> {
     };
     let summary = summarize(args, &scenario, &registry, outcomes, started)?;
     if args.json {
-        println!("{}", serde_json::to_string(&summary).map_err(|error| error.to_string())?);
+        super::say!("{}", serde_json::to_string(&summary).map_err(|error| error.to_string())?);
     } else {
         print(&summary);
     }
@@ -177,6 +189,9 @@ fn run_one(
         None => Tracer::new(),
     };
     let outcome = run(scenario, registry, plan, tracer);
+    if let Some((why, path)) = outcome.trace_error.as_ref().zip(args.trace.as_ref()) {
+        return Err(format!("{}: the trace is not whole: {why}", path.display()));
+    }
     if let Some(path) = &args.history {
         let mut file = BufWriter::new(create(path)?);
         let mut line = |record: serde_json::Result<String>| -> Result<(), String> {
@@ -192,7 +207,7 @@ fn run_one(
         file.flush().map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if args.hashes {
-        println!("{} {:016x}", plan.seed, outcome.hash);
+        super::say!("{} {:016x}", plan.seed, outcome.hash);
     }
     Ok(outcome)
 }
@@ -246,7 +261,7 @@ fn run_many(
     outcomes.sort_by_key(|outcome| outcome.plan.seed);
     if args.hashes {
         for outcome in &outcomes {
-            println!("{} {:016x}", outcome.plan.seed, outcome.hash);
+            super::say!("{} {:016x}", outcome.plan.seed, outcome.hash);
         }
     }
     outcomes
@@ -352,15 +367,18 @@ fn create(path: &Path) -> Result<File, String> {
 
 fn print(summary: &Summary) {
     for report in &summary.failures {
-        println!(
+        super::say!(
             "seed {}: {} is violated at {:.3} ms: {}",
-            report.seed, report.property, report.at_ms, report.why
+            report.seed,
+            report.property,
+            report.at_ms,
+            report.why
         );
         for fault in &report.faults {
-            println!("  {fault}");
+            super::say!("  {fault}");
         }
         if let Some(replay) = &report.replay {
-            println!("  again: {replay}");
+            super::say!("  again: {replay}");
         }
     }
     let more = summary.failed - summary.failures.len() as u64;
@@ -377,7 +395,7 @@ fn print(summary: &Summary) {
         (failed, _) => format!("{failed} violated{expected}"),
     };
     let real = summary.real_seconds.max(1e-9);
-    println!(
+    super::say!(
         "{}: {} runs, {verdict}; {:.0} s simulated in {:.1} s ({:.0} times real time), {} messages",
         summary.scenario,
         summary.runs,

@@ -50,7 +50,7 @@ limits! {
     max_frame_bytes: 16 * MIB, 16 * MIB, 1024 * MIB;
     /// Half-received requests and unread replies of all clients together; above it, the client
     /// that holds most is closed.
-    max_client_memory_bytes: 48 * MIB, MIB, MIB << 20;
+    max_client_memory_bytes: 32 * MIB, MIB, MIB << 20;
     /// Unread replies, or unanswered requests, of one client above which its next requests wait.
     client_high_water_bytes: MIB, KIB, KIB << 20;
     /// Frames that wait for one peer; above it the link starts anew and the protocols resend.

@@ -101,14 +101,21 @@ impl Connection {
         }
     }
 
-    /// One write of what is to go out; what is left waits for the socket to be writable.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    /// Puts bytes that cannot be used yet behind those that are there.
+    pub(super) fn keep(&mut self, data: &[u8]) {
+        grow(&mut self.inbox, data.len());
+        self.inbox.extend_from_slice(data);
+    }
+
+    /// One write of what is to go out; what is left waits for the socket to be writable. An empty
+    /// buffer keeps at most `kept` bytes.
+    pub(super) fn flush(&mut self, kept: usize) -> io::Result<()> {
         if self.out.is_empty() {
             return Ok(());
         }
         match self.stream.write(self.out.pending()) {
             Ok(n) => {
-                self.out.advance(n);
+                self.out.advance(n, kept);
                 Ok(())
             }
             Err(error) => match error.kind() {
@@ -118,11 +125,13 @@ impl Connection {
         }
     }
 
-    /// What it holds in memory for its client.
+    /// What it holds in memory for its client: whole buffers, which are larger than what is in
+    /// them. Empty ones are small.
     pub(super) fn held_bytes(&self) -> usize {
+        let inbox = if self.inbox.is_empty() { 0 } else { self.inbox.capacity() };
         match &self.kind {
-            Kind::Client(session) => self.inbox.len() + self.out.memory() + session.held_bytes(),
-            Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => self.inbox.len(),
+            Kind::Client(session) => inbox + self.out.memory() + session.held_bytes(),
+            Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => inbox,
         }
     }
 
@@ -141,8 +150,40 @@ pub(super) struct Out {
     gone: usize,
 }
 
-/// An empty buffer larger than this is given back, so that a burst does not stay in memory.
-const KEPT_BYTES: usize = 64 << 10;
+/// What all clients' empty buffers keep of their memory: a busy client's next reply needs no new
+/// one, and thousands that are idle do not hold what their last one took.
+const KEPT_BYTES: usize = 2 << 20;
+/// One client's share, however few there are.
+const MAX_KEPT_BYTES: usize = 64 << 10;
+
+/// What an empty buffer of one of so many clients keeps.
+pub(super) fn kept_bytes(clients: usize) -> usize {
+    (KEPT_BYTES / clients.max(1)).min(MAX_KEPT_BYTES)
+}
+
+/// Empties a buffer, and gives all of it back if it is larger than `kept`. Cutting it down would
+/// leave a hole beside it that is just too small for the next one of its size.
+pub(super) fn give_back(bytes: &mut Vec<u8>, kept: usize) {
+    if bytes.capacity() > kept {
+        *bytes = Vec::new();
+    } else {
+        bytes.clear();
+    }
+}
+
+/// Makes room for `more` bytes: in steps of a quarter, since doubling would leave up to half of a
+/// large buffer unused.
+fn grow(bytes: &mut Vec<u8>, more: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        bytes.reserve_exact(more.max(bytes.len() / 4));
+    }
+}
+
+/// About what a gateway adds to a reply.
+const FRAMING_BYTES: usize = 64;
+
+/// A front part that is gone is dropped when it is larger than this, and most of the buffer.
+const GONE_BYTES: usize = 64 << 10;
 
 impl Out {
     pub(super) fn len(&self) -> usize {
@@ -163,17 +204,22 @@ impl Out {
         &mut self.bytes
     }
 
+    /// Where to append something of about this many bytes.
+    pub(super) fn tail_for(&mut self, bytes: usize) -> &mut Vec<u8> {
+        grow(&mut self.bytes, bytes + FRAMING_BYTES);
+        &mut self.bytes
+    }
+
     fn pending(&self) -> &[u8] {
         &self.bytes[self.gone..]
     }
 
-    fn advance(&mut self, sent: usize) {
+    fn advance(&mut self, sent: usize, kept: usize) {
         self.gone += sent;
         if self.gone == self.bytes.len() {
-            self.bytes.clear();
-            self.bytes.shrink_to(KEPT_BYTES);
+            give_back(&mut self.bytes, kept);
             self.gone = 0;
-        } else if self.gone > KEPT_BYTES && self.gone > self.bytes.len() / 2 {
+        } else if self.gone > GONE_BYTES && self.gone > self.bytes.len() / 2 {
             // What is gone is dropped when it is most of the buffer: each byte moves once.
             self.bytes.drain(..self.gone);
             self.gone = 0;
@@ -193,9 +239,31 @@ mod tests {
         let mut sent = Vec::new();
         for step in [1, 70_000, 100_000, 100_000, 29_999] {
             sent.extend_from_slice(&out.pending()[..step]);
-            out.advance(step);
+            out.advance(step, 1_000);
         }
         assert!(out.is_empty());
+        assert_eq!(out.bytes.capacity(), 0);
         assert_eq!(sent, all);
+    }
+
+    #[test]
+    fn what_idle_clients_keep_does_not_grow_with_their_number() {
+        assert_eq!(kept_bytes(0), MAX_KEPT_BYTES);
+        for clients in [1, 50, 1_000, 16_384] {
+            assert!(clients * kept_bytes(clients) <= KEPT_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_buffer_grows_in_small_steps_but_not_for_every_byte() {
+        let (mut bytes, mut steps) = (Vec::new(), 0);
+        while bytes.len() < 1 << 20 {
+            let before = bytes.capacity();
+            grow(&mut bytes, 1);
+            bytes.push(0);
+            steps += usize::from(bytes.capacity() != before);
+            assert!(bytes.capacity() <= bytes.len() + bytes.len() / 4 + 1);
+        }
+        assert!(steps < 100, "{steps} steps");
     }
 }

@@ -247,7 +247,8 @@ impl Node {
         let every = Duration::from_millis(self.config.limits.heartbeat_ms);
         let beat = self.now.time + every;
         self.next_heartbeat = Some(self.next_heartbeat.map_or(beat, |next| next.min(beat)));
-        log::info!(target: "net", "link to node {peer} is up");
+        let level = self.links.level(peer, self.now.time);
+        log::log!(target: "net", level, "link to node {peer} is up");
         if let Some(tracing) = &mut self.tracing {
             tracing.link(peer, true);
         }

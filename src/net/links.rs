@@ -24,7 +24,13 @@ pub(super) struct Peer {
     failures: u32,
     /// When something was last sent over the link.
     pub(super) last_sent: Time,
+    /// Since when lines about the link are counted, and how many there were since.
+    told: (Time, u32),
 }
+
+/// A link that flaps gets this many lines in the log in such a time; INFO counts all.
+const MAX_LINES: u32 = 10;
+const LINES_TIME: Duration = Duration::from_secs(10);
 
 /// The first wait is this part of the longest: a peer that restarts is back soon.
 const FIRST_REDIAL_PART: u32 = 40;
@@ -39,6 +45,7 @@ impl Links {
             dial_at: (config.id < *id).then_some(Time(0)),
             failures: 0,
             last_sent: Time(0),
+            told: (Time(0), 0),
         });
         let redial_max = Duration::from_millis(config.limits.redial_max_ms);
         Links { peers: peers.collect(), redial_max, rng }
@@ -83,6 +90,16 @@ impl Links {
             peer.failures = 0;
             peer.last_sent = now;
         }
+    }
+
+    /// How loud a line about this peer's link is.
+    pub(super) fn level(&mut self, id: NodeId, now: Time) -> log::Level {
+        let Some(peer) = self.get_mut(id) else { return log::Level::Debug };
+        if now - peer.told.0 >= LINES_TIME {
+            peer.told = (now, 0);
+        }
+        peer.told.1 = peer.told.1.saturating_add(1);
+        if peer.told.1 <= MAX_LINES { log::Level::Info } else { log::Level::Debug }
     }
 
     /// Takes a peer that is due to be dialled.

@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::clients::{Fault, Step};
-use super::connection::{Kind, ReadOutcome};
+use super::connection::{Kind, ReadOutcome, give_back, kept_bytes};
 use super::table::Key;
 use super::wire::{Frame, next_frame, push_frame};
 use node_protocols::core::{Caller, Counter, Effect, Escaped, NodeId, RequestId};
@@ -20,9 +20,6 @@ const MAX_UNANSWERED_BYTES: usize = 16 << 20;
 /// Replies of one turn above which requests wait for the next: the bound on clients' memory is
 /// kept when connections are flushed, and a turn may serve thousands of them.
 const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
-
-/// An empty inbox larger than this is given back.
-const KEPT_INBOX_BYTES: usize = 16 << 10;
 
 impl Node {
     /// Notes that a connection has something to send.
@@ -79,13 +76,13 @@ impl Node {
     fn received(&mut self, key: Key, data: &[u8]) {
         let Some(connection) = self.table.get_mut(key) else { return };
         if !connection.inbox.is_empty() {
-            connection.inbox.extend_from_slice(data);
+            connection.keep(data);
             return self.consume_inbox(key);
         }
         // The common case: whole requests, taken where they were read.
         let used = self.consume(key, data);
         if let Some(connection) = self.table.get_mut(key) {
-            connection.inbox.extend_from_slice(&data[used..]);
+            connection.keep(&data[used..]);
             self.account(key);
         }
     }
@@ -97,7 +94,7 @@ impl Node {
         let used = self.consume(key, &inbox);
         inbox.drain(..used);
         if inbox.is_empty() {
-            inbox.shrink_to(KEPT_INBOX_BYTES);
+            give_back(&mut inbox, kept_bytes(self.clients));
         }
         if let Some(connection) = self.table.get_mut(key) {
             connection.inbox = inbox;
@@ -308,7 +305,8 @@ impl Node {
                     }
                     self.unanswered_bytes -= session.release();
                     self.replied_bytes += reply.len();
-                    session.reply(to.sequence, reply, connection.out.tail());
+                    let out = connection.out.tail_for(reply.len());
+                    session.reply(to.sequence, reply, out);
                     let has_room = session.full && session.unanswered_bytes <= high_water / 2;
                     let goes_on = (session.outstanding == 0 || has_room)
                         && (!connection.inbox.is_empty() || connection.eof);
@@ -332,11 +330,12 @@ impl Node {
     pub(super) fn flush(&mut self) {
         let max_queue = self.config.limits.max_link_queue_bytes as usize;
         let high_water = self.config.limits.client_high_water_bytes as usize;
+        let kept = kept_bytes(self.clients);
         for place in 0..self.dirty.len() {
             let key = self.dirty[place];
             let Some(connection) = self.table.get_mut(key) else { continue };
             connection.dirty = false;
-            if let Err(error) = connection.flush() {
+            if let Err(error) = connection.flush(kept) {
                 log::debug!(target: "net", "{}: {error}", connection.addr);
                 self.close(key);
                 continue;
@@ -396,7 +395,8 @@ impl Node {
                 let current = self.links.get_mut(peer).filter(|peer| peer.link == Some(key));
                 if let Some(current) = current {
                     current.link = None;
-                    log::info!(target: "net", "link to node {peer} is down");
+                    let level = self.links.level(peer, self.now.time);
+                    log::log!(target: "net", level, "link to node {peer} is down");
                     self.links.lost(self.env.id, peer, self.now.time);
                     if let Some(tracing) = &mut self.tracing {
                         tracing.link(peer, false);

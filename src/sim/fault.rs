@@ -127,6 +127,23 @@ impl Fault {
         }
     }
 
+    /// What of it is more than a run can have.
+    pub fn excess(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Loss { percent } | Kind::Duplicate { percent } if percent > 100 => {
+                Some("percent must be at most 100")
+            }
+            Kind::Delay { ms } if ms > MAX_DELAY_MS => Some("ms must be at most 60000 (a minute)"),
+            Kind::Clock { offset_ms, .. } if offset_ms.unsigned_abs() > MAX_OFFSET_MS => {
+                Some("offset_ms must be at most 86400000 (a day) either way")
+            }
+            Kind::Clock { drift_ppm, .. } if drift_ppm.unsigned_abs() > MAX_DRIFT_PPM => {
+                Some("drift_ppm must be at most 500000 (half) either way")
+            }
+            _ => None,
+        }
+    }
+
     /// The nodes that it concerns; empty for all.
     pub fn nodes(&self) -> Vec<u32> {
         match &self.kind {
@@ -328,7 +345,49 @@ pub struct Ranges {
 /// One flap's cuts.
 const FLAPS: u64 = 5;
 
+/// Bounds that keep a run finite, and clocks in their range.
+const MAX_FAULTS: u64 = 1_000;
+const MAX_DELAY_MS: u64 = 60_000;
+const MAX_OFFSET_MS: u64 = 86_400_000;
+const MAX_DRIFT_PPM: u64 = 500_000;
+
 impl Ranges {
+    /// What of them makes no sense.
+    pub fn check(&self) -> Result<(), String> {
+        let counts = [
+            ("crash", self.crash),
+            ("pause", self.pause),
+            ("partition", self.partition),
+            ("flap", self.flap),
+            ("one_way", self.one_way),
+            ("clog", self.clog),
+            ("loss", self.loss),
+            ("duplicate", self.duplicate),
+            ("delay", self.delay),
+            ("reset", self.reset),
+            ("sync_error", self.sync_error),
+            ("disk_full", self.disk_full),
+            ("clock", self.clock),
+        ];
+        for (name, [low, high]) in counts {
+            if low > high || high > MAX_FAULTS {
+                return Err(format!(
+                    "{name} goes from its lower to its higher bound, which is at most {MAX_FAULTS}"
+                ));
+            }
+        }
+        if self.for_ms[0] > self.for_ms[1] {
+            return Err("for_ms goes from its lower to its higher bound".into());
+        }
+        if self.wipe_percent > 100 || self.loss_percent > 100 {
+            return Err("wipe_percent and loss_percent must be at most 100".into());
+        }
+        if self.delay_ms > MAX_DELAY_MS {
+            return Err(format!("delay_ms must be at most {MAX_DELAY_MS} (a minute)"));
+        }
+        Ok(())
+    }
+
     /// The faults of a run of `millis`. With `keep`, the node of that place keeps its memory
     /// (`durable` false) or its disk (`durable` true), so that what was acknowledged stays
     /// somewhere.

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// What no checker could decide.
     pub unknown: Vec<String>,
+    /// Why the trace is not whole, if it is not.
+    pub trace_error: Option<String>,
 }
 
 /// What broke in a run.
@@ -106,9 +108,7 @@ pub fn run(
         state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
     }
     let (events, deliveries) = state.world.counts();
-    if let Err(error) = state.world.tracer.finish() {
-        log::warn!(target: "sim", "the trace is not whole: {error}");
-    }
+    let trace_error = state.world.tracer.finish().err().map(|error| error.to_string());
     Outcome {
         plan: plan.clone(),
         hash: state.world.tracer.hash(),
@@ -118,6 +118,7 @@ pub fn run(
         history,
         failure,
         unknown,
+        trace_error,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::check::Property;
 use crate::config::Config;
 use crate::registry::Registry;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A scenario's file.
@@ -125,6 +126,11 @@ pub struct Scenario {
 /// Bounds that keep a run finite.
 const MAX_SECONDS: u64 = 3_600;
 const MAX_CLIENTS: u32 = 1_000;
+/// The longest delay of a message or a sync.
+const MAX_DELAY_US: u64 = 60_000_000;
+/// In the end every key is read at every node, within the time to settle. How much of that time
+/// a key may take: about twice what it does.
+const READ_KEY_MS: u64 = 20;
 
 impl Scenario {
     /// Reads a scenario and the configs that it names, relative to its folder.
@@ -150,8 +156,9 @@ impl Scenario {
         if file.nodes.is_empty() {
             return rule("nodes: name at least one config");
         }
-        if !(1..=MAX_SECONDS).contains(&file.seconds) || file.settle_seconds > MAX_SECONDS {
-            return rule("seconds and settle_seconds must be at most 3600, seconds at least 1");
+        let seconds = 1..=MAX_SECONDS;
+        if !seconds.contains(&file.seconds) || !seconds.contains(&file.settle_seconds) {
+            return rule("seconds and settle_seconds must be 1 to 3600");
         }
         let workload = &file.workload;
         let percent = workload.put_percent.max(workload.newcomer_percent);
@@ -161,10 +168,33 @@ impl Scenario {
                 "workload: clients 1 to 1000, keys and timeout_ms at least 1, put_percent and newcomer_percent at most 100",
             );
         }
+        let (millis, settle_millis) = (file.seconds * 1_000, file.settle_seconds * 1_000);
+        if workload.keys > settle_millis / READ_KEY_MS {
+            let most = settle_millis / READ_KEY_MS;
+            return rule(&format!(
+                "workload: at most {most} keys can be read at the end within settle_seconds"
+            ));
+        }
+        let whole = millis + settle_millis;
+        if workload.timeout_ms > whole
+            || u64::from(workload.operations).saturating_mul(workload.think_ms) > whole
+        {
+            return rule(
+                "workload: operations times think_ms, and timeout_ms, must fit into seconds and \
+                 settle_seconds, or clients would not come to an end",
+            );
+        }
+        file.faults.check().map_err(|why| format!("{name}: faults: {why}"))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut nodes = Vec::new();
         for config in &file.nodes {
             nodes.push(load_node(&folder.join(config), registry, keys)?);
+        }
+        let mut ids = BTreeSet::new();
+        for config in &nodes {
+            if !ids.insert(config.id.0) {
+                return rule(&format!("nodes: two of them have id {}", config.id));
+            }
         }
         let mut properties = Vec::new();
         for property in &file.properties {
@@ -176,8 +206,11 @@ impl Scenario {
             [(&mut network.delay, file.network.delay_us), (&mut network.sync, file.network.sync_us)]
         {
             if let Some([low, high]) = given {
-                if low > high {
-                    return rule("network: a range goes from its lower to its higher bound");
+                if low > high || high > MAX_DELAY_US {
+                    return rule(
+                        "network: a range goes from its lower to its higher bound, which is at \
+                         most 60000000 (a minute)",
+                    );
                 }
                 *range = low * 1_000..=high * 1_000;
             }
@@ -189,19 +222,52 @@ impl Scenario {
                 config.host(registry, &config.env(1, 0)).map_err(|error| error.to_string())?;
             durable |= host.protocols().iter().any(|protocol| protocol.persists());
         }
-        Ok(Scenario {
+        let scenario = Scenario {
             path: path.into(),
             nodes,
             properties,
             expect: file.expect,
-            millis: file.seconds * 1_000,
-            settle_millis: file.settle_seconds * 1_000,
+            millis,
+            settle_millis,
             workload: file.workload,
             network,
             ranges: file.faults,
             fixed: file.fault,
             durable,
-        })
+        };
+        scenario.check_faults(&scenario.fixed).map_err(|why| format!("{name}: fault {why}"))?;
+        Ok(scenario)
+    }
+
+    /// Whether a plan that was read from a file is one of this scenario.
+    pub fn check(&self, plan: &Plan) -> Result<(), String> {
+        if !(1..=MAX_CLIENTS).contains(&plan.clients) {
+            return Err(format!("clients must be 1 to {MAX_CLIENTS}"));
+        }
+        if plan.operations > self.workload.operations {
+            let most = self.workload.operations;
+            return Err(format!("operations must be at most the scenario's, {most}"));
+        }
+        self.check_faults(&plan.faults).map_err(|why| format!("fault {why}"))
+    }
+
+    /// A fault that begins after the run, or at a node that is not there, breaks nothing: that
+    /// everything held would then mean little.
+    fn check_faults(&self, faults: &[Fault]) -> Result<(), String> {
+        for (place, fault) in faults.iter().enumerate() {
+            let wrong = |why: String| Err(format!("{} ({}): {why}", place + 1, fault.name()));
+            if fault.at_ms.checked_add(fault.for_ms).is_none_or(|end| end > self.millis) {
+                return wrong(format!("it must end within the run's {} ms", self.millis));
+            }
+            let known = |id: &u32| self.nodes.iter().any(|config| config.id.0 == *id);
+            if let Some(id) = fault.nodes().iter().find(|id| !known(id)) {
+                return wrong(format!("there is no node {id}"));
+            }
+            if let Some(why) = fault.excess() {
+                return wrong(why.into());
+            }
+        }
+        Ok(())
     }
 
     /// What a seed makes of the scenario.
