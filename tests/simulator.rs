@@ -286,3 +286,15 @@ fn an_assertion_or_an_error_line_fails_a_run() {
         assert_eq!(failure.property, property, "{failure:?}");
     }
 }
+
+/// Nothing seen is nothing shown.
+#[test]
+fn an_empty_history_gets_no_verdict() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("empty.jsonl");
+    fs::write(&path, "").expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    let output = command.arg("verify").arg(&path).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("no operation to judge"));
+}

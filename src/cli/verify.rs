@@ -94,6 +94,10 @@ pub fn run(args: VerifyArgs) -> ExitCode {
     for (file, shift) in args.histories.iter().zip(moved).skip(1) {
         eprintln!("node: client N of {} is named client {shift} + N", file.display());
     }
+    if history.ops.is_empty() {
+        eprintln!("node: there is no operation to judge");
+        return ExitCode::from(UNKNOWN);
+    }
     let verdicts: Vec<(Property, Verdict)> = properties(&args.properties, &history)
         .into_iter()
         .map(|property| (property, check::check(property, &history)))

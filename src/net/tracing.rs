@@ -17,6 +17,8 @@ pub(super) struct Tracing {
     origin: u64,
     /// When the present turn began.
     at: u64,
+    /// How many messages had no link to go over.
+    lost: u64,
 }
 
 /// Numbers the messages of one link.
@@ -49,7 +51,7 @@ impl Tracing {
         let mut file = File::options().create(true).read(true).append(true).open(path)?;
         cut_torn_line(&mut file)?;
         let sink = Box::new(BufWriter::new(file));
-        Ok(Tracing { writer: LineWriter::new(sink), node: node.0, origin, at: origin })
+        Ok(Tracing { writer: LineWriter::new(sink), node: node.0, origin, at: origin, lost: 0 })
     }
 
     pub(super) fn run(&mut self, config: &str, nodes: Vec<u32>, incarnation: u64) {
@@ -96,7 +98,10 @@ impl Tracing {
         let Some((protocol, lamport, label)) = host.describe_parts(payload) else { return };
         let id = match names {
             Some(names) => names.next_sent(self.node, to),
-            None => format!("lost:{}>{to}:{}", self.node, self.at),
+            None => {
+                self.lost += 1;
+                format!("lost:{}>{to}:{}.{}", self.node, self.origin, self.lost)
+            }
         };
         let (protocol, label) = (protocol.into(), label.into());
         self.line(Some(lamport.0), Event::Send { id: id.into(), to: to.0, protocol, label });
