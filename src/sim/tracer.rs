@@ -223,17 +223,8 @@ impl Tracer {
         id
     }
 
-    pub(super) fn recv(
-        &mut self,
-        at: Nanos,
-        from: NodeId,
-        to: NodeId,
-        id: u64,
-        payload: &[u8],
-        host: &Host,
-    ) {
+    pub(super) fn recv(&mut self, at: Nanos, from: NodeId, to: NodeId, id: u64, host: &Host) {
         self.mix(Kind::Recv, at, to.0.into(), id);
-        let _ = payload;
         if self.is_full() {
             let lamport = Some(host.lamport_of_receive().0);
             self.line(at, Some(to), lamport, Event::Recv { id: name(id), from: from.0 });

@@ -108,7 +108,6 @@ pub struct World {
     build: Box<Build>,
     /// What happened, for hashes, traces and people.
     pub tracer: Tracer,
-    fair: Rng,
     /// Why the run cannot go on: a Host's panic is not caught, but a refused record is told here.
     pub failure: Option<String>,
     events: u64,
@@ -169,7 +168,9 @@ struct Node {
     set_at: (Nanos, Nanos),
     /// The wake-up that is scheduled for its next deadline.
     wake_at: Nanos,
-    rng: Rng,
+    sync_time: Rng,
+    /// Whether a crash finds on the disk what was being synced.
+    crash_fate: Rng,
 }
 
 struct Sync {
@@ -217,6 +218,8 @@ struct Link {
 struct Stream {
     delay: Rng,
     fate: Rng,
+    /// How long making a link takes; of the direction from the lower node.
+    redial: Rng,
     /// When the last message arrives.
     last: Nanos,
 }
@@ -249,11 +252,13 @@ impl World {
             clock: Clock { offset_ms: 0, drift_ppm: 0 },
             set_at: (0, 0),
             wake_at: Nanos::MAX,
-            rng: Rng::stream(seed, &format!("sim/node/{id}")),
+            sync_time: Rng::stream(seed, &format!("sim/sync/{id}")),
+            crash_fate: Rng::stream(seed, &format!("sim/crash/{id}")),
         };
         let direction = |from: &NodeId, to: &NodeId| Stream {
             delay: Rng::stream(seed, &format!("sim/delay/{from}/{to}")),
             fate: Rng::stream(seed, &format!("sim/fate/{from}/{to}")),
+            redial: Rng::stream(seed, &format!("sim/redial/{from}/{to}")),
             last: 0,
         };
         let streams = ids.iter().flat_map(|from| ids.iter().map(move |to| direction(from, to)));
@@ -271,7 +276,6 @@ impl World {
             clients: Vec::new(),
             build,
             tracer,
-            fair: Rng::stream(seed, "sim/links"),
             failure: None,
             events: 0,
             deliveries: 0,

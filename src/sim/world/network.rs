@@ -72,7 +72,7 @@ impl World {
         let done = host.handle_frame(sender, &payload, now);
         self.deliveries += 1;
         match done {
-            Ok(()) => self.tracer.recv(self.now, sender, receiver, id, &payload, host),
+            Ok(()) => self.tracer.recv(self.now, sender, receiver, id, host),
             Err(error) => {
                 self.tracer.lost(self.now, sender, receiver, id, &error.to_string());
             }
@@ -92,7 +92,7 @@ impl World {
         if link.up == [false; 2] && link.cut == [0; 2] && !link.dialing {
             link.dialing = true;
             let generation = link.generation;
-            let takes = within(&mut self.fair, &self.network.redial);
+            let takes = within(&mut self.streams[pair].redial, &self.network.redial);
             self.at(self.now + takes, What::LinkUp { pair: pair as u32, generation });
         }
     }

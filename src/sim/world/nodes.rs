@@ -38,7 +38,7 @@ impl World {
         if self.nodes[node].host.take().is_none() {
             return;
         }
-        let keeps = self.nodes[node].rng.below(2) == 0;
+        let keeps = self.nodes[node].crash_fate.below(2) == 0;
         let sync = self.nodes[node].syncing.take();
         if let Some(sync) = sync.filter(|sync| keeps && !sync.checkpoint) {
             self.nodes[node].disk.durable.extend_from_slice(&sync.records);
@@ -219,7 +219,7 @@ impl World {
         node.turns += 1;
         let turn = node.turns;
         node.syncing = Some(Sync { turn, records, checkpoint });
-        let takes = within(&mut node.rng, &self.network.sync);
+        let takes = within(&mut node.sync_time, &self.network.sync);
         self.at(self.now + takes, What::Synced { node: place as u16, turn });
     }
 
