@@ -6,7 +6,7 @@ mod common;
 use common::clients::{Native, connect};
 use common::{Cluster, LONG, Setup, local, wait_until};
 use node::net::wire::{Hello, Role, VERSION, Welcome, push_frame, push_message};
-use node_protocols::core::{Epoch, NodeId, encode, protocol_tag};
+use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
 use node_protocols::kv_replication::{Message, Timestamp};
 use std::io::Write;
 use std::net::TcpListener;
@@ -19,8 +19,12 @@ fn node_2(limits: &str) -> Cluster {
 }
 
 fn peer(cluster: &str, id: u32, to: u32) -> Hello<'_> {
-    let (id, to) = (NodeId(id), NodeId(to));
-    Hello::new(Role::Peer { cluster: cluster.into(), id, to, incarnation: 1, dial: 1 })
+    greeting(cluster, id, to, LamportTime(0))
+}
+
+fn greeting(cluster: &str, id: u32, to: u32, lamport: LamportTime) -> Hello<'_> {
+    let (id, to, cluster) = (NodeId(id), NodeId(to), cluster.into());
+    Hello::new(Role::Peer { cluster, id, to, incarnation: 1, dial: 1, lamport })
 }
 
 /// Node 1's connection to node 2, welcome.
@@ -65,12 +69,16 @@ fn a_greeting_that_is_not_right_is_refused_with_the_reason_in_one_line() {
     let client = Hello::new(Role::Client { protocol: "no\u{1b}[2Jne".into() });
     for (hello, reason) in [
         (wrong_magic, "it begins with no greeting"),
-        (later, "it speaks version 2, this node 1"),
+        (later, "it speaks version 3, this node 2"),
         (peer("te\nst", 1, 2), "it is of cluster te\\nst, this node of test"),
         (peer("test", 9, 2), "it says it is node 9, which is not in this node's [peers]"),
         (peer("test", 2, 2), "it says it is node 2, which is not in this node's [peers]"),
         (peer("test", 1, 3), "it means to reach node 3, this is node 2: check its [peers]"),
         (peer("test", 3, 2), "node 3 must not dial node 2: lower ids dial higher ones"),
+        (
+            greeting("test", 1, 2, LamportTime(u64::MAX)),
+            "its Lamport value 18446744073709551615 is too far above the local 0",
+        ),
         (client, "it asks for protocol no\\u{1b}[2Jne, which is not run here"),
     ] {
         let cluster = node_2("");
@@ -200,7 +208,8 @@ fn frames_that_make_no_sense_are_dropped_and_the_link_stays() {
 
 #[test]
 fn a_wrong_answer_to_the_nodes_own_greeting_is_told_and_it_dials_again() {
-    let accepted = |id| Welcome::Accepted { id: NodeId(id), incarnation: 1 };
+    let accepted =
+        |id| Welcome::Accepted { id: NodeId(id), incarnation: 1, lamport: LamportTime(0) };
     let frame = |welcome: &Welcome<'_>| {
         let mut bytes = Vec::new();
         push_message(&mut bytes, welcome);

@@ -4,7 +4,7 @@ use super::host::Io;
 use super::outbox::Effect;
 use super::timers::Timers;
 use super::{
-    Counter, Counters, Fact, LamportTime, NodeId, Protocol, RequestId, Rng, Time, WallTime,
+    Counter, Counters, Fact, Jump, LamportTime, NodeId, Protocol, RequestId, Rng, Time, WallTime,
 };
 use ::core::fmt;
 use ::core::time::Duration;
@@ -42,7 +42,16 @@ impl<P: Protocol> Context<'_, P> {
 
     /// Counts a local event on the node's Lamport clock.
     pub fn local_event(&mut self) -> LamportTime {
-        self.io.lamport.tick()
+        self.io.tick()
+    }
+
+    /// Counts the receive of a value that came in a request, from a client with a clock of its own.
+    pub fn receive_event(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
+        let value = self.io.observe(received);
+        if value.is_err() {
+            self.count(Counter::LamportJump);
+        }
+        value
     }
 
     /// This protocol's own random stream.
@@ -109,9 +118,7 @@ impl<P: Protocol> Context<'_, P> {
     pub fn publish(&mut self, fact: Fact) {
         assert!(P::PUBLISHES.contains(&fact.kind()), "{} does not declare {fact:?}", P::NAME);
         self.io.facts.push_back((self.place, fact));
-        if self.io.outbox.trace {
-            self.io.outbox.push(Effect::Fact { place: self.place, fact });
-        }
+        self.io.outbox.push(Effect::Fact { place: self.place, fact });
     }
 
     /// Prints a line that the protocol's document prescribes. Whatever a peer or client sent goes

@@ -39,6 +39,8 @@ counters! {
     BadFrame = "dropped_bad_frame",
     /// Frames from peers whose Lamport value was too far ahead.
     LamportJump = "dropped_lamport_jump",
+    /// Messages that a later epoch, or better knowledge, has made void.
+    Stale = "dropped_stale",
     /// Messages to a peer that had no link.
     NoLink = "dropped_no_link",
     /// Links closed because the peer fell too far behind in reading.

@@ -78,14 +78,14 @@ pub fn erase<P: Protocol>(
     }))
 }
 
-/// The number that stands for a protocol's name in frames and in the log: 16 bits of FNV-1a. The
-/// registry refuses two names that share one.
+/// The number that stands for a protocol's name in frames and in the log: 16 bits of FNV-1a, never
+/// 0, which is the Host's own. The registry refuses two names that share one.
 pub fn protocol_tag(name: &str) -> u16 {
     let mut hash: u32 = 0x811C_9DC5;
     for byte in name.bytes() {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
-    (hash ^ (hash >> 16)) as u16
+    ((hash ^ (hash >> 16)) as u16).max(1)
 }
 
 struct Erased<P: Protocol> {
@@ -104,7 +104,7 @@ impl<P: Protocol> Erased<P> {
 }
 
 /// Decodes all of `body`; bytes left over are as wrong as bytes missing.
-fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
     match postcard::take_from_bytes(body) {
         Ok((value, [])) => Ok(value),
         Ok(_) | Err(_) => Err(Malformed),
@@ -182,7 +182,7 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     ) -> Result<(), FrameError> {
         let message = decode(body).map_err(|Malformed| FrameError::Malformed)?;
         // Only now, so that a frame that is dropped does not move the clock either.
-        io.received = io.lamport.observe(sent).map_err(FrameError::Jump)?;
+        io.received = io.observe(sent).map_err(FrameError::Jump)?;
         let (state, mut cx) = self.split(io);
         state.on_message(from, message, &mut cx);
         Ok(())

@@ -11,7 +11,8 @@ pub enum Fact {
     Coordinator {
         /// The coordinator.
         id: NodeId,
-        /// Its reign; what relies on it fences with this.
+        /// Its reign, larger than that of every coordinator it can have known of; what relies on it
+        /// fences with this.
         epoch: Epoch,
     },
     /// The rank that the reference server gave to this node.

@@ -1,5 +1,6 @@
 //! The Host: one node's protocols, its Lamport clock and its outbox, as pure as they are.
 
+use super::erased::decode;
 use super::outbox::encode;
 use super::{
     Caller, Corrupt, Counter, Counters, DynProtocol, Env, Fact, Jump, LamportClock, LamportRule,
@@ -24,8 +25,9 @@ use serde::{Deserialize, Serialize};
 ///    [`snapshot`](Host::snapshot)), then carry out the effects in order, then clear both. When
 ///    that fails, no effect leaves and the node stops.
 /// 4. [`handle_timers`](Host::handle_timers) when [`deadline`](Host::deadline) has come.
-/// 5. [`handle_link`](Host::handle_link) `up` before the first frame over a link, `down` after its
-///    last, in turns for each peer.
+/// 5. [`handle_greeting`](Host::handle_greeting) with the Lamport value of the peer's greeting, which
+///    may refuse the link; then [`handle_link`](Host::handle_link) `up` before the first frame over
+///    it, `down` after its last, in turns for each peer.
 pub struct Host {
     protocols: Vec<Box<dyn DynProtocol>>,
     io: Io,
@@ -66,11 +68,7 @@ impl fmt::Display for FrameError {
             FrameError::UnknownProtocol(tag) => {
                 write!(f, "it is for protocol tag {tag:#06x}, which this node does not run")
             }
-            FrameError::Jump(jump) => write!(
-                f,
-                "its Lamport value {} is too far above the local {}",
-                jump.received.0, jump.local.0
-            ),
+            FrameError::Jump(jump) => jump.fmt(f),
         }
     }
 }
@@ -96,7 +94,7 @@ impl Host {
             id: env.id,
             peers: env.peers.clone(),
             now: Now::default(),
-            lamport: LamportClock::new(rule),
+            lamport: LamportClock::new(rule, env.durable),
             received: LamportTime::default(),
             outbox: Outbox::default(),
             facts: VecDeque::new(),
@@ -113,6 +111,12 @@ impl Host {
 
     /// Gives one record of the log back to the protocol that wrote it.
     pub fn handle_record(&mut self, tag: u16, record: &[u8]) -> Result<(), Corrupt> {
+        if tag == HOST_TAG {
+            let bound =
+                decode(record).map_err(|Malformed| Corrupt("a Lamport bound is 8 bytes"))?;
+            self.io.lamport.recover(bound);
+            return Ok(());
+        }
         let owner = self.protocols.iter_mut().find(|protocol| protocol.tag() == tag);
         owner
             .ok_or(Corrupt("it belongs to a protocol that this node does not run"))?
@@ -185,6 +189,17 @@ impl Host {
         }
     }
 
+    /// A peer's greeting said where its Lamport clock stands. An error means that it cannot be true:
+    /// the link is not to be made.
+    pub fn handle_greeting(&mut self, lamport: LamportTime) -> Result<(), Jump> {
+        let caught_up = self.io.lamport.catch_up(lamport);
+        if caught_up.is_err() {
+            self.io.counters.add(Counter::LamportJump);
+        }
+        self.io.reserve();
+        caught_up
+    }
+
     /// The link to a peer came up or went down.
     pub fn handle_link(&mut self, peer: NodeId, up: bool, now: Now) {
         self.io.now = now;
@@ -213,6 +228,11 @@ impl Host {
 
     /// Writes the records that rebuild the state of all protocols, for a checkpoint.
     pub fn snapshot(&self, write: &mut dyn FnMut(u16, &[u8])) {
+        if let Some(bound) = self.io.lamport.reserved() {
+            let mut record = Vec::new();
+            encode(&bound, &mut record);
+            write(HOST_TAG, &record);
+        }
         for protocol in &self.protocols {
             protocol.snapshot(write);
         }
@@ -236,6 +256,11 @@ impl Host {
     /// Counts something that the driver saw.
     pub fn count(&mut self, counter: Counter) {
         self.io.counters.add(counter);
+    }
+
+    /// Whether what the node persists survives it.
+    pub fn is_durable(&self) -> bool {
+        self.io.lamport.reserved().is_some()
     }
 
     /// The node's Lamport clock as it stands.
@@ -292,10 +317,34 @@ impl Host {
 /// would then never let go; what is still due fires at the next call.
 const MAX_TIMERS_PER_CALL: usize = 64;
 
+/// The tag of the Host's own records in the log: bounds of the Lamport clock.
+pub(crate) const HOST_TAG: u16 = 0;
+
 impl Io {
+    /// A local event or a send on the Lamport clock.
+    pub(crate) fn tick(&mut self) -> LamportTime {
+        let value = self.lamport.tick();
+        self.reserve();
+        value
+    }
+
+    /// A receive on the Lamport clock.
+    pub(crate) fn observe(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
+        let value = self.lamport.observe(received);
+        self.reserve();
+        value
+    }
+
+    /// The fence keeps what the clock said from leaving before its bound is durable.
+    fn reserve(&mut self) {
+        if let Some(bound) = self.lamport.reserve() {
+            self.outbox.record(HOST_TAG, &bound);
+        }
+    }
+
     /// Encodes a message behind its envelope: a send event of the Lamport clock.
     pub(crate) fn frame(&mut self, tag: u16, message: &impl Serialize) -> Span {
-        let envelope = Envelope { tag, lamport: self.lamport.tick() };
+        let envelope = Envelope { tag, lamport: self.tick() };
         self.outbox.span(|arena| {
             encode(&envelope, arena);
             encode(message, arena);

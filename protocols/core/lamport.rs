@@ -1,6 +1,7 @@
 //! Lamport's logical clock (Lamport, "Time, Clocks, and the Ordering of Events in a Distributed
 //! System", CACM 1978). One per node; the Host moves it with every frame, whatever the protocol.
 
+use ::core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// A value of the logical clock.
@@ -26,6 +27,15 @@ pub enum LamportRule {
 /// clock of the cluster to the end of its range.
 const MAX_JUMP: u64 = 1 << 32;
 
+/// Where a peer's clock may stand when a link is made. A node that starts anew, without a data
+/// directory, may be further behind than a frame may be ahead, and catches up there; 2^48 events are
+/// nine years of a million a second.
+const MAX_GREETED: u64 = 1 << 48;
+
+/// How far ahead of its value a durable clock is reserved: one record for a million events, and a
+/// restart skips at most so many values.
+const RESERVED_AHEAD: u64 = 1 << 20;
+
 /// A received value that was refused, and so changed nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Jump {
@@ -35,17 +45,50 @@ pub struct Jump {
     pub received: LamportTime,
 }
 
+impl fmt::Display for Jump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Jump { local, received } = self;
+        write!(f, "its Lamport value {} is too far above the local {}", received.0, local.0)
+    }
+}
+
 /// The clock of one node.
+///
+/// A durable one never goes back across a restart: before it passes a bound, a higher bound is
+/// written to the log, and a restart begins at the last one written.
 #[derive(Clone, Debug, Default)]
 pub struct LamportClock {
     value: u64,
     rule: LamportRule,
+    /// The highest value that a restart would not repeat; none when nothing is written.
+    reserved: Option<u64>,
 }
 
 impl LamportClock {
     /// A clock at zero.
-    pub fn new(rule: LamportRule) -> LamportClock {
-        LamportClock { value: 0, rule }
+    pub fn new(rule: LamportRule, durable: bool) -> LamportClock {
+        LamportClock { value: 0, rule, reserved: durable.then_some(0) }
+    }
+
+    /// Begins where the bound of an earlier start allows.
+    pub fn recover(&mut self, bound: LamportTime) {
+        self.value = self.value.max(bound.0);
+        if let Some(reserved) = &mut self.reserved {
+            *reserved = bound.0.max(*reserved);
+        }
+    }
+
+    /// The bound that must be durable before the present value leaves the node, if it is a new
+    /// one.
+    pub fn reserve(&mut self) -> Option<LamportTime> {
+        let reserved = self.reserved.as_mut().filter(|reserved| self.value > **reserved)?;
+        *reserved = self.value.saturating_add(RESERVED_AHEAD);
+        Some(LamportTime(*reserved))
+    }
+
+    /// The bound in force, for a snapshot; none when nothing is written.
+    pub fn reserved(&self) -> Option<LamportTime> {
+        self.reserved.map(LamportTime)
     }
 
     /// The value now.
@@ -71,11 +114,59 @@ impl LamportClock {
             LamportRule::Max => Ok(self.value()),
         }
     }
+
+    /// A link to a peer whose clock stands at `theirs` is made: this one is not behind any more. No
+    /// event, and so no step.
+    pub fn catch_up(&mut self, theirs: LamportTime) -> Result<(), Jump> {
+        if theirs.0 > MAX_GREETED.max(self.value.saturating_add(MAX_JUMP)) {
+            return Err(Jump { local: self.value(), received: theirs });
+        }
+        self.value = self.value.max(theirs.0);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_durable_clock_reserves_ahead_and_starts_again_above_everything_it_said() {
+        let mut clock = LamportClock::new(LamportRule::MaxPlusOne, true);
+        assert_eq!(clock.reserve(), None);
+        assert_eq!(clock.tick(), LamportTime(1));
+        let bound = clock.reserve().unwrap();
+        assert_eq!(bound, LamportTime(1 + RESERVED_AHEAD));
+        for _ in 1..bound.0 {
+            clock.tick();
+            assert_eq!(clock.reserve(), None);
+        }
+        assert!(clock.tick() > bound);
+        assert!(clock.reserve() > Some(bound));
+
+        let mut again = LamportClock::new(LamportRule::MaxPlusOne, true);
+        again.recover(bound);
+        assert!(again.tick() > bound);
+        assert!(again.reserve().is_some());
+    }
+
+    #[test]
+    fn a_clock_without_a_log_reserves_nothing() {
+        let mut clock = LamportClock::default();
+        clock.tick();
+        assert_eq!(clock.reserve(), None);
+    }
+
+    #[test]
+    fn a_newcomer_catches_up_when_a_link_is_made_but_not_beyond_reason() {
+        let mut clock = LamportClock::default();
+        assert_eq!(clock.catch_up(LamportTime(MAX_JUMP * 16)), Ok(()));
+        assert_eq!(clock.value(), LamportTime(MAX_JUMP * 16));
+        assert_eq!(clock.catch_up(LamportTime(3)), Ok(()));
+        assert_eq!(clock.value(), LamportTime(MAX_JUMP * 16));
+        assert!(clock.catch_up(LamportTime(u64::MAX)).is_err());
+        assert_eq!(clock.value(), LamportTime(MAX_JUMP * 16));
+    }
 
     #[test]
     fn a_receive_is_later_than_its_send_and_than_the_local_past() {
@@ -87,7 +178,7 @@ mod tests {
 
     #[test]
     fn rule_max_lets_a_receive_equal_its_send() {
-        let mut clock = LamportClock::new(LamportRule::Max);
+        let mut clock = LamportClock::new(LamportRule::Max, false);
         assert_eq!(clock.observe(LamportTime(7)), Ok(LamportTime(7)));
     }
 

@@ -51,7 +51,7 @@ pub enum Effect {
         /// Which timer, as text.
         label: Span,
     },
-    /// For the trace: the protocol at `place` published a fact.
+    /// For traces and checkers: the protocol at `place` published a fact.
     Fact {
         /// The protocol's place in config order.
         place: usize,

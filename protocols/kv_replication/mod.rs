@@ -257,6 +257,10 @@ impl Protocol for KvReplication {
     }
 
     fn on_recover(&mut self, record: Record<'_>) -> Result<(), Corrupt> {
+        if !self.persists() {
+            // It would go on from what is long out of date.
+            return Err(Corrupt("it is of durability = \"disk\": set that, or another data_dir"));
+        }
         match record {
             Record::Put { timestamp, key, value } => {
                 if timestamp != self.replica.applied.next() {

@@ -21,12 +21,14 @@ mod search;
 mod sessions;
 #[cfg(test)]
 mod testing;
+pub mod timeline;
 mod writes;
 mod zones;
 
 pub use self::read::ReadError;
 
 use self::history::{Kind, Op, Outcome, Replica};
+use self::timeline::{Bounds, Happening};
 use std::fmt;
 use std::str::FromStr;
 
@@ -37,6 +39,10 @@ pub struct History {
     pub ops: Vec<Op>,
     /// What replicas held at the end; empty when nobody looked.
     pub replicas: Vec<Replica>,
+    /// What nodes did, in the order in which it happened on each node; empty when nobody looked.
+    pub timeline: Vec<Happening>,
+    /// What elections are held against.
+    pub bounds: Bounds,
 }
 
 /// What can be asked of a history. Each has its statement and its source at its checker.

@@ -167,7 +167,7 @@ mod tests {
         }
         text += &serde_json::to_string(&replica).unwrap();
         let history = History::read(text.as_bytes()).unwrap();
-        assert_eq!(history, History { ops, replicas: vec![replica] });
+        assert_eq!(history, History { ops, replicas: vec![replica], ..History::default() });
         assert_eq!(History::read(&b""[..]).unwrap(), History::default());
     }
 
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn merging_keeps_clients_apart() {
-        let one = |client| History { ops: vec![put(client, "a", 1, 5, 9)], replicas: vec![] };
+        let one = |client| History { ops: vec![put(client, "a", 1, 5, 9)], ..History::default() };
         let (merged, moved) = History::merge([one(3), one(0), one(3)]);
         assert_eq!(merged.ops.iter().map(|op| op.client).collect::<Vec<_>>(), [3, 4, 8]);
         assert_eq!(moved, [0, 4, 5]);

@@ -2,7 +2,7 @@
 
 use super::push_request;
 use crate::net::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Welcome};
-use node_protocols::core::NodeId;
+use node_protocols::core::{LamportTime, NodeId};
 use node_protocols::kv_replication::{Reply, Request, Timestamp};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -102,7 +102,9 @@ fn serve(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request<'_>) -> Answer
     let hello = read_frame(&mut stream, &mut input, MAX_HELLO_BYTES)?;
     assert_eq!(postcard::from_bytes::<Hello>(&hello).unwrap().magic, wire::MAGIC);
     let mut out = Vec::new();
-    wire::push_message(&mut out, &Welcome::Accepted { id: NodeId(7), incarnation: 1 });
+    let lamport = LamportTime::default();
+    let accepted = Welcome::Accepted { id: NodeId(7), incarnation: 1, lamport };
+    wire::push_message(&mut out, &accepted);
     stream.write_all(&out).ok()?;
     loop {
         let payload = read_frame(&mut stream, &mut input, super::MAX_FRAME_BYTES)?;

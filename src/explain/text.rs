@@ -56,7 +56,7 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
     };
     match &entry.line.event {
         Event::Run { scenario, .. } => scenario.to_string(),
-        Event::Start { incarnation } => format!("incarnation {incarnation}"),
+        Event::Start { incarnation, .. } => format!("incarnation {incarnation}"),
         Event::Crash | Event::Stop => String::new(),
         Event::Pause { on } => if *on { "held up" } else { "goes on" }.into(),
         Event::Link { peer, up } => format!("{} {peer}", if *up { "up" } else { "down" }),

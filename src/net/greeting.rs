@@ -11,7 +11,7 @@ use super::{ACCEPTS_PER_TURN, Node};
 use crate::registry::NATIVE;
 use mio::Interest;
 use mio::net::TcpStream;
-use node_protocols::core::{Counter, Escaped, NodeId};
+use node_protocols::core::{Counter, Escaped, LamportTime, NodeId};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -123,6 +123,7 @@ impl Node {
             to: peer,
             incarnation: self.env.incarnation,
             dial: self.dials,
+            lamport: self.host.lamport(),
         });
         connection.names = LinkNames::new(self.env.id, self.env.incarnation, self.dials);
         push_message(connection.out.tail(), &hello);
@@ -153,8 +154,10 @@ impl Node {
                     return self.reject(key, data, &why);
                 }
             },
-            Role::Peer { cluster, id, to, incarnation, dial } => {
-                match self.peer_fault(&cluster, id, to) {
+            Role::Peer { cluster, id, to, incarnation, dial, lamport } => {
+                let fault = self.peer_fault(&cluster, id, to);
+                let fault = fault.or_else(|| self.catch_up(lamport));
+                match fault {
                     None => {
                         if let Some(connection) = self.table.get_mut(key) {
                             connection.names = LinkNames::new(id, incarnation, dial);
@@ -186,11 +189,16 @@ impl Node {
         }
     }
 
+    /// Why where a peer's Lamport clock stands is not accepted.
+    fn catch_up(&mut self, lamport: LamportTime) -> Option<String> {
+        self.host.handle_greeting(lamport).err().map(|jump| jump.to_string())
+    }
+
     fn welcome(&mut self, key: Key, kind: Kind) {
         let Some(connection) = self.table.get_mut(key) else { return };
         connection.kind = kind;
-        let (id, incarnation) = (self.env.id, self.env.incarnation);
-        push_message(connection.out.tail(), &Welcome::Accepted { id, incarnation });
+        let (id, incarnation, lamport) = (self.env.id, self.env.incarnation, self.host.lamport());
+        push_message(connection.out.tail(), &Welcome::Accepted { id, incarnation, lamport });
         self.touch(key);
     }
 
@@ -214,7 +222,10 @@ impl Node {
             Frame::Whole { payload, used } => (payload, used),
         };
         let why = match postcard::from_bytes::<Welcome<'_>>(payload) {
-            Ok(Welcome::Accepted { id, .. }) if id == peer => {
+            Ok(Welcome::Accepted { id, lamport, .. }) if id == peer => 'refused: {
+                if let Some(why) = self.catch_up(lamport) {
+                    break 'refused why;
+                }
                 if let Some(connection) = self.table.get_mut(key) {
                     connection.kind = Kind::Link(peer);
                     self.clients += 1;

@@ -167,7 +167,7 @@ impl Node {
         let mut tracing = tracing.transpose()?;
         if let Some(tracing) = &mut tracing {
             let nodes = [env.id].iter().chain(&env.peers).map(|id| id.0).collect();
-            tracing.run(&config.cluster, nodes, env.incarnation);
+            tracing.run(&config.cluster, nodes, &env);
         }
         let mut node = Node {
             checkpoint_at: wal.as_ref().map_or(0, |wal| checkpoint_at(wal.len())),
@@ -394,10 +394,9 @@ fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
     Ok(listeners)
 }
 
-/// Opens the log and gives its records back, if a protocol writes any.
+/// Opens the log, if the node has one, and gives its records back.
 fn open_wal(config: &Config, host: &mut Host) -> Result<Option<Wal>, ConfigError> {
-    let persists = host.protocols().iter().any(|protocol| protocol.persists());
-    let Some(dir) = config.data_dir.as_ref().filter(|_| persists) else { return Ok(None) };
+    let Some(dir) = config.data_dir.as_ref() else { return Ok(None) };
     let mut give_back =
         |tag, record: &[u8]| host.handle_record(tag, record).map_err(|corrupt| corrupt.to_string());
     let (wal, recovery) = Wal::open(dir, &mut give_back)

@@ -4,7 +4,7 @@
 //! many-th dial), its direction, and its number on it. TCP keeps the order, so counting is enough.
 
 use crate::trace::{Event, LineWriter};
-use node_protocols::core::{Effect, Host, NodeId, RequestId, Time};
+use node_protocols::core::{Effect, Env, Host, NodeId, RequestId, Time};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
@@ -54,10 +54,11 @@ impl Tracing {
         Ok(Tracing { writer: LineWriter::new(sink), node: node.0, origin, at: origin, lost: 0 })
     }
 
-    pub(super) fn run(&mut self, config: &str, nodes: Vec<u32>, incarnation: u64) {
+    pub(super) fn run(&mut self, config: &str, nodes: Vec<u32>, env: &Env) {
         let (source, scenario) = ("node".into(), config.to_string().into());
         self.writer.line(self.at, None, None, Event::Run { source, scenario, seed: None, nodes });
-        self.line(None, Event::Start { incarnation });
+        let (incarnation, durable) = (env.incarnation, env.durable);
+        self.line(None, Event::Start { incarnation, durable });
     }
 
     pub(super) fn begin_turn(&mut self, now: Time) {

@@ -10,7 +10,7 @@
 //!
 //! Replies to a native client come in any order; the sequence tells which request they answer.
 
-use node_protocols::core::NodeId;
+use node_protocols::core::{LamportTime, NodeId};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ use std::borrow::Cow;
 pub const MAGIC: [u8; 4] = *b"NODE";
 
 /// Goes up when a frame's form changes; nodes of different versions do not talk.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The length before a frame's payload.
 pub const LENGTH_BYTES: usize = 4;
@@ -57,6 +57,8 @@ pub enum Role<'a> {
         incarnation: u64,
         /// Larger each time that it dials; with the incarnation it names the link in traces.
         dial: u64,
+        /// Where its Lamport clock stands.
+        lamport: LamportTime,
     },
     /// A client of one protocol.
     Client {
@@ -75,6 +77,8 @@ pub enum Welcome<'a> {
         id: NodeId,
         /// Larger each time that it starts.
         incarnation: u64,
+        /// Where its Lamport clock stands.
+        lamport: LamportTime,
     },
     /// The connection ends here.
     Refused {

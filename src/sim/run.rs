@@ -264,6 +264,6 @@ impl State {
         let replicas = replicas.collect();
         let ops: Vec<Op> = std::mem::take(&mut self.clients.ops);
         self.names = self.clients.names();
-        History { ops, replicas }
+        History { ops, replicas, ..History::default() }
     }
 }

@@ -119,7 +119,7 @@ pub struct Scenario {
     pub ranges: Ranges,
     /// Faults that the file fixes instead.
     pub fixed: Vec<Fault>,
-    /// Whether the nodes' protocols write to disks.
+    /// Whether nodes have disks.
     pub durable: bool,
 }
 
@@ -216,12 +216,7 @@ impl Scenario {
             }
         }
         network.link_timeout = nodes[0].limits.link_timeout_ms * 1_000_000;
-        let mut durable = false;
-        for config in &nodes {
-            let host =
-                config.host(registry, &config.env(1, 0)).map_err(|error| error.to_string())?;
-            durable |= host.protocols().iter().any(|protocol| protocol.persists());
-        }
+        let durable = nodes.iter().any(|config| config.data_dir.is_some());
         let scenario = Scenario {
             path: path.into(),
             nodes,

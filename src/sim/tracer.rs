@@ -128,9 +128,9 @@ impl Tracer {
         self.full.as_mut().map_or(Ok(()), LineWriter::flush)
     }
 
-    pub(super) fn start(&mut self, at: Nanos, node: NodeId, incarnation: u64) {
+    pub(super) fn start(&mut self, at: Nanos, node: NodeId, incarnation: u64, durable: bool) {
         self.mix(Kind::Start, at, node.0.into(), incarnation);
-        self.line(at, Some(node), None, Event::Start { incarnation });
+        self.line(at, Some(node), None, Event::Start { incarnation, durable });
     }
 
     pub(super) fn crash(&mut self, at: Nanos, node: NodeId) {

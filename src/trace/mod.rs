@@ -52,6 +52,9 @@ pub enum Event<'a> {
     Start {
         /// Larger each time.
         incarnation: u64,
+        /// Whether it has a data directory, so that its clock goes on from where it was.
+        #[serde(default)]
+        durable: bool,
     },
     /// The node stopped without warning.
     Crash,

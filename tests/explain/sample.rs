@@ -91,7 +91,7 @@ impl Sample {
         };
         world.write(None, None, head);
         for node in nodes {
-            world.write(Some(node), None, Event::Start { incarnation: 1 });
+            world.write(Some(node), None, Event::Start { incarnation: 1, durable: false });
             world.coordinator(node);
             let first = world.below(50) * MS;
             world.at(first, Act::Timer(node));
@@ -122,7 +122,7 @@ impl World {
                 }
                 Act::Restart(node) => {
                     self.servers[node as usize].down = false;
-                    self.write(Some(node), None, Event::Start { incarnation: 2 });
+                    self.write(Some(node), None, Event::Start { incarnation: 2, durable: false });
                     self.coordinator(node);
                     self.at(20 * MS, Act::Timer(node));
                 }

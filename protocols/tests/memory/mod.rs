@@ -6,7 +6,8 @@
 mod client;
 
 use node_protocols::core::{
-    Effect, Env, Host, LamportRule, NodeId, Now, RequestId, Rng, Time, WallTime, erase,
+    Effect, Env, Host, LamportRule, NodeId, Now, Protocol, RequestId, Rng, Time, WallTime, erase,
+    protocol_tag,
 };
 use node_protocols::kv_replication::{
     Config, Durability, KvReplication, Message, Record, Timestamp,
@@ -428,13 +429,17 @@ impl Node {
     }
 
     fn append(&mut self, tag: u16, record: &[u8]) {
+        self.disk.push((tag, record.to_vec()));
+        if tag != protocol_tag(KvReplication::NAME) {
+            // The Host's own: bounds of the Lamport clock.
+            return;
+        }
         match postcard::from_bytes(record).expect("records decode") {
             Record::Put { timestamp, .. } | Record::Applied { timestamp } => {
                 self.durable = timestamp;
             }
             Record::Entry { .. } | Record::Complete => {}
         }
-        self.disk.push((tag, record.to_vec()));
     }
 
     /// Nothing that a message claims to be stored may be missing on the disk it comes from.

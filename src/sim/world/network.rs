@@ -112,6 +112,14 @@ impl World {
         link.generation += 1;
         link.up = [true; 2];
         for (node, peer) in [(high, low), (low, high)] {
+            let lamport = self.nodes[peer].host.as_ref().map(Host::lamport).unwrap_or_default();
+            if let Some(host) = &mut self.nodes[node].host {
+                // Nobody forges a greeting here.
+                let caught_up = host.handle_greeting(lamport);
+                debug_assert!(caught_up.is_ok(), "{caught_up:?}");
+            }
+        }
+        for (node, peer) in [(high, low), (low, high)] {
             self.tell_link(node, peer, true);
         }
     }

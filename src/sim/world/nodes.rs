@@ -13,7 +13,8 @@ impl World {
         let incarnation = self.node_now(node).wall.0.max(1);
         let mut host = (self.build)(node, incarnation);
         host.set_output(self.tracer.is_full(), self.tracer.is_full());
-        self.tracer.start(self.now, self.nodes[node].id, incarnation);
+        let durable = host.is_durable();
+        self.tracer.start(self.now, self.nodes[node].id, incarnation, durable);
         let mut rest = &self.nodes[node].disk.durable[..];
         while let Some((tag, record, more)) = split_record(rest) {
             if let Err(corrupt) = host.handle_record(tag, record) {
