@@ -12,3 +12,4 @@ extern crate alloc;
 
 pub mod core;
 pub mod kv_replication;
+pub mod lamport;

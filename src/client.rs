@@ -255,7 +255,8 @@ fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-fn escaped(bytes: &[u8]) -> String {
+/// Text of a peer, fit for a terminal.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
     Escaped(bytes).to_string()
 }
 

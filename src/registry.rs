@@ -7,6 +7,7 @@ use node_protocols::core::{
     ConfigError, Decoded, DynProtocol, Env, Gateway, Protocol, erase, protocol_tag,
 };
 use node_protocols::kv_replication::{KvReplication, Resp};
+use node_protocols::lamport::Lamport;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ impl Registry {
     pub fn new() -> Registry {
         let mut registry = Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new() };
         registry.register::<KvReplication>();
+        registry.register::<Lamport>();
         registry.register_gateway::<Resp>();
         registry
     }

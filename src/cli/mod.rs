@@ -1,6 +1,7 @@
 //! The command line: what a user can ask for, and the exit code that answers.
 
 pub mod bench;
+mod clock;
 pub mod explain;
 pub mod kv;
 mod run;
@@ -64,6 +65,7 @@ struct LogArgs {
 enum Command {
     Check(run::CheckArgs),
     Kv(kv::KvArgs),
+    Clock(clock::ClockArgs),
     Bench(bench::BenchArgs),
     Verify(verify::VerifyArgs),
     Sim(sim::SimArgs),
@@ -84,6 +86,7 @@ pub fn main(registry: Registry) -> ExitCode {
     match (cli.command, cli.config) {
         (Some(Command::Check(args)), _) => run::check(&args, &registry),
         (Some(Command::Kv(args)), _) => kv::run(args),
+        (Some(Command::Clock(args)), _) => clock::run(&args),
         (Some(Command::Bench(args)), _) => bench::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),

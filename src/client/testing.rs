@@ -14,6 +14,8 @@ use std::thread;
 pub enum Answer {
     /// Replies.
     Reply(Reply<'static>),
+    /// Replies with what another protocol has encoded.
+    Encoded(Vec<u8>),
     /// Replies, and closes the connection.
     ReplyAndClose(Reply<'static>),
     /// Writes these bytes.
@@ -32,7 +34,12 @@ pub struct FakeNode {
 
 impl FakeNode {
     /// Answers each request as `answer` says.
-    pub fn start(answer: impl FnMut(Request<'_>) -> Answer + Send + 'static) -> FakeNode {
+    pub fn start(mut answer: impl FnMut(Request<'_>) -> Answer + Send + 'static) -> FakeNode {
+        FakeNode::start_encoded(move |body| answer(postcard::from_bytes(body).unwrap()))
+    }
+
+    /// Answers each request, of whatever protocol, as `answer` says.
+    pub fn start_encoded(answer: impl FnMut(&[u8]) -> Answer + Send + 'static) -> FakeNode {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(answer));
@@ -96,7 +103,7 @@ pub fn raw_server(bytes: Vec<u8>) -> SocketAddr {
     addr
 }
 
-fn serve(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request<'_>) -> Answer>) -> Option<()> {
+fn serve(mut stream: TcpStream, answer: &Mutex<impl FnMut(&[u8]) -> Answer>) -> Option<()> {
     stream.set_nodelay(true).unwrap();
     let mut input = Vec::new();
     let hello = read_frame(&mut stream, &mut input, MAX_HELLO_BYTES)?;
@@ -109,7 +116,7 @@ fn serve(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request<'_>) -> Answer
     loop {
         let payload = read_frame(&mut stream, &mut input, super::MAX_FRAME_BYTES)?;
         let (sequence, body) = payload.split_first_chunk().unwrap();
-        let answered = (answer.lock().unwrap())(postcard::from_bytes(body).unwrap());
+        let answered = (answer.lock().unwrap())(body);
         out.clear();
         match answered {
             Answer::Reply(reply) => push_request(&mut out, u32::from_le_bytes(*sequence), &reply),
@@ -118,6 +125,10 @@ fn serve(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request<'_>) -> Answer
                 stream.write_all(&out).ok()?;
                 return None;
             }
+            Answer::Encoded(reply) => wire::push_frame_with(&mut out, |out| {
+                out.extend_from_slice(sequence);
+                out.extend_from_slice(&reply);
+            }),
             Answer::Raw(bytes) => out.extend(bytes),
             Answer::Silence => {}
             Answer::Close => return None,
