@@ -77,14 +77,16 @@ impl Config {
         let rule = |key, rule: String| Err(ConfigError { key, rule });
         let [min, max] = self.interval_ms;
         if min > max {
-            return rule("interval_ms", format!("[MIN, MAX] with MIN up to MAX: [{max}, {min}]"));
+            let text = format!("it is [MIN, MAX], the shorter time first: [{max}, {min}]");
+            return rule("interval_ms", text);
         }
         if max > MAX_WAIT_MS {
-            return rule("interval_ms", format!("both must be 0 to {MAX_WAIT_MS} (an hour)"));
+            let text = format!("both must be 0 to {MAX_WAIT_MS} milliseconds (an hour)");
+            return rule("interval_ms", text);
         }
         if !(1..=MAX_WAIT_MS).contains(&self.timeout_ms) {
-            let most = MAX_WAIT_MS;
-            return rule("timeout_ms", format!("it must be 1 to {most} milliseconds (an hour)"));
+            let text = format!("it must be 1 to {MAX_WAIT_MS} milliseconds (an hour)");
+            return rule("timeout_ms", text);
         }
         Ok(())
     }
