@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes the configs of an N-node key-value store.
 set -eu
+. "$(dirname "$0")/lib.sh"
 usage() {
   cat <<'USAGE'
 usage: scripts/generate-kv.sh [-n NODES] [-o DIR] [-p PORT] [-a ADDRESS] [-l LEADER]
@@ -21,57 +22,26 @@ Redis clients on PORT+1000+i-1, for JSON lines on PORT+2000+i-1.
 Start them with scripts/cluster.sh up DIR.
 USAGE
 }
-nodes=3 dir=run/kv port=10097 address=127.0.0.1 leader=1 durability=memory timeout=5000 console=true
+nodes=3 dir=run/kv port=10097 address=127.0.0.1 console=true
+cluster=kv explained=configs/kv-leader.toml durable=true listeners="native:0 resp:1000 json:2000"
+leader=1 durability=memory timeout=5000
 [ "${1:-}" != --help ] || { usage; exit 0; }
-while getopts "n:o:p:a:l:d:t:qh" option; do
+while getopts "n:o:p:a:ql:d:t:h" option; do
   case $option in
-    n) nodes=$OPTARG ;; o) dir=$OPTARG ;; p) port=$OPTARG ;; a) address=$OPTARG ;;
-    l) leader=$OPTARG ;; d) durability=$OPTARG ;; t) timeout=$OPTARG ;; q) console=false ;;
+    l) leader=$OPTARG ;; d) durability=$OPTARG ;; t) timeout=$OPTARG ;;
     h) usage; exit 0 ;;
-    *) usage >&2; exit 2 ;;
+    *) shared_option "$option" "${OPTARG:-}" || { usage >&2; exit 2; } ;;
   esac
 done
-case "$nodes$port$leader$timeout" in
-  *[!0-9]*) echo "NODES, PORT, LEADER and PUT_TIMEOUT_MS are numbers" >&2; exit 2 ;;
-esac
-if [ "$nodes" -lt 1 ] || [ "$nodes" -gt 1000 ]; then
-  echo "NODES must be 1 to 1000: each group of listeners has 1000 ports" >&2
-  exit 2
-fi
+need_numbers NODES "$nodes" LEADER "$leader" PUT_TIMEOUT_MS "$timeout"
 if [ "$leader" -lt 1 ] || [ "$leader" -gt "$nodes" ]; then
   echo "LEADER must be one of the nodes, 1 to $nodes" >&2
   exit 2
 fi
-if [ $((port + 2000 + nodes)) -gt 65536 ]; then
-  echo "PORT must leave room for $((2000 + nodes)) ports below 65536" >&2
-  exit 2
-fi
-mkdir -p "$dir"
-rm -f "$dir"/node-*.toml
-for i in $(seq "$nodes"); do
-  {
-    echo "# Node $i of $nodes, written by scripts/generate-kv.sh; configs/kv-leader.toml explains the keys."
-    echo "[node]"
-    echo "id = $i"
-    echo "cluster = \"kv\""
-    echo "console = $console"
-    echo "data_dir = \"$dir/data-$i\""
-    echo
-    echo "[peers]"
-    for j in $(seq "$nodes"); do
-      [ "$j" = "$i" ] || echo "$j = \"$address:$((port + j - 1))\""
-    done
-    for group in native:0 resp:1000 json:2000; do
-      echo
-      echo "[[listeners]]"
-      echo "addr = \"$address:$((port + ${group#*:} + i - 1))\""
-      echo "gateway = \"${group%:*}\""
-    done
-    echo
-    echo "[protocols.kv_replication]"
-    echo "leader = $leader"
-    echo "durability = \"$durability\""
-    echo "put_timeout_ms = $timeout"
-  } > "$dir/node-$i.toml"
-done
-echo "wrote $nodes configs to $dir" >&2
+protocols() {
+  echo "[protocols.kv_replication]"
+  echo "leader = $leader"
+  echo "durability = \"$durability\""
+  echo "put_timeout_ms = $timeout"
+}
+write_configs protocols

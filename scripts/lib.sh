@@ -37,3 +37,82 @@ is_running() {
 
 # is_complete SERVER: whether that server answers GETs, and PUTs reach the leader.
 is_complete() { "$(node_binary)" kv --servers "$1" --json info | grep -q '"complete":true'; }
+
+# What the generate-*.sh scripts share: the options -n -o -p -a -q, and the tables of a config that
+# every node has. Such a script sets its defaults before it takes options:
+#   nodes dir port address console   what the options set
+#   cluster                          the cluster's name
+#   explained                        the config whose comments explain the keys
+#   durable                          true: nodes have a data_dir
+#   listeners                        gateways and what each adds to PORT, such as "native:0 json:2000"
+
+# shared_option OPTION VALUE: takes an option that all share, and fails at any other.
+shared_option() {
+  case $1 in
+    n) nodes=$2 ;; o) dir=$2 ;; p) port=$2 ;; a) address=$2 ;; q) console=false ;;
+    *) return 1 ;;
+  esac
+}
+
+# need_numbers NAME VALUE...: ends the script unless each value is a number that fits.
+need_numbers() {
+  while [ $# -gt 0 ]; do
+    case $2 in
+      "" | *[!0-9]* | ??????????*) echo "$1 is a number of up to 9 digits, not \"$2\"" >&2; exit 2 ;;
+    esac
+    shift 2
+  done
+}
+
+# write_configs WRITER: writes DIR/node-1.toml … DIR/node-N.toml; `WRITER ID` prints the tables of the
+# protocols.
+write_configs() {
+  local writer=$1 i last
+  need_numbers NODES "$nodes" PORT "$port"
+  if [ "$nodes" -lt 1 ] || [ "$nodes" -gt 1000 ]; then
+    echo "NODES must be 1 to 1000: each group of listeners has 1000 ports" >&2
+    exit 2
+  fi
+  last=${listeners##*:}
+  if [ "$port" -lt 1 ] || [ $((port + last + nodes)) -gt 65536 ]; then
+    echo "PORT must leave room for $((last + nodes)) ports below 65536" >&2
+    exit 2
+  fi
+  mkdir -p "$dir"
+  rm -f "$dir"/node-*.toml
+  for i in $(seq "$nodes"); do
+    { node_tables "$i" && "$writer" "$i"; } > "$dir/node-$i.toml"
+  done
+  echo "wrote $nodes configs to $dir" >&2
+}
+
+# node_tables ID: [node], [peers] and the listeners.
+node_tables() {
+  local group
+  echo "# Node $1 of $nodes, written by scripts/$(basename "$0"); $explained explains the keys."
+  echo "[node]"
+  echo "id = $1"
+  echo "cluster = \"$cluster\""
+  echo "console = $console"
+  [ "$durable" = false ] || echo "data_dir = \"$dir/data-$1\""
+  echo
+  echo "[peers]"
+  # A thousand nodes have a million lines here: too many for the shell.
+  seq "$nodes" | awk -v id="$1" -v address="$address" -v port="$port" \
+    '$1 != id { printf "%d = \"%s:%d\"\n", $1, address, port + $1 - 1 }'
+  for group in $listeners; do
+    echo
+    echo "[[listeners]]"
+    echo "addr = \"$address:$((port + ${group#*:} + $1 - 1))\""
+    echo "gateway = \"${group%:*}\""
+  done
+  echo
+}
+
+# status_of ADDR FIELD: one number of a lamport node's status, such as `clock`.
+status_of() {
+  local status
+  status=$("$(node_binary)" clock --server "$1" --status --json) || return 1
+  status=${status##*\"$2\":}
+  echo "${status%%[,\}]*}"
+}
