@@ -61,16 +61,15 @@ impl Source {
     /// An error about the value at a path; if the path has none, about the table it lacks from.
     pub(super) fn error(&self, path: &[&str], rule: String) -> ConfigError {
         let document = self.document().ok();
-        let lookup = |path: &[&str]| {
-            document.as_ref().and_then(|document| Source::value(document, path)).map(Spanned::span)
-        };
+        let lookup =
+            |path: &[&str]| document.as_ref().and_then(|document| Source::value(document, path));
         let exact = lookup(path);
-        let near = exact.clone().or_else(|| lookup(&path[..path.len().saturating_sub(1)]));
+        let near = exact.or_else(|| lookup(&path[..path.len().saturating_sub(1)]));
         ConfigError {
             path: self.path.clone(),
-            line: near.map(|span| self.line(span.start)),
+            line: near.map(|value| self.line(value.span().start)),
             key: path.join("."),
-            value: exact.and_then(|span| self.snippet(span)),
+            value: exact.and_then(|value| self.snippet(value)),
             rule,
         }
     }
@@ -92,7 +91,7 @@ impl Source {
         ConfigError {
             path: self.path.clone(),
             line: Some(self.line(span.start)),
-            value: value.and_then(|value| self.snippet(value.span())),
+            value: value.and_then(|value| self.snippet(value)),
             key: key.join("."),
             rule,
         }
@@ -102,11 +101,16 @@ impl Source {
         self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
     }
 
-    /// A value as the file has it, if it is a short one on one line.
-    fn snippet(&self, span: Range<usize>) -> Option<String> {
-        let text = self.text.get(span)?;
+    /// A value as the file has it, if it is a short one on one line, and no table's header.
+    fn snippet(&self, value: &Spanned<DeValue<'_>>) -> Option<String> {
+        let text = self.text.get(value.span())?;
         let short = text.len() <= MAX_SNIPPET_BYTES && !text.contains('\n');
-        (short && !text.starts_with('[')).then(|| text.to_string())
+        let is_header = match value.get_ref() {
+            DeValue::Table(_) => text.starts_with('['),
+            DeValue::Array(_) => text.starts_with("[["),
+            _ => false,
+        };
+        (short && !is_header).then(|| text.to_string())
     }
 }
 

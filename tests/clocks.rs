@@ -1,0 +1,212 @@
+//! The random-number workload in real processes: their consoles, clients with clocks of their own,
+//! and clocks that outlive a SIGKILL.
+
+mod common;
+
+use common::clients::Json;
+use common::{LONG, Node, free_port, local, wait_until};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// Nodes 1 to N, ready to be started.
+struct Clocks {
+    dir: TempDir,
+    /// Native and JSON.
+    ports: Vec<[u16; 2]>,
+}
+
+impl Clocks {
+    /// Writes the configs: `protocol` has each node's lines of `[protocols.lamport]`.
+    fn prepare(protocol: &[&str]) -> Clocks {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        let ports: Vec<_> = protocol.iter().map(|_| [free_port(), free_port()]).collect();
+        let clocks = Clocks { dir, ports };
+        for (id, protocol) in (1..).zip(protocol) {
+            fs::write(clocks.path(id, "toml"), clocks.config(id, protocol)).expect("a config");
+        }
+        clocks
+    }
+
+    fn path(&self, id: usize, extension: &str) -> PathBuf {
+        self.dir.path().join(id.to_string()).with_extension(extension)
+    }
+
+    fn config(&self, id: usize, protocol: &str) -> String {
+        let [native, json] = self.ports[id - 1];
+        let data_dir = self.path(id, "data");
+        let peers = (1..).zip(&self.ports).filter(|(peer, _)| *peer != id);
+        let peers: String =
+            peers.map(|(peer, [native, _])| format!("{peer} = \"127.0.0.1:{native}\"\n")).collect();
+        format!(
+            "[node]\nid = {id}\ncluster = \"test\"\ndata_dir = {data_dir:?}\n\n[peers]\n{peers}\n\
+             [[listeners]]\naddr = \"127.0.0.1:{native}\"\n\n\
+             [[listeners]]\naddr = \"127.0.0.1:{json}\"\ngateway = \"json\"\n\n\
+             [protocols.lamport]\n{protocol}\n"
+        )
+    }
+
+    fn start(&self, id: usize) -> Node {
+        let name = self.dir.path().join(id.to_string());
+        let node = Node::spawn(&self.path(id, "toml"), &name, None);
+        wait_until("the node listens", LONG, || {
+            node.assert_runs();
+            common::clients::try_connect(local(self.ports[id - 1][1])).ok()
+        });
+        node
+    }
+
+    fn json(&self, id: usize) -> Json {
+        Json::connect(local(self.ports[id - 1][1]))
+    }
+
+    fn status(&self, id: usize) -> Value {
+        self.json(id).ask(r#"{"status":{}}"#)["status"].take()
+    }
+
+    fn answered(&self, id: usize) -> u64 {
+        self.status(id)["answered"].as_u64().expect("a number")
+    }
+
+    /// `node clock` at a node.
+    fn client(&self, id: usize, args: &[&str]) -> Output {
+        let server = local(self.ports[id - 1][0]).to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+        command.args(["clock", "--server", &server]).args(args).output().expect("it runs")
+    }
+}
+
+const SERVES: &str = "interval_ms = [3600000, 3600000]";
+const CALLS: &str = "interval_ms = [1, 5]\ntimeout_ms = 50";
+
+/// `[clock.node] what` as numbers and words; panics on a line of another form.
+fn parse(line: &str) -> (u64, u64, &str) {
+    let split = || {
+        let (stamp, what) = line.strip_prefix('[')?.split_once("] ")?;
+        let (clock, node) = stamp.split_once('.')?;
+        Some((clock.parse().ok()?, node.parse().ok()?, what))
+    };
+    split().unwrap_or_else(|| panic!("no line of the workload: {line}"))
+}
+
+#[test]
+fn two_nodes_call_and_their_consoles_show_clocks_that_only_grow() {
+    let clocks = Clocks::prepare(&[CALLS, SERVES]);
+    let nodes = [clocks.start(1), clocks.start(2)];
+    wait_until("calls are answered", LONG, || (clocks.answered(1) >= 5).then_some(()));
+    for (id, node) in (1..).zip(&nodes) {
+        let mut last = 0;
+        let stdout = node.stdout();
+        let (whole, _) = stdout.rsplit_once('\n').expect("lines");
+        for line in whole.lines() {
+            let (clock, process, _) = parse(line);
+            assert_eq!(process, id);
+            assert!(clock > last, "{line} after {last}");
+            last = clock;
+        }
+    }
+    let served = nodes[1].stdout();
+    let first: Vec<_> = served.lines().take(3).map(|line| parse(line).2).collect();
+    assert!(first[0].starts_with("got call ") && first[0].ends_with(" from node 1"), "{first:?}");
+    assert!(first[1].starts_with("drew "), "{first:?}");
+    assert!(first[2].starts_with("sent ") && first[2].ends_with(" to node 1"), "{first:?}");
+}
+
+#[test]
+fn a_call_to_a_node_that_is_down_is_given_up_and_the_next_one_is_made() {
+    let clocks = Clocks::prepare(&[CALLS, SERVES]);
+    let node = clocks.start(1);
+    wait_until("calls are given up", LONG, || {
+        (clocks.status(1)["timed_out"].as_u64() >= Some(2)).then_some(())
+    });
+    assert!(node.stdout().contains("] gave up call 1 to node 2 after 50 ms\n"));
+    let _other = clocks.start(2);
+    wait_until("calls are answered", LONG, || (clocks.answered(1) >= 1).then_some(()));
+}
+
+#[test]
+fn json_lines_call_a_node_and_what_is_wrong_is_told() {
+    let clocks = Clocks::prepare(&[SERVES]);
+    let _node = clocks.start(1);
+    let mut client = clocks.json(1);
+    let answer = client.ask(r#"{"number":{"clock":1}}"#);
+    assert_eq!(answer["number"]["clock"], 4, "{answer}");
+    assert!(answer["number"]["number"].as_u64() < Some(100), "{answer}");
+    let forged = client.ask(r#"{"number":{"clock":18446744073709551615}}"#);
+    let reason = "its Lamport value 18446744073709551615 is too far above the local 4";
+    assert_eq!(forged, json!({"refused": {"reason": reason}}));
+    for wrong in [r#"{"number":{"clock":-1}}"#, r#"{"number":{}}"#, "{}", "nonsense"] {
+        let answer = client.ask(wrong);
+        assert!(answer["error"].is_string(), "{wrong}: {answer}");
+    }
+    let status = client.ask(r#"{"status":{}}"#);
+    let expected =
+        json!({"process": 1, "clock": 4, "calls": 0, "answered": 0, "timed_out": 0, "served": 1});
+    assert_eq!(status["status"], expected);
+}
+
+#[test]
+fn node_clock_shows_both_clocks_and_its_exit_codes_tell() {
+    let clocks = Clocks::prepare(&[SERVES]);
+    let _node = clocks.start(1);
+    let server = local(clocks.ports[0][0]);
+    let called = clocks.client(1, &["--clock", "10"]);
+    assert_eq!(called.status.code(), Some(0));
+    let stdout = String::from_utf8(called.stdout).unwrap();
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!(lines[0], format!("[11] I call {server} for a number"));
+    assert!(lines[1].starts_with("[14] node 1 sends "), "{stdout}");
+    assert_eq!(lines[2], "[15] I receive it: max(11, 14) + 1");
+
+    let refused = clocks.client(1, &["--clock", "99999999999"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let json_listener = local(clocks.ports[0][1]).to_string();
+    let elsewhere = clocks.client(1, &["--timeout-ms", "500"]);
+    assert_eq!(elsewhere.status.code(), Some(0));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    let no_native = command.args(["clock", "--timeout-ms", "500", "--server", &json_listener]);
+    assert_eq!(no_native.output().expect("it runs").status.code(), Some(3));
+    assert_eq!(clocks.client(1, &["--calls", "x"]).status.code(), Some(2));
+    assert_eq!(clocks.client(1, &["--status", "--calls", "2"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_clock_with_a_data_dir_goes_on_above_where_it_was_after_a_kill() {
+    let clocks = Clocks::prepare(&[SERVES]);
+    let node = clocks.start(1);
+    let clock = |answer: Value| answer["number"]["clock"].as_u64().expect("a clock");
+    let before = clock(clocks.json(1).ask(r#"{"number":{"clock":5000000}}"#));
+    assert_eq!(before, 5_000_003);
+    drop(node);
+    let _again = clocks.start(1);
+    let after = clock(clocks.json(1).ask(r#"{"number":{"clock":1}}"#));
+    assert!(after > before, "{after}");
+}
+
+#[test]
+fn a_bad_interval_is_told_by_file_line_key_and_rule() {
+    for (protocol, told) in [
+        (
+            "interval_ms = [9, 5]",
+            "interval_ms = [9, 5]: it is [MIN, MAX], the shorter time first: [5, 9]",
+        ),
+        ("timeout_ms = 0", "timeout_ms = 0: it must be 1 to 3600000 milliseconds (an hour)"),
+        (
+            "interval_ms = 5",
+            "interval_ms = 5: invalid type: integer `5`, expected an array of length 2",
+        ),
+    ] {
+        let clocks = Clocks::prepare(&[protocol]);
+        let file = clocks.path(1, "toml");
+        let check = Command::new(env!("CARGO_BIN_EXE_node")).arg("check").arg(&file).output();
+        let stderr = String::from_utf8(check.expect("it runs").stderr).unwrap();
+        let line = fs::read_to_string(&file).unwrap().lines().position(|line| line == protocol);
+        let line = line.expect("it is in the file") + 1;
+        assert_eq!(
+            stderr.trim_end(),
+            format!("node: {}:{line}: protocols.lamport.{told}", file.display())
+        );
+    }
+}
