@@ -15,11 +15,18 @@ kv: build ## Start three servers of the key-value store, and talk to them
 kv-demo: build ## Show, unattended, a GET that is answered and one that is refused
 	@scripts/kv-demo.sh
 
+clocks: build ## Start four nodes that call each other, and watch their Lamport clocks
+	@scripts/clocks.sh
+
+clocks-demo: build ## Show, unattended, four clocks and a restart, and judge them
+	@scripts/clocks-demo.sh
+
 check: build ## Check every config of configs/
 	@find configs -name '*.toml' -not -path 'configs/sim/*' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
 
-bench: build ## Measure the key-value store on this machine
+bench: build ## Measure the key-value store, and calls between two nodes, on this machine
 	@scripts/bench-kv.sh
+	@scripts/bench-clocks.sh
 
 test: ## Run all tests
 	$(CARGO) test --manifest-path examples/counter/Cargo.toml --target-dir target/examples
@@ -37,4 +44,4 @@ clean: ## Remove what was built and what ran
 	$(CARGO) clean
 	rm -rf run
 
-.PHONY: help build kv kv-demo check bench test lint clean
+.PHONY: help build kv kv-demo clocks clocks-demo check bench test lint clean

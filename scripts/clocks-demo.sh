@@ -41,7 +41,7 @@ scripts/cluster.sh tail "$dir" &
 tailer=$!
 for id in $ids; do wait_for 20 "node $id has made its calls" is_done "$id"; done
 
-say "a client calls node 2, with a clock that is ahead: node 2's follows"
+say "a client calls node 2, with a clock that is ahead: node 2's catches up"
 "$binary" clock --server "$(address 2)" --clock 1000
 
 before=$(status_of "$(address $restarted)" clock)
@@ -50,7 +50,7 @@ scripts/cluster.sh down "$dir" $restarted
 scripts/cluster.sh up "$dir" $restarted
 after=$(status_of "$(address $restarted)" clock)
 wait_for 20 "node $restarted has made its calls" is_done $restarted
-say "its clock began at $after or below: what is on disk is a bound, a million ahead"
+say "its clock went on above $before, at about $after: on disk is a bound, a million ahead"
 [ "$after" -gt "$before" ] || fail "the clock of node $restarted went from $before to $after"
 
 say "the nodes since they were started"

@@ -31,7 +31,7 @@ The node's own steps in between, 2 for the receive and 3 for the handler, are on
 Examples:
   node clock                                    one call at node 1 of configs/clocks
   node clock --server 127.0.0.1:10203 --calls 5
-  node clock --clock 1000                       a clock that is far ahead: the node's follows
+  node clock --clock 1000                       a clock that is ahead: the node's catches up
   node clock --status                           how the node's clock stands
 
 JSON (--json), one object a line, on stdout:
