@@ -30,7 +30,10 @@ fn under_attack(setup: Setup, attack: impl FnOnce(&Cluster)) -> Cluster {
     let start = Instant::now();
     let done = Arc::new(AtomicBool::new(false));
     let honest = {
-        let (resp, json) = (cluster.resp(VICTIM), cluster.json(VICTIM));
+        let (mut resp, mut json) = (cluster.resp(VICTIM), cluster.json(VICTIM));
+        // Once answered they are accepted: the attack finds their descriptors open.
+        resp.set("honest", "");
+        json.ask(r#"{"get":{"key":"honest"}}"#);
         let done = done.clone();
         std::thread::spawn(move || serve_honestly(resp, json, &done))
     };
