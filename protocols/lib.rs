@@ -10,5 +10,6 @@
 
 extern crate alloc;
 
+pub mod bully;
 pub mod core;
 pub mod kv_replication;
