@@ -90,10 +90,14 @@ all_stopped_well() {
   done
 }
 
-complete() { is_complete "$(server "$1")"; }
+has_ended() { [ "$(docker inspect -f '{{.State.Status}}' "$(container "$1")")" = exited ]; }
+complete_or_ended() { is_complete "$(server "$1")" || has_ended "$1"; }
 all_complete() {
   local id
-  for id in $(seq "$nodes"); do wait_for $LONG "node $id is complete" complete "$id"; done
+  for id in $(seq "$nodes"); do
+    wait_for $LONG "node $id is complete" complete_or_ended "$id"
+    ! has_ended "$id" || fail "node $id has ended"
+  done
 }
 client() { # NODE COMMAND...: one request of the store's client
   local to
