@@ -376,8 +376,9 @@ fn native_requests_that_do_not_decode_leave_no_connection_behind() {
         let before = wait_until("descriptors settle", LONG, || {
             let count = cluster.node(VICTIM).open_descriptors();
             // A cluster works before all its links are there.
-            (cluster.counter(VICTIM, "link_up") >= 2 && count == cluster.node(VICTIM).open_descriptors())
-                .then_some(count)
+            (cluster.counter(VICTIM, "link_up") >= 2
+                && count == cluster.node(VICTIM).open_descriptors())
+            .then_some(count)
         });
         for bytes in [
             // A request of an unknown kind, one without a sequence, one with bytes left over.

@@ -34,6 +34,18 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// The reign that it speaks of.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Message::Election { epoch }
+            | Message::Coordinator { epoch }
+            | Message::Check { epoch, .. } => Some(*epoch),
+            Message::Ok | Message::Alive { .. } => None,
+        }
+    }
+}
+
 /// From clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

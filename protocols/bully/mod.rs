@@ -33,7 +33,8 @@
 //!
 //! - A reign has an epoch: the Lamport time at which it began. Whatever made a node stand for election
 //!   came to it by messages, so its epoch is above that of every coordinator it can know of, and an
-//!   announcement of an earlier reign, late or replayed, is ignored.
+//!   announcement of an earlier reign, late or replayed, is ignored; and so is one of an epoch that no
+//!   clock has reached.
 //! - An announcement is ignored while a node above the announcer is known to live: it was heard from
 //!   within `T` over a link that is up.
 //! - A node that starts waits up to `T` for an announcement, and the highest one for all its links, so
@@ -172,6 +173,10 @@ impl Protocol for Bully {
     }
 
     fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, Self>) {
+        if message.epoch().is_some_and(|epoch| epoch.0 >= cx.lamport().0) {
+            // The frame's own Lamport value is above every epoch that its sender can know of.
+            return cx.count(Counter::Stale);
+        }
         if let Some(peer) = self.peer(from) {
             peer.heard = Some(cx.now());
         }
@@ -306,8 +311,7 @@ impl Bully {
 
     /// The election is over.
     fn settle(&mut self, reign: Reign, cx: &mut Context<'_, Self>) {
-        for timer in
-            [Timer::Start, Timer::Answer, Timer::Announcement, Timer::Check, Timer::Alive]
+        for timer in [Timer::Start, Timer::Answer, Timer::Announcement, Timer::Check, Timer::Alive]
         {
             cx.cancel_timer(timer);
         }

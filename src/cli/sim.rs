@@ -1,9 +1,9 @@
 //! `node sim`: scenarios in virtual time, over many seeds, with verdicts, replay and shrinking.
 
+use crate::check::Property;
 use crate::registry::Registry;
 use crate::sim::errors;
 use crate::sim::run::{Failure, Outcome, run};
-use crate::check::Property;
 use crate::sim::scenario::{Plan, Scenario};
 use crate::sim::shrink::shrink;
 use crate::sim::tracer::Tracer;

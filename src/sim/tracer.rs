@@ -97,7 +97,10 @@ impl Tracer {
     pub fn watch(&mut self, properties: impl IntoIterator<Item = Property>) {
         let needs = |property: Property| match property.name() {
             "clock_condition" | "clock_strictly_increases" => Watched::Messages,
-            "election_terminates" | "one_coordinator_per_component" | "highest_live_id_wins" | "one_coordinator" => Watched::Nodes,
+            "election_terminates"
+            | "one_coordinator_per_component"
+            | "highest_live_id_wins"
+            | "one_coordinator" => Watched::Nodes,
             _ => Watched::Nothing,
         };
         self.watched = properties.into_iter().map(needs).max().unwrap_or(Watched::Nothing);
@@ -302,7 +305,8 @@ impl Tracer {
     pub(super) fn recv(&mut self, at: Nanos, from: NodeId, to: NodeId, id: u64, host: &Host) {
         self.mix(Kind::Recv, at, to.0.into(), id);
         if self.watched == Watched::Messages {
-            let (message, lamport) = (*self.copies.get(&id).unwrap_or(&id), host.lamport_of_receive().0);
+            let (message, lamport) =
+                (*self.copies.get(&id).unwrap_or(&id), host.lamport_of_receive().0);
             let what = What::Receive { node: to.0, message, lamport };
             self.timeline.push(Happening { at, what });
         }

@@ -185,7 +185,6 @@ impl Clients {
         world.wake(world.now() + pause * 1_000, Token::Think(id).pack());
     }
 
-
     fn send(&mut self, id: u32, server: usize, key: u64, put: bool, world: &mut World) {
         let client = &mut self.clients[id as usize];
         client.sequence += 1;
@@ -226,9 +225,6 @@ impl Clients {
             server: (server + 1).to_string(),
         });
     }
-
-
-
 
     /// Asks every node how it is; the answers are there a little later.
     fn probe(&mut self, world: &mut World) {
@@ -288,9 +284,7 @@ impl Clients {
     fn is_settled(&self, world: &World) -> bool {
         let first = self.probed.get(&0).map(|status| status.applied);
         let is_even = |status: &Status| status.complete && Some(status.applied) == first;
-        self.are_done()
-            && self.probed.len() == world.len()
-            && self.probed.values().all(is_even)
+        self.are_done() && self.probed.len() == world.len() && self.probed.values().all(is_even)
     }
 }
 

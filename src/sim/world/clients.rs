@@ -63,7 +63,14 @@ impl World {
         if let Some(host) = &mut self.nodes[node as usize].host
             && let Some(place) = host.place(protocol)
         {
-            self.tracer.request(self.now, at, client, sequence, &request, &*host.protocols()[place]);
+            self.tracer.request(
+                self.now,
+                at,
+                client,
+                sequence,
+                &request,
+                &*host.protocols()[place],
+            );
             // The workload encodes requests from their types.
             let done = host.handle_request(place, caller, &request, now);
             debug_assert!(done.is_ok(), "a workload's request decodes");
