@@ -2,9 +2,10 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 NODE := target/release/node
+STATIC := $(or $(CARGO_TARGET_DIR),target)/docker/node-release
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the binary, target/release/node
 	$(CARGO) build --release --bin node
@@ -28,6 +29,17 @@ bench: build ## Measure the key-value store, and calls between two nodes, on thi
 	@scripts/bench-kv.sh
 	@scripts/bench-clocks.sh
 
+docker-image: ## Build the static binary and the image node:latest
+	@scripts/docker-image.sh
+
+docker-kv: N ?= 3
+docker-kv: docker-image ## Run the store in N containers, break one, and judge (N=3)
+	@NODE=$(STATIC) scripts/docker-demo.sh kv $(N)
+
+docker-election: N ?= 4
+docker-election: docker-image ## Run an election in N containers, kill the coordinator (N=4)
+	@NODE=$(STATIC) scripts/docker-demo.sh election $(N)
+
 test: ## Run all tests
 	$(CARGO) test --manifest-path examples/counter/Cargo.toml --target-dir target/examples
 	$(CARGO) test --features mutants --test mutants -- --nocapture
@@ -44,4 +56,4 @@ clean: ## Remove what was built and what ran
 	$(CARGO) clean
 	rm -rf run
 
-.PHONY: help build kv kv-demo clocks clocks-demo check bench test lint clean
+.PHONY: help build kv kv-demo clocks clocks-demo check bench docker-image docker-kv docker-election test lint clean

@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+pub mod bully;
 pub mod core;
 pub mod kv_replication;
 pub mod lamport;

@@ -3,6 +3,7 @@
 //! A protocol of this tree and one of somebody else's crate register the same way; see
 //! [`Registry::register`].
 
+use node_protocols::bully::Bully;
 use node_protocols::core::{
     ConfigError, Decoded, DynProtocol, Env, Gateway, Protocol, erase, protocol_tag,
 };
@@ -55,6 +56,7 @@ impl Registry {
     /// The protocols of this tree.
     pub fn new() -> Registry {
         let mut registry = Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new() };
+        registry.register::<Bully>();
         registry.register::<KvReplication>();
         registry.register::<Lamport>();
         registry.register_gateway::<Resp>();

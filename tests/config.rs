@@ -256,7 +256,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "kv_replication]",
             "paxos]",
-            "15: protocols.paxos: no such protocol; there are: kv_replication, lamport",
+            "15: protocols.paxos: no such protocol; there are: bully, kv_replication, lamport",
         ),
         ("[node]", "[node", "1: this is no TOML: unclosed table, expected `]`"),
         ("3 = ", "1 = ", "7: this is no TOML: duplicate key"),
@@ -273,7 +273,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         ("", "missing field `node`"),
         (
             "[node]\nid = 1\n",
-            "protocols: a node runs at least one protocol; there are: kv_replication, lamport",
+            "protocols: a node runs at least one protocol; there are: bully, kv_replication, lamport",
         ),
     ] {
         fs::write(dir.path().join("node.toml"), wrong).unwrap();

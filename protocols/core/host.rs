@@ -307,6 +307,11 @@ impl Host {
         Some((owner.name(), envelope.lamport, owner.describe(body)))
     }
 
+    /// The Lamport value that a frame's payload carries.
+    pub fn lamport_of(payload: &[u8]) -> Option<LamportTime> {
+        postcard::take_from_bytes::<Envelope>(payload).ok().map(|(envelope, _)| envelope.lamport)
+    }
+
     /// A number that is equal for equal states of all protocols.
     pub fn digest(&self) -> u64 {
         self.protocols.iter().fold(0, |sum: u64, protocol| sum.rotate_left(17) ^ protocol.digest())

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// One node's config, resolved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     source: Source,
     /// This node.
@@ -208,6 +208,16 @@ impl Config {
             limits: raw.limits,
             protocols,
         })
+    }
+
+    /// As many nodes with this config as one cluster: 1 to `count`, each other's peers. For
+    /// simulations, where nobody dials addresses.
+    pub fn multiply(&self, count: u32) -> Vec<Config> {
+        let peers = |me: u32| {
+            let others = (1..=count).filter(move |id| *id != me);
+            others.map(|id| (NodeId(id), String::new())).collect()
+        };
+        (1..=count).map(|id| Config { id: NodeId(id), peers: peers(id), ..self.clone() }).collect()
     }
 
     /// What the protocols are told about this node.

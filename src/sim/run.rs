@@ -2,10 +2,10 @@
 
 use super::scenario::{Plan, Scenario};
 use super::tracer::{FaultText, Tracer};
-use super::workload::{Clients, PROBE_EVERY, Token};
+use super::workload::store::Clients;
+use super::workload::{PROBE_EVERY, Token, Watch, Workload};
 use super::world::{Nanos, Step, World};
-use crate::check::history::{Op, Replica};
-use crate::check::{History, Verdict, check};
+use crate::check::{History, Property, Verdict, check};
 use crate::registry::Registry;
 use node_protocols::core::{Env, NodeId, Rng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,8 +86,11 @@ pub fn run(
     let history = state.history(scenario);
     let mut unknown = Vec::new();
     if failure.is_none() {
-        for property in &scenario.properties {
-            match check(*property, &history) {
+        // The one that the scenario is there to show comes last, so that it hides no other.
+        let (shown, others): (Vec<Property>, Vec<Property>) =
+            scenario.properties.iter().partition(|one| Some(**one) == scenario.violates);
+        for property in others.into_iter().chain(shown) {
+            match check(property, &history) {
                 Verdict::Held => {}
                 Verdict::Unknown { why } => unknown.push(format!("{property}: {why}")),
                 Verdict::Violated(violation) => {
@@ -104,7 +107,7 @@ pub fn run(
     }
     if let Some(failure) = &failure {
         let ops: Vec<(u64, u32)> =
-            failure.ops.iter().filter_map(|op| state.names.get(*op).copied()).collect();
+            failure.ops.iter().filter_map(|op| state.workload.name(*op)).collect();
         state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
     }
     let (events, deliveries) = state.world.counts();
@@ -124,8 +127,7 @@ pub fn run(
 
 struct State {
     world: World,
-    clients: Clients,
-    names: Vec<(u64, u32)>,
+    workload: Box<dyn Workload>,
 }
 
 impl State {
@@ -145,10 +147,14 @@ impl State {
             let host = config.host(&registry, &env);
             host.expect("the scenario was checked when it was loaded")
         };
+        tracer.watch(scenario.properties.iter().copied());
         let network = scenario.network.clone();
         let mut world = World::new(plan.seed, &ids, network, Box::new(build), tracer);
-        let clients = Clients::new(&scenario.workload, plan, &mut world);
-        State { world, clients, names: Vec::new() }
+        let workload: Box<dyn Workload> = match &scenario.workload {
+            Some(settings) => Box::new(Clients::new(settings, plan, &mut world)),
+            None => Box::new(Watch),
+        };
+        State { world, workload }
     }
 
     /// Faults, then order again, within bounds.
@@ -177,14 +183,14 @@ impl State {
                     return Some(Failure::new("converges", "nothing happens any more", limit));
                 }
                 Step::Reply { client, sequence, reply } => {
-                    self.clients.reply(client, sequence, &reply, &mut self.world);
+                    self.workload.reply(client, sequence, &reply, &mut self.world);
                     self.world.recycle(reply);
                 }
-                Step::Closed { client } => self.clients.closed(client, &mut self.world),
+                Step::Closed { client } => self.workload.closed(client, &mut self.world),
                 Step::Wake { token } => match Token::unpack(token) {
-                    Token::Think(client) => self.clients.invoke(client, &mut self.world),
+                    Token::Think(client) => self.workload.wake(client, &mut self.world),
                     Token::Timeout(client, sequence) => {
-                        self.clients.timeout(client, sequence, &mut self.world);
+                        self.workload.timeout(client, sequence, &mut self.world);
                     }
                     Token::Begin(place) => self.fault(scenario, plan, place, true),
                     Token::End(place) => self.fault(scenario, plan, place, false),
@@ -192,18 +198,14 @@ impl State {
                         // A disk that fails at the first sync after its fault stops its node
                         // when nobody would start it again.
                         self.world.mend();
-                        if self.world.now() > limit {
-                            return Some(self.unsettled(scenario));
-                        }
-                        if self.clients.have_read_all() {
+                        if self.workload.is_over(&mut self.world, limit) {
                             return None;
                         }
-                        if self.clients.are_reading() {
-                            // Their answers are on the way.
-                        } else if self.is_settled() {
-                            self.clients.read_all(&mut self.world);
-                        } else if self.clients.are_done() {
-                            self.clients.probe(&mut self.world);
+                        if self.world.now() > limit {
+                            let seconds = scenario.settle_millis / 1_000;
+                            let nodes = self.workload.unsettled(&self.world);
+                            let why = format!("{seconds} s after the last fault: {nodes}");
+                            return Some(Failure::new("converges", why, self.world.now()));
                         }
                         let next = self.world.now() + PROBE_EVERY;
                         self.world.wake(next, Token::Settle.pack());
@@ -227,43 +229,9 @@ impl State {
         }
     }
 
-    /// Whether every node is whole and all are equally far; what they hold is for a checker to say.
-    fn is_settled(&self) -> bool {
-        let statuses = self.clients.statuses();
-        let first = statuses.get(&0).map(|status| status.applied);
-        self.clients.are_done()
-            && statuses.len() == self.world.len()
-            && statuses.values().all(|status| status.complete && Some(status.applied) == first)
-    }
-
-    fn unsettled(&self, scenario: &Scenario) -> Failure {
-        let statuses = self.clients.statuses();
-        let nodes: Vec<String> = (0..self.world.len())
-            .map(|node| match statuses.get(&node) {
-                Some(status) => format!(
-                    "node {} {}at {}",
-                    scenario.nodes[node].id,
-                    if status.complete { "" } else { "incomplete " },
-                    status.applied
-                ),
-                None => format!("node {} silent", scenario.nodes[node].id),
-            })
-            .collect();
-        let seconds = scenario.settle_millis / 1_000;
-        let why = format!("{seconds} s after the last fault: {}", nodes.join(", "));
-        Failure::new("converges", why, self.world.now())
-    }
-
     fn history(&mut self, scenario: &Scenario) -> History {
-        let statuses = self.clients.statuses().iter();
-        let replicas = statuses.map(|(node, status)| Replica {
-            replica: scenario.nodes[*node].id.to_string(),
-            applied: status.applied,
-            digest: status.digest.clone(),
-        });
-        let replicas = replicas.collect();
-        let ops: Vec<Op> = std::mem::take(&mut self.clients.ops);
-        self.names = self.clients.names();
-        History { ops, replicas, ..History::default() }
+        let (ops, replicas) = self.workload.take_history(&self.world);
+        let timeline = self.world.tracer.take_timeline();
+        History { ops, replicas, timeline, bounds: scenario.bounds }
     }
 }

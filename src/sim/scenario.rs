@@ -1,10 +1,14 @@
 //! A scenario: which nodes, what clients do, what may break, what must hold.
 
 use super::fault::{Fault, Ranges};
+use super::workload::store::Settings;
 use super::world::Network;
 use crate::check::Property;
+use crate::check::timeline::Bounds;
 use crate::config::Config;
 use crate::registry::Registry;
+use node_protocols::core::Protocol;
+use node_protocols::kv_replication::KvReplication;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,68 +19,22 @@ use std::path::{Path, PathBuf};
 struct File {
     nodes: Vec<PathBuf>,
     properties: Vec<String>,
-    #[serde(default = "default_expect")]
-    expect: Expect,
+    violates: Option<String>,
+    /// Makes this many nodes of the one config.
+    count: Option<u32>,
     #[serde(default = "default_seconds")]
     seconds: u64,
     #[serde(default = "default_settle_seconds")]
     settle_seconds: u64,
+    workload: Option<Settings>,
     #[serde(default)]
-    workload: Workload,
+    bounds: RawBounds,
     #[serde(default)]
     network: RawNetwork,
     #[serde(default)]
     faults: Ranges,
     #[serde(default)]
     fault: Vec<Fault>,
-}
-
-/// The verdict that a scenario is there to show.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Expect {
-    /// Every property holds, for every seed.
-    Held,
-    /// Some property is violated, for some seed.
-    Violated,
-}
-
-/// What clients do: the table `[workload]`.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Workload {
-    /// How many clients.
-    pub clients: u32,
-    /// How many operations each.
-    pub operations: u32,
-    /// How many keys they share.
-    pub keys: u64,
-    /// How many of a hundred operations are PUTs.
-    pub put_percent: u64,
-    /// How many of a hundred GETs are a newcomer's, who has seen nothing: a server that is behind
-    /// must not answer it either, and cannot know that from the GET.
-    pub newcomer_percent: u64,
-    /// Clients keep one timestamp for all keys instead of one for each, as Redis clients must.
-    pub one_timestamp: bool,
-    /// The longest pause between two operations of a client, in milliseconds.
-    pub think_ms: u64,
-    /// When a client gives up, in milliseconds.
-    pub timeout_ms: u64,
-}
-
-impl Default for Workload {
-    fn default() -> Self {
-        Workload {
-            clients: 4,
-            operations: 60,
-            keys: 3,
-            put_percent: 50,
-            newcomer_percent: 20,
-            one_timestamp: false,
-            think_ms: 200,
-            timeout_ms: 12_000,
-        }
-    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -86,9 +44,14 @@ struct RawNetwork {
     sync_us: Option<[u64; 2]>,
 }
 
-fn default_expect() -> Expect {
-    Expect::Held
+/// What elections are held against.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawBounds {
+    agree_ms: Option<u64>,
+    handover_ms: Option<u64>,
 }
+
 fn default_seconds() -> u64 {
     20
 }
@@ -105,14 +68,16 @@ pub struct Scenario {
     pub nodes: Vec<Config>,
     /// What must hold.
     pub properties: Vec<Property>,
-    /// What it is there to show.
-    pub expect: Expect,
+    /// The one of them that it is there to show violated, by some seed; all others hold.
+    pub violates: Option<Property>,
     /// How long faults happen, in milliseconds.
     pub millis: u64,
     /// How long after that everything must be in order again, in milliseconds.
     pub settle_millis: u64,
-    /// What clients do.
-    pub workload: Workload,
+    /// What clients do; none where nodes run no store.
+    pub workload: Option<Settings>,
+    /// What elections are held against.
+    pub bounds: Bounds,
     /// The network when nothing is broken.
     pub network: Network,
     /// What to draw faults from.
@@ -125,12 +90,13 @@ pub struct Scenario {
 
 /// Bounds that keep a run finite.
 const MAX_SECONDS: u64 = 3_600;
-const MAX_CLIENTS: u32 = 1_000;
+/// The nodes' links are a square.
+const MAX_NODES: u32 = 2_000;
 /// The longest delay of a message or a sync.
 const MAX_DELAY_US: u64 = 60_000_000;
-/// In the end every key is read at every node, within the time to settle. How much of that time
-/// a key may take: about twice what it does.
-const READ_KEY_MS: u64 = 20;
+
+/// The protocol whose clients can be simulated.
+const STORE: &str = KvReplication::NAME;
 
 impl Scenario {
     /// Reads a scenario and the configs that it names, relative to its folder.
@@ -160,35 +126,18 @@ impl Scenario {
         if !seconds.contains(&file.seconds) || !seconds.contains(&file.settle_seconds) {
             return rule("seconds and settle_seconds must be 1 to 3600");
         }
-        let workload = &file.workload;
-        let percent = workload.put_percent.max(workload.newcomer_percent);
-        let one = workload.keys >= 1 && workload.timeout_ms >= 1;
-        if !(1..=MAX_CLIENTS).contains(&workload.clients) || !one || percent > 100 {
-            return rule(
-                "workload: clients 1 to 1000, keys and timeout_ms at least 1, put_percent and newcomer_percent at most 100",
-            );
-        }
         let (millis, settle_millis) = (file.seconds * 1_000, file.settle_seconds * 1_000);
-        if workload.keys > settle_millis / READ_KEY_MS {
-            let most = settle_millis / READ_KEY_MS;
-            return rule(&format!(
-                "workload: at most {most} keys can be read at the end within settle_seconds"
-            ));
-        }
-        let whole = millis + settle_millis;
-        if workload.timeout_ms > whole
-            || u64::from(workload.operations).saturating_mul(workload.think_ms) > whole
-        {
-            return rule(
-                "workload: operations times think_ms, and timeout_ms, must fit into seconds and \
-                 settle_seconds, or clients would not come to an end",
-            );
-        }
         file.faults.check().map_err(|why| format!("{name}: faults: {why}"))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut nodes = Vec::new();
         for config in &file.nodes {
             nodes.push(load_node(&folder.join(config), registry, keys)?);
+        }
+        if let Some(count) = file.count {
+            if nodes.len() != 1 || !(1..=MAX_NODES).contains(&count) {
+                return rule(&format!("count: 1 to {MAX_NODES} nodes, made of one config"));
+            }
+            nodes = nodes[0].multiply(count);
         }
         let mut ids = BTreeSet::new();
         for config in &nodes {
@@ -196,11 +145,29 @@ impl Scenario {
                 return rule(&format!("nodes: two of them have id {}", config.id));
             }
         }
-        let mut properties = Vec::new();
-        for property in &file.properties {
+        let parse = |property: &String| {
             let known = property.parse::<Property>();
-            properties.push(known.map_err(|error| format!("{name}: {property}: {error}"))?);
+            known.map_err(|error| format!("{name}: {property}: {error}"))
+        };
+        let properties: Vec<Property> =
+            file.properties.iter().map(parse).collect::<Result<_, _>>()?;
+        let violates = file.violates.as_ref().map(parse).transpose()?;
+        if violates.is_some_and(|property| !properties.contains(&property)) {
+            return rule("violates: name one of properties");
         }
+        let is_store = |config: &Config| config.protocols.iter().any(|one| one == STORE);
+        let workload = match (nodes.iter().all(is_store), file.workload) {
+            (true, workload) => Some(workload.unwrap_or_default()),
+            (false, None) => None,
+            (false, Some(_)) => {
+                return rule("workload: its clients are the store's, which not all nodes run");
+            }
+        };
+        if let Some(workload) = &workload {
+            workload.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
+        }
+        let bounds = resolve_bounds(&file.bounds, millis + settle_millis);
+        let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
         let mut network = Network::default();
         for (range, given) in
             [(&mut network.delay, file.network.delay_us), (&mut network.sync, file.network.sync_us)]
@@ -221,10 +188,11 @@ impl Scenario {
             path: path.into(),
             nodes,
             properties,
-            expect: file.expect,
+            violates,
             millis,
             settle_millis,
-            workload: file.workload,
+            workload,
+            bounds,
             network,
             ranges: file.faults,
             fixed: file.fault,
@@ -236,12 +204,10 @@ impl Scenario {
 
     /// Whether a plan that was read from a file is one of this scenario.
     pub fn check(&self, plan: &Plan) -> Result<(), String> {
-        if !(1..=MAX_CLIENTS).contains(&plan.clients) {
-            return Err(format!("clients must be 1 to {MAX_CLIENTS}"));
-        }
-        if plan.operations > self.workload.operations {
-            let most = self.workload.operations;
-            return Err(format!("operations must be at most the scenario's, {most}"));
+        if let Some(workload) = &self.workload {
+            workload.check_plan(plan)?;
+        } else if plan.clients > 0 {
+            return Err("clients must be 0: the scenario has none".into());
         }
         self.check_faults(&plan.faults).map_err(|why| format!("fault {why}"))
     }
@@ -273,9 +239,25 @@ impl Scenario {
         } else {
             self.fixed.clone()
         };
-        let (clients, operations) = (self.workload.clients, self.workload.operations);
+        let counts = |workload: &Settings| (workload.clients, workload.operations);
+        let (clients, operations) = self.workload.as_ref().map_or((0, 0), counts);
         Plan { seed, clients, operations, faults }
     }
+}
+
+fn resolve_bounds(raw: &RawBounds, whole_ms: u64) -> Result<Bounds, String> {
+    let mut bounds = Bounds::default();
+    for (bound, given) in
+        [(&mut bounds.agree_ns, raw.agree_ms), (&mut bounds.handover_ns, raw.handover_ms)]
+    {
+        if let Some(ms) = given {
+            if !(1..=whole_ms).contains(&ms) {
+                return Err(format!("a bound is 1 to the run's {whole_ms} ms"));
+            }
+            *bound = ms * 1_000_000;
+        }
+    }
+    Ok(bounds)
 }
 
 fn load_node(

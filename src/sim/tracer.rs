@@ -2,9 +2,12 @@
 //! `trace`, written as they come, so that memory does not grow with the run.
 
 use super::world::Nanos;
+use crate::check::Property;
+use crate::check::timeline::{FaultKind, Happening, What};
 use crate::trace::{Event, LineWriter};
-use node_protocols::core::{Escaped, Fact, Host, NodeId};
+use node_protocols::core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Where events go.
@@ -13,6 +16,24 @@ pub struct Tracer {
     /// The last message's number.
     last_id: u64,
     full: Option<LineWriter>,
+    /// What checkers want to see.
+    watched: Watched,
+    timeline: Vec<Happening>,
+    /// How many send events there were: one for all copies of a multicast.
+    sends: u64,
+    /// The messages whose second copies these are.
+    copies: BTreeMap<u64, u64>,
+}
+
+/// What checkers want to see of what nodes do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Watched {
+    /// Nothing: they judge what clients saw.
+    Nothing,
+    /// Failures, repairs, and who is said to coordinate.
+    Nodes,
+    /// Also every message.
+    Messages,
 }
 
 /// A fault as a trace shows it.
@@ -46,7 +67,15 @@ enum Kind {
 impl Tracer {
     /// Keeps only the hash.
     pub fn new() -> Tracer {
-        Tracer { hash: 0xCBF2_9CE4_8422_2325, last_id: 0, full: None }
+        Tracer {
+            hash: 0xCBF2_9CE4_8422_2325,
+            last_id: 0,
+            full: None,
+            watched: Watched::Nothing,
+            timeline: Vec::new(),
+            sends: 0,
+            copies: BTreeMap::new(),
+        }
     }
 
     /// Also writes every event as a line.
@@ -62,6 +91,30 @@ impl Tracer {
     /// The hash of everything so far.
     pub fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// Keeps what these properties are judged by.
+    pub fn watch(&mut self, properties: impl IntoIterator<Item = Property>) {
+        let needs = |property: Property| match property.name() {
+            "clock_condition" | "clock_strictly_increases" => Watched::Messages,
+            "election_terminates"
+            | "one_coordinator_per_component"
+            | "highest_live_id_wins"
+            | "one_coordinator" => Watched::Nodes,
+            _ => Watched::Nothing,
+        };
+        self.watched = properties.into_iter().map(needs).max().unwrap_or(Watched::Nothing);
+    }
+
+    /// What nodes did.
+    pub fn take_timeline(&mut self) -> Vec<Happening> {
+        std::mem::take(&mut self.timeline)
+    }
+
+    fn saw(&mut self, at: Nanos, least: Watched, what: impl FnOnce() -> What) {
+        if self.watched >= least {
+            self.timeline.push(Happening { at, what: what() });
+        }
     }
 
     fn mix(&mut self, kind: Kind, at: Nanos, a: u64, b: u64) {
@@ -106,6 +159,11 @@ impl Tracer {
     /// A fault begins.
     pub fn fault(&mut self, at: Nanos, place: usize, until: Nanos, fault: &dyn Fn() -> FaultText) {
         self.mix(Kind::Fault, at, place as u64, until);
+        if self.watched >= Watched::Nodes
+            && let Some(kind) = FaultKind::of(fault())
+        {
+            self.timeline.push(Happening { at, what: What::Fault { kind, until } });
+        }
         if self.is_full() {
             let FaultText { kind, nodes, label } = fault();
             let (fault, label) = (kind.into(), label.into());
@@ -130,16 +188,19 @@ impl Tracer {
 
     pub(super) fn start(&mut self, at: Nanos, node: NodeId, incarnation: u64, durable: bool) {
         self.mix(Kind::Start, at, node.0.into(), incarnation);
+        self.saw(at, Watched::Nodes, || What::Start { node: node.0, durable });
         self.line(at, Some(node), None, Event::Start { incarnation, durable });
     }
 
     pub(super) fn crash(&mut self, at: Nanos, node: NodeId) {
         self.mix(Kind::Crash, at, node.0.into(), 0);
+        self.saw(at, Watched::Nodes, || What::Down { node: node.0 });
         self.line(at, Some(node), None, Event::Crash);
     }
 
     pub(super) fn pause(&mut self, at: Nanos, node: NodeId, on: bool) {
         self.mix(Kind::Pause, at, node.0.into(), on.into());
+        self.saw(at, Watched::Nodes, || What::Pause { node: node.0, on });
         self.line(at, Some(node), None, Event::Pause { on });
     }
 
@@ -153,6 +214,13 @@ impl Tracer {
     }
 
     pub(super) fn fact(&mut self, at: Nanos, node: NodeId, protocol: &'static str, fact: &Fact) {
+        if let Fact::Coordinator { id, epoch } = *fact {
+            let (node, id, epoch) = (node.0, id.0, epoch.0);
+            self.saw(at, Watched::Nodes, || What::Coordinator { node, id, epoch });
+        }
+        if !self.is_full() {
+            return;
+        }
         let kind = format!("{:?}", fact.kind()).into();
         let label = format!("{fact:?}").into();
         self.line(
@@ -189,12 +257,20 @@ impl Tracer {
         from: NodeId,
         to: NodeId,
         payload: &[u8],
+        is_copy: bool,
         host: &Host,
     ) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
         self.mix(Kind::Send, at, from.0.into(), to.0.into());
         self.bytes(payload);
+        if self.watched == Watched::Messages {
+            self.sends += u64::from(!is_copy);
+            let lamport = Host::lamport_of(payload).unwrap_or_default().0;
+            let event = self.sends;
+            let what = What::Send { node: from.0, message: id, lamport, event };
+            self.timeline.push(Happening { at, what });
+        }
         if self.is_full() {
             let (protocol, lamport, label) = match host.describe_parts(payload) {
                 Some((protocol, lamport, label)) => (protocol, Some(lamport.0), label),
@@ -219,12 +295,21 @@ impl Tracer {
         self.last_id += 1;
         let id = self.last_id;
         self.mix(Kind::Duplicate, at, to.0.into(), of);
+        if self.watched == Watched::Messages {
+            self.copies.insert(id, of);
+        }
         self.line(at, Some(to), None, Event::Duplicate { id: name(id), of: name(of) });
         id
     }
 
     pub(super) fn recv(&mut self, at: Nanos, from: NodeId, to: NodeId, id: u64, host: &Host) {
         self.mix(Kind::Recv, at, to.0.into(), id);
+        if self.watched == Watched::Messages {
+            let (message, lamport) =
+                (*self.copies.get(&id).unwrap_or(&id), host.lamport_of_receive().0);
+            let what = What::Receive { node: to.0, message, lamport };
+            self.timeline.push(Happening { at, what });
+        }
         if self.is_full() {
             let lamport = Some(host.lamport_of_receive().0);
             self.line(at, Some(to), lamport, Event::Recv { id: name(id), from: from.0 });
@@ -243,13 +328,13 @@ impl Tracer {
         client: u32,
         sequence: u32,
         request: &[u8],
-        host: &Host,
+        protocol: &dyn DynProtocol,
     ) {
         self.mix(Kind::Request, at, node.0.into(), client.into());
         self.bytes(request);
         if self.is_full() {
             let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
-            let label = host.protocols()[0].describe_request(request).into();
+            let label = protocol.describe_request(request).into();
             let event = Event::Request { op: op.into(), client: client.into(), label };
             self.line(at, Some(node), None, event);
         }
@@ -262,15 +347,27 @@ impl Tracer {
         client: u32,
         sequence: u32,
         reply: &[u8],
-        host: &Host,
+        protocol: &dyn DynProtocol,
     ) {
         self.mix(Kind::Reply, at, node.0.into(), client.into());
         self.bytes(reply);
         if self.is_full() {
             let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
-            let label = host.protocols()[0].describe_reply(reply).into();
+            let label = protocol.describe_reply(reply).into();
             let event = Event::Reply { op: op.into(), client: client.into(), label };
             self.line(at, Some(node), None, event);
+        }
+    }
+}
+
+impl FaultKind {
+    /// What checkers make of a fault; none for one that shows in events of its own.
+    fn of(fault: FaultText) -> Option<FaultKind> {
+        match fault.kind {
+            "crash" | "pause" => None,
+            "partition" => Some(FaultKind::Partition(fault.nodes)),
+            "duplicate" => Some(FaultKind::Duplicate),
+            _ => Some(FaultKind::Other),
         }
     }
 }

@@ -5,11 +5,12 @@ use node_protocols::core::{Caller, ClientId, Host, RequestId, Rng};
 use std::net::SocketAddr;
 
 impl World {
-    /// Adds a client.
-    pub fn add_client(&mut self, seed: u64) -> u32 {
+    /// Adds a client of a protocol, which all nodes that it asks run.
+    pub fn add_client(&mut self, seed: u64, protocol: &'static str) -> u32 {
         let client = self.clients.len() as u32;
         let port = 20_000 + (client % 40_000) as u16;
         self.clients.push(Client {
+            protocol,
             generation: 0,
             node: None,
             rng: Rng::stream(seed, &format!("sim/client/{client}")),
@@ -58,10 +59,20 @@ impl World {
         let addr = self.clients[client as usize].addr;
         let caller = Caller { request: RequestId { client: id, sequence }, addr };
         let at = self.nodes[node as usize].id;
-        if let Some(host) = &mut self.nodes[node as usize].host {
-            self.tracer.request(self.now, at, client, sequence, &request, host);
+        let protocol = self.clients[client as usize].protocol;
+        if let Some(host) = &mut self.nodes[node as usize].host
+            && let Some(place) = host.place(protocol)
+        {
+            self.tracer.request(
+                self.now,
+                at,
+                client,
+                sequence,
+                &request,
+                &*host.protocols()[place],
+            );
             // The workload encodes requests from their types.
-            let done = host.handle_request(0, caller, &request, now);
+            let done = host.handle_request(place, caller, &request, now);
             debug_assert!(done.is_ok(), "a workload's request decodes");
         }
         self.payloads.give(slot, request);
@@ -70,8 +81,11 @@ impl World {
 
     pub(super) fn reply(&mut self, node: usize, to: RequestId, reply: &[u8], host: &Host) {
         let (client, generation) = (to.client.slot, to.client.generation);
-        self.tracer.reply(self.now, self.ids[node], client, to.sequence, reply, host);
         let state = &mut self.clients[client as usize];
+        if let Some(place) = host.place(state.protocol) {
+            let protocol = &*host.protocols()[place];
+            self.tracer.reply(self.now, self.ids[node], client, to.sequence, reply, protocol);
+        }
         let at = self.now + within(&mut state.rng, &self.network.delay);
         let slot = self.payloads.put(reply);
         self.at(at, What::Reply { client, generation, sequence: to.sequence, slot });

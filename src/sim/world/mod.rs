@@ -225,6 +225,8 @@ struct Stream {
 }
 
 struct Client {
+    /// Whose requests it makes.
+    protocol: &'static str,
     generation: u32,
     node: Option<u16>,
     rng: Rng,
@@ -295,6 +297,11 @@ impl World {
     /// A running node's Host.
     pub fn host(&self, node: usize) -> Option<&Host> {
         self.nodes[node].host.as_ref()
+    }
+
+    /// A node's id.
+    pub fn id(&self, node: usize) -> NodeId {
+        self.ids[node]
     }
 
     /// How many nodes there are.

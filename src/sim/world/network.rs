@@ -13,9 +13,17 @@ impl World {
         self.ids.iter().position(|one| *one == id)
     }
 
-    pub(super) fn send(&mut self, from: usize, to: NodeId, payload: &[u8], host: &Host) {
+    pub(super) fn send(
+        &mut self,
+        from: usize,
+        to: NodeId,
+        payload: &[u8],
+        is_copy: bool,
+        host: &Host,
+    ) {
         let Some(to) = self.place(to) else { return };
-        let id = self.tracer.send(self.now, self.ids[from], self.ids[to], payload, host);
+        let (sender, receiver) = (self.ids[from], self.ids[to]);
+        let id = self.tracer.send(self.now, sender, receiver, payload, is_copy, host);
         let n = self.nodes.len();
         let (pair, side) = pair(n, from, to);
         let link = &self.links[pair];

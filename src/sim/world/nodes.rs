@@ -253,10 +253,13 @@ impl World {
     pub(super) fn release(&mut self, place: usize) {
         let Some(host) = self.nodes[place].host.take() else { return };
         let id = self.nodes[place].id;
+        let mut last = None;
         for effect in host.outbox().effects() {
             match *effect {
                 Effect::Send { to, payload } => {
-                    self.send(place, to, host.outbox().bytes(payload), &host);
+                    // The copies of a multicast share their bytes.
+                    let is_copy = last.replace(payload) == Some(payload);
+                    self.send(place, to, host.outbox().bytes(payload), is_copy, &host);
                 }
                 Effect::Reply { to, reply } => {
                     self.reply(place, to, host.outbox().bytes(reply), &host);

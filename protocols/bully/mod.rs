@@ -1,0 +1,510 @@
+//! Election of a coordinator by the Bully algorithm: the highest live id wins.
+//!
+//! ```text
+//!  a node that misses its coordinator       higher ids            lower ids
+//!     │ ── Election ────────────────────────► │
+//!     │ ◄───────────────────────────── Ok ─── │ ── Election ──► still higher ids …
+//!     │                                       │ (no Ok within T)
+//!     │ ◄───────────────────── Coordinator ── │ ── Coordinator ──► │
+//!
+//!  from time to time: Check to the coordinator, which answers Alive; and from a coordinator to the
+//!  ids above it, which must not be there, and take over when they are.
+//! ```
+//!
+//! **Source.** H. García-Molina, "Elections in a Distributed Computing System", IEEE Transactions on
+//! Computers C-31(1), 1982, in the form of the textbooks (ELECTION, OK, COORDINATOR) and of document
+//! 000 (health checks). `T` is `election_timeout_ms`.
+//!
+//! **Assumes**, as the paper does: a node is up or down, and starts again without memory; a message
+//! between live nodes and its answer take less than `T` together; nothing is lost, and nobody is cut
+//! off.
+//!
+//! **Guarantees** under these: the highest live node coordinates, all live nodes know it within a
+//! health check and 5 `T` of the last failure or start, and no two hold themselves coordinator but
+//! for the moment in which a higher one takes over. When n nodes lose their highest, an election
+//! costs at most n² − n − 1 messages (the lowest finds out), and n − 1 if the second highest does.
+//!
+//! **Without them** elections still come to the same end once messages pass again, but meanwhile
+//! there can be two coordinators: one in each part of a network that is cut in two, or the one that
+//! was only slow beside its successor (the property `one_coordinator`). A coordinator by Bully is
+//! a hint; whoever relies on it fences with its epoch.
+//!
+//! **Departs from the paper** in what real networks need:
+//!
+//! - A reign has an epoch: the Lamport time at which it began. Whatever made a node stand for election
+//!   came to it by messages, so its epoch is above that of every coordinator it can know of, and an
+//!   announcement of an earlier reign, late or replayed, is ignored; and so is one of an epoch that no
+//!   clock has reached.
+//! - An announcement is ignored while a node above the announcer is known to live: it was heard from
+//!   within `T` over a link that is up.
+//! - A node that starts waits up to `T` for an announcement, and the highest one for all its links, so
+//!   that nodes that start together elect once.
+//! - A coordinator checks the ids above it, so that parts that were cut off from each other find
+//!   together again.
+
+mod message;
+
+pub use self::message::{Message, Reply, Request};
+
+use crate::core::{
+    Caller, ConfigError, Context, Counter, Env, Epoch, Fact, FactKind, LamportTime, Never, NodeId,
+    Protocol, Time,
+};
+use ::core::fmt;
+use ::core::time::Duration;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// The table `[protocols.bully]`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `T`: how long to wait for an answer, in milliseconds. Above the longest time that a message
+    /// and its answer can take.
+    pub election_timeout_ms: u64,
+    /// How often the coordinator's health is checked, in milliseconds; 0 for never.
+    pub health_check_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { election_timeout_ms: 2_000, health_check_ms: 1_000 }
+    }
+}
+
+/// An hour: longer waits are a typing error.
+const MAX_WAIT_MS: u64 = 3_600_000;
+
+/// One node's part in elections.
+pub struct Bully {
+    me: NodeId,
+    timeout: Duration,
+    health_check: Option<Duration>,
+    /// The other nodes, in ascending order.
+    peers: Vec<Peer>,
+    phase: Phase,
+    /// Who coordinates, as far as this node knows.
+    reign: Option<Reign>,
+    /// How many elections it has held.
+    elections: u64,
+    /// The last announcement that was refused: a replay of it is told once.
+    refused: Option<Reign>,
+}
+
+struct Peer {
+    id: NodeId,
+    is_linked: bool,
+    /// When something last came from it.
+    heard: Option<Time>,
+}
+
+/// A coordinator's time: ordered, the later one is larger.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Reign {
+    epoch: Epoch,
+    id: NodeId,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Just started: somebody may announce itself.
+    Starting,
+    /// No election is under way here.
+    Normal,
+    /// Asked the higher ids.
+    Electing,
+    /// One of them answered.
+    Waiting,
+}
+
+/// What a node waits for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Timer {
+    /// An announcement, after the start.
+    Start,
+    /// An OK to its Election.
+    Answer,
+    /// The announcement of whoever answered OK.
+    Announcement,
+    /// The next health check.
+    Check,
+    /// The answer to a health check.
+    Alive,
+}
+
+impl Protocol for Bully {
+    const NAME: &'static str = "bully";
+    const PUBLISHES: &'static [FactKind] = &[FactKind::Coordinator];
+    type Config = Config;
+    type Message<'a> = Message;
+    type Record<'a> = Never;
+    type Timer = Timer;
+    type Request<'a> = Request;
+    type Reply<'a> = Reply;
+
+    fn new(config: Config, env: &Env) -> Result<Bully, ConfigError> {
+        let wrong = |key, rule: &str| Err(ConfigError { key, rule: String::from(rule) });
+        if !(1..=MAX_WAIT_MS).contains(&config.election_timeout_ms) {
+            return wrong("election_timeout_ms", "it must be 1 to 3600000 (an hour)");
+        }
+        if config.health_check_ms > MAX_WAIT_MS {
+            return wrong("health_check_ms", "it must be at most 3600000 (an hour), 0 for never");
+        }
+        let peer = |id: &NodeId| Peer { id: *id, is_linked: false, heard: None };
+        Ok(Bully {
+            me: env.id,
+            timeout: Duration::from_millis(config.election_timeout_ms),
+            health_check: (config.health_check_ms > 0)
+                .then(|| Duration::from_millis(config.health_check_ms)),
+            peers: env.peers.iter().map(peer).collect(),
+            phase: Phase::Starting,
+            reign: None,
+            elections: 0,
+            refused: None,
+        })
+    }
+
+    fn on_start(&mut self, cx: &mut Context<'_, Self>) {
+        if self.peers.is_empty() {
+            return self.take_over(cx);
+        }
+        cx.set_timer(Timer::Start, self.timeout);
+    }
+
+    fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, Self>) {
+        if message.epoch().is_some_and(|epoch| epoch.0 >= cx.lamport().0) {
+            // The frame's own Lamport value is above every epoch that its sender can know of.
+            return cx.count(Counter::Stale);
+        }
+        if let Some(peer) = self.peer(from) {
+            peer.heard = Some(cx.now());
+        }
+        match message {
+            Message::Election { epoch } => self.on_election(from, epoch, cx),
+            Message::Ok => self.on_ok(from, cx),
+            Message::Coordinator { epoch } => self.on_coordinator(Reign { epoch, id: from }, cx),
+            Message::Check { coordinator, epoch } => {
+                self.on_check(from, Reign { epoch, id: coordinator }, cx);
+            }
+            Message::Alive { coordinates } => self.on_alive(from, coordinates, cx),
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, cx: &mut Context<'_, Self>) {
+        match timer {
+            Timer::Start => self.start_election(cx),
+            Timer::Answer => self.take_over(cx),
+            Timer::Announcement => {
+                self.say(cx, format_args!("no announcement came: asks again"));
+                self.phase = Phase::Normal;
+                self.start_election(cx);
+            }
+            Timer::Check => self.check(cx),
+            Timer::Alive => {
+                if let Some(Reign { id, .. }) = self.reign {
+                    self.say(cx, format_args!("coordinator {id} does not answer"));
+                }
+                self.start_election(cx);
+            }
+        }
+    }
+
+    fn on_request(&mut self, caller: Caller, request: Request, cx: &mut Context<'_, Self>) {
+        match request {
+            Request::Status {} => {
+                let status = Reply::Status {
+                    node: self.me,
+                    coordinator: self.reign.map(|reign| reign.id),
+                    epoch: self.epoch(),
+                    electing: matches!(self.phase, Phase::Electing | Phase::Waiting),
+                    elections: self.elections,
+                    clock: cx.lamport(),
+                };
+                cx.reply(caller.request, &status);
+            }
+        }
+    }
+
+    fn on_link(&mut self, id: NodeId, up: bool, cx: &mut Context<'_, Self>) {
+        let Some(peer) = self.peer(id) else { return };
+        peer.is_linked = up;
+        if !up {
+            // A link that breaks may be made again: health checks say whether the node is gone.
+            return;
+        }
+        if self.coordinates() {
+            self.greet(id, cx);
+        } else if self.phase == Phase::Starting
+            && self.higher().is_empty()
+            && self.peers.iter().all(|peer| peer.is_linked)
+        {
+            self.start_election(cx);
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        let Reign { epoch, id } = self.reign.unwrap_or(Reign { epoch: Epoch(0), id: NodeId(0) });
+        epoch.0.rotate_left(32) ^ u64::from(id.0) << 2 ^ self.phase as u64
+    }
+
+    fn check_invariants(&self) {
+        if let Some(reign) = self.reign {
+            assert!(reign.id >= self.me, "node {} follows the lower node {}", self.me, reign.id);
+        }
+        let asks = matches!(self.phase, Phase::Electing | Phase::Waiting);
+        assert!(!asks || !self.higher().is_empty(), "node {} has nobody to ask", self.me);
+    }
+}
+
+impl Bully {
+    fn peer(&mut self, id: NodeId) -> Option<&mut Peer> {
+        let place = self.peers.binary_search_by_key(&id, |peer| peer.id).ok()?;
+        self.peers.get_mut(place)
+    }
+
+    fn higher(&self) -> &[Peer] {
+        &self.peers[self.peers.partition_point(|peer| peer.id < self.me)..]
+    }
+
+    fn lower(&self) -> &[Peer] {
+        &self.peers[..self.peers.partition_point(|peer| peer.id < self.me)]
+    }
+
+    /// The latest reign's epoch; 0 before the first.
+    fn epoch(&self) -> Epoch {
+        self.reign.map_or(Epoch(0), |reign| reign.epoch)
+    }
+
+    fn coordinates(&self) -> bool {
+        self.phase == Phase::Normal && self.reign.is_some_and(|reign| reign.id == self.me)
+    }
+
+    /// Asks the higher ids, unless an election is under way.
+    fn start_election(&mut self, cx: &mut Context<'_, Self>) {
+        if matches!(self.phase, Phase::Electing | Phase::Waiting) {
+            return;
+        }
+        for timer in [Timer::Start, Timer::Check, Timer::Alive] {
+            cx.cancel_timer(timer);
+        }
+        self.elections += 1;
+        if self.higher().is_empty() {
+            return self.take_over(cx);
+        }
+        self.phase = Phase::Electing;
+        let to = self.higher().iter().map(|peer| peer.id);
+        cx.multicast(to, &Message::Election { epoch: self.epoch() });
+        self.say(cx, format_args!("asks {}: who coordinates?", List(self.higher())));
+        cx.set_timer(Timer::Answer, self.timeout);
+    }
+
+    /// Nobody above is there: begins a reign, and tells everybody below.
+    fn take_over(&mut self, cx: &mut Context<'_, Self>) {
+        let epoch = Epoch(cx.local_event().0);
+        let reign = Reign { epoch, id: self.me };
+        self.settle(reign, cx);
+        cx.multicast(self.lower().iter().map(|peer| peer.id), &Message::Coordinator { epoch });
+        self.say(cx, format_args!("I am the coordinator, and tell {}", List(self.lower())));
+        log::info!(target: "bully", "this node is the coordinator, in epoch {epoch}");
+    }
+
+    /// The election is over.
+    fn settle(&mut self, reign: Reign, cx: &mut Context<'_, Self>) {
+        for timer in [Timer::Start, Timer::Answer, Timer::Announcement, Timer::Check, Timer::Alive]
+        {
+            cx.cancel_timer(timer);
+        }
+        self.phase = Phase::Normal;
+        let is_new = self.reign.replace(reign) != Some(reign);
+        self.check_later(cx);
+        if is_new {
+            cx.publish(Fact::Coordinator { id: reign.id, epoch: reign.epoch });
+        }
+    }
+
+    /// A lower node asks.
+    fn on_election(&mut self, from: NodeId, epoch: Epoch, cx: &mut Context<'_, Self>) {
+        if from > self.me {
+            return cx.count(Counter::Stale);
+        }
+        cx.send(from, &Message::Ok);
+        self.say(cx, format_args!("is asked by {from}, answers OK"));
+        if self.coordinates() {
+            self.assert_reign(Reign { epoch, id: from }, &[from], cx);
+        } else {
+            self.start_election(cx);
+        }
+    }
+
+    /// A higher node is there.
+    fn on_ok(&mut self, from: NodeId, cx: &mut Context<'_, Self>) {
+        if self.phase == Phase::Electing && from > self.me {
+            self.phase = Phase::Waiting;
+            cx.cancel_timer(Timer::Answer);
+            // It may in turn wait for one above it, and that one announces itself after T.
+            cx.set_timer(Timer::Announcement, self.timeout * 2);
+            self.say(cx, format_args!("{from} answers OK: waits for an announcement"));
+        }
+    }
+
+    fn on_coordinator(&mut self, reign: Reign, cx: &mut Context<'_, Self>) {
+        if reign.id < self.me {
+            // It does not know that this node is there.
+            return self.challenge(reign, cx);
+        }
+        if self.reign.is_some_and(|current| reign < current) {
+            return self.refuse(reign, "a later one is known", cx);
+        }
+        if let Some(live) = self.live_above(reign.id, cx.now()) {
+            let why = format_args!("node {live} above it is alive");
+            return self.refuse(reign, why, cx);
+        }
+        if self.reign != Some(reign) {
+            self.say(cx, format_args!("{} is the coordinator", reign.id));
+            log::info!(target: "bully", "node {} coordinates, in epoch {}", reign.id, reign.epoch);
+        }
+        self.settle(reign, cx);
+    }
+
+    /// A node that was heard from a moment ago, over a link that is still there.
+    fn live_above(&self, id: NodeId, now: Time) -> Option<NodeId> {
+        let is_live = |peer: &&Peer| {
+            peer.id > id
+                && peer.is_linked
+                && peer.heard.is_some_and(|heard| now - heard < self.timeout)
+        };
+        self.peers.iter().find(is_live).map(|peer| peer.id)
+    }
+
+    fn refuse(&mut self, reign: Reign, why: impl fmt::Display, cx: &mut Context<'_, Self>) {
+        cx.count(Counter::Stale);
+        if self.refused.replace(reign) != Some(reign) {
+            let Reign { epoch, id } = reign;
+            log::warn!(
+                target: "bully",
+                "{}: the announcement of node {id}, epoch {epoch}, is ignored: {why}",
+                Counter::Stale.name()
+            );
+        }
+    }
+
+    /// A lower node holds itself coordinator.
+    fn challenge(&mut self, theirs: Reign, cx: &mut Context<'_, Self>) {
+        if self.coordinates() {
+            let lower: Vec<NodeId> = self.lower().iter().map(|peer| peer.id).collect();
+            self.assert_reign(theirs, &lower, cx);
+        } else if self.phase == Phase::Starting || self.reign.is_none_or(|ours| ours < theirs) {
+            self.start_election(cx);
+        }
+        // Otherwise it follows a higher one, whom the lower one will find too.
+    }
+
+    /// Tells `to` who coordinates: this node, and if they know a later reign, in a new one, which
+    /// everybody must hear of.
+    fn assert_reign(&mut self, theirs: Reign, to: &[NodeId], cx: &mut Context<'_, Self>) {
+        if self.reign.is_some_and(|ours| ours.epoch >= theirs.epoch) {
+            let epoch = self.epoch();
+            cx.multicast(to.iter().copied(), &Message::Coordinator { epoch });
+        } else {
+            self.take_over(cx);
+        }
+    }
+
+    /// A link to a peer is there, and this node coordinates.
+    fn greet(&self, peer: NodeId, cx: &mut Context<'_, Self>) {
+        let epoch = self.epoch();
+        if peer < self.me {
+            cx.send(peer, &Message::Coordinator { epoch });
+        } else {
+            cx.send(peer, &Message::Check { coordinator: self.me, epoch });
+        }
+    }
+
+    /// Is the coordinator there, or, at the coordinator, is one above it there again?
+    fn check(&mut self, cx: &mut Context<'_, Self>) {
+        let Some(Reign { epoch, id: coordinator }) = self.reign else { return };
+        let check = Message::Check { coordinator, epoch };
+        if coordinator == self.me {
+            cx.multicast(self.higher().iter().map(|peer| peer.id), &check);
+            return self.check_later(cx);
+        }
+        cx.send(coordinator, &check);
+        cx.set_timer(Timer::Alive, self.timeout);
+    }
+
+    fn check_later(&self, cx: &mut Context<'_, Self>) {
+        // The highest of all has nobody to check.
+        let has_nobody = self.coordinates() && self.higher().is_empty();
+        if let Some(every) = self.health_check.filter(|_| !has_nobody) {
+            cx.set_timer(Timer::Check, every);
+        }
+    }
+
+    fn on_check(&mut self, from: NodeId, theirs: Reign, cx: &mut Context<'_, Self>) {
+        if theirs.id != self.me {
+            return if theirs.id == from && from < self.me {
+                self.challenge(theirs, cx);
+            } else {
+                cx.count(Counter::Stale);
+            };
+        }
+        if self.coordinates() {
+            if self.epoch() == theirs.epoch {
+                cx.send(from, &Message::Alive { coordinates: true });
+            } else {
+                self.assert_reign(theirs, &[from], cx);
+            }
+            return;
+        }
+        match self.phase {
+            // It was the coordinator before it started anew.
+            Phase::Starting => self.start_election(cx),
+            Phase::Normal => cx.send(from, &Message::Alive { coordinates: false }),
+            // Its election will tell.
+            Phase::Electing | Phase::Waiting => {}
+        }
+    }
+
+    fn on_alive(&mut self, from: NodeId, coordinates: bool, cx: &mut Context<'_, Self>) {
+        let is_ours = self.reign.is_some_and(|reign| reign.id == from);
+        if self.phase != Phase::Normal || !is_ours {
+            return;
+        }
+        cx.cancel_timer(Timer::Alive);
+        if coordinates {
+            self.check_later(cx);
+        } else {
+            self.say(cx, format_args!("{from} coordinates no more"));
+            self.start_election(cx);
+        }
+    }
+
+    /// A console line behind the node's time in Lamport's total order: clock and process.
+    fn say(&self, cx: &mut Context<'_, Self>, line: fmt::Arguments<'_>) {
+        let (LamportTime(clock), process) = (cx.lamport(), self.me);
+        cx.print(format_args!("[{clock}.{process}] {line}"));
+    }
+}
+
+/// The ids of some nodes, the first of many.
+struct List<'a>(&'a [Peer]);
+
+/// So many are listed one by one.
+const MAX_LISTED: usize = 10;
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nobody");
+        }
+        for (place, peer) in self.0.iter().take(MAX_LISTED).enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", peer.id)?;
+        }
+        match self.0.len().saturating_sub(MAX_LISTED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
