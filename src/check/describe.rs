@@ -1,4 +1,4 @@
-//! How operations are named in a verdict: short, on one line, never with raw bytes.
+//! How operations and times are named in a verdict: short, on one line, never with raw bytes.
 
 use super::history::{Kind, Op, Outcome};
 use node_protocols::core::Escaped;
@@ -49,6 +49,15 @@ impl fmt::Display for Short<'_> {
             }
             None => write!(f, "{}", Escaped(self.0.as_bytes())),
         }
+    }
+}
+
+/// Nanoseconds as milliseconds: `12.345 ms`.
+pub(super) struct Millis(pub u64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03} ms", self.0 / 1_000_000, self.0 / 1_000 % 1_000)
     }
 }
 

@@ -293,7 +293,7 @@ fn violation(ops: &[Op], core: &[Event]) -> Violation {
         why += &format!(" and {more} more");
     }
     let ops = core.iter().map(|event| event.op).collect();
-    Violation { property: Property::Linearizable, why, ops }
+    Violation { property: Property::Linearizable, why, ops, at: None }
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ impl History {
                 merged.ops.push(op);
             }
             merged.replicas.extend(history.replicas);
+            merged.timeline.extend(history.timeline);
         }
         (merged, moved)
     }

@@ -36,7 +36,7 @@ pub(super) fn unique_timestamps(ops: &[Op]) -> Option<Violation> {
 }
 
 fn violation(why: String, ops: Vec<usize>) -> Violation {
-    Violation { property: Property::RegularRegister, why, ops }
+    Violation { property: Property::RegularRegister, why, ops, at: None }
 }
 
 /// Part 1.

@@ -24,6 +24,7 @@ pub(super) fn replicas_equal(replicas: &[Replica]) -> Verdict {
             property: Property::ReplicasEqual,
             why: format!("{} but {}", show(first), show(other)),
             ops: Vec::new(),
+            at: None,
         }),
     }
 }

@@ -31,6 +31,7 @@ pub(super) fn monotonic_reads(ops: &[Op]) -> Option<Violation> {
         property: Property::MonotonicReads,
         why: format!("{} after {}", Described(&ops[i]), Described(&ops[witness])),
         ops: vec![i, witness],
+        at: None,
     })
 }
 
@@ -48,6 +49,7 @@ pub(super) fn read_your_writes(ops: &[Op]) -> Option<Violation> {
         property: Property::ReadYourWrites,
         why: format!("{} after {}", Described(&ops[i]), Described(&ops[put])),
         ops: vec![i, put],
+        at: None,
     })
 }
 

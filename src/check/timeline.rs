@@ -1,6 +1,8 @@
 //! What nodes did in a run, as checkers of clocks and elections read it: the simulator fills it as
 //! a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages.
 
+use super::Verdict;
+
 /// Something that happened, in nanoseconds of one clock for the whole run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Happening {
@@ -69,6 +71,8 @@ pub enum What {
         /// The Lamport value of the event.
         lamport: u64,
     },
+    /// Somebody still watched; the last one says how long the run was.
+    End,
 }
 
 /// What a fault does, as far as checkers care.
@@ -97,4 +101,15 @@ impl Default for Bounds {
     fn default() -> Self {
         Bounds { agree_ns: 10_000_000_000, handover_ns: 1_000_000_000 }
     }
+}
+
+/// Where the times that verdicts tell begin.
+pub(super) fn begin(timeline: &[Happening]) -> u64 {
+    timeline.iter().map(|one| one.at).min().unwrap_or_default()
+}
+
+/// The verdict on a timeline that does not have `what` in it.
+pub(super) fn nothing_of(timeline: &[Happening], what: &str) -> Verdict {
+    let what = if timeline.is_empty() { "what nodes did" } else { what };
+    Verdict::Unknown { why: format!("the history says nothing of {what}") }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// 1990.
 pub(super) fn linearizable_writes(ops: &[Op]) -> Option<Violation> {
     let violation =
-        |why: String, ops| Violation { property: Property::LinearizableWrites, why, ops };
+        |why: String, ops| Violation { property: Property::LinearizableWrites, why, ops, at: None };
     let sent: Vec<usize> =
         by_invocation(ops).into_iter().filter(|&i| ops[i].is_acknowledged_put()).collect();
 

@@ -1,7 +1,8 @@
 //! `node verify`: verdicts on histories of real and simulated runs.
 
+use crate::check::timeline::{Bounds, What};
 use crate::check::{self, History, Property, Verdict, Violation};
-use crate::trace::history;
+use crate::trace::history::{self, Traces};
 use clap::Args;
 use serde_json::json;
 use std::fs::File;
@@ -9,9 +10,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Say which properties held in a run of the key-value store, from what its clients saw
+/// Say which properties held in a run, from what clients saw and what nodes did
 ///
-/// A history is JSON lines, one operation a line:
+/// A history of the key-value store is JSON lines, one operation a line:
 ///
 ///   {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10,"return_ns":25,
 ///    "outcome":"ok","timestamp":7,"server":"127.0.0.1:10097"}
@@ -38,8 +39,10 @@ use std::process::ExitCode;
 /// anew before each `node bench kv --history`, or what others wrote shows as violated. Several
 /// files are taken as parts of one run, with one clock and different clients in each.
 /// `node bench kv --history` and `node sim --history` write histories. A trace of a node
-/// (`--trace`) is taken as the history of the requests that reached it: name the traces of all
-/// nodes of a cluster, on one machine, from its start.
+/// (`--trace`) is taken as the history of the requests that reached it, of the messages that it
+/// sent and received, and of whom it held coordinator: name the traces of all nodes of a cluster, on
+/// one machine, from its start. A node whose trace ends a second before others without having
+/// stopped counts as killed then.
 ///
 /// The properties:
 ///
@@ -54,6 +57,25 @@ use std::process::ExitCode;
 ///                        have one order. The store does not promise this: a follower may still
 ///                        answer with the value before
 ///
+/// of the nodes' Lamport clocks, by the messages in traces,
+///
+///   clock_condition           an event that another may have caused has a greater value
+///   clock_strictly_increases  a node's values only grow, across restarts too when it has a data
+///                             directory
+///
+/// and of elections, by the coordinators that nodes publish in traces, at every moment that no start,
+/// stop, pause or fault has disturbed for --agree-ms (a partition disturbs when it begins and ends),
+///
+///   election_terminates            every node holds a coordinator, which is up and within reach
+///   one_coordinator_per_component  nodes that can reach each other hold the same one
+///   highest_live_id_wins           it is the one with the highest id that they can reach
+///
+/// or at any time
+///
+///   one_coordinator  no two nodes hold themselves coordinator for longer than --handover-ms. The
+///                    bully algorithm does not promise this under partition, nor when messages take
+///                    longer than its timeout
+///
 /// Prints a line for each property: held, violated and why, or unknown and why. Exit codes: 0 when
 /// all held, 1 when one was violated, 2 when the answer is not known: a file cannot be read or is
 /// no history, or a property cannot be decided.
@@ -64,10 +86,19 @@ pub struct VerifyArgs {
     #[arg(required = true, value_name = "HISTORY")]
     histories: Vec<PathBuf>,
 
-    /// A property to check, by name; may be given several times [default: all but linearizable;
-    /// replicas_equal only if the history has replicas]
+    /// A property to check, by name; may be given several times [default: all that the history
+    /// shows something of, but linearizable and one_coordinator]
     #[arg(long = "property", value_name = "PROPERTY")]
     properties: Vec<Property>,
+
+    /// How long after the last failure, repair or start all nodes hold the right coordinator, in
+    /// milliseconds
+    #[arg(long, value_name = "MS", default_value_t = Bounds::default().agree_ns / 1_000_000)]
+    agree_ms: u64,
+
+    /// How long two nodes may hold themselves coordinator while one takes over, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = Bounds::default().handover_ns / 1_000_000)]
+    handover_ms: u64,
 
     /// Print one JSON object instead: {"verdict","operations","replicas","properties":
     /// [{"property","verdict","why","operations"}]}; verdicts are held, violated and unknown
@@ -75,14 +106,18 @@ pub struct VerifyArgs {
     json: bool,
 }
 
+/// The column of verdicts, as far as names leave it there.
+const NAME_WIDTH: usize = 20;
+
 /// Exit code when nothing can be said.
 const UNKNOWN: u8 = 2;
 
 /// Checks the histories and prints the verdicts.
 pub fn run(args: VerifyArgs) -> ExitCode {
     let mut histories = Vec::new();
+    let mut traces = Traces::default();
     for file in &args.histories {
-        match load(file) {
+        match load(file, &mut traces) {
             Ok(history) => histories.push(history),
             Err(why) => {
                 eprintln!("node: {}: {why}", file.display());
@@ -90,18 +125,23 @@ pub fn run(args: VerifyArgs) -> ExitCode {
             }
         }
     }
-    let (history, moved) = History::merge(histories);
+    let (mut history, moved) = History::merge(histories);
+    history.timeline = traces.finish();
+    history.bounds = Bounds {
+        agree_ns: args.agree_ms.saturating_mul(1_000_000),
+        handover_ns: args.handover_ms.saturating_mul(1_000_000),
+    };
     for (file, shift) in args.histories.iter().zip(moved).skip(1) {
         eprintln!("node: client N of {} is named client {shift} + N", file.display());
     }
-    if history.ops.is_empty() {
-        eprintln!("node: there is no operation to judge");
-        return ExitCode::from(UNKNOWN);
-    }
     let verdicts: Vec<(Property, Verdict)> = properties(&args.properties, &history)
         .into_iter()
-        .map(|property| (property, check::check(property, &history)))
+        .map(|property| (property, judge(property, &history)))
         .collect();
+    if history.ops.is_empty() && history.timeline.is_empty() || verdicts.is_empty() {
+        eprintln!("node: there is no operation to judge, no message and no election");
+        return ExitCode::from(UNKNOWN);
+    }
     let text = if args.json { show_json(&history, &verdicts) } else { show(&verdicts) };
     if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
         eprintln!("node: standard output: {error}");
@@ -110,33 +150,57 @@ pub fn run(args: VerifyArgs) -> ExitCode {
     ExitCode::from(overall(&verdicts))
 }
 
-fn load(file: &Path) -> Result<History, String> {
+fn load(file: &Path, traces: &mut Traces) -> Result<History, String> {
     if file == Path::new("-") {
-        return read(std::io::stdin().lock());
+        return read(std::io::stdin().lock(), traces);
     }
-    read(BufReader::new(File::open(file).map_err(|error| error.to_string())?))
+    read(BufReader::new(File::open(file).map_err(|error| error.to_string())?), traces)
 }
 
 /// A history, or a trace, which has one in it.
-fn read(mut input: impl BufRead) -> Result<History, String> {
+fn read(mut input: impl BufRead, traces: &mut Traces) -> Result<History, String> {
     let head = input.fill_buf().map_err(|error| error.to_string())?;
     if history::is_trace(head) {
-        return history::read(input);
+        return traces.read(input);
     }
     History::read(input).map_err(|error| error.to_string())
 }
 
-/// The properties asked for, each once, or those that the store promises and the history can show.
+/// Without an operation, nothing that was asked of operations is shown.
+fn judge(property: Property, history: &History) -> Verdict {
+    match property {
+        Property::MonotonicReads
+        | Property::ReadYourWrites
+        | Property::RegularRegister
+        | Property::UniqueTimestamps
+        | Property::LinearizableWrites
+        | Property::Linearizable
+            if history.ops.is_empty() =>
+        {
+            Verdict::Unknown { why: "the history says nothing of operations".into() }
+        }
+        _ => check::check(property, history),
+    }
+}
+
+/// The properties asked for, each once, or those that are promised and that the history can show.
 fn properties(asked: &[Property], history: &History) -> Vec<Property> {
     if asked.is_empty() {
+        let shows = |is: fn(&What) -> bool| history.timeline.iter().any(|one| is(&one.what));
+        let sends = shows(|what| matches!(what, What::Send { .. }));
+        let elects = shows(|what| matches!(what, What::Coordinator { .. }));
         let is_promised = |property: &Property| match property {
             Property::MonotonicReads
             | Property::ReadYourWrites
             | Property::RegularRegister
             | Property::UniqueTimestamps
-            | Property::LinearizableWrites => true,
+            | Property::LinearizableWrites => !history.ops.is_empty(),
             Property::ReplicasEqual => !history.replicas.is_empty(),
-            Property::Linearizable => false,
+            Property::ClockCondition | Property::ClockStrictlyIncreases => sends,
+            Property::ElectionTerminates
+            | Property::OneCoordinatorPerComponent
+            | Property::HighestLiveIdWins => elects,
+            Property::Linearizable | Property::OneCoordinator => false,
         };
         Property::ALL.into_iter().filter(is_promised).collect()
     } else {
@@ -155,10 +219,12 @@ fn overall(verdicts: &[(Property, Verdict)]) -> u8 {
 }
 
 fn show(verdicts: &[(Property, Verdict)]) -> String {
+    let names = verdicts.iter().map(|(property, _)| property.name().len());
+    let width = names.max().unwrap_or_default().max(NAME_WIDTH);
     let line = |(property, verdict): &(Property, Verdict)| match verdict {
-        Verdict::Held => format!("{property:<20} held\n"),
-        Verdict::Violated(Violation { why, .. }) => format!("{property:<20} violated: {why}\n"),
-        Verdict::Unknown { why } => format!("{property:<20} unknown: {why}\n"),
+        Verdict::Held => format!("{property:<width$} held\n"),
+        Verdict::Violated(Violation { why, .. }) => format!("{property:<width$} violated: {why}\n"),
+        Verdict::Unknown { why } => format!("{property:<width$} unknown: {why}\n"),
     };
     verdicts.iter().map(line).collect()
 }
@@ -203,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_default_is_what_the_store_promises_and_the_history_can_show() {
-        let mut history = History::default();
+        let mut history = History::read(STALE.as_bytes()).unwrap();
         assert_eq!(properties(&[], &history), Property::ALL[..5]);
         history.replicas.push(Replica { replica: "a".into(), applied: 0, digest: "".into() });
         assert_eq!(properties(&[], &history), Property::ALL[..6]);
@@ -215,7 +281,8 @@ mod tests {
     #[test]
     fn one_line_a_property_and_a_code_for_all() {
         let history = History::read(STALE.as_bytes()).unwrap();
-        let verdicts = Property::ALL.map(|property| (property, check::check(property, &history)));
+        let verdicts = Property::ALL.map(|property| (property, judge(property, &history)));
+        let verdicts = &verdicts[..7];
         assert_eq!(
             show(&verdicts[1..]),
             "read_your_writes     held\n\
@@ -225,12 +292,62 @@ mod tests {
              replicas_equal       unknown: the history says nothing of replicas\n\
              linearizable         violated: no order explains client 2 GET k=NULL (30..35 ns) beside client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n"
         );
-        assert_eq!(overall(&verdicts), 1);
+        assert_eq!(overall(verdicts), 1);
         assert_eq!(overall(&verdicts[3..6]), UNKNOWN);
         assert_eq!(overall(&verdicts[..2]), 0);
-        let all: serde_json::Value = serde_json::from_str(&show_json(&history, &verdicts)).unwrap();
+        let all: serde_json::Value = serde_json::from_str(&show_json(&history, verdicts)).unwrap();
         assert_eq!(all["verdict"], "violated");
         assert_eq!(all["properties"][2]["operations"][1]["timestamp"], 7);
         assert_eq!(all["properties"][5]["verdict"], "unknown");
+    }
+
+    const RUN: &str = r#"{"at":0,"kind":"run","source":"node","scenario":"x","nodes":[1,2]}"#;
+
+    /// Two nodes' traces: 2 coordinates, and 1 hears of it with `value`.
+    fn traces(value: u64) -> History {
+        let one = format!(
+            r#"{RUN}
+            {{"at":10000000,"node":1,"kind":"start","incarnation":1}}
+            {{"at":30000000,"node":1,"lamport":{value},"kind":"recv","id":"a","from":2}}
+            {{"at":30000000,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: 2, epoch: 1 }}"}}
+            "#
+        );
+        let two = format!(
+            r#"{RUN}
+            {{"at":10000000,"node":2,"kind":"start","incarnation":1}}
+            {{"at":20000000,"node":2,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: 2, epoch: 1 }}"}}
+            {{"at":20000000,"node":2,"lamport":4,"kind":"send","id":"a","to":1,"protocol":"bully","label":"Coordinator {{ epoch: 1 }}"}}
+            {{"at":90000000,"node":2,"kind":"note","line":"x"}}
+            "#
+        );
+        let mut traces = Traces::default();
+        let parts = [one, two].map(|text| read(text.trim_start().as_bytes(), &mut traces).unwrap());
+        let (mut history, _) = History::merge(parts);
+        history.timeline = traces.finish();
+        history.bounds.agree_ns = 50_000_000;
+        history
+    }
+
+    #[test]
+    fn traces_are_judged_by_what_they_show() {
+        let history = traces(5);
+        let shown = properties(&[], &history);
+        assert_eq!(shown, Property::ALL[7..12]);
+        for property in shown {
+            assert_eq!(judge(property, &history), Verdict::Held, "{property}");
+        }
+        assert!(matches!(judge(Property::MonotonicReads, &history), Verdict::Unknown { .. }));
+        let verdicts = [(Property::ClockCondition, judge(Property::ClockCondition, &traces(4)))];
+        assert_eq!(
+            show(&verdicts),
+            "clock_condition      violated: node 1 receiving 1 at 20.000 ms has Lamport value 4 and \
+             vector {1: 1, 2: 1}, but the event of node 2 in its past, at 10.000 ms, has 4\n"
+        );
+    }
+
+    #[test]
+    fn a_trace_of_nothing_has_nothing_to_show() {
+        let history = history::read(RUN.as_bytes()).unwrap();
+        assert_eq!(properties(&[], &history), []);
     }
 }

@@ -1,9 +1,13 @@
-//! What the key-value store's clients saw, taken from a trace: requests and replies as the nodes
-//! noted them. Knows the store's requests, not its properties.
+//! Histories from traces: what the key-value store's clients saw, by the requests and replies that
+//! the nodes noted, and what the nodes did. Knows the store's requests, and no property.
 
+mod timeline;
+
+use self::timeline::Timeline;
 use super::{Event, Line};
 use crate::check::History;
 use crate::check::history::{Kind, Op, Outcome};
+use crate::check::timeline::Happening;
 use node_protocols::kv_replication::{Reply, Request};
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -16,9 +20,16 @@ pub fn is_trace(head: &[u8]) -> bool {
     head.starts_with(BEGINNING)
 }
 
+/// Reads the traces of one run, which share their messages' names.
+#[derive(Default)]
+pub struct Traces {
+    timeline: Timeline,
+}
+
+/// Reads one trace's operations.
 #[derive(Default)]
 struct Reader {
-    history: History,
+    ops: Vec<Op>,
     /// The operations under way, by name: their places and their clients.
     open: BTreeMap<String, (usize, String)>,
     /// Clients' numbers, and how many operations of each are under way.
@@ -26,30 +37,48 @@ struct Reader {
     next_client: u64,
 }
 
-/// Reads a trace's operations; an error names the line.
-///
-/// Times are the nodes': several traces make one history only when their clocks agree, as on one
-/// machine. A connection is a client; what it pipelines counts as of other clients, since a
-/// client's operations do not overlap.
-pub fn read(input: impl BufRead) -> Result<History, String> {
-    let mut reader = Reader::default();
-    for (number, line) in (1..).zip(input.lines()) {
-        let error = |why: String| format!("line {number}: {why}");
-        let text = line.map_err(|why| error(why.to_string()))?;
-        if text.trim().is_empty() {
-            continue;
-        }
-        let line: Line<'_> = serde_json::from_str(&text).map_err(|why| error(why.to_string()))?;
-        let node = line.node.unwrap_or_default();
-        match line.event {
-            Event::Request { op, client, label } => {
-                reader.request(&op, &client, &label, line.at, node);
+impl Traces {
+    /// Reads a trace; an error names the line. Returns its operations, in a history that lacks what
+    /// the nodes did: that is known once all traces are read.
+    ///
+    /// Times are the nodes': several traces make one history only when their clocks agree, as on
+    /// one machine. A connection is a client; what it pipelines counts as of other clients, since a
+    /// client's operations do not overlap.
+    pub fn read(&mut self, input: impl BufRead) -> Result<History, String> {
+        let mut reader = Reader::default();
+        for (number, line) in (1..).zip(input.lines()) {
+            let error = |why: String| format!("line {number}: {why}");
+            let text = line.map_err(|why| error(why.to_string()))?;
+            if text.trim().is_empty() {
+                continue;
             }
-            Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),
-            _ => {}
+            let line: Line<'_> =
+                serde_json::from_str(&text).map_err(|why| error(why.to_string()))?;
+            self.timeline.line(&line);
+            let node = line.node.unwrap_or_default();
+            match line.event {
+                Event::Request { op, client, label } => {
+                    reader.request(&op, &client, &label, line.at, node);
+                }
+                Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),
+                _ => {}
+            }
         }
+        self.timeline.end_of_trace();
+        Ok(History { ops: reader.ops, ..History::default() })
     }
-    Ok(reader.history)
+
+    /// What the nodes did, by all the traces together.
+    pub fn finish(self) -> Vec<Happening> {
+        self.timeline.finish()
+    }
+}
+
+/// Reads a trace that is all there is of a run.
+pub fn read(input: impl BufRead) -> Result<History, String> {
+    let mut traces = Traces::default();
+    let history = traces.read(input)?;
+    Ok(History { timeline: traces.finish(), ..history })
 }
 
 impl Reader {
@@ -62,8 +91,8 @@ impl Reader {
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let number = self.client(client);
-        self.open.insert(name.to_string(), (self.history.ops.len(), client.to_string()));
-        self.history.ops.push(Op {
+        self.open.insert(name.to_string(), (self.ops.len(), client.to_string()));
+        self.ops.push(Op {
             client: number,
             op: kind,
             key: text(&key),
@@ -89,7 +118,7 @@ impl Reader {
         if let Some((_, open)) = self.clients.get_mut(&client) {
             *open -= 1;
         }
-        let op = &mut self.history.ops[place];
+        let op = &mut self.ops[place];
         let (outcome, timestamp) = match serde_json::from_str::<Reply<'_>>(label) {
             Ok(Reply::PutOk { timestamp }) => (Outcome::Ok, timestamp.0),
             Ok(Reply::Value { value, timestamp }) => {
@@ -110,6 +139,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::timeline::What;
 
     fn request(at: u64, op: &str, label: &str) -> String {
         let label = serde_json::Value::from(label);
@@ -149,6 +179,7 @@ mod tests {
             ]
         );
         assert_eq!(history.ops[1].value.as_deref(), Some("v"));
+        assert_eq!(history.timeline, [Happening { at: 5, what: What::End }]);
     }
 
     #[test]

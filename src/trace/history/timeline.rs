@@ -1,0 +1,332 @@
+//! What nodes did, from their traces: the lines that checkers of clocks and elections judge. Knows
+//! the form of traces and of [`Fact`](node_protocols::core::Fact)s, and no protocol's messages.
+//!
+//! A node that is killed leaves no line that says so. It was down at the latest after its last
+//! line, when it starts again without having stopped, or when its trace ends and others go on.
+
+use crate::check::timeline::{FaultKind, Happening, What};
+use crate::trace::{Event, Line};
+use std::collections::{BTreeMap, HashMap};
+
+/// A real node whose trace ends this long before others was killed: nodes that run say something
+/// to each other more often.
+const SILENCE_NS: u64 = 1_000_000_000;
+
+/// Makes one timeline of several traces.
+#[derive(Default)]
+pub(super) struct Timeline {
+    happenings: Vec<Happening>,
+    /// Messages' numbers, by their names in traces; a copy has its original's.
+    messages: HashMap<String, u64>,
+    next_message: u64,
+    /// How many sends there were.
+    events: u64,
+    nodes: BTreeMap<u32, Node>,
+    /// Whether the present trace is one of real nodes.
+    is_real: bool,
+    /// The last line of all traces.
+    end: Option<u64>,
+    /// The real nodes that were up where their traces end, and when that is.
+    open: Vec<(u32, u64)>,
+}
+
+/// A node as its trace leaves it.
+#[derive(Default)]
+struct Node {
+    up: bool,
+    /// Its last line.
+    last: u64,
+    /// Its last send, if nothing was received since.
+    sent: Option<Sent>,
+}
+
+/// What copies of one multicast have in common, and the number of their event.
+struct Sent {
+    lamport: u64,
+    protocol: String,
+    label: String,
+    event: u64,
+}
+
+impl Timeline {
+    /// Takes a line of the present trace.
+    pub fn line(&mut self, line: &Line<'_>) {
+        let at = line.at;
+        self.end = self.end.max(Some(at));
+        let Some(node) = line.node else { return self.run_line(at, &line.event) };
+        match &line.event {
+            Event::Start { durable, .. } => {
+                self.down_if_up(node);
+                self.nodes.insert(node, Node { up: true, last: at, sent: None });
+                self.push(at, What::Start { node, durable: *durable });
+            }
+            Event::Crash | Event::Stop => {
+                self.nodes.entry(node).or_default().up = false;
+                self.push(at, What::Down { node });
+            }
+            Event::Pause { on } => self.push(at, What::Pause { node, on: *on }),
+            Event::Fact { label, .. } => {
+                if let Some((id, epoch)) = coordinator(label) {
+                    self.push(at, What::Coordinator { node, id, epoch });
+                }
+            }
+            Event::Send { id, protocol, label, .. } => {
+                if let Some(lamport) = line.lamport {
+                    let message = self.message(id);
+                    let event = self.event(node, lamport, protocol, label);
+                    self.push(at, What::Send { node, message, lamport, event });
+                }
+            }
+            Event::Recv { id, .. } => {
+                if let Some(lamport) = line.lamport {
+                    let message = self.message(id);
+                    self.nodes.entry(node).or_default().sent = None;
+                    self.push(at, What::Receive { node, message, lamport });
+                }
+            }
+            Event::Duplicate { id, of } => {
+                let message = self.message(of);
+                self.messages.insert(id.to_string(), message);
+            }
+            Event::Run { .. }
+            | Event::Link { .. }
+            | Event::Drop { .. }
+            | Event::Timer { .. }
+            | Event::Request { .. }
+            | Event::Reply { .. }
+            | Event::Sync { .. }
+            | Event::Print { .. }
+            | Event::Note { .. }
+            | Event::Fault { .. }
+            | Event::Violation { .. } => {}
+        }
+        self.nodes.entry(node).or_default().last = at;
+    }
+
+    /// A line that concerns no single node.
+    fn run_line(&mut self, at: u64, event: &Event<'_>) {
+        match event {
+            Event::Run { source, .. } => self.is_real = source == "node",
+            Event::Fault { fault, nodes, until, .. } => {
+                let kind = match &**fault {
+                    // Their nodes say themselves what happens to them.
+                    "crash" | "pause" => return,
+                    "partition" => FaultKind::Partition(nodes.clone()),
+                    "duplicate" => FaultKind::Duplicate,
+                    _ => FaultKind::Other,
+                };
+                self.push(at, What::Fault { kind, until: *until });
+            }
+            _ => {}
+        }
+    }
+
+    /// The present trace is over, and the next one begins.
+    pub fn end_of_trace(&mut self) {
+        let nodes = std::mem::take(&mut self.nodes);
+        if self.is_real {
+            let up = nodes.iter().filter(|(_, node)| node.up);
+            self.open.extend(up.map(|(id, node)| (*id, node.last)));
+        }
+        self.is_real = false;
+    }
+
+    /// All of it; each node's happenings in their order.
+    pub fn finish(mut self) -> Vec<Happening> {
+        self.end_of_trace();
+        let Some(end) = self.end else { return Vec::new() };
+        for (node, last) in std::mem::take(&mut self.open) {
+            if last.saturating_add(SILENCE_NS) < end {
+                self.push(last, What::Down { node });
+            }
+        }
+        self.push(end, What::End);
+        self.happenings
+    }
+
+    fn push(&mut self, at: u64, what: What) {
+        self.happenings.push(Happening { at, what });
+    }
+
+    fn down_if_up(&mut self, node: u32) {
+        if let Some(before) = self.nodes.get(&node).filter(|before| before.up) {
+            self.push(before.last, What::Down { node });
+        }
+    }
+
+    /// The number of the message of that name.
+    fn message(&mut self, name: &str) -> u64 {
+        if let Some(number) = self.messages.get(name) {
+            return *number;
+        }
+        self.next_message += 1;
+        self.messages.insert(name.to_string(), self.next_message);
+        self.next_message
+    }
+
+    /// The number of a send's event. A multicast has a line for each receiver, one after the other.
+    fn event(&mut self, node: u32, lamport: u64, protocol: &str, label: &str) -> u64 {
+        let last = &mut self.nodes.entry(node).or_default().sent;
+        if let Some(sent) = last
+            && (sent.lamport, &*sent.protocol, &*sent.label) == (lamport, protocol, label)
+        {
+            return sent.event;
+        }
+        self.events += 1;
+        let (protocol, label) = (protocol.to_string(), label.to_string());
+        *last = Some(Sent { lamport, protocol, label, event: self.events });
+        self.events
+    }
+}
+
+/// Reads what `Debug` makes of a `Fact::Coordinator`: `Coordinator { id: 3, epoch: 17 }`.
+fn coordinator(label: &str) -> Option<(u32, u64)> {
+    let fields = label.strip_prefix("Coordinator { id: ")?.strip_suffix(" }")?;
+    let (id, epoch) = fields.split_once(", epoch: ")?;
+    Some((id.parse().ok()?, epoch.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use node_protocols::core::{Epoch, Fact, NodeId};
+
+    fn timeline(traces: &[&[&str]]) -> Vec<String> {
+        let mut timeline = Timeline::default();
+        for trace in traces {
+            for line in *trace {
+                timeline.line(&serde_json::from_str(line).expect("a line"));
+            }
+            timeline.end_of_trace();
+        }
+        let shown = timeline.finish().into_iter();
+        shown.map(|one| format!("{} {:?}", one.at, one.what)).collect()
+    }
+
+    const RUN: &str = r#"{"at":0,"kind":"run","source":"node","scenario":"x","nodes":[1,2]}"#;
+    const SIM: &str = r#"{"at":0,"kind":"run","source":"sim","scenario":"x","nodes":[1,2]}"#;
+
+    #[test]
+    fn lines_become_happenings() {
+        let shown = timeline(&[&[
+            SIM,
+            r#"{"at":1,"node":1,"kind":"start","incarnation":1,"durable":true}"#,
+            r#"{"at":2,"node":1,"kind":"pause","on":true}"#,
+            r#"{"at":3,"node":1,"kind":"pause","on":false}"#,
+            r#"{"at":4,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator { id: 3, epoch: 17 }"}"#,
+            r#"{"at":4,"node":1,"kind":"fact","protocol":"x","fact":"Rank","label":"Rank { rank: 3 }"}"#,
+            r#"{"at":5,"kind":"fault","place":0,"fault":"partition","nodes":[1],"until":9,"label":""}"#,
+            r#"{"at":5,"kind":"fault","place":1,"fault":"duplicate","nodes":[],"until":9,"label":""}"#,
+            r#"{"at":5,"kind":"fault","place":2,"fault":"crash","nodes":[1],"until":9,"label":""}"#,
+            r#"{"at":5,"kind":"fault","place":3,"fault":"pause","nodes":[1],"until":9,"label":""}"#,
+            r#"{"at":5,"kind":"fault","place":4,"fault":"clock","nodes":[1],"until":9,"label":""}"#,
+            r#"{"at":6,"node":1,"kind":"crash"}"#,
+            r#"{"at":7,"node":2,"kind":"stop"}"#,
+            r#"{"at":8,"node":2,"kind":"print","line":"x"}"#,
+        ]]);
+        assert_eq!(
+            shown,
+            [
+                "1 Start { node: 1, durable: true }",
+                "2 Pause { node: 1, on: true }",
+                "3 Pause { node: 1, on: false }",
+                "4 Coordinator { node: 1, id: 3, epoch: 17 }",
+                "5 Fault { kind: Partition([1]), until: 9 }",
+                "5 Fault { kind: Duplicate, until: 9 }",
+                "5 Fault { kind: Other, until: 9 }",
+                "6 Down { node: 1 }",
+                "7 Down { node: 2 }",
+                "8 End",
+            ]
+        );
+        assert_eq!(timeline(&[]), [""; 0]);
+    }
+
+    fn send(at: u64, node: u32, id: &str, lamport: u64, label: &str) -> String {
+        format!(
+            r#"{{"at":{at},"node":{node},"lamport":{lamport},"kind":"send","id":"{id}","to":9,"protocol":"p","label":"{label}"}}"#
+        )
+    }
+
+    fn recv(at: u64, node: u32, id: &str, lamport: u64) -> String {
+        format!(
+            r#"{{"at":{at},"node":{node},"lamport":{lamport},"kind":"recv","id":"{id}","from":9}}"#
+        )
+    }
+
+    #[test]
+    fn messages_have_one_number_in_all_traces_and_multicasts_one_event() {
+        let lines = [
+            send(1, 1, "a", 3, "x"),
+            r#"{"at":1,"node":9,"kind":"drop","id":"a","from":1,"why":"loss"}"#.into(),
+            send(1, 1, "b", 3, "x"),
+            send(1, 1, "c", 3, "y"),
+            recv(2, 1, "z", 4),
+            send(3, 1, "d", 4, "y"),
+            send(4, 1, "e", 4, "y"),
+            r#"{"at":4,"node":2,"kind":"duplicate","id":"copy","of":"b"}"#.into(),
+            r#"{"at":4,"node":1,"kind":"recv","id":"no clock","from":9}"#.into(),
+        ];
+        let one: Vec<&str> = lines.iter().map(|line| line.as_str()).collect();
+        let two = [recv(2, 2, "b", 4), recv(3, 2, "copy", 5)];
+        let two: Vec<&str> = two.iter().map(|line| line.as_str()).collect();
+        let sends = |message, lamport, event| {
+            format!("Send {{ node: 1, message: {message}, lamport: {lamport}, event: {event} }}")
+        };
+        let receives = |node, message, lamport| {
+            format!("Receive {{ node: {node}, message: {message}, lamport: {lamport} }}")
+        };
+        assert_eq!(
+            timeline(&[&one, &two]),
+            [
+                format!("1 {}", sends(1, 3, 1)),
+                format!("1 {}", sends(2, 3, 1)),
+                format!("1 {}", sends(3, 3, 2)),
+                format!("2 {}", receives(1, 4, 4)),
+                format!("3 {}", sends(5, 4, 3)),
+                format!("4 {}", sends(6, 4, 3)),
+                format!("2 {}", receives(2, 2, 4)),
+                format!("3 {}", receives(2, 2, 5)),
+                "4 End".into(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_killed_node_is_down_after_its_last_line() {
+        let start = |at: u64| format!(r#"{{"at":{at},"node":1,"kind":"start","incarnation":1}}"#);
+        let print = |at: u64| format!(r#"{{"at":{at},"node":1,"kind":"print","line":"x"}}"#);
+        let (first, last, again) = (start(1), print(5), start(9));
+        let other = |at: u64| format!(r#"{{"at":{at},"node":2,"kind":"stop"}}"#);
+        let (soon, late) = (other(9 + SILENCE_NS), other(10 + SILENCE_NS));
+        let restarted = [RUN, &first, &last, RUN, &again];
+        let start = "Start { node: 1, durable: false }";
+        let down = "Down { node: 1 }";
+        let common = [format!("1 {start}"), format!("5 {down}"), format!("9 {start}")];
+        assert_eq!(timeline(&[&restarted, &[RUN, &soon]])[..3], common);
+        assert_eq!(timeline(&[&restarted, &[RUN, &soon]]).len(), 5);
+        let killed = timeline(&[&restarted, &[RUN, &late]]);
+        assert_eq!(killed[..3], common);
+        assert_eq!(killed[4], format!("9 {down}"));
+        // The simulator says itself who is down.
+        let quiet = timeline(&[&[SIM, &first, &late]]);
+        assert_eq!(quiet.len(), 3, "{quiet:?}");
+    }
+
+    #[test]
+    fn a_coordinator_is_read_as_it_is_written() {
+        let fact = Fact::Coordinator { id: NodeId(3), epoch: Epoch(17) };
+        assert_eq!(coordinator(&format!("{fact:?}")), Some((3, 17)));
+        for broken in [
+            "",
+            "Coordinator { id: 3 }",
+            "Coordinator { id: , epoch: 17 }",
+            "Coordinator { id: -3, epoch: 17 }",
+            "Coordinator { id: 3, epoch: 99999999999999999999 }",
+            "Coordinator { id: 4294967296, epoch: 1 }",
+            "Coordinator { id: 3, epoch: 17, more: 1 }",
+        ] {
+            assert_eq!(coordinator(broken), None, "{broken}");
+        }
+    }
+}
