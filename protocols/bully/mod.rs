@@ -354,6 +354,10 @@ impl Bully {
             return self.challenge(reign, cx);
         }
         if self.reign.is_some_and(|current| reign < current) {
+            if self.coordinates() {
+                // Two elections ended at once: the higher one wins, in a reign after both.
+                self.greet(reign.id, cx);
+            }
             return self.refuse(reign, "a later one is known", cx);
         }
         if let Some(live) = self.live_above(reign.id, cx.now()) {

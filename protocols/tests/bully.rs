@@ -424,6 +424,28 @@ fn parts_that_were_cut_off_elect_each_their_own_and_then_one_again() {
     net.assert_all_hold(4);
 }
 
+/// Found by the simulator: configs/sim/election-crash.toml, seed 645.
+#[test]
+fn of_two_elections_that_end_at_once_the_higher_node_s_stands() {
+    let mut net = Net::elected(4, [1]);
+    net.cut = [(3, 4)].into();
+    // Node 3 asks 4, and hears nothing; meanwhile 4 starts anew and announces itself to the others.
+    net.deliver(1, 3, 50, Message::Election { epoch: Epoch(1) });
+    net.kill(4);
+    net.restart(4);
+    net.deliver(1, 4, 50, Message::Check { coordinator: NodeId(4), epoch: Epoch(1) });
+    let (_, earlier, _) = net.status(4);
+    // Of what 3 hears meanwhile nothing comes from 4.
+    net.deliver(1, 3, 500, Message::Alive { coordinates: false });
+    net.run(TIMEOUT_MS + 50);
+    assert_eq!([3, 4].map(|id| net.status(id).0), [3, 4].map(Some));
+    assert!(net.status(3).1 > earlier);
+    net.cut.clear();
+    net.deliver(4, 3, 90, Message::Coordinator { epoch: Epoch(earlier) });
+    net.run(100);
+    net.assert_all_hold(4);
+}
+
 #[test]
 fn a_coordinator_that_was_only_slow_reigns_again() {
     let mut net = Net::elected(4, 1..=4);

@@ -95,8 +95,8 @@ pub fn run(
                 Verdict::Unknown { why } => unknown.push(format!("{property}: {why}")),
                 Verdict::Violated(violation) => {
                     let first = violation.ops.first().and_then(|op| history.ops.get(*op));
-                    let at =
-                        first.map_or(state.world.now(), |op| op.return_ns.unwrap_or(op.invoke_ns));
+                    let at = first.map(|op| op.return_ns.unwrap_or(op.invoke_ns));
+                    let at = violation.at.or(at).unwrap_or(state.world.now());
                     let property = violation.property.name().to_string();
                     let (why, ops) = (violation.why, violation.ops);
                     failure = Some(Failure { property, why, at, ops });
@@ -231,7 +231,7 @@ impl State {
 
     fn history(&mut self, scenario: &Scenario) -> History {
         let (ops, replicas) = self.workload.take_history(&self.world);
-        let timeline = self.world.tracer.take_timeline();
+        let timeline = self.world.tracer.take_timeline(self.world.now());
         History { ops, replicas, timeline, bounds: scenario.bounds }
     }
 }

@@ -95,19 +95,26 @@ impl Tracer {
 
     /// Keeps what these properties are judged by.
     pub fn watch(&mut self, properties: impl IntoIterator<Item = Property>) {
-        let needs = |property: Property| match property.name() {
-            "clock_condition" | "clock_strictly_increases" => Watched::Messages,
-            "election_terminates"
-            | "one_coordinator_per_component"
-            | "highest_live_id_wins"
-            | "one_coordinator" => Watched::Nodes,
-            _ => Watched::Nothing,
+        let needs = |property: Property| match property {
+            Property::ClockCondition | Property::ClockStrictlyIncreases => Watched::Messages,
+            Property::ElectionTerminates
+            | Property::OneCoordinatorPerComponent
+            | Property::HighestLiveIdWins
+            | Property::OneCoordinator => Watched::Nodes,
+            Property::MonotonicReads
+            | Property::ReadYourWrites
+            | Property::RegularRegister
+            | Property::UniqueTimestamps
+            | Property::LinearizableWrites
+            | Property::ReplicasEqual
+            | Property::Linearizable => Watched::Nothing,
         };
         self.watched = properties.into_iter().map(needs).max().unwrap_or(Watched::Nothing);
     }
 
-    /// What nodes did.
-    pub fn take_timeline(&mut self) -> Vec<Happening> {
+    /// What nodes did, in a run that ends now.
+    pub fn take_timeline(&mut self, at: Nanos) -> Vec<Happening> {
+        self.saw(at, Watched::Nodes, || What::End);
         std::mem::take(&mut self.timeline)
     }
 
