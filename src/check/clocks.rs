@@ -6,8 +6,8 @@
 //! Vector clocks: Mattern, Virtual Time and Global States of Distributed Systems, 1989; Fidge,
 //! Timestamps in Message-Passing Systems That Preserve the Partial Ordering, 1988.
 //!
-//! **Restarts.** A node without a data directory that starts again has forgotten everything: it is
-//! another process, and its clock may begin anew. One with a data directory goes on, but what it
+//! **Restarts.** A node that had no data directory, or has none when it starts again, has forgotten
+//! everything: it is another process, and its clock may begin anew. Any other goes on, but what it
 //! received after its last send may be lost in a crash, log record and all. Nobody can know of such
 //! a receipt, so after a restart it is in nobody's past. What a node sends leaves it only once the
 //! bound of its clock is durable, so sends are never forgotten.
@@ -66,8 +66,9 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
         let (node, lamport) = match what {
             What::Start { node, durable } => {
                 let latest = nodes.entry(*node).or_default();
-                latest.last = latest.sent.filter(|_| *durable).map(|sent| sent.1);
-                latest.sent = latest.sent.filter(|_| *durable);
+                let goes_on = std::mem::replace(&mut latest.durable, *durable) && *durable;
+                latest.sent = latest.sent.filter(|_| goes_on);
+                latest.last = latest.sent.map(|(_, sent)| sent);
                 continue;
             }
             What::Send { node, lamport, event, .. } => {
@@ -105,6 +106,8 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
 /// A node's last event and its last send with its event's number; each a Lamport value and a time.
 #[derive(Default)]
 struct Latest {
+    /// Whether its clock survives a restart.
+    durable: bool,
     last: Option<(u64, u64)>,
     sent: Option<(u64, (u64, u64))>,
 }
@@ -145,6 +148,8 @@ struct Lane<'a> {
     next: usize,
     /// Which process the node is now.
     process: usize,
+    /// Whether what it knows survives a restart.
+    durable: bool,
 }
 
 /// A node from a start with empty memory until it forgets.
@@ -183,7 +188,12 @@ impl<'a> Past<'a> {
         }
         let processes = nodes.keys().map(|node| Process::new(*node, 1)).collect();
         let lanes = nodes.into_values().enumerate();
-        let lanes = lanes.map(|(process, happenings)| Lane { happenings, next: 0, process });
+        let lanes = lanes.map(|(process, happenings)| Lane {
+            happenings,
+            next: 0,
+            process,
+            durable: false,
+        });
         Past {
             begin: begin(timeline),
             lanes: lanes.collect(),
@@ -229,12 +239,14 @@ impl<'a> Past<'a> {
 
     fn restart(&mut self, lane: usize, durable: bool) {
         let fresh = self.processes.len();
-        let process = &mut self.processes[self.lanes[lane].process];
-        if !durable {
+        let lane = &mut self.lanes[lane];
+        let goes_on = std::mem::replace(&mut lane.durable, durable) && durable;
+        let process = &mut self.processes[lane.process];
+        if !goes_on {
             // A life without events needs no component.
             if !process.events.is_empty() {
                 let next = Process::new(process.node, process.life + 1);
-                self.lanes[lane].process = fresh;
+                lane.process = fresh;
                 self.processes.push(next);
             }
             return;
@@ -243,8 +255,6 @@ impl<'a> Past<'a> {
         if let Some((_, vector)) = process.sent {
             process.vector.extend_from_slice(&self.vectors[vector]);
         }
-        let kept = process.vector.get(self.lanes[lane].process).copied().unwrap_or_default();
-        process.events.truncate(kept as usize);
     }
 
     /// Returns the place of the event's vector.

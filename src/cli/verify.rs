@@ -106,9 +106,6 @@ pub struct VerifyArgs {
     json: bool,
 }
 
-/// The column of verdicts, as far as names leave it there.
-const NAME_WIDTH: usize = 20;
-
 /// Exit code when nothing can be said.
 const UNKNOWN: u8 = 2;
 
@@ -219,12 +216,10 @@ fn overall(verdicts: &[(Property, Verdict)]) -> u8 {
 }
 
 fn show(verdicts: &[(Property, Verdict)]) -> String {
-    let names = verdicts.iter().map(|(property, _)| property.name().len());
-    let width = names.max().unwrap_or_default().max(NAME_WIDTH);
     let line = |(property, verdict): &(Property, Verdict)| match verdict {
-        Verdict::Held => format!("{property:<width$} held\n"),
-        Verdict::Violated(Violation { why, .. }) => format!("{property:<width$} violated: {why}\n"),
-        Verdict::Unknown { why } => format!("{property:<width$} unknown: {why}\n"),
+        Verdict::Held => format!("{property:<20} held\n"),
+        Verdict::Violated(Violation { why, .. }) => format!("{property:<20} violated: {why}\n"),
+        Verdict::Unknown { why } => format!("{property:<20} unknown: {why}\n"),
     };
     verdicts.iter().map(line).collect()
 }

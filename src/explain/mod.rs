@@ -1,10 +1,11 @@
 //! What `node explain` shows: traces read, checked and merged into one causal order.
 //!
-//! The forms it is shown in are in `html`, `text` and `shiviz`; they take a [`Merged`] and know
+//! The forms it is shown in are in `html`, `text`, `shiviz` and `elections`; they take a [`Merged`] and know
 //! nothing of files. Nothing here trusts a trace: a line that is none is an error with its place,
 //! and what does not fit together (a message received that nobody sent, or before it was sent) is
 //! said in [`Merged::notes`] and shown all the same.
 
+pub mod elections;
 pub mod html;
 mod merge;
 pub mod shiviz;

@@ -3,6 +3,8 @@
 
 mod timeline;
 
+pub(crate) use self::timeline::{SILENCE_NS, coordinator};
+
 use self::timeline::Timeline;
 use super::{Event, Line};
 use crate::check::History;

@@ -125,6 +125,10 @@ fn a_node_that_forgets_is_another_one() {
         assert_eq!(clock_condition(&timeline) == Verdict::Held, held);
         assert_eq!(clock_strictly_increases(&timeline) == Verdict::Held, held);
     }
+    let mut given_a_disk = again(true, 1);
+    given_a_disk[0] = start(0, 1, false);
+    assert_eq!(clock_condition(&given_a_disk), Verdict::Held);
+    assert_eq!(clock_strictly_increases(&given_a_disk), Verdict::Held);
     // What it hears of its former life is a cause all the same.
     let mut timeline = Vec::from(again(false, 1));
     timeline.insert(2, receive(2, 2, 7, 10));
@@ -203,10 +207,12 @@ fn naive(timeline: &[Happening]) -> bool {
     for node in 0..4 {
         let mut last = None;
         let mut sent: Option<(u64, usize)> = None;
+        let mut had_disk = false;
         for one in timeline {
             let (lamport, event) = match one.what {
                 What::Start { node: it, durable } if it == node => {
-                    sent = sent.filter(|_| durable);
+                    sent = sent.filter(|_| durable && had_disk);
+                    had_disk = durable;
                     last = sent.map(|sent| sent.1);
                     continue;
                 }

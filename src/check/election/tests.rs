@@ -204,6 +204,8 @@ fn each_pause_and_each_fault_suspends_while_it_lasts_and_for_the_bound_after() {
 fn what_is_over_in_the_same_moment_does_not_count() {
     let history = three([(150, holds(1, 1)), (150, holds(1, 3)), (200, What::End)]);
     assert_eq!(verdicts(&history), "...");
+    let history = three([(150, holds(1, 1)), (151, holds(1, 3)), (200, What::End)]);
+    assert_eq!(violation(Property::HighestLiveIdWins, &history).0, 150);
 }
 
 #[test]

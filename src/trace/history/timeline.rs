@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// A real node whose trace ends this long before others was killed: nodes that run say something
 /// to each other more often.
-const SILENCE_NS: u64 = 1_000_000_000;
+pub(crate) const SILENCE_NS: u64 = 1_000_000_000;
 
 /// Makes one timeline of several traces.
 #[derive(Default)]
@@ -180,7 +180,7 @@ impl Timeline {
 }
 
 /// Reads what `Debug` makes of a `Fact::Coordinator`: `Coordinator { id: 3, epoch: 17 }`.
-fn coordinator(label: &str) -> Option<(u32, u64)> {
+pub(crate) fn coordinator(label: &str) -> Option<(u32, u64)> {
     let fields = label.strip_prefix("Coordinator { id: ")?.strip_suffix(" }")?;
     let (id, epoch) = fields.split_once(", epoch: ")?;
     Some((id.parse().ok()?, epoch.parse().ok()?))

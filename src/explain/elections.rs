@@ -1,0 +1,477 @@
+//! The elections of a run as a table: when each began, who won it, how long it took and what it
+//! cost in messages, beside the most that the textbook allows. Knows the names of the messages of
+//! the protocol `bully` and nothing else of it.
+//!
+//! Garcia-Molina: Elections in a Distributed Computing System, IEEE Transactions on Computers
+//! C-31(1), 1982.
+
+use super::Merged;
+use super::text::title;
+use crate::trace::history::{SILENCE_NS, coordinator};
+use crate::trace::{Event, Line};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// One election: from its first message until all agreed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Election {
+    /// When its first message was sent, in nanoseconds as in the lines.
+    pub began: u64,
+    /// Who sent it.
+    pub by: u32,
+    /// When all nodes that were up held one coordinator, which was up; none if that was never.
+    pub agreed: Option<u64>,
+    /// Whom they held.
+    pub winner: Option<u32>,
+    /// How many `Election` messages were sent, lost ones included; a multicast counts for each
+    /// receiver.
+    pub elections: u64,
+    /// How many `Ok`.
+    pub oks: u64,
+    /// How many `Coordinator`.
+    pub coordinators: u64,
+}
+
+impl Election {
+    /// How many messages it took.
+    pub fn messages(&self) -> u64 {
+        self.elections + self.oks + self.coordinators
+    }
+}
+
+/// The most messages that the bully election of `n` nodes takes when the highest has just died and
+/// nothing else fails: the lowest notices, and everybody holds an election of its own.
+pub fn textbook_most(n: usize) -> u64 {
+    let n = n as u64;
+    n.saturating_mul(n).saturating_sub(n).saturating_sub(1)
+}
+
+/// The elections in a trace, whose lines are in an order in which they can have happened.
+///
+/// One begins with an `Election` or `Coordinator` message while none is under way, and is over when
+/// all nodes that are up hold the same coordinator in the same reign, it is up, and at least one
+/// node has announced or published it. Then it is over at the end of that moment: what is sent at
+/// the same time still belongs to it. An `Ok` while none is under way answers the last one.
+pub fn count<'a: 'b, 'b>(lines: impl IntoIterator<Item = &'b Line<'a>>) -> Vec<Election> {
+    let lines: Vec<(u64, &Line<'_>)> = lines.into_iter().map(|line| (line.at, line)).collect();
+    let is_real =
+        |line: &Line<'_>| matches!(&line.event, Event::Run { source, .. } if source == "node");
+    let is_real = lines.iter().any(|(_, line)| is_real(line));
+    Tally::of(&lines, is_real).elections
+}
+
+/// Writes the table, with lines between for nodes that start and stop.
+pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
+    let lines: Vec<(u64, &Line<'_>)> =
+        run.entries.iter().map(|entry| (entry.t, &entry.line)).collect();
+    let tally = Tally::of(&lines, run.source != "sim");
+    writeln!(out, "# {}", title(run))?;
+    writeln!(
+        out,
+        "#{:>11} {:>6} {:>6} {:>12} {:>9} {:>6} {:>12} {:>6} {:>8}",
+        "began", "by", "winner", "agreed after", "Election", "Ok", "Coordinator", "sum", "n^2-n-1"
+    )?;
+    let most = textbook_most(run.nodes.len());
+    let mut changes = tally.changes.iter().peekable();
+    for election in &tally.elections {
+        while let Some((t, change)) = changes.next_if(|(t, _)| *t <= election.began) {
+            writeln!(out, "{:>12} {change}", seconds(*t))?;
+        }
+        let after = election.agreed.map(|agreed| agreed.saturating_sub(election.began));
+        writeln!(
+            out,
+            "{:>12} {:>6} {:>6} {:>12} {:>9} {:>6} {:>12} {:>6} {most:>8}",
+            seconds(election.began),
+            election.by,
+            election.winner.map_or("-".into(), |winner| winner.to_string()),
+            after.map_or("never".into(), seconds),
+            election.elections,
+            election.oks,
+            election.coordinators,
+            election.messages(),
+        )?;
+    }
+    for (t, change) in changes {
+        writeln!(out, "{:>12} {change}", seconds(*t))?;
+    }
+    Ok(())
+}
+
+/// Nanoseconds as seconds with three decimals.
+fn seconds(nanos: u64) -> String {
+    format!("{}.{:03}", nanos / 1_000_000_000, nanos / 1_000_000 % 1_000)
+}
+
+/// What has been counted so far.
+#[derive(Default)]
+struct Tally {
+    elections: Vec<Election>,
+    /// When which node started or stopped, in words.
+    changes: Vec<(u64, String)>,
+    nodes: BTreeMap<u32, Node>,
+    under_way: Option<UnderWay>,
+}
+
+#[derive(Default)]
+struct Node {
+    up: bool,
+    /// The coordinator that it holds, and its reign.
+    holds: Option<(u32, u64)>,
+}
+
+/// The last election, while it is.
+#[derive(Default)]
+struct UnderWay {
+    /// Somebody announced or published a coordinator.
+    announced: bool,
+    /// When all came to hold `winner`, as long as they do.
+    agreed: Option<u64>,
+}
+
+impl Tally {
+    /// Lines have their times; `is_real` when they are of real nodes, which may be killed.
+    fn of(lines: &[(u64, &Line<'_>)], is_real: bool) -> Tally {
+        let mut tally = Tally::default();
+        let mut killed = killed(lines, is_real).into_iter().peekable();
+        let mut now = 0;
+        for (place, (t, line)) in lines.iter().enumerate() {
+            if *t > now {
+                tally.end_of_moment();
+                now = *t;
+            }
+            tally.line(now, line);
+            while let Some((_, node)) = killed.next_if(|(last, _)| *last <= place) {
+                tally.down(now, node, "is killed");
+            }
+        }
+        tally.end_of_moment();
+        tally
+    }
+
+    fn line(&mut self, t: u64, line: &Line<'_>) {
+        let Some(node) = line.node else { return };
+        match &line.event {
+            Event::Start { .. } => {
+                let again = if self.nodes.contains_key(&node) { " again" } else { "" };
+                self.nodes.insert(node, Node { up: true, holds: None });
+                self.changes.push((t, format!("node {node} starts{again}")));
+            }
+            Event::Crash => self.down(t, node, "crashes"),
+            Event::Stop => self.down(t, node, "stops"),
+            Event::Fact { label, .. } => {
+                let Some(held) = coordinator(label) else { return };
+                self.node(node).holds = Some(held);
+                if let Some(under_way) = &mut self.under_way {
+                    under_way.announced = true;
+                }
+            }
+            Event::Send { protocol, label, .. } if protocol == "bully" => {
+                self.sent(t, node, label);
+            }
+            _ => return,
+        }
+        self.compare(t);
+    }
+
+    /// A node that sends or publishes is up, though its start may be in no trace.
+    fn node(&mut self, node: u32) -> &mut Node {
+        self.nodes.entry(node).or_insert(Node { up: true, holds: None })
+    }
+
+    fn down(&mut self, t: u64, node: u32, how: &str) {
+        self.node(node).up = false;
+        self.changes.push((t, format!("node {node} {how}")));
+        self.compare(t);
+    }
+
+    fn sent(&mut self, t: u64, node: u32, label: &str) {
+        self.node(node);
+        let name = label.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
+        let begins = matches!(name, "Election" | "Coordinator");
+        if begins && self.under_way.is_none() {
+            self.under_way = Some(UnderWay::default());
+            self.elections.push(Election {
+                began: t,
+                by: node,
+                agreed: None,
+                winner: None,
+                elections: 0,
+                oks: 0,
+                coordinators: 0,
+            });
+        }
+        let Some(election) = self.elections.last_mut() else { return };
+        match name {
+            "Election" => election.elections += 1,
+            "Ok" => election.oks += 1,
+            "Coordinator" => {
+                election.coordinators += 1;
+                if let Some(under_way) = &mut self.under_way {
+                    under_way.announced = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sees whether all agree since this line.
+    fn compare(&mut self, t: u64) {
+        let Some(under_way) = self.under_way.as_mut().filter(|it| it.announced) else { return };
+        let mut held = self.nodes.values().filter(|node| node.up).map(|node| node.holds);
+        let first = held.next().flatten();
+        let winner = first.filter(|first| held.all(|held| held == Some(*first)));
+        let winner = winner.map(|(id, _)| id);
+        let winner = winner.filter(|id| self.nodes.get(id).is_some_and(|node| node.up));
+        match winner {
+            None => under_way.agreed = None,
+            Some(_) => {
+                under_way.agreed.get_or_insert(t);
+            }
+        }
+        if let Some(election) = self.elections.last_mut() {
+            (election.winner, election.agreed) = (winner, under_way.agreed);
+        }
+    }
+
+    fn end_of_moment(&mut self) {
+        if self.under_way.as_ref().is_some_and(|under_way| under_way.agreed.is_some()) {
+            self.under_way = None;
+        }
+    }
+}
+
+/// The places of the last lines of nodes that were killed, which leave no line about it; ascending.
+/// As `node verify` sees it: who starts without having stopped, and who falls silent before others
+/// do.
+fn killed(lines: &[(u64, &Line<'_>)], is_real: bool) -> Vec<(usize, u32)> {
+    // The last line of each node that is up.
+    let mut up: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut killed = Vec::new();
+    for (place, (_, line)) in lines.iter().enumerate() {
+        let Some(node) = line.node else { continue };
+        match line.event {
+            Event::Start { .. } => killed.extend(up.insert(node, place).map(|last| (last, node))),
+            Event::Crash | Event::Stop => {
+                up.remove(&node);
+            }
+            _ => {
+                up.entry(node).and_modify(|last| *last = place);
+            }
+        }
+    }
+    let end = lines.last().map_or(0, |(t, _)| *t);
+    let silent = up.into_iter().filter(|(_, last)| {
+        let last = lines.get(*last).map_or(end, |(t, _)| *t);
+        is_real && last.saturating_add(SILENCE_NS) < end
+    });
+    killed.extend(silent.map(|(node, last)| (last, node)));
+    killed.sort_unstable();
+    killed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Source, merge};
+    use super::*;
+
+    const RUN: &str =
+        r#"{"at":0,"kind":"run","source":"sim","scenario":"x","seed":1,"nodes":[1,2,3]}"#;
+
+    /// Lines in few words: `AT NODE WHAT`, with a `>` before the label of a message, and `= ID` for
+    /// a coordinator in reign 1, `== ID` in reign 2.
+    fn line(short: &str) -> String {
+        let mut words = short.splitn(3, ' ');
+        let [at, node, what] = [(); 3].map(|()| words.next().expect("three words"));
+        let at = at.parse::<u64>().expect("milliseconds") * 1_000_000;
+        let fact = |id: &str, epoch: u64| {
+            format!(
+                r#""fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: {id}, epoch: {epoch} }}""#
+            )
+        };
+        let what = if let Some(label) = what.strip_prefix('>') {
+            format!(r#""send","id":"m","to":2,"protocol":"bully","label":"{label}""#)
+        } else if let Some(id) = what.strip_prefix("== ") {
+            fact(id, 2)
+        } else if let Some(id) = what.strip_prefix("= ") {
+            fact(id, 1)
+        } else if what == "start" {
+            r#""start","incarnation":1"#.to_string()
+        } else {
+            format!("\"{what}\"")
+        };
+        format!(r#"{{"at":{at},"node":{node},"kind":{what}}}"#)
+    }
+
+    fn text(run: &str, shorts: &[&str]) -> String {
+        let lines = shorts.iter().map(|short| line(short));
+        [run.to_string()].into_iter().chain(lines).collect::<Vec<_>>().join("\n") + "\n"
+    }
+
+    fn elections(run: &str, shorts: &[&str]) -> Vec<Election> {
+        let text = text(run, shorts);
+        let lines: Vec<Line<'_>> =
+            text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
+        count(&lines)
+    }
+
+    /// Began, by, winner, agreed, and the numbers of messages, times in milliseconds.
+    fn shown(elections: &[Election]) -> Vec<String> {
+        let show = |it: &Election| {
+            let Election { began, by, winner, agreed, elections, oks, coordinators } = it;
+            let agreed = agreed.map(|agreed| agreed / 1_000_000);
+            let began = began / 1_000_000;
+            format!("{began} by {by}: {winner:?} {agreed:?} {elections}+{oks}+{coordinators}")
+        };
+        elections.iter().map(show).collect()
+    }
+
+    /// Three nodes; 3 dies, 2 takes over, 3 comes back.
+    const STORY: [&str; 33] = [
+        "0 1 start",
+        "0 2 start",
+        "0 3 start",
+        "1 3 >Coordinator { epoch: 1 }",
+        "1 3 >Coordinator { epoch: 1 }",
+        "1 3 = 3",
+        "2 1 = 3",
+        "3 2 = 3",
+        "100 1 >Check { epoch: 1 }",
+        "101 3 >Alive { epoch: 1 }",
+        "200 3 crash",
+        "300 1 >Election { epoch: 1 }",
+        "300 1 >Election { epoch: 1 }",
+        "301 2 >Ok",
+        "301 2 >Election { epoch: 1 }",
+        "401 2 == 2",
+        "401 2 >Coordinator { epoch: 2 }",
+        "401 2 >Coordinator { epoch: 2 }",
+        "402 1 == 2",
+        // Of the same moment, and therefore of the same election.
+        "402 1 >Election { epoch: 2 }",
+        "500 2 >Ok",
+        "600 3 start",
+        "601 3 >Election { epoch: 3 }",
+        "602 3 = 3",
+        "602 3 >Coordinator { epoch: 3 }",
+        "602 3 >Coordinator { epoch: 3 }",
+        "603 1 = 3",
+        "604 2 = 3",
+        "700 1 >Election { epoch: 3 }",
+        "701 2 stop",
+        "702 3 >Ok",
+        "800 1 >Check { epoch: 3 }",
+        "801 1 >Election { epoch: 3 }",
+    ];
+
+    #[test]
+    fn a_story_is_counted() {
+        assert_eq!(
+            shown(&elections(RUN, &STORY)),
+            [
+                "1 by 3: Some(3) Some(3) 0+0+2",
+                "300 by 1: Some(2) Some(402) 4+2+2",
+                "601 by 3: Some(3) Some(604) 1+0+2",
+                // All hold node 3 still, but nobody has said so since.
+                "700 by 1: None None 2+1+0",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_and_between_them_who_came_and_went() {
+        let sources = [Source { name: "x".into(), text: text(RUN, &STORY) }];
+        let run = merge(&sources).unwrap();
+        let mut out = Vec::new();
+        write(&run, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let table = "\
+#      began     by winner agreed after  Election     Ok  Coordinator    sum  n^2-n-1
+       0.000 node 1 starts
+       0.000 node 2 starts
+       0.000 node 3 starts
+       0.001      3      3        0.002         0      0            2      2        5
+       0.200 node 3 crashes
+       0.300      1      2        0.102         4      2            2      8        5
+       0.600 node 3 starts again
+       0.601      3      3        0.003         1      0            2      3        5
+       0.700      1      -        never         2      1            0      3        5
+       0.701 node 2 stops
+";
+        assert_eq!(out.split_once('\n').unwrap().1, table, "\n{out}");
+    }
+
+    #[test]
+    fn the_same_coordinator_in_a_new_reign_is_agreed_on_anew() {
+        let story = [
+            "0 1 start",
+            "0 2 start",
+            "1 1 = 2",
+            "1 2 = 2",
+            "5 1 >Election { epoch: 1 }",
+            "6 2 >Ok",
+            "6 2 == 2",
+            "6 2 >Coordinator { epoch: 2 }",
+            "9 1 == 2",
+        ];
+        assert_eq!(shown(&elections(RUN, &story)), ["5 by 1: Some(2) Some(9) 1+1+1"]);
+    }
+
+    #[test]
+    fn a_death_in_the_middle_leaves_it_to_the_living() {
+        let story = [
+            "0 1 start",
+            "0 2 start",
+            "0 3 start",
+            "1 3 >Coordinator { epoch: 1 }",
+            "1 3 = 3",
+            "2 1 = 3",
+            "3 3 crash",
+            "4 2 >Election {}",
+            "5 2 == 2",
+            "6 1 == 2",
+        ];
+        assert_eq!(shown(&elections(RUN, &story)), ["1 by 3: Some(2) Some(6) 1+0+1"]);
+        // All that are left agree as soon as the one who did not is gone.
+        let story = ["0 1 start", "0 2 start", "1 1 >Election {}", "1 1 = 1", "7 2 crash"];
+        assert_eq!(shown(&elections(RUN, &story)), ["1 by 1: Some(1) Some(7) 1+0+0"]);
+    }
+
+    #[test]
+    fn real_nodes_that_are_killed_do_not_count_as_up() {
+        let real = RUN.replace("sim", "node");
+        let story = [
+            "0 1 start",
+            "0 2 start",
+            "1 2 >Coordinator {}",
+            "1 2 = 2",
+            "2 1 = 2",
+            "3 2 >Alive {}",
+            "9 1 >Election {}",
+            "10 1 = 1",
+            "10 1 >Coordinator {}",
+            "1100 1 print\",\"line\":\"x",
+        ];
+        assert_eq!(
+            shown(&elections(&real, &story)),
+            ["1 by 2: Some(2) Some(2) 0+0+1", "9 by 1: Some(1) Some(10) 1+0+1"]
+        );
+        assert_eq!(shown(&elections(RUN, &story))[1], "9 by 1: None None 1+0+1");
+        let again = ["0 1 start", "1 1 >Election {}", "2 1 start", "3 1 = 1"];
+        assert_eq!(shown(&elections(&real, &again)), ["1 by 1: Some(1) Some(3) 1+0+0"]);
+    }
+
+    #[test]
+    fn other_protocols_and_other_words_are_no_election() {
+        let story = ["0 1 start", "1 1 >Electioneering {}", "2 1 >Ok", "3 1 >", "4 1 >Alive {}"];
+        assert_eq!(elections(RUN, &story), []);
+        let other = text(RUN, &["1 1 >Election {}"]).replace("bully", "ring");
+        let lines: Vec<Line<'_>> =
+            other.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        assert_eq!(count(&lines), []);
+    }
+
+    #[test]
+    fn the_textbook_says() {
+        assert_eq!([0, 1, 2, 3, 4, 5].map(textbook_most), [0, 0, 1, 5, 11, 19]);
+    }
+}
