@@ -13,13 +13,17 @@ nodes=${1:-4}
 [ "$nodes" -ge 3 ] || { echo "NODES must be 3 or more: one is taken down" >&2; exit 2; }
 dir=run/election-demo
 # Many processes start, and answer, slowly on few processors.
-timeout=$((1000 + 20 * nodes))
+timeout=$((300 + 15 * nodes)) check=500
+# By then all agree: a health check, five timeouts, and the links that are made anew.
+bound=$((check + 5 * timeout + 2000))
 LONG=$((60 + nodes))
 top=$nodes next=$((nodes - 1))
 # The nodes' lines of the step before come through a pipe: leave them the time to be first.
 say() { sleep 0.3; printf '\n== %s\n' "$*"; }
 fail() { echo "election-demo: $*" >&2; exit 1; }
 seconds() { date +%s.%N; }
+# quiet: leaves the nodes alone for as long as the verdict needs.
+quiet() { sleep "$(awk -v ms=$bound 'BEGIN { print ms / 1000 + 0.5 }')"; }
 since() { awk -v from="$1" -v to="$(seconds)" 'BEGIN { printf "%.3f", to - from }'; }
 
 # agreed COORDINATOR FIRST LAST: whether nodes FIRST to LAST hold it, by the last line of each that
@@ -36,7 +40,7 @@ agreed() {
 
 scripts/cluster.sh down "$dir" 2>/dev/null || true
 rm -rf "$dir"
-scripts/generate-election.sh -n "$nodes" -o "$dir" -t $timeout -d
+scripts/generate-election.sh -n "$nodes" -o "$dir" -t $timeout -c $check -d
 tailer=""
 finish() {
   code=$?
@@ -58,23 +62,26 @@ fi
 wait_for $LONG "all hold $top coordinator" agreed "$top" 1 "$nodes"
 say "all $nodes hold node $top coordinator, $(since "$begin") s after the start"
 
+quiet
 say "node $top is killed"
 begin=$(seconds)
 kill -KILL "$(cat "$dir/node-$top.pid")"
 wait_for $LONG "all others hold $next coordinator" agreed "$next" 1 "$next"
 say "all others hold node $next coordinator, $(since "$begin") s later"
 
+quiet
 say "node $top is started again"
 begin=$(seconds)
 scripts/cluster.sh up "$dir" "$top"
 wait_for $LONG "all hold $top coordinator again" agreed "$top" 1 "$nodes"
 say "all hold node $top coordinator again, $(since "$begin") s later"
+quiet
 scripts/cluster.sh down "$dir"
 
 say "the elections, by what the nodes traced"
 "$binary" explain --elections "$dir"/node-*.jsonl
 say "the verdict"
-"$binary" verify --agree-ms $((6 * timeout + 2000)) --property election_terminates \
+"$binary" verify --agree-ms $bound --property election_terminates \
   --property one_coordinator_per_component --property highest_live_id_wins "$dir"/node-*.jsonl ||
   fail "the elections did not hold, or could not be judged"
 say "done: the highest live node coordinated, and all agreed"

@@ -3,79 +3,26 @@
 
 mod common;
 
-use common::clients::Json;
-use common::{LONG, Node, free_port, local, wait_until};
+use common::group::Group;
+use common::{LONG, wait_until};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Output};
-use tempfile::TempDir;
 
-/// Nodes 1 to N, ready to be started.
-struct Clocks {
-    dir: TempDir,
-    /// Native and JSON.
-    ports: Vec<[u16; 2]>,
+/// Nodes 1 to N: `protocol` has each node's lines of `[protocols.lamport]`.
+fn prepare(protocol: &[&str]) -> Group {
+    Group::prepare("lamport", protocol)
 }
 
-impl Clocks {
-    /// Writes the configs: `protocol` has each node's lines of `[protocols.lamport]`.
-    fn prepare(protocol: &[&str]) -> Clocks {
-        let dir = tempfile::tempdir().expect("a folder for the test");
-        let ports: Vec<_> = protocol.iter().map(|_| [free_port(), free_port()]).collect();
-        let clocks = Clocks { dir, ports };
-        for (id, protocol) in (1..).zip(protocol) {
-            fs::write(clocks.path(id, "toml"), clocks.config(id, protocol)).expect("a config");
-        }
-        clocks
-    }
+fn answered(clocks: &Group, id: usize) -> u64 {
+    clocks.status(id)["answered"].as_u64().expect("a number")
+}
 
-    fn path(&self, id: usize, extension: &str) -> PathBuf {
-        self.dir.path().join(id.to_string()).with_extension(extension)
-    }
-
-    fn config(&self, id: usize, protocol: &str) -> String {
-        let [native, json] = self.ports[id - 1];
-        let data_dir = self.path(id, "data");
-        let peers = (1..).zip(&self.ports).filter(|(peer, _)| *peer != id);
-        let peers: String =
-            peers.map(|(peer, [native, _])| format!("{peer} = \"127.0.0.1:{native}\"\n")).collect();
-        format!(
-            "[node]\nid = {id}\ncluster = \"test\"\ndata_dir = {data_dir:?}\n\n[peers]\n{peers}\n\
-             [[listeners]]\naddr = \"127.0.0.1:{native}\"\n\n\
-             [[listeners]]\naddr = \"127.0.0.1:{json}\"\ngateway = \"json\"\n\n\
-             [protocols.lamport]\n{protocol}\n"
-        )
-    }
-
-    fn start(&self, id: usize) -> Node {
-        let name = self.dir.path().join(id.to_string());
-        let node = Node::spawn(&self.path(id, "toml"), &name, None);
-        wait_until("the node listens", LONG, || {
-            node.assert_runs();
-            common::clients::try_connect(local(self.ports[id - 1][1])).ok()
-        });
-        node
-    }
-
-    fn json(&self, id: usize) -> Json {
-        Json::connect(local(self.ports[id - 1][1]))
-    }
-
-    fn status(&self, id: usize) -> Value {
-        self.json(id).ask(r#"{"status":{}}"#)["status"].take()
-    }
-
-    fn answered(&self, id: usize) -> u64 {
-        self.status(id)["answered"].as_u64().expect("a number")
-    }
-
-    /// `node clock` at a node.
-    fn client(&self, id: usize, args: &[&str]) -> Output {
-        let server = local(self.ports[id - 1][0]).to_string();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-        command.args(["clock", "--server", &server]).args(args).output().expect("it runs")
-    }
+/// `node clock` at a node.
+fn client(clocks: &Group, id: usize, args: &[&str]) -> Output {
+    let server = clocks.native_addr(id).to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    command.args(["clock", "--server", &server]).args(args).output().expect("it runs")
 }
 
 const SERVES: &str = "interval_ms = [3600000, 3600000]";
@@ -93,9 +40,9 @@ fn parse(line: &str) -> (u64, u64, &str) {
 
 #[test]
 fn two_nodes_call_and_their_consoles_show_clocks_that_only_grow() {
-    let clocks = Clocks::prepare(&[CALLS, SERVES]);
+    let clocks = prepare(&[CALLS, SERVES]);
     let nodes = [clocks.start(1), clocks.start(2)];
-    wait_until("calls are answered", LONG, || (clocks.answered(1) >= 5).then_some(()));
+    wait_until("calls are answered", LONG, || (answered(&clocks, 1) >= 5).then_some(()));
     for (id, node) in (1..).zip(&nodes) {
         let mut last = 0;
         let stdout = node.stdout();
@@ -116,19 +63,19 @@ fn two_nodes_call_and_their_consoles_show_clocks_that_only_grow() {
 
 #[test]
 fn a_call_to_a_node_that_is_down_is_given_up_and_the_next_one_is_made() {
-    let clocks = Clocks::prepare(&[CALLS, SERVES]);
+    let clocks = prepare(&[CALLS, SERVES]);
     let node = clocks.start(1);
     wait_until("calls are given up", LONG, || {
         (clocks.status(1)["timed_out"].as_u64() >= Some(2)).then_some(())
     });
     assert!(node.stdout().contains("] gave up call 1 to node 2 after 50 ms\n"));
     let _other = clocks.start(2);
-    wait_until("calls are answered", LONG, || (clocks.answered(1) >= 1).then_some(()));
+    wait_until("calls are answered", LONG, || (answered(&clocks, 1) >= 1).then_some(()));
 }
 
 #[test]
 fn json_lines_call_a_node_and_what_is_wrong_is_told() {
-    let clocks = Clocks::prepare(&[SERVES]);
+    let clocks = prepare(&[SERVES]);
     let _node = clocks.start(1);
     let mut client = clocks.json(1);
     let answer = client.ask(r#"{"number":{"clock":1}}"#);
@@ -149,10 +96,10 @@ fn json_lines_call_a_node_and_what_is_wrong_is_told() {
 
 #[test]
 fn node_clock_shows_both_clocks_and_its_exit_codes_tell() {
-    let clocks = Clocks::prepare(&[SERVES]);
+    let clocks = prepare(&[SERVES]);
     let _node = clocks.start(1);
-    let server = local(clocks.ports[0][0]);
-    let called = clocks.client(1, &["--clock", "10"]);
+    let server = clocks.native_addr(1);
+    let called = client(&clocks, 1, &["--clock", "10"]);
     assert_eq!(called.status.code(), Some(0));
     let stdout = String::from_utf8(called.stdout).unwrap();
     let lines: Vec<_> = stdout.lines().collect();
@@ -160,21 +107,21 @@ fn node_clock_shows_both_clocks_and_its_exit_codes_tell() {
     assert!(lines[1].starts_with("[14] node 1 sends "), "{stdout}");
     assert_eq!(lines[2], "[15] I receive it: max(11, 14) + 1");
 
-    let refused = clocks.client(1, &["--clock", "99999999999"]);
+    let refused = client(&clocks, 1, &["--clock", "99999999999"]);
     assert_eq!(refused.status.code(), Some(1));
-    let json_listener = local(clocks.ports[0][1]).to_string();
-    let elsewhere = clocks.client(1, &["--timeout-ms", "500"]);
+    let json_listener = clocks.json_addr(1).to_string();
+    let elsewhere = client(&clocks, 1, &["--timeout-ms", "500"]);
     assert_eq!(elsewhere.status.code(), Some(0));
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
     let no_native = command.args(["clock", "--timeout-ms", "500", "--server", &json_listener]);
     assert_eq!(no_native.output().expect("it runs").status.code(), Some(3));
-    assert_eq!(clocks.client(1, &["--calls", "x"]).status.code(), Some(2));
-    assert_eq!(clocks.client(1, &["--status", "--calls", "2"]).status.code(), Some(2));
+    assert_eq!(client(&clocks, 1, &["--calls", "x"]).status.code(), Some(2));
+    assert_eq!(client(&clocks, 1, &["--status", "--calls", "2"]).status.code(), Some(2));
 }
 
 #[test]
 fn a_clock_with_a_data_dir_goes_on_above_where_it_was_after_a_kill() {
-    let clocks = Clocks::prepare(&[SERVES]);
+    let clocks = prepare(&[SERVES]);
     let node = clocks.start(1);
     let clock = |answer: Value| answer["number"]["clock"].as_u64().expect("a clock");
     let before = clock(clocks.json(1).ask(r#"{"number":{"clock":5000000}}"#));
@@ -198,7 +145,7 @@ fn a_bad_interval_is_told_by_file_line_key_and_rule() {
             "interval_ms = 5: invalid type: integer `5`, expected an array of length 2",
         ),
     ] {
-        let clocks = Clocks::prepare(&[protocol]);
+        let clocks = prepare(&[protocol]);
         let file = clocks.path(1, "toml");
         let check = Command::new(env!("CARGO_BIN_EXE_node")).arg("check").arg(&file).output();
         let stderr = String::from_utf8(check.expect("it runs").stderr).unwrap();

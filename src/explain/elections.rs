@@ -48,23 +48,18 @@ pub fn textbook_most(n: usize) -> u64 {
 
 /// The elections in a trace, whose lines are in an order in which they can have happened.
 ///
-/// One begins with an `Election` or `Coordinator` message while none is under way, and is over when
+/// One begins with an `Election` or `Coordinator` message while none is under way, unless it repeats
+/// the announcement of the reign that all hold, and is over when
 /// all nodes that are up hold the same coordinator in the same reign, it is up, and at least one
 /// node has announced or published it. Then it is over at the end of that moment: what is sent at
 /// the same time still belongs to it. An `Ok` while none is under way answers the last one.
-pub fn count<'a: 'b, 'b>(lines: impl IntoIterator<Item = &'b Line<'a>>) -> Vec<Election> {
-    let lines: Vec<(u64, &Line<'_>)> = lines.into_iter().map(|line| (line.at, line)).collect();
-    let is_real =
-        |line: &Line<'_>| matches!(&line.event, Event::Run { source, .. } if source == "node");
-    let is_real = lines.iter().any(|(_, line)| is_real(line));
-    Tally::of(&lines, is_real).elections
+pub fn count(run: &Merged) -> Vec<Election> {
+    Tally::of(run).elections
 }
 
 /// Writes the table, with lines between for nodes that start and stop.
 pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
-    let lines: Vec<(u64, &Line<'_>)> =
-        run.entries.iter().map(|entry| (entry.t, &entry.line)).collect();
-    let tally = Tally::of(&lines, run.source != "sim");
+    let tally = Tally::of(run);
     writeln!(out, "# {}", title(run))?;
     writeln!(
         out,
@@ -110,6 +105,8 @@ struct Tally {
     changes: Vec<(u64, String)>,
     nodes: BTreeMap<u32, Node>,
     under_way: Option<UnderWay>,
+    /// The reign that all last agreed on.
+    agreed: Option<(u32, u64)>,
 }
 
 #[derive(Default)]
@@ -129,8 +126,11 @@ struct UnderWay {
 }
 
 impl Tally {
-    /// Lines have their times; `is_real` when they are of real nodes, which may be killed.
-    fn of(lines: &[(u64, &Line<'_>)], is_real: bool) -> Tally {
+    fn of(run: &Merged) -> Tally {
+        let lines: Vec<(u64, &Line<'_>)> =
+            run.entries.iter().map(|entry| (entry.t, &entry.line)).collect();
+        // Real nodes may be killed.
+        let (lines, is_real) = (&lines[..], run.source != "sim");
         let mut tally = Tally::default();
         let mut killed = killed(lines, is_real).into_iter().peekable();
         let mut now = 0;
@@ -186,6 +186,12 @@ impl Tally {
 
     fn sent(&mut self, t: u64, node: u32, label: &str) {
         self.node(node);
+        if self.under_way.is_none()
+            && announcement(node, label).is_some_and(|it| self.agreed == Some(it))
+        {
+            // A coordinator that meets a node anew says that it still is one.
+            return;
+        }
         let name = label.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
         let begins = matches!(name, "Election" | "Coordinator");
         if begins && self.under_way.is_none() {
@@ -220,8 +226,9 @@ impl Tally {
         let mut held = self.nodes.values().filter(|node| node.up).map(|node| node.holds);
         let first = held.next().flatten();
         let winner = first.filter(|first| held.all(|held| held == Some(*first)));
+        let winner = winner.filter(|(id, _)| self.nodes.get(id).is_some_and(|node| node.up));
+        self.agreed = winner.or(self.agreed);
         let winner = winner.map(|(id, _)| id);
-        let winner = winner.filter(|id| self.nodes.get(id).is_some_and(|node| node.up));
         match winner {
             None => under_way.agreed = None,
             Some(_) => {
@@ -238,6 +245,12 @@ impl Tally {
             self.under_way = None;
         }
     }
+}
+
+/// The reign that a message announces: its sender, and the epoch in `Coordinator { epoch: 17 }`.
+fn announcement(node: u32, label: &str) -> Option<(u32, u64)> {
+    let epoch = label.strip_prefix("Coordinator { epoch: ")?.strip_suffix(" }")?;
+    Some((node, epoch.parse().ok()?))
 }
 
 /// The places of the last lines of nodes that were killed, which leave no line about it; ascending.
@@ -309,9 +322,12 @@ mod tests {
 
     fn elections(run: &str, shorts: &[&str]) -> Vec<Election> {
         let text = text(run, shorts);
-        let lines: Vec<Line<'_>> =
-            text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
-        count(&lines)
+        counted(text)
+    }
+
+    fn counted(text: String) -> Vec<Election> {
+        let source = Source { name: "x".into(), text };
+        count(&merge(&[source]).expect("a trace"))
     }
 
     /// Began, by, winner, agreed, and the numbers of messages, times in milliseconds.
@@ -465,9 +481,26 @@ mod tests {
         let story = ["0 1 start", "1 1 >Electioneering {}", "2 1 >Ok", "3 1 >", "4 1 >Alive {}"];
         assert_eq!(elections(RUN, &story), []);
         let other = text(RUN, &["1 1 >Election {}"]).replace("bully", "ring");
-        let lines: Vec<Line<'_>> =
-            other.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
-        assert_eq!(count(&lines), []);
+        assert_eq!(counted(other), []);
+    }
+
+    #[test]
+    fn announcing_the_same_reign_again_is_no_election() {
+        let story = [
+            "0 1 start",
+            "0 2 start",
+            "1 2 >Coordinator { epoch: 1 }",
+            "1 2 = 2",
+            "2 1 = 2",
+            "5 2 >Coordinator { epoch: 1 }",
+            "7 2 >Coordinator { epoch: 2 }",
+            "7 2 == 2",
+            "8 1 == 2",
+        ];
+        assert_eq!(
+            shown(&elections(RUN, &story)),
+            ["1 by 2: Some(2) Some(2) 0+0+1", "7 by 2: Some(2) Some(8) 0+0+1"]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod clients;
+pub mod group;
 
 use self::clients::{Json, Native, Resp};
 use rustix::process::{Pid, Signal, kill_process};
@@ -305,7 +306,7 @@ impl Node {
         Node::spawn_with(config, name, max_descriptors, None)
     }
 
-    fn spawn_with(
+    pub fn spawn_with(
         config: &Path,
         name: &Path,
         max_descriptors: Option<u32>,

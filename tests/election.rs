@@ -1,0 +1,277 @@
+//! Elections in real processes and in the simulator: who wins, what it costs in messages, and what
+//! strangers can do about it.
+
+mod common;
+
+use common::clients::Native;
+use common::group::Group;
+use common::{LONG, Node, wait_until};
+use node::explain::elections::{Election, count, textbook_most};
+use node::explain::{Source, merge};
+use node::net::wire::{Hello, Role, push_frame};
+use node::registry::Registry;
+use node::sim::run::run;
+use node::sim::scenario::Scenario;
+use node::sim::tracer::Tracer;
+use node_protocols::bully::Message;
+use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Nodes of which `checker` alone finds out that the coordinator is gone.
+fn prepare(nodes: usize, checker: usize) -> Group {
+    // Long enough for a machine that is busy with other tests.
+    let table = |check| format!("election_timeout_ms = 1500\nhealth_check_ms = {check}");
+    let tables: Vec<String> =
+        (1..=nodes).map(|id| table(if id == checker { 200 } else { 0 })).collect();
+    let mut group = Group::prepare("bully", &tables.iter().map(String::as_str).collect::<Vec<_>>());
+    group.trace = true;
+    group
+}
+
+/// Starts all at once, and waits until all hold the highest coordinator.
+fn start_all(group: &Group) -> Vec<Node> {
+    let nodes: Vec<Node> = (1..=group.len()).map(|id| group.spawn(id)).collect();
+    wait_agreed(group, group.len(), group.len());
+    nodes
+}
+
+/// Waits until nodes 1 to `last` hold `coordinator`.
+fn wait_agreed(group: &Group, coordinator: usize, last: usize) {
+    for id in 1..=last {
+        wait_until("it holds the coordinator", LONG, || {
+            common::clients::try_connect(group.json_addr(id)).ok()?;
+            let status = group.status(id);
+            let holds = status["coordinator"] == coordinator && status["electing"] == false;
+            holds.then_some(())
+        });
+    }
+}
+
+/// The elections that the nodes' traces show.
+fn elections(group: &Group) -> Vec<Election> {
+    let load = |id| Source::load(&group.path(id, "jsonl")).expect("a trace");
+    let sources: Vec<Source> = (1..=group.len()).map(load).collect();
+    count(&merge(&sources).expect("they merge"))
+}
+
+/// The messages of the election after the highest of `nodes` real processes was killed and `checker`
+/// found out.
+fn cost(nodes: usize, checker: usize) -> Election {
+    let group = prepare(nodes, checker);
+    let mut processes = start_all(&group);
+    drop(processes.pop());
+    wait_agreed(&group, nodes - 1, nodes - 1);
+    drop(processes);
+    elections(&group).pop().expect("there was an election")
+}
+
+#[test]
+fn four_that_start_at_once_elect_one_once() {
+    let group = prepare(4, 1);
+    let nodes = start_all(&group);
+    let electing: u64 = (1..=4).filter_map(|id| group.status(id)["elections"].as_u64()).sum();
+    assert_eq!(electing, 1);
+    let lines: Vec<String> = nodes.iter().map(Node::stdout).collect();
+    let became = lines.iter().flat_map(|lines| lines.lines());
+    let became: Vec<&str> = became.filter(|line| line.contains("I am the coordinator")).collect();
+    assert_eq!(became.len(), 1, "{became:?}");
+    drop(nodes);
+    assert_eq!(elections(&group).len(), 1);
+}
+
+#[test]
+fn real_elections_cost_what_the_textbook_says_when_the_lowest_finds_out() {
+    for nodes in [4, 10] {
+        let election = cost(nodes, 1);
+        assert_eq!(election.by, 1);
+        assert_eq!(election.winner, Some(nodes as u32 - 1));
+        assert_eq!(election.messages(), textbook_most(nodes), "{election:?}");
+    }
+}
+
+#[test]
+fn real_elections_cost_what_the_textbook_says_when_the_second_highest_finds_out() {
+    for nodes in [4, 10] {
+        let election = cost(nodes, nodes - 1);
+        assert_eq!((election.by, election.winner), (nodes as u32 - 1, Some(nodes as u32 - 1)));
+        assert_eq!(election.messages(), nodes as u64 - 1, "{election:?}");
+    }
+}
+
+/// The same in the simulator, for more nodes: everybody may find out, so the count is at most the
+/// textbook's, and exactly that when only one does.
+#[test]
+fn simulated_elections_cost_what_the_textbook_says() {
+    for nodes in [4u32, 10, 50] {
+        for (checker, cost) in [(1, textbook_most(nodes as usize)), (nodes - 1, nodes.into())] {
+            let election = simulated(nodes, Some(checker));
+            assert_eq!(election.by, checker);
+            assert_eq!(election.winner, Some(nodes - 1));
+            let cost = if checker == 1 { cost } else { cost - 1 };
+            assert_eq!(election.messages(), cost, "{nodes} nodes, {checker} finds out");
+        }
+        assert!(simulated(nodes, None).messages() <= textbook_most(nodes as usize));
+    }
+}
+
+/// The election after the highest of `nodes` died in a simulated run; `checker` alone finds out, or
+/// all do.
+fn simulated(nodes: u32, checker: Option<u32>) -> Election {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    let mut names = Vec::new();
+    for id in 1..=nodes {
+        let others = (1..=nodes).filter(|peer| *peer != id);
+        let peers: String = others.map(|peer| format!("{peer} = \"127.0.0.1:{peer}\"\n")).collect();
+        let check = if checker.is_none_or(|checker| checker == id) { 1_000 } else { 0 };
+        let config = format!(
+            "[node]\nid = {id}\n[peers]\n{peers}[[listeners]]\naddr = \"127.0.0.1:{id}\"\n\
+             [protocols.bully]\nelection_timeout_ms = 1000\nhealth_check_ms = {check}\n"
+        );
+        names.push(format!("{id}.toml"));
+        fs::write(path(&names[names.len() - 1]), config).expect("a config");
+    }
+    let scenario = format!(
+        "nodes = {names:?}\n\
+         properties = [\"election_terminates\", \"one_coordinator_per_component\", \
+         \"highest_live_id_wins\", \"one_coordinator\"]\n\
+         seconds = 15\nsettle_seconds = 1\n[bounds]\nagree_ms = 8000\n\
+         [[fault]]\nat_ms = 3000\nfor_ms = 12000\nkind = \"crash\"\nnode = {nodes}\n"
+    );
+    fs::write(path("scenario.toml"), scenario).expect("a scenario");
+    let registry = Arc::new(Registry::new());
+    let scenario = Scenario::load(&path("scenario.toml"), &registry).expect("it loads");
+    let scenario = Arc::new(scenario);
+    let trace = path("trace.jsonl");
+    let tracer = Tracer::to(Box::new(File::create(&trace).expect("a file")));
+    let outcome = run(&scenario, &registry, &scenario.plan(1), tracer);
+    assert_eq!(outcome.failure, None);
+    elections_of(&trace).into_iter().find(|one| one.began > 3_000_000_000).expect("an election")
+}
+
+fn elections_of(trace: &Path) -> Vec<Election> {
+    count(&merge(&[Source::load(trace).expect("a trace")]).expect("it merges"))
+}
+
+/// A hundred thousand seeds are a command's work (see README); here as many as fit into a test.
+#[test]
+fn beyond_the_papers_assumptions_only_the_property_that_the_docs_name_is_lost() {
+    let registry = Arc::new(Registry::new());
+    for name in ["election-partition", "election-slow"] {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("configs/sim").join(name);
+        let scenario = Scenario::load(&path.with_extension("toml"), &registry).expect("it loads");
+        let scenario = Arc::new(scenario);
+        for seed in 1..=100 {
+            let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
+            let lost = outcome.failure.map(|failure| failure.property);
+            assert_eq!(lost.as_deref(), Some("one_coordinator"), "{name}, seed {seed}");
+        }
+    }
+}
+
+/// A link to node 4, in the name of node 3, whose process does not run.
+fn link_as_3(group: &Group) -> Native {
+    let stream = common::clients::try_connect(group.native_addr(4)).expect("it listens");
+    let mut link = Native::raw(stream);
+    let (id, to, lamport) = (NodeId(3), NodeId(4), LamportTime(0));
+    let role = Role::Peer { cluster: "test".into(), id, to, incarnation: 1, dial: 1, lamport };
+    link.greet(&Hello::new(role));
+    assert_eq!(link.refusal(), None);
+    link
+}
+
+fn frame(lamport: u64, message: Message) -> Vec<u8> {
+    let (mut payload, mut bytes) = (Vec::new(), Vec::new());
+    encode(&(protocol_tag("bully"), lamport), &mut payload);
+    encode(&message, &mut payload);
+    push_frame(&mut bytes, &payload);
+    bytes
+}
+
+#[test]
+fn strangers_replays_and_forged_clocks_change_nothing_and_are_told() {
+    let group = prepare(4, 4);
+    let node = group.start(4);
+    wait_until("it coordinates", LONG, || (group.status(4)["coordinator"] == 4).then_some(()));
+    let before = group.status(4);
+
+    // Who is no peer: another cluster, an id that is not listed, a client without a protocol.
+    let stranger = |cluster: &str, id: u32| {
+        let stream = common::clients::try_connect(group.native_addr(4)).expect("it listens");
+        let mut native = Native::raw(stream);
+        let (id, to, lamport) = (NodeId(id), NodeId(4), LamportTime(0));
+        let role = Role::Peer {
+            cluster: cluster.to_string().into(),
+            id,
+            to,
+            incarnation: 1,
+            dial: 1,
+            lamport,
+        };
+        native.greet(&Hello::new(role));
+        native.refusal().expect("it is refused")
+    };
+    assert!(stranger("other", 3).contains("of cluster other"));
+    assert!(stranger("test", 7).contains("not in this node's [peers]"));
+    assert_eq!(node.log_lines("closed_bad_handshake: "), 1, "{}", node.stderr());
+
+    // A peer's link that says what cannot be, twice each.
+    let mut link = link_as_3(&group);
+    let forged = frame(u64::MAX, Message::Coordinator { epoch: Epoch(5) });
+    let future = frame(100, Message::Election { epoch: Epoch(1 << 40) });
+    for bytes in [&forged, &forged, &future, &future] {
+        link.stream.write_all(bytes).expect("it reads");
+    }
+    // An answer shows that all of it was read.
+    link.stream.write_all(&frame(101, Message::Election { epoch: Epoch(0) })).expect("it reads");
+    wait_until("it answers", LONG, || {
+        let payload = link.frame().expect("the link is up");
+        (payload.len() > 2).then_some(())
+    });
+    let after = group.status(4);
+    assert_eq!(after["epoch"], before["epoch"]);
+    assert_eq!(after["coordinator"], 4);
+    assert_eq!(after["elections"], before["elections"]);
+    assert!(after["clock"].as_u64() < Some(1_000 + before["clock"].as_u64().expect("a clock")));
+    assert_eq!(node.log_lines("dropped_lamport_jump: "), 1, "{}", node.stderr());
+}
+
+#[test]
+fn a_replayed_announcement_is_told_once_and_changes_nothing() {
+    // Node 4 follows 5, whose part this test plays; 5 dials nobody, so the test waits for its dial.
+    let group = prepare(2, 1);
+    let nodes = start_all(&group);
+    let status = group.status(1);
+    assert_eq!(status["coordinator"], 2);
+    drop(nodes);
+    // Node 2's place is taken by a replay: the same announcement, of an epoch long past.
+    let listener = std::net::TcpListener::bind(group.native_addr(2)).expect("its port is free");
+    let node = group.start(1);
+    let (stream, _) = listener.accept().expect("node 1 dials");
+    let mut link = Native::raw(stream);
+    link.frame().expect("a greeting");
+    let welcome = node::net::wire::Welcome::Accepted {
+        id: NodeId(2),
+        incarnation: 1,
+        lamport: LamportTime(4_000_000),
+    };
+    let mut bytes = Vec::new();
+    node::net::wire::push_message(&mut bytes, &welcome);
+    bytes.extend(frame(5_000_000, Message::Coordinator { epoch: Epoch(4_500_000) }));
+    let replay = frame(5_000_001, Message::Coordinator { epoch: Epoch(7) });
+    for _ in 0..20 {
+        bytes.extend(&replay);
+    }
+    bytes.extend(frame(5_000_002, Message::Election { epoch: Epoch(0) }));
+    link.stream.write_all(&bytes).expect("it reads");
+    wait_until("the announcement is taken", LONG, || {
+        (group.status(1)["epoch"] == 4_500_000).then_some(())
+    });
+    let ignored = "the announcement of node 2, epoch 7, is ignored";
+    wait_until("the replay is told", LONG, || (node.log_lines(ignored) > 0).then_some(()));
+    assert_eq!(node.log_lines(ignored), 1, "{}", node.stderr());
+    assert_eq!(group.status(1)["epoch"], 4_500_000);
+}
