@@ -210,7 +210,12 @@ impl<'a> Past<'a> {
     fn advance(&mut self, lane: usize, ready: &mut VecDeque<usize>) {
         while let Some(&happening) = self.lanes[lane].happenings.get(self.lanes[lane].next) {
             match happening.what {
-                What::Start { durable, .. } => self.restart(lane, durable),
+                What::Start { durable, .. } => {
+                    self.restart(lane, durable);
+                    if self.processes.len() > MAX_PROCESSES {
+                        return;
+                    }
+                }
                 What::Send { message, lamport, event, .. } => {
                     let vector = self.send(lane, happening, lamport, event);
                     // Of two sends under one name the first counts.

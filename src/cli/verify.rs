@@ -128,7 +128,8 @@ pub fn run(args: VerifyArgs) -> ExitCode {
         agree_ns: args.agree_ms.saturating_mul(1_000_000),
         handover_ns: args.handover_ms.saturating_mul(1_000_000),
     };
-    for (file, shift) in args.histories.iter().zip(moved).skip(1) {
+    let moved = args.histories.iter().zip(moved).filter(|(_, shift)| *shift > 0);
+    for (file, shift) in moved {
         eprintln!("node: client N of {} is named client {shift} + N", file.display());
     }
     let verdicts: Vec<(Property, Verdict)> = properties(&args.properties, &history)

@@ -433,6 +433,48 @@ mod tests {
     }
 
     #[test]
+    fn a_false_alarm_is_over_when_the_coordinator_says_so() {
+        let story = [
+            "0 1 start",
+            "0 2 start",
+            "1 1 = 2",
+            "1 2 = 2",
+            "5 1 >Election {}",
+            "6 2 >Ok",
+            "6 2 >Coordinator { epoch: 1 }",
+            "6 2 >Coordinator { epoch: 1 }",
+            "9 1 >Election {}",
+        ];
+        let shown = shown(&elections(RUN, &story));
+        assert_eq!(shown, ["5 by 1: Some(2) Some(6) 1+1+2", "9 by 1: None None 1+0+0"]);
+    }
+
+    #[test]
+    fn nobody_agrees_on_the_dead_nor_without_the_newcomer() {
+        let dead = [
+            "0 1 start",
+            "0 2 start",
+            "1 2 = 2",
+            "2 1 = 2",
+            "3 2 crash",
+            "4 1 >Election {}",
+            "5 1 = 2",
+            "6 1 == 1",
+        ];
+        assert_eq!(shown(&elections(RUN, &dead)), ["4 by 1: Some(1) Some(6) 1+0+0"]);
+        let newcomer = [
+            "0 1 start",
+            "0 2 start",
+            "1 1 >Election {}",
+            "2 2 = 2",
+            "3 1 = 2",
+            "3 3 start",
+            "4 3 = 2",
+        ];
+        assert_eq!(shown(&elections(RUN, &newcomer)), ["1 by 1: Some(2) Some(4) 1+0+0"]);
+    }
+
+    #[test]
     fn a_death_in_the_middle_leaves_it_to_the_living() {
         let story = [
             "0 1 start",

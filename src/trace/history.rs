@@ -141,7 +141,10 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::timeline::What;
+    use crate::check::timeline::{Bounds, What};
+    use crate::check::{Property, check};
+    use crate::explain;
+    use proptest::prelude::*;
 
     fn request(at: u64, op: &str, label: &str) -> String {
         let label = serde_json::Value::from(label);
@@ -188,5 +191,64 @@ mod tests {
     fn a_broken_line_is_named() {
         let error = read(&b"{\"at\":0,\"kind\":\"crash\"}\n{\"at\""[..]).expect_err("it is broken");
         assert!(error.starts_with("line 2: "), "{error}");
+    }
+
+    /// A line that says anything at any time, in the form of a trace.
+    fn any_line() -> impl Strategy<Value = String> {
+        let at = prop_oneof![0..50_u64, 2_000_000_000..2_000_000_050_u64, Just(u64::MAX)];
+        let value = prop_oneof![0..9_u64, Just(u64::MAX)];
+        (at, 0..4_u32, 0..17, 0..4_u32, value).prop_map(|(at, node, kind, other, value)| {
+            let what = match kind {
+                0 => r#""run","source":"node","scenario":"","nodes":[]"#.into(),
+                1 => r#""run","source":"sim","scenario":"","nodes":[4294967295]"#.into(),
+                2 | 3 => format!(r#""start","incarnation":{value},"durable":{}"#, other > 1),
+                4 => r#""crash""#.into(),
+                5 => r#""stop""#.into(),
+                6 => format!(r#""pause","on":{}"#, other > 1),
+                7 | 8 => format!(
+                    r#""send","id":"{other}","to":{other},"protocol":"bully","label":"{}""#,
+                    ["Election {}", "Ok", "Coordinator {}", "Alive {}"][other as usize]
+                ),
+                9 | 10 => format!(r#""recv","id":"{other}","from":{other}"#),
+                11 => format!(r#""duplicate","id":"{other}","of":"{node}""#),
+                12 | 13 => format!(
+                    r#""fact","protocol":"","fact":"","label":"Coordinator {{ id: {other}, epoch: {value} }}""#
+                ),
+                14 => format!(
+                    r#""fault","place":0,"fault":"partition","nodes":[{other}],"until":{value},"label":"""#
+                ),
+                15 => format!(
+                    r#""fault","place":0,"fault":"loss","nodes":[],"until":{value},"label":"""#
+                ),
+                _ => r#""note","line":"""#.into(),
+            };
+            let node = if kind == 14 || kind == 15 { "null".into() } else { node.to_string() };
+            format!(r#"{{"at":{at},"node":{node},"lamport":{value},"kind":{what}}}"#)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn no_trace_is_too_odd_to_judge_and_to_show(
+            traces in prop::collection::vec(prop::collection::vec(any_line(), 0..40), 1..4),
+        ) {
+            let mut reader = Traces::default();
+            let run = r#"{"at":5,"kind":"run","source":"node","scenario":"","nodes":[1,2]}"#;
+            let texts = traces.iter().map(|lines| format!("{run}\n{}", lines.join("\n")));
+            let mut sources = Vec::new();
+            for text in texts {
+                reader.read(text.as_bytes()).expect("it is a trace");
+                sources.push(explain::Source { name: String::new(), text });
+            }
+            let bounds = Bounds { agree_ns: 3, handover_ns: 1 };
+            let history = History { timeline: reader.finish(), bounds, ..History::default() };
+            for property in Property::ALL {
+                check(property, &history);
+            }
+            let merged = explain::merge(&sources).expect("they are traces");
+            explain::elections::write(&merged, &mut Vec::new()).expect("memory takes it");
+        }
     }
 }

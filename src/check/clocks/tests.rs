@@ -177,6 +177,9 @@ fn what_is_no_run_or_shows_nothing_is_not_known() {
     assert!(why.starts_with("node 1 receiving 8 at 0.000 ms is before its send"), "{why}");
     let crowd: Vec<Happening> = (0..=MAX_PROCESSES as u32).map(|n| send(0, n, 1, 1)).collect();
     assert!(is_unknown(&clock_condition(&crowd)));
+    let restless = (0..100_000).flat_map(|n| [start(n, 1, false), send(n, 1, n, 1)]);
+    let restless: Vec<Happening> = restless.collect();
+    assert!(is_unknown(&clock_condition(&restless)));
 }
 
 #[test]
