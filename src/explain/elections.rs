@@ -253,9 +253,9 @@ fn announcement(node: u32, label: &str) -> Option<(u32, u64)> {
     Some((node, epoch.parse().ok()?))
 }
 
-/// The places of the last lines of nodes that were killed, which leave no line about it; ascending.
-/// As `node verify` sees it: who starts without having stopped, and who falls silent before others
-/// do.
+/// When nodes were killed, which leave no line about it: the places of the lines after which they
+/// were not there, ascending. As `node verify` sees it: who starts without having stopped, and who
+/// falls silent before others do.
 fn killed(lines: &[(u64, &Line<'_>)], is_real: bool) -> Vec<(usize, u32)> {
     // The last line of each node that is up.
     let mut up: BTreeMap<u32, usize> = BTreeMap::new();
@@ -278,6 +278,18 @@ fn killed(lines: &[(u64, &Line<'_>)], is_real: bool) -> Vec<(usize, u32)> {
         is_real && last.saturating_add(SILENCE_NS) < end
     });
     killed.extend(silent.map(|(node, last)| (last, node)));
+    for (place, node) in &mut killed {
+        // A node that is killed is missed: its links go down at once.
+        let after = lines.iter().enumerate().skip(*place + 1);
+        let next = after.map(|(next, (_, line))| (next, line)).find(|(_, line)| {
+            line.node == Some(*node)
+                || matches!(line.event, Event::Link { peer, up: false } if peer == *node)
+        });
+        *place = match next {
+            Some((next, line)) if line.node != Some(*node) => next,
+            Some(_) | None => *place,
+        };
+    }
     killed.sort_unstable();
     killed
 }

@@ -184,6 +184,8 @@ struct Sync {
 struct Disk {
     /// Records as tag (u16), length (u32), bytes.
     durable: Vec<u8>,
+    /// It replaces one that was lost.
+    is_new: bool,
     /// The next sync fails, which is fatal to the node.
     fail_next: bool,
     /// Until when every sync fails.

@@ -13,7 +13,8 @@ impl World {
         let incarnation = self.node_now(node).wall.0.max(1);
         let mut host = (self.build)(node, incarnation);
         host.set_output(self.tracer.is_full(), self.tracer.is_full());
-        let durable = host.is_durable();
+        // On a new disk the node starts anew, whatever it wrote before.
+        let durable = host.is_durable() && !std::mem::take(&mut self.nodes[node].disk.is_new);
         self.tracer.start(self.now, self.nodes[node].id, incarnation, durable);
         let mut rest = &self.nodes[node].disk.durable[..];
         while let Some((tag, record, more)) = split_record(rest) {
@@ -47,6 +48,7 @@ impl World {
         let gone = &mut self.nodes[node];
         if wipe {
             gone.disk.durable.clear();
+            gone.disk.is_new = true;
         }
         gone.paused_until = 0;
         gone.wake_at = Nanos::MAX;

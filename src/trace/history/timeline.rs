@@ -1,8 +1,9 @@
 //! What nodes did, from their traces: the lines that checkers of clocks and elections judge. Knows
 //! the form of traces and of [`Fact`](node_protocols::core::Fact)s, and no protocol's messages.
 //!
-//! A node that is killed leaves no line that says so. It was down at the latest after its last
-//! line, when it starts again without having stopped, or when its trace ends and others go on.
+//! A node that is killed leaves no line that says so: it starts again without having stopped, or its
+//! trace ends and others go on. It was down when the first of the others lost its link to it, or if
+//! none did, after its last line.
 
 use crate::check::timeline::{FaultKind, Happening, What};
 use crate::trace::{Event, Line};
@@ -28,6 +29,11 @@ pub(super) struct Timeline {
     end: Option<u64>,
     /// The real nodes that were up where their traces end, and when that is.
     open: Vec<(u32, u64)>,
+    /// When a node's link to another went down: (the other, when).
+    lost_links: Vec<(u32, u64)>,
+    /// The places of what nobody wrote down: a node was killed, some time until that of its next
+    /// line.
+    killed: Vec<(usize, u64)>,
 }
 
 /// A node as its trace leaves it.
@@ -56,7 +62,7 @@ impl Timeline {
         let Some(node) = line.node else { return self.run_line(at, &line.event) };
         match &line.event {
             Event::Start { durable, .. } => {
-                self.down_if_up(node);
+                self.down_if_up(node, at);
                 self.nodes.insert(node, Node { up: true, last: at, sent: None });
                 self.push(at, What::Start { node, durable: *durable });
             }
@@ -88,6 +94,7 @@ impl Timeline {
                 let message = self.message(of);
                 self.messages.insert(id.to_string(), message);
             }
+            Event::Link { peer, up: false } => self.lost_links.push((*peer, at)),
             Event::Run { .. }
             | Event::Link { .. }
             | Event::Drop { .. }
@@ -137,9 +144,10 @@ impl Timeline {
         let Some(end) = self.end else { return Vec::new() };
         for (node, last) in std::mem::take(&mut self.open) {
             if last.saturating_add(SILENCE_NS) < end {
-                self.push(last, What::Down { node });
+                self.killed(node, last, u64::MAX);
             }
         }
+        self.place_killed();
         self.push(end, What::End);
         self.happenings
     }
@@ -148,9 +156,27 @@ impl Timeline {
         self.happenings.push(Happening { at, what });
     }
 
-    fn down_if_up(&mut self, node: u32) {
+    fn down_if_up(&mut self, node: u32, until: u64) {
         if let Some(before) = self.nodes.get(&node).filter(|before| before.up) {
-            self.push(before.last, What::Down { node });
+            self.killed(node, before.last, until);
+        }
+    }
+
+    fn killed(&mut self, node: u32, last: u64, until: u64) {
+        self.killed.push((self.happenings.len(), until));
+        self.push(last, What::Down { node });
+    }
+
+    /// A node that is killed is missed: its links go down at once.
+    fn place_killed(&mut self) {
+        for (place, until) in std::mem::take(&mut self.killed) {
+            let Some(Happening { at, what: What::Down { node } }) = self.happenings.get_mut(place)
+            else {
+                continue;
+            };
+            let missed = self.lost_links.iter().filter(|(peer, _)| peer == node);
+            let missed = missed.map(|(_, when)| *when).filter(|when| (*at..until).contains(when));
+            *at = missed.min().unwrap_or(*at);
         }
     }
 
