@@ -37,7 +37,7 @@ counters! {
     BadRequest = "closed_bad_request",
     /// Frames from peers that did not decode, or named a protocol that this node does not run.
     BadFrame = "dropped_bad_frame",
-    /// Frames from peers whose Lamport value was too far ahead.
+    /// Frames from peers, and requests, whose Lamport value was too far ahead.
     LamportJump = "dropped_lamport_jump",
     /// Messages that a later epoch, or better knowledge, has made void.
     Stale = "dropped_stale",

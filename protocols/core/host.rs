@@ -61,6 +61,16 @@ pub enum FrameError {
     Jump(Jump),
 }
 
+impl FrameError {
+    /// What counts it.
+    pub fn counter(&self) -> Counter {
+        match self {
+            FrameError::Malformed | FrameError::UnknownProtocol(_) => Counter::BadFrame,
+            FrameError::Jump(_) => Counter::LamportJump,
+        }
+    }
+}
+
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -142,12 +152,7 @@ impl Host {
     ) -> Result<(), FrameError> {
         self.io.now = now;
         let done = self.deliver_frame(from, payload);
-        let counter = match done {
-            Ok(()) => Counter::FramesIn,
-            Err(FrameError::Malformed | FrameError::UnknownProtocol(_)) => Counter::BadFrame,
-            Err(FrameError::Jump(_)) => Counter::LamportJump,
-        };
-        self.io.counters.add(counter);
+        self.io.counters.add(done.map_or_else(|error| error.counter(), |()| Counter::FramesIn));
         self.deliver_facts();
         done
     }

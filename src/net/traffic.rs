@@ -179,7 +179,7 @@ impl Node {
                     }
                     if let Err(error) = done {
                         let line = format_args!("a frame of node {peer} is dropped: {error}");
-                        self.notices.tell(Counter::BadFrame, self.now.time, line);
+                        self.notices.tell(error.counter(), self.now.time, line);
                     }
                     if self.host.outbox().len() > DISTRIBUTE_ABOVE {
                         self.distribute();
