@@ -22,6 +22,13 @@ clocks: build ## Start four nodes that call each other, and watch their Lamport 
 clocks-demo: build ## Show, unattended, four clocks and a restart, and judge them
 	@scripts/clocks-demo.sh
 
+election: build ## Start four nodes that elect a coordinator, to watch and to kill
+	@scripts/election.sh
+
+election-demo: N ?= 4
+election-demo: build ## Kill and restart the coordinator of N nodes, and judge the elections (N=4)
+	@scripts/election-demo.sh $(N)
+
 check: build ## Check every config of configs/
 	@find configs -name '*.toml' -not -path 'configs/sim/*' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
 
@@ -56,4 +63,4 @@ clean: ## Remove what was built and what ran
 	$(CARGO) clean
 	rm -rf run
 
-.PHONY: help build kv kv-demo clocks clocks-demo check bench docker-image docker-kv docker-election test lint clean
+.PHONY: help build kv kv-demo clocks clocks-demo election election-demo check bench docker-image docker-kv docker-election test lint clean

@@ -148,13 +148,14 @@ kv() {
 coordinator() {
   local id
   for id in $(seq "$nodes"); do
+    ! has_ended "$id" || [ "$id" = "$1" ] || fail "node $id has ended: $(docker logs "$(container "$id")" 2>&1 | tail -n 1)"
     if [ "$id" != "$1" ] && console "$id" | grep -q "$COORDINATOR_LINE"; then echo "$id"; return; fi
   done
   return 1
 }
 
 election() {
-  local first second
+  local first second id
   begin scripts/generate-election.sh
   wait_for $LONG "a node becomes the coordinator" coordinator none
   first=$(coordinator none)
@@ -164,10 +165,13 @@ election() {
   second=$(coordinator "$first")
   say "node $second is the coordinator; node $first starts again"
   project start "node-$first"
-  wait_for $LONG "node $first listens again" started "$first" 2
+  is_back() { [ "$(console "$first" | grep -c "$COORDINATOR_LINE")" -ge 2 ] || has_ended "$first"; }
+  wait_for $LONG "node $first becomes the coordinator again" is_back
+  ! has_ended "$first" || fail "node $first has ended"
+  for id in $(seq "$nodes"); do console "$id" | sed "s/^/[$id] /"; done
   project stop
   all_stopped_well
-  say "done: node $second took over from node $first"
+  say "done: node $second took over from node $first, and gave way when it was back"
 }
 
 $scenario

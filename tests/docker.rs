@@ -1,5 +1,5 @@
-//! The scripts for containers: the compose file as text, everywhere; the image and the store in
-//! containers, where there is an engine.
+//! The scripts for containers: the compose file as text, everywhere; the image, the store and
+//! an election in containers, where there is an engine.
 //!
 //! The second has a project and an image of its own, so it neither meets nor touches others, and
 //! leaves nothing behind, whatever happens.
@@ -100,7 +100,7 @@ impl Drop for Own {
 }
 
 #[test]
-fn the_store_runs_in_containers_and_keeps_its_data_in_volumes() {
+fn the_store_and_an_election_run_in_containers() {
     if !works("docker", &["info"]) {
         return skip("no engine");
     }
@@ -119,6 +119,11 @@ fn the_store_runs_in_containers_and_keeps_its_data_in_volumes() {
     demo.env("COMPOSE_PROJECT_NAME", &own.project).args(["-i", &own.image, "-o"]);
     let said = succeed(demo.arg(dir.path().join("kv")).args(["kv", "3"]), DEMO);
     assert!(said.contains("\n== done: nothing was lost\n"), "{said}");
+
+    let mut demo = script("docker-demo.sh");
+    demo.env("COMPOSE_PROJECT_NAME", &own.project).args(["-i", &own.image, "-o"]);
+    let said = succeed(demo.arg(dir.path().join("election")).args(["election", "4"]), DEMO);
+    assert!(said.contains("\n== done: node 3 took over from node 4, and gave way"), "{said}");
     assert_eq!(left(&own.project), Some(vec![]), "the script removes what it made");
 }
 
