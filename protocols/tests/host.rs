@@ -267,6 +267,49 @@ fn a_frame_from_the_far_future_is_counted_and_changes_nothing() {
     assert_eq!(host.lamport(), LamportTime(far + 2));
 }
 
+/// The first record of the outbox: its tag and its bytes.
+fn first_record(host: &Host) -> (u16, Vec<u8>) {
+    let records = host.outbox().records();
+    let (head, rest) = records.split_first_chunk::<6>().expect("a record");
+    let length = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) as usize;
+    (u16::from_le_bytes([head[0], head[1]]), rest[..length].to_vec())
+}
+
+#[test]
+fn a_durable_clock_writes_a_bound_before_it_speaks_and_never_goes_back() {
+    let mut first = toys(None);
+    assert!(first.outbox().records().is_empty(), "nothing was said yet");
+    let frame = frame(Publisher::NAME, 41, &7_u32);
+    first.handle_frame(NodeId(2), &frame, now()).expect("it decodes");
+    assert_eq!(first.lamport(), LamportTime(42));
+    let (tag, record) = first_record(&first);
+    first.outbox_mut().clear_records();
+    first.handle_frame(NodeId(2), &frame, now()).expect("it decodes");
+    assert!(first.outbox().records().is_empty(), "the bound is far");
+
+    // Started again from the record, and from a snapshot that a checkpoint made.
+    let mut snapshot = Vec::new();
+    first.snapshot(&mut |tag, record| snapshot.push((tag, record.to_vec())));
+    assert_eq!(snapshot, [(tag, record.clone())]);
+    let mut again = toys(None);
+    again.handle_record(tag, &record).expect("it is the Host's own");
+    assert!(again.lamport() > first.lamport());
+    let mut broken = toys(None);
+    assert!(broken.handle_record(tag, &[0xFF]).is_err());
+}
+
+#[test]
+fn a_greeting_lifts_a_clock_that_is_behind_unless_it_cannot_be_true() {
+    let mut host = toys(None);
+    host.handle_greeting(LamportTime(1 << 40)).expect("a cluster may be that old");
+    assert_eq!(host.lamport(), LamportTime(1 << 40));
+    host.handle_greeting(LamportTime(3)).expect("a peer may be behind");
+    assert_eq!(host.lamport(), LamportTime(1 << 40));
+    assert!(host.handle_greeting(LamportTime(u64::MAX)).is_err());
+    assert_eq!(host.lamport(), LamportTime(1 << 40));
+    assert_eq!(host.counters().value(Counter::LamportJump), 1);
+}
+
 #[test]
 fn a_malformed_request_is_refused_and_changes_nothing() {
     let mut host = store(1);
