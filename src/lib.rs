@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod disk;
 pub mod explain;
 pub mod net;
 pub mod registry;

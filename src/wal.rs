@@ -62,6 +62,8 @@ pub struct Wal {
     /// An operation failed or is under way. A failed fsync may have dropped the very pages it did
     /// not write, so that a second one succeeds without them: only a restart tells what is there.
     poisoned: bool,
+    /// Whether `sync` syncs; without it a batch is the operating system's once it is written.
+    syncs: bool,
     _lock: File,
 }
 
@@ -118,7 +120,7 @@ impl Wal {
         tail.file.sync_all().map_err(io_error(&tail.path, "syncing"))?;
         sync_dir(dir)?;
         let dir = dir.to_path_buf();
-        Ok((Wal { dir, tail, dirty: false, poisoned: false, _lock: lock }, recovery))
+        Ok((Wal { dir, tail, dirty: false, poisoned: false, syncs: true, _lock: lock }, recovery))
     }
 
     /// Writes one batch. `records` is a body that `push_record` built. Durable only after `sync`.
@@ -134,6 +136,12 @@ impl Wal {
             wal.dirty = true;
             wal.tail.write_batch(records)
         })
+    }
+
+    /// Whether batches are synced, which is so at first. Otherwise they survive the process, and
+    /// not the machine: after a power failure the log may be damaged, and is then refused.
+    pub fn set_sync(&mut self, sync: bool) {
+        self.syncs = sync;
     }
 
     /// Makes every batch appended so far durable.
@@ -174,7 +182,7 @@ impl Wal {
     }
 
     fn settle(&mut self) -> Result<(), WalError> {
-        if self.dirty {
+        if self.dirty && self.syncs {
             self.tail.file.sync_data().map_err(io_error(&self.tail.path, "syncing"))?;
             self.dirty = false;
         }
@@ -508,7 +516,7 @@ fn sync_dir(dir: &Path) -> Result<(), WalError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error(dir, "syncing the folder"))
 }
 
-fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> WalError {
+pub(crate) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> WalError {
     move |source| WalError::Io { path: path.to_path_buf(), doing, source }
 }
 

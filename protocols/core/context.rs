@@ -8,6 +8,7 @@ use super::{
 };
 use ::core::fmt;
 use ::core::time::Duration;
+use alloc::vec::Vec;
 
 /// A sink for the effects of one callback of protocol `P`.
 pub struct Context<'a, P: Protocol> {
@@ -96,6 +97,14 @@ impl<P: Protocol> Context<'_, P> {
     /// callback leaves the node only when the record is durable.
     pub fn persist(&mut self, record: &P::Record<'_>) {
         self.io.outbox.record(self.tag, record);
+    }
+
+    /// What is added to these bytes is appended to the protocol's [file](Protocol::FILE), and
+    /// durable before the callback's records are. Persist a record that tells how long the file then
+    /// is: after a crash it may be longer.
+    pub fn file(&mut self) -> &mut Vec<u8> {
+        assert!(P::FILE.is_some(), "{} declares no file", P::NAME);
+        self.io.outbox.file(self.tag)
     }
 
     /// Has the log rewritten from the protocols' snapshots at the end of the turn; the fence

@@ -9,6 +9,7 @@ use super::{
     Protocol, Rng, Time,
 };
 use ::core::fmt::Debug;
+use ::core::net::SocketAddr;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -24,6 +25,8 @@ pub trait DynProtocol {
     fn publishes(&self) -> &'static [FactKind];
     /// [`Protocol::NEEDS`]
     fn needs(&self) -> &'static [FactKind];
+    /// [`Protocol::FILE`]
+    fn file(&self) -> Option<&'static str>;
     /// [`Protocol::persists`]
     fn persists(&self) -> bool;
     /// [`Protocol::digest`]
@@ -40,6 +43,12 @@ pub trait DynProtocol {
     fn set_place(&mut self, place: usize);
     #[doc(hidden)]
     fn recover(&mut self, record: &[u8]) -> Result<(), Corrupt>;
+    #[doc(hidden)]
+    fn recover_file(&mut self, bytes: u64) -> Result<u64, Corrupt>;
+    #[doc(hidden)]
+    fn client(&mut self, addr: SocketAddr, up: bool, io: &mut Io);
+    #[doc(hidden)]
+    fn stop(&mut self, io: &mut Io);
     #[doc(hidden)]
     fn snapshot(&self, write: &mut dyn FnMut(u16, &[u8]));
     #[doc(hidden)]
@@ -140,6 +149,9 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     fn needs(&self) -> &'static [FactKind] {
         P::NEEDS
     }
+    fn file(&self) -> Option<&'static str> {
+        P::FILE
+    }
     fn persists(&self) -> bool {
         self.state.persists()
     }
@@ -164,6 +176,17 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     fn recover(&mut self, record: &[u8]) -> Result<(), Corrupt> {
         let record = decode(record).map_err(|Malformed| Corrupt("the record does not decode"))?;
         self.state.on_recover(record)
+    }
+    fn recover_file(&mut self, bytes: u64) -> Result<u64, Corrupt> {
+        self.state.on_file(bytes)
+    }
+    fn client(&mut self, addr: SocketAddr, up: bool, io: &mut Io) {
+        let (state, mut cx) = self.split(io);
+        state.on_client(addr, up, &mut cx);
+    }
+    fn stop(&mut self, io: &mut Io) {
+        let (state, mut cx) = self.split(io);
+        state.on_stop(&mut cx);
     }
     fn snapshot(&self, write: &mut dyn FnMut(u16, &[u8])) {
         let mut sink = RecordSink { tag: self.tag, write, scratch: alloc::vec::Vec::new() };

@@ -7,6 +7,7 @@ use super::{
     LamportTime, NodeId, Now, Outbox, Span, Time,
 };
 use ::core::fmt;
+use ::core::net::SocketAddr;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -17,12 +18,13 @@ use serde::{Deserialize, Serialize};
 ///
 /// # The contract of a driver
 ///
-/// 1. [`handle_record`](Host::handle_record) for each record of the log, in order; then
+/// 1. [`handle_record`](Host::handle_record) for each record of the log, in order;
+///    [`handle_file`](Host::handle_file) for each of [`files`](Host::files); then
 ///    [`handle_start`](Host::handle_start), once.
 /// 2. Then any `handle_*`, one at a time, with a `now` whose time never goes back.
-/// 3. After each of them, or after as many as make a turn: make
-///    [`outbox`](Host::outbox)`.records()` durable (or the checkpoint, when one is asked for, from
-///    [`snapshot`](Host::snapshot)), then carry out the effects in order, then clear both. When
+/// 3. After each of them, or after as many as make a turn: append [`outbox`](Host::outbox)`.files()`
+///    and make that durable, then `records()` (or the checkpoint, when one is asked for, from
+///    [`snapshot`](Host::snapshot)), then carry out the effects in order, then clear all. When
 ///    that fails, no effect leaves and the node stops.
 /// 4. [`handle_timers`](Host::handle_timers) when [`deadline`](Host::deadline) has come.
 /// 5. [`handle_greeting`](Host::handle_greeting) with the Lamport value of the peer's greeting, which
@@ -133,6 +135,21 @@ impl Host {
             .recover(record)
     }
 
+    /// The files that protocols add to: their protocols' tags, and their names in the data
+    /// directory.
+    pub fn files(&self) -> impl Iterator<Item = (u16, &'static str)> {
+        let file = |protocol: &Box<dyn DynProtocol>| Some((protocol.tag(), protocol.file()?));
+        self.protocols.iter().filter_map(file)
+    }
+
+    /// A protocol's file has this many bytes. Answers how many to keep.
+    pub fn handle_file(&mut self, tag: u16, bytes: u64) -> Result<u64, Corrupt> {
+        let owner = self.protocols.iter_mut().find(|protocol| protocol.tag() == tag);
+        owner
+            .ok_or(Corrupt("it belongs to a protocol that this node does not run"))?
+            .recover_file(bytes)
+    }
+
     /// Starts the protocols.
     pub fn handle_start(&mut self, now: Now) {
         self.io.now = now;
@@ -180,6 +197,22 @@ impl Host {
         self.protocols[place].request(caller, request, &mut self.io)?;
         self.deliver_facts();
         Ok(())
+    }
+
+    /// A client of the protocol at `place` connected or is gone.
+    pub fn handle_client(&mut self, place: usize, addr: SocketAddr, up: bool, now: Now) {
+        self.io.now = now;
+        self.protocols[place].client(addr, up, &mut self.io);
+        self.deliver_facts();
+    }
+
+    /// The node was told to stop.
+    pub fn handle_stop(&mut self, now: Now) {
+        self.io.now = now;
+        for place in 0..self.protocols.len() {
+            self.protocols[place].stop(&mut self.io);
+            self.deliver_facts();
+        }
     }
 
     /// Fires what is due at `now`.

@@ -62,14 +62,17 @@ pub enum Effect {
 
 /// The effects of the callbacks since the driver last drained it.
 ///
-/// **The durability fence.** When [`records`](Outbox::records) is not empty or
-/// [`checkpoint`](Outbox::checkpoint) is set, the driver makes the log durable before any effect
+/// **The durability fence.** When there is something in [`files`](Outbox::files), the driver appends
+/// it and makes it durable; when then [`records`](Outbox::records) is not empty or
+/// [`checkpoint`](Outbox::checkpoint) is set, it makes the log durable; and only then any effect
 /// leaves the node.
 #[derive(Default)]
 pub struct Outbox {
     arena: Vec<u8>,
     effects: Vec<Effect>,
     records: Vec<u8>,
+    /// What to append to protocols' files, by their tags.
+    files: Vec<(u16, Vec<u8>)>,
     checkpoint: bool,
     pub(crate) console: bool,
     pub(crate) trace: bool,
@@ -97,7 +100,18 @@ impl Outbox {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.effects.is_empty() && self.records.is_empty() && !self.checkpoint
+        self.effects.is_empty() && !self.has_to_be_durable()
+    }
+
+    /// Whether there is something for the disk.
+    pub fn has_to_be_durable(&self) -> bool {
+        !self.records.is_empty() || self.checkpoint || self.files().next().is_some()
+    }
+
+    /// What to append to protocols' files, by the protocols' tags.
+    pub fn files(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        let some = self.files.iter().filter(|(_, bytes)| !bytes.is_empty());
+        some.map(|(tag, bytes)| (*tag, &bytes[..]))
     }
 
     /// Records to append to the log, each as tag (u16), length (u32), bytes, little-endian.
@@ -118,11 +132,24 @@ impl Outbox {
         self.arena.shrink_to(ARENA_KEPT);
     }
 
-    /// Forgets the records, which are durable now.
+    /// Forgets the records and what went to files, which are durable now.
     pub fn clear_records(&mut self) {
+        for (_, bytes) in &mut self.files {
+            bytes.clear();
+            bytes.shrink_to(ARENA_KEPT);
+        }
         self.checkpoint = false;
         self.records.clear();
         self.records.shrink_to(ARENA_KEPT);
+    }
+
+    pub(crate) fn file(&mut self, tag: u16) -> &mut Vec<u8> {
+        let place = self.files.iter().position(|(other, _)| *other == tag);
+        let place = place.unwrap_or_else(|| {
+            self.files.push((tag, Vec::new()));
+            self.files.len() - 1
+        });
+        &mut self.files[place].1
     }
 
     pub(crate) fn request_checkpoint(&mut self) {

@@ -2,6 +2,7 @@
 
 use super::{Caller, Context, Fact, FactKind, NodeId, RecordSink};
 use ::core::fmt::{self, Debug};
+use ::core::net::SocketAddr;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::de::DeserializeOwned;
@@ -25,6 +26,9 @@ pub trait Protocol: Sized + 'static {
     const PUBLISHES: &'static [FactKind] = &[];
     /// The kinds of facts without which it cannot work.
     const NEEDS: &'static [FactKind] = &[];
+
+    /// The file in the node's data directory that [`Context::file`] adds to, if there is one.
+    const FILE: Option<&'static str> = None;
 
     /// The table `[protocols.NAME]` of the config.
     type Config: DeserializeOwned + Serialize;
@@ -51,6 +55,12 @@ pub trait Protocol: Sized + 'static {
     fn on_recover(&mut self, record: Self::Record<'_>) -> Result<(), Corrupt> {
         let _ = record;
         Err(Corrupt("this protocol writes no records"))
+    }
+
+    /// The protocol's file has this many bytes; runs after the records, before `on_start`. Answers
+    /// how many of them its records know of: the rest was never acknowledged, and is cut.
+    fn on_file(&mut self, bytes: u64) -> Result<u64, Corrupt> {
+        Ok(bytes)
     }
 
     /// Writes the records from which `on_recover` rebuilds the present state.
@@ -80,6 +90,17 @@ pub trait Protocol: Sized + 'static {
     /// The link to a peer came up (and is a new one) or went down (and lost what was under way).
     fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Context<'_, Self>) {
         let _ = (peer, up, cx);
+    }
+
+    /// A client of this protocol connected or is gone. For console lines: a client that matters
+    /// makes requests.
+    fn on_client(&mut self, addr: SocketAddr, up: bool, cx: &mut Context<'_, Self>) {
+        let _ = (addr, up, cx);
+    }
+
+    /// The node was told to stop, and takes no further requests.
+    fn on_stop(&mut self, cx: &mut Context<'_, Self>) {
+        let _ = cx;
     }
 
     /// Another protocol of this node published a fact.

@@ -26,6 +26,8 @@ pub struct Config {
     pub cluster: String,
     /// Where the log is kept; relative paths are relative to the working directory.
     pub data_dir: Option<PathBuf>,
+    /// Whether what is written there is synced before anything that rests on it leaves the node.
+    pub sync: bool,
     /// Whether the console lines that documents prescribe are printed.
     pub console: bool,
     /// What a receive does to the Lamport clock.
@@ -106,6 +108,8 @@ struct RawNode {
     #[serde(default = "default_cluster")]
     cluster: String,
     data_dir: Option<PathBuf>,
+    #[serde(default = "default_sync")]
+    sync: bool,
     #[serde(default = "default_console")]
     console: bool,
     #[serde(default)]
@@ -123,6 +127,9 @@ struct RawListener {
 
 fn default_cluster() -> String {
     "node".into()
+}
+fn default_sync() -> bool {
+    true
 }
 fn default_console() -> bool {
     true
@@ -201,6 +208,7 @@ impl Config {
             id,
             cluster: raw.node.cluster,
             data_dir: raw.node.data_dir,
+            sync: raw.node.sync,
             console: raw.node.console,
             lamport_rule: raw.node.lamport_rule,
             peers,
@@ -390,6 +398,7 @@ impl fmt::Display for Config {
         writeln!(f, "[node]\nid = {}\ncluster = {}", self.id, quoted(&self.cluster))?;
         if let Some(dir) = &self.data_dir {
             writeln!(f, "data_dir = {}", quoted(&dir.to_string_lossy()))?;
+            writeln!(f, "sync = {}", self.sync)?;
         }
         let rule = match self.lamport_rule {
             LamportRule::MaxPlusOne => "max_plus_one",

@@ -49,6 +49,16 @@ pub(super) enum Kind {
     Client(Session),
 }
 
+impl Kind {
+    /// The place of the protocol whose client it is.
+    pub(super) fn place(&self) -> Option<usize> {
+        match self {
+            Kind::Client(session) => Some(session.place),
+            Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => None,
+        }
+    }
+}
+
 /// What one read made of the socket.
 pub(super) enum ReadOutcome {
     /// This many bytes; the socket may have more.

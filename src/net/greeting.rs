@@ -66,8 +66,13 @@ impl Node {
         if let Kind::Greeting = kind {
             self.sweep_within(self.config.limits.greeting_timeout_ms);
         }
+        let place = kind.place();
         if let Err(error) = self.add(stream, addr, kind) {
-            self.tell(Counter::NoDescriptor, format_args!("cannot serve {addr}: {error}"));
+            return self.tell(Counter::NoDescriptor, format_args!("cannot serve {addr}: {error}"));
+        }
+        if let Some(place) = place {
+            self.host.handle_client(place, addr, true, self.now);
+            self.distribute_if_traced();
         }
     }
 
@@ -196,6 +201,9 @@ impl Node {
 
     fn welcome(&mut self, key: Key, kind: Kind) {
         let Some(connection) = self.table.get_mut(key) else { return };
+        if let Some(place) = kind.place() {
+            self.host.handle_client(place, connection.addr, true, self.now);
+        }
         connection.kind = kind;
         let (id, incarnation, lamport) = (self.env.id, self.env.incarnation, self.host.lamport());
         push_message(connection.out.tail(), &Welcome::Accepted { id, incarnation, lamport });

@@ -35,7 +35,8 @@ use self::table::{Key, Table};
 use self::tracing::Tracing;
 use crate::config::{Config, ConfigError, Listener};
 use crate::registry::Registry;
-use crate::wal::{Wal, WalError};
+use crate::disk::Disk;
+use crate::wal::WalError;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use node_protocols::core::{Counter, Env, Host, Now, Rng, Time};
@@ -51,9 +52,7 @@ pub struct Node {
     registry: Registry,
     env: Env,
     host: Host,
-    wal: Option<Wal>,
-    /// The log's length at which the next checkpoint is made.
-    checkpoint_at: u64,
+    disk: Option<Disk>,
     poll: Poll,
     clock: Clock,
     now: Now,
@@ -124,9 +123,6 @@ const READ_BYTES: usize = 256 << 10;
 const ACCEPTS_PER_TURN: usize = 256;
 /// Descriptors kept for the log, standard streams, the poll, signals and a checkpoint.
 const RESERVED_DESCRIPTORS: usize = 16;
-/// A log shorter than this is not worth a checkpoint; a longer one is rewritten when it has
-/// doubled since the last.
-const MIN_CHECKPOINT_BYTES: u64 = 64 << 20;
 /// How often the effects of one turn may set off further requests that waited for them.
 const ROUNDS_PER_TURN: usize = 16;
 
@@ -153,7 +149,7 @@ impl Node {
         let poll = Poll::new().map_err(setup)?;
         let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(setup)?;
         let listeners = listen(&config, &poll)?;
-        let wal = open_wal(&config, &mut host)?;
+        let disk = open_disk(&config, &mut host)?;
         let links = Links::new(&config, Rng::stream(seed, "links"));
         let reserved = RESERVED_DESCRIPTORS + config.listeners.len() + 2 * config.peers.len();
         let most = raise_descriptor_limit().saturating_sub(reserved).max(1);
@@ -170,7 +166,6 @@ impl Node {
             tracing.run(&config.cluster, nodes, &env);
         }
         let mut node = Node {
-            checkpoint_at: wal.as_ref().map_or(0, |wal| checkpoint_at(wal.len())),
             now: clock.now(),
             table: Table::new(),
             console: Console::default(),
@@ -193,7 +188,7 @@ impl Node {
             registry,
             env,
             host,
-            wal,
+            disk,
             poll,
             clock,
             listeners,
@@ -299,24 +294,11 @@ impl Node {
     }
 
     fn make_durable(&mut self) -> Result<(), WalError> {
-        let outbox = self.host.outbox();
-        let Some(wal) = &mut self.wal else { return Ok(()) };
-        let due = wal.len() + outbox.records().len() as u64 > self.checkpoint_at;
-        if outbox.checkpoint() || (due && !outbox.records().is_empty()) {
-            let host = &self.host;
-            wal.replace(&mut |sink| {
-                host.snapshot(&mut |tag, record| sink.record(tag, record));
-            })?;
-            self.checkpoint_at = checkpoint_at(wal.len());
-            log::info!(target: "wal", "checkpoint: the log has {} bytes now", wal.len());
-        } else if !outbox.records().is_empty() {
-            wal.append(outbox.records())?;
-            wal.sync()?;
-            if let Some(tracing) = &mut self.tracing {
-                tracing.sync(outbox.records().len());
-            }
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        let written = disk.write(&mut self.host)?;
+        if let Some(tracing) = self.tracing.as_mut().filter(|_| written > 0) {
+            tracing.sync(written);
         }
-        self.host.outbox_mut().clear_records();
         Ok(())
     }
 
@@ -350,6 +332,7 @@ impl Node {
         log::info!(target: "net", "node {} was told to stop: finishing what is in flight", self.env.id);
         self.listeners.clear();
         self.draining = Some(self.now.time + Duration::from_millis(self.config.limits.drain_ms));
+        self.host.handle_stop(self.now);
         let keys: Vec<Key> = self.table.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.stop_reading(key);
@@ -394,29 +377,11 @@ fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
     Ok(listeners)
 }
 
-/// Opens the log, if the node has one, and gives its records back.
-fn open_wal(config: &Config, host: &mut Host) -> Result<Option<Wal>, ConfigError> {
-    let Some(dir) = config.data_dir.as_ref() else { return Ok(None) };
-    let mut give_back =
-        |tag, record: &[u8]| host.handle_record(tag, record).map_err(|corrupt| corrupt.to_string());
-    let (wal, recovery) = Wal::open(dir, &mut give_back)
-        .map_err(|error| config.error(&["node", "data_dir"], error.to_string()))?;
-    let (records, bytes) = (recovery.records, recovery.bytes);
-    log::info!(target: "wal", "recovered {records} records from {bytes} bytes");
-    if let Some(torn) = recovery.torn {
-        log::warn!(
-            target: "wal",
-            "the log ended in the middle of a write at offset {}: {} bytes that were never \
-             acknowledged are cut",
-            torn.offset,
-            torn.cut_bytes
-        );
-    }
-    Ok(Some(wal))
-}
-
-fn checkpoint_at(len: u64) -> u64 {
-    (2 * len).max(MIN_CHECKPOINT_BYTES)
+/// Opens the data directory, if the node has one, and gives back what is in it.
+fn open_disk(config: &Config, host: &mut Host) -> Result<Option<Disk>, ConfigError> {
+    let Some(dir) = &config.data_dir else { return Ok(None) };
+    let disk = Disk::open(dir, config.sync, host);
+    disk.map(Some).map_err(|error| config.error(&["node", "data_dir"], error.to_string()))
 }
 
 /// Lets the process open as many descriptors as it may, and says how many that is.

@@ -387,6 +387,8 @@ impl Node {
             Kind::Client(session) => {
                 self.clients -= 1;
                 self.unanswered_bytes -= session.unanswered_bytes;
+                self.host.handle_client(session.place, connection.addr, false, self.now);
+                self.distribute_if_traced();
             }
             Kind::Dialing(peer) | Kind::Dialed(peer) => {
                 self.links.lost(self.env.id, peer, self.now.time);

@@ -10,7 +10,7 @@ use self::pool::Pool;
 use super::tracer::Tracer;
 use node_protocols::core::{Host, NodeId, Rng};
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
@@ -176,6 +176,8 @@ struct Node {
 struct Sync {
     turn: u64,
     records: Vec<u8>,
+    /// What goes to protocols' files, by tag.
+    files: Vec<(u16, Vec<u8>)>,
     checkpoint: bool,
 }
 
@@ -184,6 +186,8 @@ struct Sync {
 struct Disk {
     /// Records as tag (u16), length (u32), bytes.
     durable: Vec<u8>,
+    /// What is in protocols' files, by tag.
+    files: BTreeMap<u16, Vec<u8>>,
     /// It replaces one that was lost.
     is_new: bool,
     /// The next sync fails, which is fatal to the node.

@@ -25,6 +25,18 @@ impl World {
             }
             rest = more;
         }
+        let files: Vec<u16> = host.files().map(|(tag, _)| tag).collect();
+        for tag in files {
+            let file = self.nodes[node].disk.files.entry(tag).or_default();
+            match host.handle_file(tag, file.len() as u64) {
+                Ok(kept) => file.truncate(kept as usize),
+                Err(corrupt) => {
+                    let id = self.nodes[node].id;
+                    self.failure = Some(format!("node {id} refuses its own file: {corrupt}"));
+                    return;
+                }
+            }
+        }
         let now = self.node_now(node);
         host.handle_start(now);
         self.nodes[node].host = Some(host);
@@ -41,13 +53,24 @@ impl World {
             return;
         }
         let keeps = self.nodes[node].crash_fate.below(2) == 0;
-        let sync = self.nodes[node].syncing.take();
-        if let Some(sync) = sync.filter(|sync| keeps && !sync.checkpoint) {
-            self.nodes[node].disk.durable.extend_from_slice(&sync.records);
+        if let Some(sync) = self.nodes[node].syncing.take() {
+            // Files are written before the log: they have all of it if the log has, and otherwise
+            // any part of it.
+            for (tag, bytes) in &sync.files {
+                let most = bytes.len() as u64;
+                let part = self.nodes[node].crash_fate.below(most + 1);
+                let part = if keeps { most } else { part } as usize;
+                let file = self.nodes[node].disk.files.entry(*tag).or_default();
+                file.extend_from_slice(&bytes[..part]);
+            }
+            if keeps && !sync.checkpoint {
+                self.nodes[node].disk.durable.extend_from_slice(&sync.records);
+            }
         }
         let gone = &mut self.nodes[node];
         if wipe {
             gone.disk.durable.clear();
+            gone.disk.files.clear();
             gone.disk.is_new = true;
         }
         gone.paused_until = 0;
@@ -207,10 +230,11 @@ impl World {
         let Some(host) = &mut self.nodes[place].host else { return };
         host.check_invariants();
         let outbox = host.outbox();
-        let (bytes, checkpoint) = (outbox.records(), outbox.checkpoint());
-        if bytes.is_empty() && !checkpoint {
+        if !outbox.has_to_be_durable() {
             return self.release(place);
         }
+        let (bytes, checkpoint) = (outbox.records(), outbox.checkpoint());
+        let files = outbox.files().map(|(tag, bytes)| (tag, bytes.to_vec())).collect();
         let mut records = Vec::new();
         if checkpoint {
             host.snapshot(&mut |tag, record| crate::wal::push_record(&mut records, tag, record));
@@ -221,7 +245,7 @@ impl World {
         let node = &mut self.nodes[place];
         node.turns += 1;
         let turn = node.turns;
-        node.syncing = Some(Sync { turn, records, checkpoint });
+        node.syncing = Some(Sync { turn, records, files, checkpoint });
         let takes = within(&mut node.sync_time, &self.network.sync);
         self.at(self.now + takes, What::Synced { node: place as u16, turn });
     }
@@ -245,6 +269,9 @@ impl World {
                 state.disk.durable.clear();
             }
             state.disk.durable.extend_from_slice(&sync.records);
+            for (tag, bytes) in &sync.files {
+                state.disk.files.entry(*tag).or_default().extend_from_slice(bytes);
+            }
             self.tracer.sync(self.now, self.nodes[place].id, sync.records.len(), true);
         }
         self.release(place);
