@@ -14,3 +14,4 @@ pub mod bully;
 pub mod core;
 pub mod kv_replication;
 pub mod lamport;
+pub mod lottery;

@@ -9,6 +9,7 @@ use node_protocols::core::{
 };
 use node_protocols::kv_replication::{KvReplication, Resp};
 use node_protocols::lamport::Lamport;
+use node_protocols::lottery::{Lottery, LotteryText};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::collections::BTreeMap;
@@ -58,6 +59,8 @@ impl Registry {
         let mut registry = Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new() };
         registry.register::<Bully>();
         registry.register::<KvReplication>();
+        registry.register::<Lottery>();
+        registry.register_gateway::<LotteryText>();
         registry.register::<Lamport>();
         registry.register_gateway::<Resp>();
         registry

@@ -1,0 +1,115 @@
+//! What agencies ask of the central, and what it writes down.
+
+use super::bet::Bet;
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// From agencies.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request<'a> {
+    /// Store these bets, all or none.
+    Bets {
+        /// Of the agency's batches, which: from 1, one after the other. A batch that is sent again
+        /// is stored once. 0 for none, as on the text wire: then it is stored again.
+        #[serde(default)]
+        batch: u64,
+        /// The bets; of one agency, if there is a number.
+        #[serde(borrow)]
+        bets: Vec<Bet<'a>>,
+    },
+    /// The agency has sent all of its bets.
+    Finished {
+        /// Which.
+        agency: u32,
+    },
+    /// Who of the agency's players has won?
+    Results {
+        /// Which agency.
+        agency: u32,
+    },
+    /// How far the central is.
+    Status {},
+}
+
+/// To agencies.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply<'a> {
+    /// The bets are stored.
+    Stored {
+        /// How many.
+        bets: u64,
+    },
+    /// It is noted that the agency has finished.
+    Finished {},
+    /// The winners among the agency's players: documents, in the order of their bets.
+    Winners {
+        /// Documents.
+        documents: Vec<u64>,
+    },
+    /// Not all agencies have finished: ask again later.
+    NotDrawn {},
+    /// Nothing was done.
+    Refused {
+        /// Why.
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
+    /// How far the central is.
+    Status {
+        /// How many bets are stored.
+        bets: u64,
+        /// Which agencies have finished.
+        finished: Vec<u32>,
+        /// Whether the draw has taken place.
+        drawn: bool,
+    },
+}
+
+/// In the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Record {
+    /// A batch was appended to the file.
+    Batch {
+        /// Whose; 0 when the batch has no number.
+        agency: u32,
+        /// Its number; 0 for none.
+        number: u64,
+        /// What tells its content from another.
+        hash: u64,
+        /// How many bets.
+        bets: u64,
+        /// How long the file is with it.
+        end: u64,
+        /// The winners among them: agency and document.
+        winners: Vec<(u32, u64)>,
+    },
+    /// An agency has finished.
+    Finished {
+        /// Which.
+        agency: u32,
+    },
+    /// In a snapshot: how many bets there are, and how long the file is.
+    Total {
+        /// How many bets.
+        bets: u64,
+        /// How long the file is.
+        end: u64,
+    },
+    /// In a snapshot: what an agency's batches were, in order.
+    Batches {
+        /// Which agency.
+        agency: u32,
+        /// What tells the content of each from others.
+        hashes: Vec<u64>,
+    },
+    /// In a snapshot: an agency's winners.
+    Winners {
+        /// Which agency.
+        agency: u32,
+        /// Documents.
+        documents: Vec<u64>,
+    },
+}
