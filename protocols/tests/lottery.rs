@@ -1,0 +1,425 @@
+//! The lottery's central on a real Host: what is stored, refused, drawn and told, across restarts; and
+//! the document's wire.
+
+use node_protocols::core::{
+    Caller, ClientId, Decoded, Effect, Env, Gateway, Host, LamportRule, NodeId, Now, Protocol,
+    RequestId, Time, WallTime, encode, erase, protocol_tag,
+};
+use node_protocols::lottery::{Bet, Config, Lottery, LotteryText, Reply, Request};
+use proptest::prelude::*;
+use std::borrow::Cow;
+
+const WINNER: u32 = 7_574;
+
+/// A central and its disk.
+struct Central {
+    host: Host,
+    /// Tag and bytes of each record.
+    log: Vec<(u16, Vec<u8>)>,
+    file: Vec<u8>,
+    printed: Vec<String>,
+}
+
+fn host(agencies: u32) -> Host {
+    let env = Env { id: NodeId(1), peers: vec![], incarnation: 1, seed: 1, durable: true };
+    let config = Config { agencies, ..Config::default() };
+    let protocol = erase::<Lottery>(config, &env).expect("the config is right");
+    let mut host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);
+    host.set_output(true, false);
+    host
+}
+
+fn now() -> Now {
+    Now { time: Time(0), wall: WallTime(1_711_142_764_000) }
+}
+
+impl Central {
+    fn new(agencies: u32) -> Central {
+        let mut central =
+            Central { host: host(agencies), log: vec![], file: vec![], printed: vec![] };
+        central.start();
+        central
+    }
+
+    fn start(&mut self) {
+        for (tag, record) in &self.log {
+            self.host.handle_record(*tag, record).expect("its own record");
+        }
+        let tag = protocol_tag(Lottery::NAME);
+        let kept = self.host.handle_file(tag, self.file.len() as u64).expect("its own file");
+        self.file.truncate(kept as usize);
+        self.host.handle_start(now());
+        self.turn();
+    }
+
+    /// Killed and started again; `agencies` as before. What was not recorded of the file is `torn`.
+    fn restart(&mut self, agencies: u32, torn: &[u8]) {
+        self.file.extend_from_slice(torn);
+        self.host = host(agencies);
+        self.start();
+    }
+
+    /// The same from a snapshot, as after a checkpoint.
+    fn checkpoint(&mut self) {
+        self.log.clear();
+        let Central { host, log, .. } = self;
+        host.snapshot(&mut |tag, record| log.push((tag, record.to_vec())));
+    }
+
+    fn turn(&mut self) -> Option<Vec<u8>> {
+        let outbox = self.host.outbox();
+        for (_, bytes) in outbox.files() {
+            self.file.extend_from_slice(bytes);
+        }
+        let mut rest = outbox.records();
+        while let Some((head, tail)) = rest.split_first_chunk::<6>() {
+            let length = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) as usize;
+            self.log.push((u16::from_le_bytes([head[0], head[1]]), tail[..length].to_vec()));
+            rest = &tail[length..];
+        }
+        let mut answer = None;
+        for effect in outbox.effects() {
+            match *effect {
+                Effect::Reply { reply, .. } => answer = Some(outbox.bytes(reply).to_vec()),
+                Effect::Print { line } => {
+                    let line = String::from_utf8(outbox.bytes(line).to_vec()).expect("text");
+                    let (time, text) = line.split_at("2024-03-22 21:26:04 ".len());
+                    assert_eq!(time, "2024-03-22 21:26:04 ");
+                    self.printed.push(text.to_string());
+                }
+                _ => {}
+            }
+        }
+        self.host.outbox_mut().clear_effects();
+        self.host.outbox_mut().clear_records();
+        self.host.check_invariants();
+        answer
+    }
+
+    fn ask(&mut self, request: &Request<'_>) -> Reply<'static> {
+        let mut bytes = Vec::new();
+        encode(request, &mut bytes);
+        let client = ClientId { slot: 0, generation: 0 };
+        let addr = ([10, 0, 0, 7], 9).into();
+        let caller = Caller { request: RequestId { client, sequence: 0 }, addr };
+        self.host.handle_request(0, caller, &bytes, now()).expect("it decodes");
+        let answer = self.turn().expect("every request is answered at once");
+        match postcard::from_bytes(&answer).expect("it decodes") {
+            Reply::Refused { reason } => Reply::Refused { reason: Cow::Owned(reason.into_owned()) },
+            Reply::Stored { bets } => Reply::Stored { bets },
+            Reply::Finished {} => Reply::Finished {},
+            Reply::Winners { documents } => Reply::Winners { documents },
+            Reply::NotDrawn {} => Reply::NotDrawn {},
+            Reply::Status { bets, finished, drawn } => Reply::Status { bets, finished, drawn },
+        }
+    }
+
+    fn send(&mut self, batch: u64, bets: &[Bet<'static>]) -> Reply<'static> {
+        self.ask(&Request::Bets { batch, bets: bets.to_vec() })
+    }
+
+    fn finish(&mut self, agency: u32) -> Reply<'static> {
+        self.ask(&Request::Finished { agency })
+    }
+
+    fn winners(&mut self, agency: u32) -> Reply<'static> {
+        self.ask(&Request::Results { agency })
+    }
+
+    fn rows(&self) -> Vec<&str> {
+        str::from_utf8(&self.file).expect("text").lines().collect()
+    }
+
+    fn draws(&self) -> usize {
+        self.printed.iter().filter(|line| line.contains("action: sorteo |")).count()
+    }
+}
+
+fn bet(agency: u32, document: u64, number: u32) -> Bet<'static> {
+    Bet {
+        agency,
+        name: "Ciro".into(),
+        surname: "Hernández".into(),
+        document,
+        birthdate: "1991-08-10".into(),
+        number,
+    }
+}
+
+#[track_caller]
+fn assert_refused(reply: &Reply<'_>, part: &str) {
+    let Reply::Refused { reason } = reply else { panic!("{reply:?}") };
+    assert!(reason.contains(part), "{reason}");
+}
+
+#[test]
+fn bets_are_stored_the_draw_comes_last_and_each_agency_gets_its_own_winners() {
+    let mut central = Central::new(2);
+    assert_eq!(central.send(0, &[bet(1, 11, 5), bet(1, 12, WINNER)]), Reply::Stored { bets: 2 });
+    assert_eq!(central.send(0, &[bet(2, 21, WINNER)]), Reply::Stored { bets: 1 });
+    assert_eq!(
+        central.rows(),
+        [
+            "1,Ciro,Hernández,11,1991-08-10,5",
+            "1,Ciro,Hernández,12,1991-08-10,7574",
+            "2,Ciro,Hernández,21,1991-08-10,7574",
+        ]
+    );
+    assert_eq!(central.winners(1), Reply::NotDrawn {});
+    assert_eq!(central.finish(1), Reply::Finished {});
+    assert_eq!(central.finish(1), Reply::Finished {}, "a second time changes nothing");
+    assert_eq!(central.winners(1), Reply::NotDrawn {});
+    assert_eq!(central.draws(), 0);
+    assert_eq!(central.finish(2), Reply::Finished {});
+    assert_eq!(central.finish(2), Reply::Finished {});
+    assert_eq!(central.draws(), 1);
+    assert_eq!(central.winners(1), Reply::Winners { documents: vec![12] });
+    assert_eq!(central.winners(2), Reply::Winners { documents: vec![21] });
+}
+
+#[test]
+fn the_documents_lines() {
+    let mut central = Central::new(1);
+    central.send(0, &[bet(1, 11, 5)]);
+    central.send(0, &[bet(1, 11, 5), bet(1, 12, 5)]);
+    central.send(0, &[bet(9, 11, 5)]);
+    central.finish(1);
+    central.winners(1);
+    central.host.handle_client(0, ([10, 0, 0, 7], 9).into(), true, now());
+    central.host.handle_stop(now());
+    central.turn();
+    assert_eq!(
+        central.printed,
+        [
+            "INFO     action: config | result: success | agencies: 1 | winning_number: 7574",
+            "INFO     action: accept_connections | result: in_progress",
+            "INFO     action: chunk_received | result: success | agency: 1 | number_of_bets: 1",
+            "INFO     action: apuesta_recibida | result: success | cantidad: 1",
+            "INFO     action: apuesta_almacenada | result: success | dni: 11 | numero: 5",
+            "INFO     action: chunk_received | result: success | agency: 1 | number_of_bets: 2",
+            "INFO     action: apuesta_recibida | result: success | cantidad: 2",
+            "ERROR    action: chunk_received | result: fail | error: no such agency is expected",
+            "ERROR    action: apuesta_recibida | result: fail | cantidad: 1",
+            "INFO     action: notify_received | result: success | agency: 1",
+            "INFO     action: sorteo | result: success",
+            "INFO     action: results_query_received | result: success | agency: 1",
+            "INFO     action: accept_connections | result: success | ip: 10.0.0.7",
+            "INFO     action: accept_connections | result: in_progress",
+            "INFO     action: exiting_due_to_signal | result: in_progress",
+            "INFO     action: socket_closing | result: success",
+        ]
+    );
+}
+
+#[test]
+fn a_numbered_batch_is_stored_once_whoever_was_killed() {
+    let mut central = Central::new(1);
+    let (first, second) = ([bet(1, 11, 5)], [bet(1, 12, WINNER)]);
+    assert_eq!(central.send(1, &first), Reply::Stored { bets: 1 });
+    assert_eq!(central.send(1, &first), Reply::Stored { bets: 1 });
+    central.restart(1, b"1,half of a row");
+    assert_eq!(central.send(1, &first), Reply::Stored { bets: 1 });
+    assert_refused(&central.send(1, &second), "another batch's");
+    assert_refused(&central.send(3, &second), "missing");
+    assert_eq!(central.send(2, &second), Reply::Stored { bets: 1 });
+    central.checkpoint();
+    central.restart(1, b"");
+    assert_eq!(central.send(2, &second), Reply::Stored { bets: 1 });
+    assert_eq!(central.finish(1), Reply::Finished {});
+    // Also after the draw a retry is what it was.
+    assert_eq!(central.send(2, &second), Reply::Stored { bets: 1 });
+    central.checkpoint();
+    central.restart(1, b"");
+    assert_eq!(central.winners(1), Reply::Winners { documents: vec![12] });
+    assert_eq!(central.rows().len(), 2);
+    assert_eq!(central.draws(), 1);
+    let all = Reply::Status { bets: 2, finished: vec![1], drawn: true };
+    assert_eq!(central.ask(&Request::Status {}), all);
+}
+
+#[test]
+fn without_numbers_a_retry_is_stored_again() {
+    let mut central = Central::new(1);
+    central.send(0, &[bet(1, 11, 5)]);
+    central.send(0, &[bet(1, 11, 5)]);
+    assert_eq!(central.rows().len(), 2);
+}
+
+#[test]
+fn a_batch_is_stored_whole_or_not_at_all() {
+    let mut central = Central::new(2);
+    central.finish(2);
+    let bad = |change: &dyn Fn(&mut Bet<'static>)| {
+        let mut bet = bet(1, 12, 5);
+        change(&mut bet);
+        bet
+    };
+    for (bad, reason) in [
+        (bad(&|bet| bet.birthdate = "1991-02-30".into()), "date of birth"),
+        (bad(&|bet| bet.number = 10_000), "out of range"),
+        (bad(&|bet| bet.name = "".into()), "a name has"),
+        (bad(&|bet| bet.surname = "x".repeat(1_025).into()), "a name has"),
+        (bad(&|bet| bet.agency = 3), "no such agency"),
+        (bad(&|bet| bet.agency = 0), "no such agency"),
+        (bad(&|bet| bet.agency = 2), "has finished"),
+    ] {
+        assert_refused(&central.send(0, &[bet(1, 11, WINNER), bad]), reason);
+    }
+    assert_refused(&central.send(1, &[bet(1, 11, 5), bet(2, 21, 5)]), "of one agency");
+    assert_refused(&central.send(0, &[]), "at least one");
+    assert_eq!(central.rows(), [""; 0]);
+    central.finish(1);
+    assert_eq!(central.winners(1), Reply::Winners { documents: vec![] });
+    assert_refused(&central.send(0, &[bet(1, 11, 5)]), "has finished");
+    assert_refused(&central.finish(3), "no such agency");
+    assert_refused(&central.winners(3), "no such agency");
+}
+
+#[test]
+fn a_file_that_lost_bets_is_refused() {
+    let mut central = Central::new(1);
+    central.send(0, &[bet(1, 11, 5)]);
+    let mut again = host(1);
+    for (tag, record) in &central.log {
+        again.handle_record(*tag, record).expect("its own record");
+    }
+    let short = central.file.len() as u64 - 1;
+    assert!(again.handle_file(protocol_tag(Lottery::NAME), short).is_err());
+}
+
+// The wire.
+
+/// What the gateway makes of bytes that come in pieces: requests, and its own answers.
+fn decode(pieces: &[&[u8]]) -> (Vec<Request<'static>>, String) {
+    let (mut gateway, mut inbox, mut output) = (LotteryText::default(), Vec::new(), Vec::new());
+    let mut requests = Vec::new();
+    for piece in pieces {
+        inbox.extend_from_slice(piece);
+        loop {
+            let used = match gateway.decode(&inbox, true, &mut output) {
+                Decoded::Incomplete => break,
+                Decoded::Request { used, request } => {
+                    let mut bytes = Vec::new();
+                    encode(&request, &mut bytes);
+                    let owned: &'static [u8] = bytes.leak();
+                    requests.push(postcard::from_bytes(owned).expect("it was encoded"));
+                    used
+                }
+                Decoded::Answered { used } => used,
+                Decoded::Wait | Decoded::Close { .. } => panic!("it is idle, and never closes"),
+            };
+            assert!(used > 0 && used <= inbox.len(), "{used} of {}", inbox.len());
+            inbox.drain(..used);
+        }
+    }
+    (requests, String::from_utf8(output).expect("text"))
+}
+
+fn wire(name: &str) -> String {
+    format!(
+        "{{PlayerName:{name},PlayerSurname:Hernández,PlayerDocID:11,PlayerDateOfBirth:1991-08-10,\
+         WageredNumber:5,AgencyID:1}}"
+    )
+}
+
+fn named(name: &'static str) -> Bet<'static> {
+    Bet { name: name.into(), ..bet(1, 11, 5) }
+}
+
+#[test]
+fn messages_come_whole_several_at_once_or_byte_by_byte() {
+    let text = format!("B{},{};N{{AgencyID:1}};\nQ{{AgencyID:1}};", wire("Ciro"), wire("Ana"));
+    let expected = [
+        Request::Bets { batch: 0, bets: vec![named("Ciro"), named("Ana")] },
+        Request::Finished { agency: 1 },
+        Request::Results { agency: 1 },
+    ];
+    assert_eq!(decode(&[text.as_bytes()]), (expected.to_vec(), String::new()));
+    let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+    assert_eq!(decode(&bytes), (expected.to_vec(), String::new()));
+}
+
+#[test]
+fn a_field_holds_whatever_does_not_end_it() {
+    for name in ["a,b", "\"q\"", "{x}", "}", "line\nbreak", ",PlayerSurnam:", " spaced "] {
+        let (requests, said) = decode(&[format!("B{};", wire(name)).as_bytes()]);
+        let [Request::Bets { bets, .. }] = &requests[..] else { panic!("{name}: {said}") };
+        assert_eq!(bets[0].name, name);
+    }
+}
+
+#[test]
+fn what_is_no_message_is_refused_and_the_next_one_is_taken() {
+    let bad_date = wire("x").replace("AgencyID:1", "AgencyID:one");
+    for (bad, reason) in [
+        ("X{AgencyID:1}", "begins with B, N or Q"),
+        ("N{AgencyID:}", "{AgencyID:d}"),
+        ("N{AgencyID:+1}", "{AgencyID:d}"),
+        ("Q{AgencyID:99999999999}", "{AgencyID:d}"),
+        ("Q", "{AgencyID:d}"),
+        ("B", "a bet is {"),
+        ("B{}", "a bet is {"),
+        (&format!("B{},", wire("x")), "a bet is {"),
+        (&format!("B{}{}", wire("x"), wire("x")), "a bet is {"),
+        (&format!("B{bad_date}"), "AgencyID is a number"),
+        (&format!("B{}", wire("semi;colon")), "a bet is {"),
+    ] {
+        let (requests, said) = decode(&[format!("{bad};N{{AgencyID:1}};").as_bytes()]);
+        assert!(said.starts_with("E{") && said.contains(reason), "{bad}: {said}");
+        assert_eq!(requests.last(), Some(&Request::Finished { agency: 1 }), "{bad}");
+    }
+    let (requests, said) = decode(&[b"B{PlayerName:\xFF};N{AgencyID:1};"]);
+    assert_eq!(said, "E{a message is UTF-8};");
+    assert_eq!(requests, [Request::Finished { agency: 1 }]);
+}
+
+#[test]
+fn a_message_over_8_kib_is_refused_once_and_skipped_to_its_end() {
+    let long = format!("B{};N{{AgencyID:1}};", wire(&"x".repeat(8_192)));
+    let expected =
+        (vec![Request::Finished { agency: 1 }], "E{a message has at most 8192 bytes};".into());
+    assert_eq!(decode(&[long.as_bytes()]), expected);
+    let pieces: Vec<&[u8]> = long.as_bytes().chunks(1_000).collect();
+    assert_eq!(decode(&pieces), expected);
+}
+
+#[test]
+fn answers_are_the_documents() {
+    let encode = |reply: Reply<'_>| {
+        let mut output = Vec::new();
+        LotteryText::default().encode(reply, &mut output);
+        String::from_utf8(output).expect("text")
+    };
+    assert_eq!(encode(Reply::Stored { bets: 3 }), "ACK_CHUNK;");
+    assert_eq!(encode(Reply::Finished {}), "ACK_NOTIFY;");
+    assert_eq!(encode(Reply::NotDrawn {}), "W;");
+    assert_eq!(encode(Reply::Winners { documents: vec![] }), "R;");
+    let two = Reply::Winners { documents: vec![30_876_370, 24_807_259] };
+    assert_eq!(encode(two), "R{PlayerDocID:30876370},{PlayerDocID:24807259};");
+    assert_eq!(encode(Reply::Refused { reason: "why".into() }), "E{why};");
+}
+
+proptest! {
+    #[test]
+    fn bytes_of_any_kind_never_panic(pieces in proptest::collection::vec(
+        proptest::collection::vec(any::<u8>(), 0..200), 0..20,
+    )) {
+        let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        decode(&pieces);
+    }
+
+    #[test]
+    fn bets_of_any_kind_are_stored_or_refused(
+        name in ".*", surname in ".*", birthdate in "[0-9-]{8,10}", document: u64,
+        number in 0..20_000_u32, agency in 0..4_u32, batch in 0..3_u64,
+    ) {
+        let mut central = Central::new(2);
+        let bet = Bet {
+            agency, name: name.into(), surname: surname.into(), document,
+            birthdate: birthdate.into(), number,
+        };
+        let reply = central.ask(&Request::Bets { batch, bets: vec![bet] });
+        let stored = matches!(reply, Reply::Stored { .. });
+        prop_assert_eq!(stored, !central.file.is_empty());
+    }
+}
