@@ -138,8 +138,8 @@ impl Host {
     /// The files that protocols add to: their protocols' tags, and their names in the data
     /// directory.
     pub fn files(&self) -> impl Iterator<Item = (u16, &'static str)> {
-        let file = |protocol: &Box<dyn DynProtocol>| Some((protocol.tag(), protocol.file()?));
-        self.protocols.iter().filter_map(file)
+        let protocols = self.protocols.iter();
+        protocols.filter_map(|protocol| Some((protocol.tag(), protocol.file()?)))
     }
 
     /// A protocol's file has this many bytes. Answers how many to keep.
