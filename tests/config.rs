@@ -116,7 +116,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "id = 2",
             "id = 2\ncolour = \"red\"",
-            "3: node.colour = \"red\": unknown field `colour`, expected one of `id`, `cluster`, `data_dir`, `console`, `lamport_rule`",
+            "3: node.colour = \"red\": unknown field `colour`, expected one of `id`, `cluster`, `data_dir`, `sync`, `console`, `lamport_rule`",
         ),
         (
             "[limits]",
