@@ -228,7 +228,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "addr = \"127.0.0.1:10098\"",
             "addr = \"127.0.0.1:10098\"\ngateway = \"http\"",
-            "11: listeners.0.gateway = \"http\": no such gateway; there are: native, json, resp",
+            "11: listeners.0.gateway = \"http\": no such gateway; there are: native, json, lottery-text, resp",
         ),
         (
             "addr = \"127.0.0.1:10098\"",
@@ -256,7 +256,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "kv_replication]",
             "paxos]",
-            "15: protocols.paxos: no such protocol; there are: bully, kv_replication, lamport",
+            "15: protocols.paxos: no such protocol; there are: bully, kv_replication, lamport, lottery",
         ),
         ("[node]", "[node", "1: this is no TOML: unclosed table, expected `]`"),
         ("3 = ", "1 = ", "7: this is no TOML: duplicate key"),

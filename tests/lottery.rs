@@ -129,7 +129,11 @@ fn what_was_acknowledged_survives_a_kill_and_nothing_else_stays() {
     file.write_all(b"1,Ciro,Hern").expect("it is a file");
     drop(file);
     let node = central.start();
-    assert_eq!(node.log_lines("ended with 11 bytes that were never acknowledged"), 1);
+    // It listens before it reads its folder.
+    wait_until("the cut is told", LONG, || {
+        let told = "ended with 11 bytes that were never acknowledged";
+        (node.log_lines(told) == 1).then_some(())
+    });
     assert_eq!(central.rows(), whole);
     assert_eq!(central.agency().ask(&format!("B{};", bet(1, 21, 5))), "ACK_CHUNK;");
     assert_eq!(central.rows().len(), 21);
