@@ -273,7 +273,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         ("", "missing field `node`"),
         (
             "[node]\nid = 1\n",
-            "protocols: a node runs at least one protocol; there are: bully, kv_replication, lamport",
+            "protocols: a node runs at least one protocol; there are: bully, kv_replication, lamport, lottery",
         ),
     ] {
         fs::write(dir.path().join("node.toml"), wrong).unwrap();
