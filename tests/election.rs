@@ -271,7 +271,7 @@ fn a_replayed_announcement_is_told_once_and_changes_nothing() {
     wait_until("the announcement is taken", LONG, || {
         (group.status(1)["epoch"] == 4_500_000).then_some(())
     });
-    let ignored = "the announcement of node 2, epoch 7, is ignored";
+    let ignored = "dropped_stale: the announcement of node 2, epoch 7: ";
     wait_until("the replay is told", LONG, || (node.log_lines(ignored) > 0).then_some(()));
     assert_eq!(node.log_lines(ignored), 1, "{}", node.stderr());
     assert_eq!(group.status(1)["epoch"], 4_500_000);

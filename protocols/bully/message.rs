@@ -70,6 +70,8 @@ pub enum Reply {
         electing: bool,
         /// How many elections it has held since its start.
         elections: u64,
+        /// How many announcements and the like it has ignored, as void.
+        ignored: u64,
         /// Its Lamport clock.
         clock: LamportTime,
     },

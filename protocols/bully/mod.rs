@@ -22,19 +22,22 @@
 //! **Guarantees** under these: the highest live node coordinates, all live nodes know it within a
 //! health check and 5 `T` of the last failure or start, and no two hold themselves coordinator but
 //! for the moment in which a higher one takes over. When n nodes lose their highest, an election
-//! costs at most n² − n − 1 messages (the lowest finds out), and n − 1 if the second highest does.
+//! costs at most n² − n − 1 messages (the lowest finds out), and n − 1 if the second highest does, as
+//! long as messages are fast against `T`: one that is nearly late can set off another election.
 //!
 //! **Without them** elections still come to the same end once messages pass again, but meanwhile
 //! there can be two coordinators: one in each part of a network that is cut in two, or the one that
 //! was only slow beside its successor (the property `one_coordinator`). A coordinator by Bully is
-//! a hint; whoever relies on it fences with its epoch.
+//! a hint; whoever relies on it fences with epoch and id. Coming together again needs health checks on
+//! every node, and links that carry both ways. Peers are trusted: one that lies can keep others electing.
 //!
 //! **Departs from the paper** in what real networks need:
 //!
-//! - A reign has an epoch: the Lamport time at which it began. Whatever made a node stand for election
-//!   came to it by messages, so its epoch is above that of every coordinator it can know of, and an
-//!   announcement of an earlier reign, late or replayed, is ignored; and so is one of an epoch that no
-//!   clock has reached.
+//! - A reign has an epoch: the Lamport time at which it began. So it is above the epoch of every
+//!   coordinator that its node can have heard of, and an announcement of an earlier reign, late or
+//!   replayed, is ignored; and so is one of an epoch that no clock has reached. Reigns that know nothing
+//!   of each other, in parts that are cut off or after all nodes lost their clocks (no data directory),
+//!   are ordered by epoch, then id, and by nothing in time.
 //! - An announcement is ignored while a node above the announcer is known to live: it was heard from
 //!   within `T` over a link that is up.
 //! - A node that starts waits up to `T` for an announcement, and the highest one for all its links, so
@@ -76,6 +79,9 @@ impl Default for Config {
 /// An hour: longer waits are a typing error.
 const MAX_WAIT_MS: u64 = 3_600_000;
 
+/// Lines about what is void come at most so often; `ignored` in the status counts all.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// One node's part in elections.
 pub struct Bully {
     me: NodeId,
@@ -88,8 +94,8 @@ pub struct Bully {
     reign: Option<Reign>,
     /// How many elections it has held.
     elections: u64,
-    /// The last announcement that was refused: a replay of it is told once.
-    refused: Option<Reign>,
+    /// When something void was last told of.
+    told: Option<Time>,
 }
 
 struct Peer {
@@ -161,7 +167,7 @@ impl Protocol for Bully {
             phase: Phase::Starting,
             reign: None,
             elections: 0,
-            refused: None,
+            told: None,
         })
     }
 
@@ -175,7 +181,7 @@ impl Protocol for Bully {
     fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, Self>) {
         if message.epoch().is_some_and(|epoch| epoch.0 >= cx.lamport().0) {
             // The frame's own Lamport value is above every epoch that its sender can know of.
-            return cx.count(Counter::Stale);
+            return self.ignore(format_args!("node {from} speaks of an epoch to come"), cx);
         }
         if let Some(peer) = self.peer(from) {
             peer.heard = Some(cx.now());
@@ -219,6 +225,7 @@ impl Protocol for Bully {
                     epoch: self.epoch(),
                     electing: matches!(self.phase, Phase::Electing | Phase::Waiting),
                     elections: self.elections,
+                    ignored: cx.counters().value(Counter::Stale),
                     clock: cx.lamport(),
                 };
                 cx.reply(caller.request, &status);
@@ -235,6 +242,10 @@ impl Protocol for Bully {
         }
         if self.coordinates() {
             self.greet(id, cx);
+        } else if self.phase == Phase::Electing && id > self.me {
+            // It could not be asked before, and may announce itself any moment.
+            cx.send(id, &Message::Election { epoch: self.epoch() });
+            cx.set_timer(Timer::Answer, self.timeout);
         } else if self.phase == Phase::Starting
             && self.higher().is_empty()
             && self.peers.iter().all(|peer| peer.is_linked)
@@ -295,7 +306,7 @@ impl Bully {
         self.phase = Phase::Electing;
         let to = self.higher().iter().map(|peer| peer.id);
         cx.multicast(to, &Message::Election { epoch: self.epoch() });
-        self.say(cx, format_args!("asks {}: who coordinates?", List(self.higher())));
+        self.say(cx, format_args!("asks {} (ELECTION)", List::all(self.higher())));
         cx.set_timer(Timer::Answer, self.timeout);
     }
 
@@ -305,7 +316,13 @@ impl Bully {
         let reign = Reign { epoch, id: self.me };
         self.settle(reign, cx);
         cx.multicast(self.lower().iter().map(|peer| peer.id), &Message::Coordinator { epoch });
-        self.say(cx, format_args!("I am the coordinator, and tell {}", List(self.lower())));
+        self.say(
+            cx,
+            format_args!(
+                "I am the coordinator, and tell {} (COORDINATOR)",
+                List::linked(self.lower())
+            ),
+        );
         log::info!(target: "bully", "this node is the coordinator, in epoch {epoch}");
     }
 
@@ -344,7 +361,7 @@ impl Bully {
             cx.cancel_timer(Timer::Answer);
             // It may in turn wait for one above it, and that one announces itself after T.
             cx.set_timer(Timer::Announcement, self.timeout * 2);
-            self.say(cx, format_args!("{from} answers OK: waits for an announcement"));
+            self.say(cx, format_args!("{from} answers OK: waits for its announcement"));
         }
     }
 
@@ -364,7 +381,7 @@ impl Bully {
             let why = format_args!("node {live} above it is alive");
             return self.refuse(reign, why, cx);
         }
-        if self.reign != Some(reign) {
+        if self.reign != Some(reign) || self.phase != Phase::Normal {
             self.say(cx, format_args!("{} is the coordinator", reign.id));
             log::info!(target: "bully", "node {} coordinates, in epoch {}", reign.id, reign.epoch);
         }
@@ -382,14 +399,17 @@ impl Bully {
     }
 
     fn refuse(&mut self, reign: Reign, why: impl fmt::Display, cx: &mut Context<'_, Self>) {
+        let Reign { epoch, id } = reign;
+        self.ignore(format_args!("the announcement of node {id}, epoch {epoch}: {why}"), cx);
+    }
+
+    /// Counts what is void, and tells of it, though not of each in a flood.
+    fn ignore(&mut self, what: fmt::Arguments<'_>, cx: &mut Context<'_, Self>) {
         cx.count(Counter::Stale);
-        if self.refused.replace(reign) != Some(reign) {
-            let Reign { epoch, id } = reign;
-            log::warn!(
-                target: "bully",
-                "{}: the announcement of node {id}, epoch {epoch}, is ignored: {why}",
-                Counter::Stale.name()
-            );
+        let now = cx.now();
+        if self.told.is_none_or(|told| now - told >= QUIET) {
+            self.told = Some(now);
+            log::warn!(target: "bully", "{}: {what}", Counter::Stale.name());
         }
     }
 
@@ -420,6 +440,7 @@ impl Bully {
         let epoch = self.epoch();
         if peer < self.me {
             cx.send(peer, &Message::Coordinator { epoch });
+            self.say(cx, format_args!("tells {peer} too (COORDINATOR)"));
         } else {
             cx.send(peer, &Message::Check { coordinator: self.me, epoch });
         }
@@ -492,23 +513,36 @@ impl Bully {
 }
 
 /// The ids of some nodes, the first of many.
-struct List<'a>(&'a [Peer]);
+struct List<'a> {
+    peers: &'a [Peer],
+    /// Leaves out those without a link.
+    only_linked: bool,
+}
 
 /// So many are listed one by one.
 const MAX_LISTED: usize = 10;
 
+impl List<'_> {
+    fn all(peers: &[Peer]) -> List<'_> {
+        List { peers, only_linked: false }
+    }
+
+    fn linked(peers: &[Peer]) -> List<'_> {
+        List { peers, only_linked: true }
+    }
+}
+
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("nobody");
-        }
-        for (place, peer) in self.0.iter().take(MAX_LISTED).enumerate() {
+        let listed = || self.peers.iter().filter(|peer| peer.is_linked || !self.only_linked);
+        for (place, peer) in listed().take(MAX_LISTED).enumerate() {
             let comma = if place == 0 { "" } else { ", " };
             write!(f, "{comma}{}", peer.id)?;
         }
-        match self.0.len().saturating_sub(MAX_LISTED) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
+        match listed().count() {
+            0 => f.write_str("nobody"),
+            many if many > MAX_LISTED => write!(f, " and {} more", many - MAX_LISTED),
+            _ => Ok(()),
         }
     }
 }

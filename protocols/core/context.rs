@@ -48,7 +48,7 @@ impl<P: Protocol> Context<'_, P> {
 
     /// Counts the receive of a value that came in a request, from a client with a clock of its own.
     pub fn receive_event(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
-        let value = self.io.observe(received);
+        let value = self.io.observe_client(received);
         if value.is_err() {
             self.count(Counter::LamportJump);
         }

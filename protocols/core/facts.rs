@@ -11,8 +11,8 @@ pub enum Fact {
     Coordinator {
         /// The coordinator.
         id: NodeId,
-        /// Its reign, larger than that of every coordinator it can have known of; what relies on it
-        /// fences with this.
+        /// Its reign, larger than that of every coordinator it can have known of. What relies on it
+        /// fences with this and the id, which orders reigns that knew nothing of each other.
         epoch: Epoch,
     },
     /// The rank that the reference server gave to this node.

@@ -160,7 +160,8 @@ impl Host {
         self.deliver_facts();
     }
 
-    /// A frame's payload came from a peer.
+    /// A frame's payload came from a peer. After a [`FrameError::Jump`] the link is to be made anew:
+    /// the greetings then tell which of the two clocks is behind.
     pub fn handle_frame(
         &mut self,
         from: NodeId,
@@ -367,6 +368,13 @@ impl Io {
     /// A local event or a send on the Lamport clock.
     pub(crate) fn tick(&mut self) -> LamportTime {
         let value = self.lamport.tick();
+        self.reserve();
+        value
+    }
+
+    /// A receive of a client's request on the Lamport clock.
+    pub(crate) fn observe_client(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
+        let value = self.lamport.observe_client(received);
         self.reserve();
         value
     }

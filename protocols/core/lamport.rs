@@ -27,10 +27,14 @@ pub enum LamportRule {
 /// clock of the cluster to the end of its range.
 const MAX_JUMP: u64 = 1 << 32;
 
+/// How far above the local value a client's may be. Clients are not known, and make requests as fast
+/// as they can: at a million a second this is months from the end of the range.
+const MAX_CLIENT_JUMP: u64 = 1 << 20;
+
 /// Where a peer's clock may stand when a link is made. A node that starts anew, without a data
-/// directory, may be further behind than a frame may be ahead, and catches up there; 2^48 events are
-/// nine years of a million a second.
-const MAX_GREETED: u64 = 1 << 48;
+/// directory, or that missed what others were told, may be further behind than a frame may be ahead,
+/// and catches up there. Half of the range is left above it: no forged greeting ends it.
+const MAX_GREETED: u64 = 1 << 63;
 
 /// How far ahead of its value a durable clock is reserved: one record for a million events, and a
 /// restart skips at most so many values.
@@ -105,7 +109,16 @@ impl LamportClock {
 
     /// A receive of a frame that was sent at `received`.
     pub fn observe(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
-        if received.0 > self.value.saturating_add(MAX_JUMP) {
+        self.observe_within(received, MAX_JUMP)
+    }
+
+    /// A receive of a request that a client sent at `received` on its own clock.
+    pub fn observe_client(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
+        self.observe_within(received, MAX_CLIENT_JUMP)
+    }
+
+    fn observe_within(&mut self, received: LamportTime, most: u64) -> Result<LamportTime, Jump> {
+        if received.0 > self.value.saturating_add(most) {
             return Err(Jump { local: self.value(), received });
         }
         self.value = self.value.max(received.0);
@@ -118,7 +131,7 @@ impl LamportClock {
     /// A link to a peer whose clock stands at `theirs` is made: this one is not behind any more. No
     /// event, and so no step.
     pub fn catch_up(&mut self, theirs: LamportTime) -> Result<(), Jump> {
-        if theirs.0 > MAX_GREETED.max(self.value.saturating_add(MAX_JUMP)) {
+        if theirs.0 > MAX_GREETED {
             return Err(Jump { local: self.value(), received: theirs });
         }
         self.value = self.value.max(theirs.0);
@@ -191,5 +204,8 @@ mod tests {
             assert_eq!(clock.value(), LamportTime(1));
         }
         assert!(clock.observe(LamportTime(MAX_JUMP + 1)).is_ok());
+        let local = clock.value().0;
+        assert!(clock.observe_client(LamportTime(local + MAX_CLIENT_JUMP + 1)).is_err());
+        assert!(clock.observe_client(LamportTime(local + MAX_CLIENT_JUMP)).is_ok());
     }
 }

@@ -470,17 +470,64 @@ fn what_it_prints() {
         lines,
         [
             "coordinator 3 does not answer",
-            "asks 2, 3: who coordinates?",
+            "asks 2, 3 (ELECTION)",
             "is asked by 1, answers OK",
-            "asks 3: who coordinates?",
-            "2 answers OK: waits for an announcement",
-            "I am the coordinator, and tell 1",
+            "asks 3 (ELECTION)",
+            "2 answers OK: waits for its announcement",
+            "I am the coordinator, and tell 1 (COORDINATOR)",
             "2 is the coordinator",
         ]
     );
     // Each behind clock and process, in an order that respects causes.
     let asked = net.printed[2].clone();
     assert!(asked.starts_with('[') && asked.contains(".2] "), "{asked}");
+}
+
+#[test]
+fn a_higher_node_that_appears_during_an_election_is_asked_too() {
+    let mut net = Net::elected(4, []);
+    net.kill(4);
+    net.deliver(1, 3, 50, Message::Election { epoch: Epoch(1) });
+    net.run(TIMEOUT_MS - 50);
+    // A moment before 3 would take over, 4 is there; it has not found out yet that it is the highest.
+    net.start(4);
+    net.link(3, 4);
+    net.run(TIMEOUT_MS / 2);
+    assert!(net.said.iter().all(|said| said.0 != 3 || said.1 == 4), "{:?}", net.said);
+    net.link(1, 4);
+    net.link(2, 4);
+    net.run(3 * TIMEOUT_MS);
+    net.assert_all_hold(4);
+}
+
+#[test]
+fn a_follower_of_an_earlier_reign_is_told_of_the_present_one() {
+    let mut net = Net::elected(4, []);
+    let (_, epoch, _) = net.status(4);
+    net.sent.clear();
+    let check = Message::Check { coordinator: NodeId(4), epoch: Epoch(epoch - 1) };
+    net.deliver(1, 4, 50, check);
+    assert_eq!(net.sent.get("Coordinator"), Some(&1));
+    assert_eq!(net.sent.get("Alive"), None);
+}
+
+#[test]
+fn a_coordinator_that_is_checked_before_it_knows_takes_over_at_once() {
+    let mut net = Net::elected(4, []);
+    net.kill(4);
+    net.start(4);
+    net.link(1, 4);
+    net.deliver(1, 4, 50, Message::Check { coordinator: NodeId(4), epoch: Epoch(1) });
+    assert_eq!(net.status(4).0, Some(4));
+}
+
+#[test]
+fn a_node_whose_link_is_down_does_not_keep_a_lower_one_from_coordinating() {
+    let mut net = Net::elected(4, []);
+    net.deliver(4, 1, 50, Message::Alive { coordinates: true });
+    net.kill(4);
+    net.deliver(3, 1, 2_000, Message::Coordinator { epoch: Epoch(1_000) });
+    assert_eq!(net.status(1).0, Some(3));
 }
 
 #[test]
@@ -507,10 +554,11 @@ fn clients_ask_in_json() {
         epoch: Epoch(0),
         electing: true,
         elections: 1,
+        ignored: 2,
         clock: LamportTime(7),
     };
     assert_eq!(
         serde_json::to_string(&reply).unwrap(),
-        r#"{"status":{"node":1,"coordinator":null,"epoch":0,"electing":true,"elections":1,"clock":7}}"#
+        r#"{"status":{"node":1,"coordinator":null,"epoch":0,"electing":true,"elections":1,"ignored":2,"clock":7}}"#
     );
 }

@@ -7,7 +7,7 @@
 
 use super::Merged;
 use super::text::title;
-use crate::trace::history::{SILENCE_NS, coordinator};
+use crate::trace::history::coordinator;
 use crate::trace::{Event, Line};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -127,36 +127,34 @@ struct UnderWay {
 
 impl Tally {
     fn of(run: &Merged) -> Tally {
-        let lines: Vec<(u64, &Line<'_>)> =
-            run.entries.iter().map(|entry| (entry.t, &entry.line)).collect();
-        // Real nodes may be killed.
-        let (lines, is_real) = (&lines[..], run.source != "sim");
+        let lines = run.entries.iter().map(|entry| (entry.t, &entry.line));
         let mut tally = Tally::default();
-        let mut killed = killed(lines, is_real).into_iter().peekable();
         let mut now = 0;
-        for (place, (t, line)) in lines.iter().enumerate() {
-            if *t > now {
+        for (t, line) in lines {
+            if t > now {
                 tally.end_of_moment();
-                now = *t;
+                now = t;
             }
             tally.line(now, line);
-            while let Some((_, node)) = killed.next_if(|(last, _)| *last <= place) {
-                tally.down(now, node, "is killed");
-            }
         }
         tally.end_of_moment();
         tally
     }
 
     fn line(&mut self, t: u64, line: &Line<'_>) {
-        let Some(node) = line.node else { return };
+        let Some(node) = line.node else {
+            if let Event::Fault { label, .. } = &line.event {
+                self.changes.push((t, label.to_string()));
+            }
+            return;
+        };
         match &line.event {
             Event::Start { .. } => {
                 let again = if self.nodes.contains_key(&node) { " again" } else { "" };
                 self.nodes.insert(node, Node { up: true, holds: None });
                 self.changes.push((t, format!("node {node} starts{again}")));
             }
-            Event::Crash => self.down(t, node, "crashes"),
+            Event::Crash => self.down(t, node, "is killed"),
             Event::Stop => self.down(t, node, "stops"),
             Event::Fact { label, .. } => {
                 let Some(held) = coordinator(label) else { return };
@@ -251,47 +249,6 @@ impl Tally {
 fn announcement(node: u32, label: &str) -> Option<(u32, u64)> {
     let epoch = label.strip_prefix("Coordinator { epoch: ")?.strip_suffix(" }")?;
     Some((node, epoch.parse().ok()?))
-}
-
-/// When nodes were killed, which leave no line about it: the places of the lines after which they
-/// were not there, ascending. As `node verify` sees it: who starts without having stopped, and who
-/// falls silent before others do.
-fn killed(lines: &[(u64, &Line<'_>)], is_real: bool) -> Vec<(usize, u32)> {
-    // The last line of each node that is up.
-    let mut up: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut killed = Vec::new();
-    for (place, (_, line)) in lines.iter().enumerate() {
-        let Some(node) = line.node else { continue };
-        match line.event {
-            Event::Start { .. } => killed.extend(up.insert(node, place).map(|last| (last, node))),
-            Event::Crash | Event::Stop => {
-                up.remove(&node);
-            }
-            _ => {
-                up.entry(node).and_modify(|last| *last = place);
-            }
-        }
-    }
-    let end = lines.last().map_or(0, |(t, _)| *t);
-    let silent = up.into_iter().filter(|(_, last)| {
-        let last = lines.get(*last).map_or(end, |(t, _)| *t);
-        is_real && last.saturating_add(SILENCE_NS) < end
-    });
-    killed.extend(silent.map(|(node, last)| (last, node)));
-    for (place, node) in &mut killed {
-        // A node that is killed is missed: its links go down at once.
-        let after = lines.iter().enumerate().skip(*place + 1);
-        let next = after.map(|(next, (_, line))| (next, line)).find(|(_, line)| {
-            line.node == Some(*node)
-                || matches!(line.event, Event::Link { peer, up: false } if peer == *node)
-        });
-        *place = match next {
-            Some((next, line)) if line.node != Some(*node) => next,
-            Some(_) | None => *place,
-        };
-    }
-    killed.sort_unstable();
-    killed
 }
 
 #[cfg(test)]
@@ -516,10 +473,10 @@ mod tests {
             "1 2 = 2",
             "2 1 = 2",
             "3 2 >Alive {}",
+            "4 1 link\",\"peer\":2,\"up\":false,\"x\":\"x",
             "9 1 >Election {}",
             "10 1 = 1",
             "10 1 >Coordinator {}",
-            "1100 1 print\",\"line\":\"x",
         ];
         assert_eq!(
             shown(&elections(&real, &story)),

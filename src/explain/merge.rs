@@ -26,7 +26,8 @@ struct Item<'a> {
     cause: Option<usize>,
 }
 
-pub(super) fn merge(files: Vec<Vec<Line<'_>>>, mut notes: Vec<String>) -> Merged<'_> {
+pub(super) fn merge<'a>(mut files: Vec<Vec<Line<'a>>>, mut notes: Vec<String>) -> Merged<'a> {
+    super::kills::mark(&mut files);
     let head = Head::of(&files, &mut notes);
     let mut items = items(files);
     let effects = causes(&mut items, &mut notes);

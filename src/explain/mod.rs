@@ -7,6 +7,7 @@
 
 pub mod elections;
 pub mod html;
+mod kills;
 mod merge;
 pub mod shiviz;
 pub mod text;

@@ -6,7 +6,7 @@ use super::clients::{Fault, Step};
 use super::connection::{Kind, ReadOutcome, give_back, kept_bytes};
 use super::table::Key;
 use super::wire::{Frame, next_frame, push_frame};
-use node_protocols::core::{Caller, Counter, Effect, Escaped, NodeId, RequestId};
+use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId};
 
 /// Effects are moved to their connections whenever they hold this much, so that a connection's
 /// high-water mark is seen before the next request adds more.
@@ -180,6 +180,10 @@ impl Node {
                     if let Err(error) = done {
                         let line = format_args!("a frame of node {peer} is dropped: {error}");
                         self.notices.tell(error.counter(), self.now.time, line);
+                        if let FrameError::Jump(_) = error {
+                            self.close(key);
+                            return data.len();
+                        }
                     }
                     if self.host.outbox().len() > DISTRIBUTE_ABOVE {
                         self.distribute();

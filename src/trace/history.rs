@@ -3,7 +3,7 @@
 
 mod timeline;
 
-pub(crate) use self::timeline::{SILENCE_NS, coordinator};
+pub(crate) use self::timeline::coordinator;
 
 use self::timeline::Timeline;
 use super::{Event, Line};

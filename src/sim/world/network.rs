@@ -1,7 +1,7 @@
 //! Messages between nodes, and the links that carry them.
 
 use super::{CHANCE, Nanos, What, World, within};
-use node_protocols::core::{Host, NodeId};
+use node_protocols::core::{FrameError, Host, NodeId};
 
 impl World {
     pub(super) fn place(&self, id: NodeId) -> Option<usize> {
@@ -82,6 +82,9 @@ impl World {
         match done {
             Ok(()) => self.tracer.recv(self.now, sender, receiver, id, host),
             Err(error) => {
+                if let FrameError::Jump(_) = error {
+                    self.reset(from as usize, to as usize);
+                }
                 self.tracer.lost(self.now, sender, receiver, id, &error.to_string());
             }
         }

@@ -2,16 +2,11 @@
 //! the form of traces and of [`Fact`](node_protocols::core::Fact)s, and no protocol's messages.
 //!
 //! A node that is killed leaves no line that says so: it starts again without having stopped, or its
-//! trace ends and others go on. It was down when the first of the others lost its link to it, or if
-//! none did, after its last line.
+//! trace ends without a stop and another node then loses its link to it, which happens at once.
 
 use crate::check::timeline::{FaultKind, Happening, What};
 use crate::trace::{Event, Line};
 use std::collections::{BTreeMap, HashMap};
-
-/// A real node whose trace ends this long before others was killed: nodes that run say something
-/// to each other more often.
-pub(crate) const SILENCE_NS: u64 = 1_000_000_000;
 
 /// Makes one timeline of several traces.
 #[derive(Default)]
@@ -143,7 +138,7 @@ impl Timeline {
         self.end_of_trace();
         let Some(end) = self.end else { return Vec::new() };
         for (node, last) in std::mem::take(&mut self.open) {
-            if last.saturating_add(SILENCE_NS) < end {
+            if self.lost_links.iter().any(|(peer, at)| *peer == node && *at >= last) {
                 self.killed(node, last, u64::MAX);
             }
         }
@@ -323,19 +318,19 @@ mod tests {
         let start = |at: u64| format!(r#"{{"at":{at},"node":1,"kind":"start","incarnation":1}}"#);
         let print = |at: u64| format!(r#"{{"at":{at},"node":1,"kind":"print","line":"x"}}"#);
         let (first, last, again) = (start(1), print(5), start(9));
-        let other = |at: u64| format!(r#"{{"at":{at},"node":2,"kind":"stop"}}"#);
-        let (soon, late) = (other(9 + SILENCE_NS), other(10 + SILENCE_NS));
+        let soon = r#"{"at":2000000000,"node":2,"kind":"stop"}"#;
+        let late = r#"{"at":12,"node":2,"kind":"link","peer":1,"up":false}"#;
         let restarted = [RUN, &first, &last, RUN, &again];
         let start = "Start { node: 1, durable: false }";
         let down = "Down { node: 1 }";
         let common = [format!("1 {start}"), format!("5 {down}"), format!("9 {start}")];
-        assert_eq!(timeline(&[&restarted, &[RUN, &soon]])[..3], common);
-        assert_eq!(timeline(&[&restarted, &[RUN, &soon]]).len(), 5);
-        let killed = timeline(&[&restarted, &[RUN, &late]]);
+        assert_eq!(timeline(&[&restarted, &[RUN, soon]])[..3], common);
+        assert_eq!(timeline(&[&restarted, &[RUN, soon]]).len(), 5);
+        let killed = timeline(&[&restarted, &[RUN, late]]);
         assert_eq!(killed[..3], common);
-        assert_eq!(killed[4], format!("9 {down}"));
+        assert_eq!(killed[3], format!("12 {down}"));
         // The simulator says itself who is down.
-        let quiet = timeline(&[&[SIM, &first, &late]]);
+        let quiet = timeline(&[&[SIM, &first, soon]]);
         assert_eq!(quiet.len(), 3, "{quiet:?}");
     }
 
