@@ -27,7 +27,10 @@ while getopts "n:b:s:o:h" option; do
   esac
 done
 need_numbers AGENCIES "$agencies" BETS_PER_AGENCY "$bets" SEED "$seed"
-[ "$agencies" -ge 1 ] && [ "$seed" -ge 1 ] || { echo "AGENCIES and SEED are at least 1" >&2; exit 2; }
+if [ "$agencies" -lt 1 ] || [ "$seed" -lt 1 ]; then
+  echo "AGENCIES and SEED are at least 1" >&2
+  exit 2
+fi
 mkdir -p "$dir"
 rm -f "$dir"/agency-*.csv "$dir/winners.txt"
 for agency in $(seq "$agencies"); do

@@ -8,7 +8,7 @@ usage: scripts/lottery.sh [DIR]
 
 Without DIR, bets are generated, and their winners are known. With DIR, its files agency-1.csv,
 agency-2.csv, … are sent; winners are compared where it has a winners.txt (`agency: documents…`).
-All that is written goes to run/lottery.
+All that is written goes to run/lottery. PORT is the central's first port, 12345 by default.
 USAGE
 }
 case "${1:-}" in -h | --help) usage; exit 0 ;; -*) usage >&2; exit 2 ;; esac

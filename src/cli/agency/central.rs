@@ -82,13 +82,14 @@ impl Central {
                 return Err(Trouble::Final(last));
             }
             let left = self.timeout.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Err(Trouble::Silent { last, after: self.timeout });
+            // What is left after the pause must do for an attempt.
+            if left <= pause {
+                return Err(Trouble::Silent { last, after: start.elapsed() });
             }
             if pause == PAUSES[0] {
                 log::warn!("{last}; trying again for {} ms", left.as_millis());
             }
-            thread::sleep(pause.min(left));
+            thread::sleep(pause);
             pause = (pause * 2).min(PAUSES[1]);
         }
     }

@@ -159,7 +159,7 @@ pub(super) fn bet_of(agency: u32, fields: &[&[u8]]) -> Result<Bet<'static>, Stri
     };
     let text = |bytes: &[u8]| match str::from_utf8(bytes) {
         Ok(text) => Ok(Cow::Owned(text.to_owned())),
-        Err(_) => Err(format!("\"{}\" is no UTF-8", escaped(bytes))),
+        Err(_) => Err(format!("a field is no UTF-8: \"{}\"", beginning(bytes))),
     };
     let bet = Bet {
         agency,
@@ -179,10 +179,14 @@ pub(super) fn bet_of(agency: u32, fields: &[&[u8]]) -> Result<Bet<'static>, Stri
 fn digits<T: std::str::FromStr>(field: &[u8], name: &str) -> Result<T, String> {
     let plain = !field.is_empty() && field.iter().all(u8::is_ascii_digit);
     let parsed = str::from_utf8(field).ok().and_then(|text| text.parse().ok());
-    parsed.filter(|_| plain).ok_or_else(|| {
-        let shown = escaped(field.get(..40).unwrap_or(field));
-        format!("the {name} is digits, and not too many: \"{shown}\"")
-    })
+    parsed
+        .filter(|_| plain)
+        .ok_or_else(|| format!("the {name} is digits, and not too many: \"{}\"", beginning(field)))
+}
+
+/// As much of a field as there is room for in a line.
+fn beginning(field: &[u8]) -> String {
+    escaped(field.get(..40).unwrap_or(field))
 }
 
 /// How long a bet is on the text wire.
@@ -285,7 +289,7 @@ mod tests {
             }
         }
         let (_, error) = read(b"A,\xff,13,2000-02-29,7\n", 2);
-        assert!(error.unwrap().contains("bets.csv:1: \"\\xff\" is no UTF-8"));
+        assert!(error.unwrap().contains("bets.csv:1: a field is no UTF-8: \"\\xff\""));
     }
 
     #[test]
