@@ -29,6 +29,9 @@ election-demo: N ?= 4
 election-demo: build ## Kill and restart the coordinator of N nodes, and judge the elections (N=4)
 	@scripts/election-demo.sh $(N)
 
+lottery: build ## Hold the lottery with generated bets, or with those of a folder (BETS=dir)
+	@scripts/lottery.sh "$(BETS)"
+
 check: build ## Check every config of configs/
 	@find configs -name '*.toml' -not -path 'configs/sim/*' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
 
@@ -63,4 +66,4 @@ clean: ## Remove what was built and what ran
 	$(CARGO) clean
 	rm -rf run
 
-.PHONY: help build kv kv-demo clocks clocks-demo election election-demo check bench docker-image docker-kv docker-election test lint clean
+.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery check bench docker-image docker-kv docker-election test lint clean

@@ -1,5 +1,6 @@
 //! The command line: what a user can ask for, and the exit code that answers.
 
+mod agency;
 pub mod bench;
 mod clock;
 pub mod explain;
@@ -66,6 +67,7 @@ enum Command {
     Check(run::CheckArgs),
     Kv(kv::KvArgs),
     Clock(clock::ClockArgs),
+    Agency(agency::AgencyArgs),
     Bench(bench::BenchArgs),
     Verify(verify::VerifyArgs),
     Sim(sim::SimArgs),
@@ -87,6 +89,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Check(args)), _) => run::check(&args, &registry),
         (Some(Command::Kv(args)), _) => kv::run(args),
         (Some(Command::Clock(args)), _) => clock::run(&args),
+        (Some(Command::Agency(args)), _) => agency::run(&args),
         (Some(Command::Bench(args)), _) => bench::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),

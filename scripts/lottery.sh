@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# The whole lottery as real processes: a central, and one agency for each file of bets. Says who won,
+# and whether all bets were stored once and the right ones won; the exit code says so too.
+set -eu
+usage() {
+  cat <<'USAGE'
+usage: scripts/lottery.sh [DIR]
+
+Without DIR, bets are generated, and their winners are known. With DIR, its files agency-1.csv,
+agency-2.csv, … are sent; winners are compared where it has a winners.txt (`agency: documents…`).
+All that is written goes to run/lottery. PORT is the central's first port, 12345 by default.
+USAGE
+}
+case "${1:-}" in -h | --help) usage; exit 0 ;; -*) usage >&2; exit 2 ;; esac
+bets=${1:-}
+if [ -n "$bets" ]; then
+  bets=$(cd "$bets" 2>/dev/null && pwd) || { echo "no folder $1" >&2; exit 2; }
+fi
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+binary=$(node_binary)
+dir=run/lottery port=${PORT:-12345}
+fail() { echo "lottery: $*" >&2; exit 1; }
+say() { printf '\n== %s\n' "$*"; }
+
+scripts/cluster.sh down "$dir" 2>/dev/null || true
+rm -rf "$dir"
+mkdir -p "$dir"
+if [ -z "$bets" ]; then
+  bets=$dir/bets
+  scripts/generate-bets.sh -o "$bets"
+fi
+agencies=0
+while [ -f "$bets/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1)); done
+[ "$agencies" -gt 0 ] || fail "$bets has no agency-1.csv"
+
+# rows FILE: how many rows it has. A quoted field may hold line ends, and the last row may have none:
+# a line that leaves a quote open is not the end of its row.
+rows() {
+  awk '{ quotes += gsub(/"/, "") } quotes % 2 == 0 { if ($0 !~ /^\r?$/ || quotes) n++; quotes = 0 }
+    END { print n + 0 }' "$@"
+}
+
+cat > "$dir/node-1.toml" <<CONFIG
+# The central, written by scripts/lottery.sh; configs/lottery/central.toml explains the keys.
+[node]
+id = 1
+cluster = "lottery"
+data_dir = "$dir/data"
+
+[[listeners]]
+addr = "127.0.0.1:$port"
+gateway = "lottery-text"
+
+[[listeners]]
+addr = "127.0.0.1:$((port + 1))"
+
+[protocols.lottery]
+agencies = $agencies
+CONFIG
+
+agents=""
+finish() {
+  code=$?
+  # shellcheck disable=SC2086
+  [ -z "$agents" ] || kill $agents 2>/dev/null || true
+  scripts/cluster.sh down "$dir"
+  exit $code
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+say "the central starts, and $agencies agencies send their bets"
+begin=$(date +%s.%N)
+scripts/cluster.sh up "$dir"
+for id in $(seq "$agencies"); do
+  "$binary" agency --id "$id" --central "127.0.0.1:$((port + 1))" --bets "$bets/agency-$id.csv" \
+    --period-ms 200 > "$dir/agency-$id.out" 2> "$dir/agency-$id.log" &
+  agents="$agents $!"
+done
+code=0
+# Without the bets of one, the others would wait for a draw without end.
+for _ in $agents; do
+  wait -n || { code=$?; break; }
+done
+if [ "$code" -ne 0 ]; then
+  grep -h 'result: fail' "$dir"/agency-*.out >&2 || true
+  fail "an agency ended with $code, and the others were stopped; what each said is in $dir/agency-*.out and .log"
+fi
+agents=""
+scripts/cluster.sh down "$dir"
+awk -v from="$begin" -v to="$(date +%s.%N)" 'BEGIN { printf "done in %.1f s\n", to - from }'
+
+say "the winners, by agency"
+for id in $(seq "$agencies"); do
+  # The brackets hold the documents.
+  sed -n "s/.*action: consulta_ganadores | result: success .*dni_ganadores: \[\(.*\)\]\"\$/$id: \1/p" \
+    "$dir/agency-$id.out" | sed 's/ *$//'
+done | tee "$dir/winners.txt"
+
+say "the verdict"
+sent=0
+for id in $(seq "$agencies"); do sent=$((sent + $(rows "$bets/agency-$id.csv"))); done
+stored=$(rows "$dir/data/bets.csv")
+[ "$stored" -eq "$sent" ] || fail "$sent bets were sent, and bets.csv has $stored"
+echo "bets.csv has all $stored bets"
+draws=$(grep -c 'action: sorteo | result: success' "$dir/node-1.out" || true)
+[ "$draws" -eq 1 ] || fail "there were $draws draws"
+echo "there was one draw"
+if [ -f "$bets/winners.txt" ]; then
+  diff "$bets/winners.txt" "$dir/winners.txt" >&2 || fail "these (<) should have won, and these (>) did"
+  echo "the winners are the right ones"
+fi

@@ -1,0 +1,116 @@
+//! The central, as an agency reaches it: whatever breaks, it connects again and asks again, until
+//! there is an answer or none for too long. What is asked may therefore arrive twice.
+
+use crate::client::{self, Client, ClientError};
+use node_protocols::core::Protocol;
+use node_protocols::lottery::{Lottery, Reply};
+use serde::Serialize;
+use std::fmt;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between attempts: doubles from the first to the last.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+
+/// What the central answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Stored(u64),
+    Finished,
+    Winners(Vec<u64>),
+    NotDrawn,
+}
+
+/// Why there is no answer to go on with.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The central does not do it: its reason, escaped.
+    Refused(String),
+    /// The answer is to something else.
+    Unexpected,
+    /// Another attempt would end alike.
+    Final(ClientError),
+    /// The last of the errors, and how long there was no answer.
+    Silent { last: ClientError, after: Duration },
+}
+
+impl Trouble {
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Trouble::Refused(_))
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Refused(reason) => f.write_str(reason),
+            Trouble::Unexpected => f.write_str("the answer is to something else"),
+            Trouble::Final(error) => error.fmt(f),
+            Trouble::Silent { last, after } => {
+                write!(f, "no answer for {} ms; {last}", after.as_millis())
+            }
+        }
+    }
+}
+
+pub(super) struct Central {
+    addr: SocketAddr,
+    /// The longest time without an answer.
+    timeout: Duration,
+    client: Option<Client>,
+}
+
+impl Central {
+    pub(super) fn new(addr: SocketAddr, timeout: Duration) -> Central {
+        Central { addr, timeout, client: None }
+    }
+
+    /// Asks until there is an answer.
+    pub(super) fn ask(&mut self, request: &impl Serialize) -> Result<Answer, Trouble> {
+        let start = Instant::now();
+        let mut pause = PAUSES[0];
+        loop {
+            let left = self.timeout.saturating_sub(start.elapsed());
+            // One attempt never takes all of the time: an answer may be lost without a sign.
+            let last = match self.attempt(request, left.min(self.timeout / 4)) {
+                Ok(answer) => return answer,
+                Err(error) => error,
+            };
+            self.client = None;
+            if matches!(last, ClientError::Refused { .. } | ClientError::TooLong { .. }) {
+                return Err(Trouble::Final(last));
+            }
+            let left = self.timeout.saturating_sub(start.elapsed());
+            // What is left after the pause must do for an attempt.
+            if left <= pause {
+                return Err(Trouble::Silent { last, after: start.elapsed() });
+            }
+            if pause == PAUSES[0] {
+                log::warn!("{last}; trying again for {} ms", left.as_millis());
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(PAUSES[1]);
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        request: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<Result<Answer, Trouble>, ClientError> {
+        // A central that has closed in between would lose the request.
+        let client = match self.client.take().filter(Client::is_open) {
+            Some(client) => self.client.insert(client),
+            None => self.client.insert(Client::connect(self.addr, Lottery::NAME, timeout)?),
+        };
+        Ok(match client.request(request, timeout)? {
+            Reply::Stored { bets } => Ok(Answer::Stored(bets)),
+            Reply::Finished {} => Ok(Answer::Finished),
+            Reply::Winners { documents } => Ok(Answer::Winners(documents)),
+            Reply::NotDrawn {} => Ok(Answer::NotDrawn),
+            Reply::Refused { reason } => Err(Trouble::Refused(client::escaped(reason.as_bytes()))),
+            Reply::Status { .. } => Err(Trouble::Unexpected),
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! What the agency prints: the document's lines on stdout, and a progress bar on stderr where it is
+//! a terminal.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+
+/// What stands behind a name in a line.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'a> {
+    Number(u64),
+    Documents(&'a [u64]),
+    /// Fit for a terminal.
+    Text(&'a str),
+}
+
+impl Value<'_> {
+    fn json(self) -> serde_json::Value {
+        match self {
+            Value::Number(number) => number.into(),
+            Value::Documents(documents) => documents.into(),
+            Value::Text(text) => text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Number(number) => number.fmt(f),
+            Value::Documents(documents) => {
+                f.write_char('[')?;
+                for (place, document) in documents.iter().enumerate() {
+                    let space = if place == 0 { "" } else { " " };
+                    write!(f, "{space}{document}")?;
+                }
+                f.write_char(']')
+            }
+            // It stands in quotes.
+            Value::Text(text) => text.chars().try_for_each(|c| match c {
+                '"' | '\\' => write!(f, "\\{c}"),
+                _ => f.write_char(c),
+            }),
+        }
+    }
+}
+
+/// How often the bar is drawn.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Where lines go. Who has closed stdout or stderr has the exit code: that is no reason to stop.
+pub(super) struct Lines {
+    out: Box<dyn Write + Send>,
+    json: bool,
+    /// Whether there may be a bar.
+    terminal: bool,
+    bar: Option<Bar>,
+}
+
+struct Bar {
+    bytes: u64,
+    done: u64,
+    start: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Lines {
+    pub(super) fn new(out: Box<dyn Write + Send>, json: bool, terminal: bool) -> Lines {
+        Lines { out, json, terminal, bar: None }
+    }
+
+    /// Prints a line.
+    pub(super) fn print(
+        &mut self,
+        level: &str,
+        action: &str,
+        result: &str,
+        fields: &[(&str, Value<'_>)],
+    ) {
+        let line = line(OffsetDateTime::now_utc(), self.json, [level, action, result], fields);
+        self.clear_bar();
+        let _ = self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush());
+    }
+
+    /// A file of this length is going to be sent.
+    pub(super) fn progress_of(&mut self, bytes: u64) {
+        let start = Instant::now();
+        self.bar = self.terminal.then_some(Bar { bytes, done: 0, start, drawn: None });
+    }
+
+    /// So much of the file is stored.
+    pub(super) fn progress(&mut self, done: u64) {
+        let Some(bar) = &mut self.bar else { return };
+        bar.done = done;
+        if bar.drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW) {
+            bar.drawn = Some(Instant::now());
+            let _ = write!(io::stderr(), "\r\x1b[K{bar}");
+        }
+    }
+
+    /// All of the file is stored.
+    pub(super) fn progress_ends(&mut self) {
+        self.clear_bar();
+        self.bar = None;
+    }
+
+    fn clear_bar(&mut self) {
+        if let Some(bar) = &mut self.bar
+            && bar.drawn.take().is_some()
+        {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const WIDTH: u64 = 30;
+        let bytes = self.bytes.max(1);
+        let done = self.done.min(bytes);
+        // No file is so long that this would overflow.
+        let (part, percent) =
+            (done.saturating_mul(WIDTH) / bytes, done.saturating_mul(100) / bytes);
+        let (full, empty) = ("#".repeat(part as usize), ".".repeat((WIDTH - part) as usize));
+        let seconds = self.start.elapsed().as_secs_f64().max(0.001);
+        let (total, rate) = (bytes as f64 / 1e6, done as f64 / 1e6 / seconds);
+        write!(f, "[{full}{empty}] {percent:3} % of {total:.1} MB, {rate:.1} MB/s")
+    }
+}
+
+fn line(
+    now: OffsetDateTime,
+    json: bool,
+    [level, action, result]: [&str; 3],
+    fields: &[(&str, Value<'_>)],
+) -> String {
+    let (year, month, day) = (now.year(), u8::from(now.month()), now.day());
+    let (hour, minute, second) = (now.hour(), now.minute(), now.second());
+    let time = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
+    if json {
+        let mut object = serde_json::Map::new();
+        let words = [("time", &time[..]), ("level", level), ("action", action), ("result", result)];
+        object.extend(words.map(|(name, word)| (name.into(), word.into())));
+        object.extend(fields.iter().map(|(name, value)| ((*name).into(), value.json())));
+        return format!("{}\n", serde_json::Value::Object(object));
+    }
+    let mut line =
+        format!("time=\"{time}\" level={level} msg=\"action: {action} | result: {result}");
+    for (name, value) in fields {
+        // Writing to a string cannot fail.
+        let _ = write!(line, " | {name}: {value}");
+    }
+    line.push_str("\"\n");
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(json: bool, fields: &[(&str, Value<'_>)]) -> String {
+        let now = OffsetDateTime::from_unix_timestamp(1_711_418_173).unwrap();
+        line(now, json, ["info", "consulta_ganadores", "success"], fields)
+    }
+
+    #[test]
+    fn lines_have_the_documents_form() {
+        let start = "time=\"2024-03-26 01:56:13\" level=info msg=\"action: consulta_ganadores | result: success";
+        let client = ("client_id", Value::Number(1));
+        let winners = |documents: &'static [u64]| {
+            let count = Value::Number(documents.len() as u64);
+            [client, ("cant_ganadores", count), ("dni_ganadores", Value::Documents(documents))]
+        };
+        assert_eq!(
+            shown(false, &winners(&[30_876_370, 24_807_259])),
+            format!(
+                "{start} | client_id: 1 | cant_ganadores: 2 | dni_ganadores: [30876370 24807259]\"\n"
+            )
+        );
+        assert_eq!(
+            shown(false, &winners(&[])),
+            format!("{start} | client_id: 1 | cant_ganadores: 0 | dni_ganadores: []\"\n")
+        );
+        let error = ("error", Value::Text("no \"x\" in C:\\"));
+        assert_eq!(
+            shown(false, &[client, error]),
+            format!("{start} | client_id: 1 | error: no \\\"x\\\" in C:\\\\\"\n")
+        );
+    }
+
+    #[test]
+    fn json_has_the_same_names() {
+        let documents = Value::Documents(&[7, 8]);
+        let line = shown(true, &[("client_id", Value::Number(1)), ("dni_ganadores", documents)]);
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let expected = serde_json::json!({
+            "time": "2024-03-26 01:56:13", "level": "info", "action": "consulta_ganadores",
+            "result": "success", "client_id": 1, "dni_ganadores": [7, 8],
+        });
+        assert_eq!(object, expected);
+    }
+
+    #[test]
+    fn the_bar_is_full_at_the_end_and_never_beyond() {
+        let bar = |bytes, done| Bar { bytes, done, start: Instant::now(), drawn: None }.to_string();
+        assert!(bar(1_000_000, 500_000).starts_with("[###############...............]  50 %"));
+        assert!(bar(10, 11).starts_with(&format!("[{}] 100 %", "#".repeat(30))));
+        assert!(bar(0, 0).contains("  0 %"));
+    }
+}
