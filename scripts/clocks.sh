@@ -15,7 +15,7 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 0' INT TERM
-scripts/cluster.sh up "$dir"
+NODE_TRACE=1 scripts/cluster.sh up "$dir"
 scripts/cluster.sh status "$dir" >&2
-echo "a line: [node] [clock.node] what happened; end with Ctrl-C; in another terminal: node clock" >&2
+echo "a line: [node] [clock.node] what happened; end with Ctrl-C; in another terminal: $(node_binary) clock" >&2
 scripts/cluster.sh tail "$dir"

@@ -13,14 +13,14 @@ usage: scripts/cluster.sh up|down|status|tail DIR [NODE...]
 
 Per node: DIR/node-N.pid, node-N.out (console lines), node-N.log (logs). NODE_LOG sets the log
 level, NODE the binary; with NODE_TRACE=1 each node also writes its events to node-N.jsonl, for
-`node explain`.
+`node explain`, and goes on with it whenever it is started again.
 USAGE
 }
 case "${1:-}" in -h | --help) usage; exit 0 ;; esac
 [ $# -ge 2 ] || { usage >&2; exit 2; }
 command=$1 dir=$2
 shift 2
-[ -d "$dir" ] || { echo "no folder $dir: write configs first, for example with scripts/generate-kv.sh -o $dir" >&2; exit 1; }
+[ -d "$dir" ] || { echo "no folder $dir: write configs first, with one of scripts/generate-*.sh -o $dir" >&2; exit 1; }
 
 names() {
   if [ $# -gt 0 ]; then
@@ -40,7 +40,7 @@ listens() { # NAME: every listener of its config is up
 }
 
 up() {
-  local binary name started=""
+  local binary name trace started=""
   binary=$(node_binary)
   for name in $(names "$@"); do
     [ -e "$dir/$name.toml" ] || { echo "no config $dir/$name.toml" >&2; exit 1; }
@@ -49,7 +49,10 @@ up() {
       continue
     fi
     : > "$dir/$name.log"
-    "$binary" --config "$dir/$name.toml" ${NODE_TRACE:+--trace "$dir/$name.jsonl"} --log-level "${NODE_LOG:-info}" \
+    # A trace that was begun goes on, or it would look as if the node were gone.
+    trace=""
+    if [ -n "${NODE_TRACE:-}" ] || [ -e "$dir/$name.jsonl" ]; then trace=1; fi
+    "$binary" --config "$dir/$name.toml" ${trace:+--trace "$dir/$name.jsonl"} --log-level "${NODE_LOG:-info}" \
       < /dev/null >> "$dir/$name.out" 2>> "$dir/$name.log" &
     echo $! > "$dir/$name.pid"
     started="$started $name"

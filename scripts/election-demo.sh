@@ -85,4 +85,5 @@ say "the verdict"
   --property one_coordinator_per_component --property highest_live_id_wins "$dir"/node-*.jsonl ||
   fail "the elections did not hold, or could not be judged"
 say "done: the highest live node coordinated, and all agreed"
+echo "again: $binary verify --agree-ms $bound $dir/node-*.jsonl" >&2
 echo "the run as a page: $binary explain $dir/node-*.jsonl -o $dir/run.html" >&2

@@ -34,6 +34,8 @@ while getopts "n:o:p:a:qi:t:c:dh" option; do
     *) shared_option "$option" "${OPTARG:-}" || { usage >&2; exit 2; } ;;
   esac
 done
+shift $((OPTIND - 1))
+no_more "$@"
 need_numbers MIN "${interval%,*}" MAX "${interval#*,}" TIMEOUT_MS "$timeout" CALLS "$calls"
 protocols() {
   echo "[protocols.lamport]"

@@ -35,7 +35,17 @@ while getopts "n:o:p:a:qt:c:C:dh" option; do
     *) shared_option "$option" "${OPTARG:-}" || { usage >&2; exit 2; } ;;
   esac
 done
-need_numbers ELECTION_TIMEOUT_MS "$timeout" HEALTH_CHECK_MS "$check" NODE "${checker:-0}"
+shift $((OPTIND - 1))
+no_more "$@"
+need_numbers ELECTION_TIMEOUT_MS "$timeout" HEALTH_CHECK_MS "$check" NODE "${checker:-1}"
+if [ "$timeout" -lt 1 ]; then
+  echo "ELECTION_TIMEOUT_MS must be 1 or more" >&2
+  exit 2
+fi
+if [ "${checker:-1}" -lt 1 ] || [ "${checker:-1}" -gt "$nodes" ]; then
+  echo "NODE must be one of the nodes, 1 to $nodes" >&2
+  exit 2
+fi
 protocols() {
   echo "[protocols.bully]"
   echo "election_timeout_ms = $timeout"

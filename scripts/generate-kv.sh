@@ -33,6 +33,8 @@ while getopts "n:o:p:a:ql:d:t:h" option; do
     *) shared_option "$option" "${OPTARG:-}" || { usage >&2; exit 2; } ;;
   esac
 done
+shift $((OPTIND - 1))
+no_more "$@"
 need_numbers NODES "$nodes" LEADER "$leader" PUT_TIMEOUT_MS "$timeout"
 if [ "$leader" -lt 1 ] || [ "$leader" -gt "$nodes" ]; then
   echo "LEADER must be one of the nodes, 1 to $nodes" >&2

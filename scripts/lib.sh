@@ -90,6 +90,14 @@ need_numbers() {
   done
 }
 
+# no_more ARGUMENT...: ends the script when something is left of the command line.
+no_more() {
+  if [ $# -gt 0 ]; then
+    echo "what is \"$1\"? options come first, and nothing else; see -h" >&2
+    exit 2
+  fi
+}
+
 # write_configs WRITER: writes DIR/node-1.toml … DIR/node-N.toml; `WRITER ID` prints the tables of the
 # protocols.
 write_configs() {

@@ -157,3 +157,26 @@ fn a_bad_interval_is_told_by_file_line_key_and_rule() {
         );
     }
 }
+
+/// Requests cannot take a node's clock so far that its peers refuse it for ever.
+#[test]
+fn a_client_that_runs_a_clock_ahead_cuts_nobody_off() {
+    let clocks = prepare(&[CALLS, SERVES]);
+    let nodes = [clocks.start(1), clocks.start(2)];
+    wait_until("calls are answered", LONG, || (answered(&clocks, 1) >= 1).then_some(()));
+    let mut client = clocks.json(1);
+    let mut refused = 0;
+    for step in 1..=5_u64 {
+        let asked = client.ask(&format!(r#"{{"number":{{"clock":{}}}}}"#, step << 31));
+        refused += u64::from(asked["refused"].is_object());
+    }
+    assert_eq!(refused, 5, "a client is not believed that far");
+    for _ in 0..50 {
+        let clock = clocks.status(1)["clock"].as_u64().expect("a clock");
+        let asked = client.ask(&format!(r#"{{"number":{{"clock":{}}}}}"#, clock + (1 << 19)));
+        assert!(asked["number"].is_object(), "{asked}");
+    }
+    let before = answered(&clocks, 1);
+    wait_until("calls go on", LONG, || (answered(&clocks, 1) > before + 3).then_some(()));
+    drop(nodes);
+}

@@ -21,7 +21,7 @@
 //!
 //! **Guarantees** under these: the highest live node coordinates, all live nodes know it within a
 //! health check and 5 `T` of the last failure or start, and no two hold themselves coordinator but
-//! for the moment in which a higher one takes over. When n nodes lose their highest, an election
+//! while a higher one takes over: a message's way if messages are fast, and less than 2 `T`. When n nodes lose their highest, an election
 //! costs at most n² − n − 1 messages (the lowest finds out), and n − 1 if the second highest does, as
 //! long as messages are fast against `T`: one that is nearly late can set off another election.
 //!

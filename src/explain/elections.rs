@@ -375,7 +375,7 @@ mod tests {
        0.000 node 2 starts
        0.000 node 3 starts
        0.001      3      3        0.002         0      0            2      2        5
-       0.200 node 3 crashes
+       0.200 node 3 is killed
        0.300      1      2        0.102         4      2            2      8        5
        0.600 node 3 starts again
        0.601      3      3        0.003         1      0            2      3        5

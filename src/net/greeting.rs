@@ -184,7 +184,9 @@ impl Node {
             let (theirs, ours) = (Escaped(cluster.as_bytes()), &self.config.cluster);
             Some(format!("it is of cluster {theirs}, this node of {ours}"))
         } else if to != me {
-            Some(format!("it means to reach node {to}, this is node {me}: check its [peers]"))
+            Some(format!(
+                "it means to reach node {to}, this is node {me}: [peers] is wrong at the one that dials"
+            ))
         } else if self.links.get(id).is_none() {
             Some(format!("it says it is node {id}, which is not in this node's [peers]"))
         } else if id >= me {
@@ -241,17 +243,14 @@ impl Node {
                 self.link_up(key, peer);
                 return used;
             }
-            Ok(Welcome::Accepted { id, .. }) => format!("node {id} is there"),
+            Ok(Welcome::Accepted { id, .. }) => format!("node {id} is there; check [peers]"),
             Ok(Welcome::Refused { reason }) => {
-                format!("it refuses: {}", Escaped(reason.as_bytes()))
+                format!("it answers: {}", Escaped(reason.as_bytes()))
             }
-            Err(_) => "what listens there is no node".into(),
+            Err(_) => "what listens there is no node; check [peers]".into(),
         };
         let addr = self.links.get(peer).map_or_else(String::new, |peer| peer.addr.clone());
-        self.tell(
-            Counter::BadHandshake,
-            format_args!("no link to node {peer} at {addr}: {why}; check [peers]"),
-        );
+        self.tell(Counter::BadHandshake, format_args!("no link to node {peer} at {addr}: {why}"));
         self.close(key);
         data.len()
     }
@@ -260,6 +259,11 @@ impl Node {
         // The peer is no client, and does not count against their cap.
         self.clients -= 1;
         if let Some(old) = self.links.get(peer).and_then(|peer| peer.link) {
+            log::warn!(
+                target: "net",
+                "node {peer} connects anew, and its link is replaced; if that goes on, two nodes \
+                 have this id"
+            );
             self.close(old);
         }
         self.links.up(peer, key, self.now.time);
