@@ -150,3 +150,21 @@ status_of() {
   status=${status##*\"$2\":}
   echo "${status%%[,\}]*}"
 }
+
+# watch SCENARIO HINT: starts the nodes that generate-SCENARIO.sh makes, traced, and shows their
+# consoles until interrupted; from the project's folder.
+watch() {
+  local dir=run/$1
+  node_binary > /dev/null
+  scripts/cluster.sh down "$dir" 2>/dev/null || true
+  rm -rf "$dir"
+  "scripts/generate-$1.sh" -o "$dir"
+  # shellcheck disable=SC2064
+  trap "scripts/cluster.sh down $dir; echo 'the nodes are stopped' >&2" EXIT
+  trap 'exit 0' INT TERM
+  NODE_TRACE=1 scripts/cluster.sh up "$dir"
+  scripts/cluster.sh status "$dir" >&2
+  echo "a line: [node] [clock.node] what happened; end with Ctrl-C. In another terminal:
+$2" >&2
+  scripts/cluster.sh tail "$dir"
+}
