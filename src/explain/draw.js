@@ -154,7 +154,7 @@ function drawBands(pen, rows, low, high) {
         const [x1, x2] = [Math.max(xAt(band.from), GUTTER), Math.min(endX(band.to), view.width)];
         pen.fillStyle = ink[`band-${band.colour}`];
         pen.fillRect(x1, y, Math.max(1, x2 - x1 - 1), height);
-        if (height > 9) pinned(pen, `${band.fact} ${band.label}`, x1, x2, y + height / 2 + 0.5, ink.ink);
+        if (height > 9) pinned(pen, band.label, x1, x2, y + height / 2 + 0.5, ink.ink);
       }
     });
   }

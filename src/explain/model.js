@@ -121,7 +121,7 @@ function buildModel(run, events) {
         // The same statement has the same colour on all nodes: agreement is seen at once.
         const key = `${kind} ${event.label}`;
         if (!colours.has(key)) colours.set(key, colours.size % 8);
-        list.push({ from: index, to: -1, label: event.label, fact: event.fact, colour: colours.get(key) });
+        list.push({ from: index, to: -1, label: event.label, colour: colours.get(key) });
         break;
       }
       case "request": {

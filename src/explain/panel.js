@@ -31,7 +31,7 @@ function describe(index) {
     case "timer": return `timer ${event.label}`;
     case "request": return `${event.client} asks: ${event.label}`;
     case "reply": return `answers ${event.client}: ${event.label}`;
-    case "fact": return `${event.fact}: ${event.label}`;
+    case "fact": return event.label;
     case "sync": return event.ok ? `${event.bytes} bytes are durable` : "the disk fails to sync";
     case "print": return `prints: ${event.line}`;
     case "note": return `notes: ${event.line}`;
