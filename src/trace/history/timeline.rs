@@ -6,7 +6,7 @@
 
 use crate::check::timeline::{FaultKind, Happening, What};
 use crate::trace::{Event, Line};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Makes one timeline of several traces.
 #[derive(Default)]
@@ -46,6 +46,8 @@ struct Sent {
     lamport: u64,
     protocol: String,
     label: String,
+    /// Its receivers: each gets one copy.
+    to: BTreeSet<u32>,
     event: u64,
 }
 
@@ -71,10 +73,10 @@ impl Timeline {
                     self.push(at, What::Coordinator { node, id, epoch });
                 }
             }
-            Event::Send { id, protocol, label, .. } => {
+            Event::Send { id, protocol, label, to, .. } => {
                 if let Some(lamport) = line.lamport {
                     let message = self.message(id);
-                    let event = self.event(node, lamport, protocol, label);
+                    let event = self.event(node, lamport, protocol, label, *to);
                     self.push(at, What::Send { node, message, lamport, event });
                 }
             }
@@ -186,16 +188,17 @@ impl Timeline {
     }
 
     /// The number of a send's event. A multicast has a line for each receiver, one after the other.
-    fn event(&mut self, node: u32, lamport: u64, protocol: &str, label: &str) -> u64 {
+    fn event(&mut self, node: u32, lamport: u64, protocol: &str, label: &str, to: u32) -> u64 {
         let last = &mut self.nodes.entry(node).or_default().sent;
         if let Some(sent) = last
             && (sent.lamport, &*sent.protocol, &*sent.label) == (lamport, protocol, label)
+            && sent.to.insert(to)
         {
             return sent.event;
         }
         self.events += 1;
         let (protocol, label) = (protocol.to_string(), label.to_string());
-        *last = Some(Sent { lamport, protocol, label, event: self.events });
+        *last = Some(Sent { lamport, protocol, label, to: [to].into(), event: self.events });
         self.events
     }
 }
@@ -264,8 +267,9 @@ mod tests {
     }
 
     fn send(at: u64, node: u32, id: &str, lamport: u64, label: &str) -> String {
+        let to = id.as_bytes()[0];
         format!(
-            r#"{{"at":{at},"node":{node},"lamport":{lamport},"kind":"send","id":"{id}","to":9,"protocol":"p","label":"{label}"}}"#
+            r#"{{"at":{at},"node":{node},"lamport":{lamport},"kind":"send","id":"{id}","to":{to},"protocol":"p","label":"{label}"}}"#
         )
     }
 
@@ -311,6 +315,15 @@ mod tests {
                 "4 End".into(),
             ]
         );
+    }
+
+    /// A multicast has one copy for each receiver: whoever gets two was sent two messages.
+    #[test]
+    fn two_messages_to_one_node_are_two_events() {
+        let twice = [RUN, &send(1, 1, "a1", 3, "x"), &send(1, 1, "a2", 3, "x")].map(String::from);
+        let twice: Vec<&str> = twice.iter().map(String::as_str).collect();
+        let shown = timeline(&[&twice]);
+        assert!(shown[0].ends_with("event: 1 }") && shown[1].ends_with("event: 2 }"), "{shown:?}");
     }
 
     #[test]
