@@ -86,6 +86,19 @@ pub enum FaultKind {
     Other,
 }
 
+impl FaultKind {
+    /// What checkers make of a fault of the simulator, by the name that traces have; none for one
+    /// whose nodes say themselves what happens to them.
+    pub fn named(kind: &str, nodes: &[u32]) -> Option<FaultKind> {
+        match kind {
+            "crash" | "pause" => None,
+            "partition" => Some(FaultKind::Partition(nodes.to_vec())),
+            "duplicate" => Some(FaultKind::Duplicate),
+            _ => Some(FaultKind::Other),
+        }
+    }
+}
+
 /// How long things may take, in nanoseconds: what a checker of elections holds a run against.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {

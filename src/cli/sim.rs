@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 /// that runs it again. Values in it are CLIENT-OPERATION: 2-6 is what client 2 PUT in its operation 6.
 ///
 /// Exit codes: 0 every property held in every run, 1 one was violated, also where the scenario
-/// expects it, 2 could not run (a wrong scenario, or a checker that could not decide).
+/// is there to show it, 2 could not run (a wrong scenario, or a checker that could not decide).
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct SimArgs {

@@ -166,10 +166,11 @@ impl Tracer {
     /// A fault begins.
     pub fn fault(&mut self, at: Nanos, place: usize, until: Nanos, fault: &dyn Fn() -> FaultText) {
         self.mix(Kind::Fault, at, place as u64, until);
-        if self.watched >= Watched::Nodes
-            && let Some(kind) = FaultKind::of(fault())
-        {
-            self.timeline.push(Happening { at, what: What::Fault { kind, until } });
+        if self.watched >= Watched::Nodes {
+            let FaultText { kind, nodes, .. } = fault();
+            if let Some(kind) = FaultKind::named(kind, &nodes) {
+                self.timeline.push(Happening { at, what: What::Fault { kind, until } });
+            }
         }
         if self.is_full() {
             let FaultText { kind, nodes, label } = fault();
@@ -363,18 +364,6 @@ impl Tracer {
             let label = protocol.describe_reply(reply).into();
             let event = Event::Reply { op: op.into(), client: client.into(), label };
             self.line(at, Some(node), None, event);
-        }
-    }
-}
-
-impl FaultKind {
-    /// What checkers make of a fault; none for one that shows in events of its own.
-    fn of(fault: FaultText) -> Option<FaultKind> {
-        match fault.kind {
-            "crash" | "pause" => None,
-            "partition" => Some(FaultKind::Partition(fault.nodes)),
-            "duplicate" => Some(FaultKind::Duplicate),
-            _ => Some(FaultKind::Other),
         }
     }
 }

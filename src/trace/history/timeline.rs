@@ -112,14 +112,9 @@ impl Timeline {
         match event {
             Event::Run { source, .. } => self.is_real = source == "node",
             Event::Fault { fault, nodes, until, .. } => {
-                let kind = match &**fault {
-                    // Their nodes say themselves what happens to them.
-                    "crash" | "pause" => return,
-                    "partition" => FaultKind::Partition(nodes.clone()),
-                    "duplicate" => FaultKind::Duplicate,
-                    _ => FaultKind::Other,
-                };
-                self.push(at, What::Fault { kind, until: *until });
+                if let Some(kind) = FaultKind::named(fault, nodes) {
+                    self.push(at, What::Fault { kind, until: *until });
+                }
             }
             _ => {}
         }
