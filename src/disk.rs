@@ -4,7 +4,7 @@
 //! A protocol's file is ahead of the log, never behind: what is appended is durable before the
 //! record that tells of it. So at the start a file may be longer than the log knows, never shorter.
 
-use crate::wal::{Wal, WalError, io_error};
+use crate::wal::{Wal, WalError, io_error, sync_dir};
 use node_protocols::core::Host;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -55,7 +55,11 @@ impl Disk {
         }
         let named: Vec<(u16, &'static str)> = host.files().collect();
         let open = |(tag, name): (u16, &'static str)| open_file(tag, &dir.join(name), host);
-        let files = named.into_iter().map(open).collect::<Result<_, _>>()?;
+        let files: Vec<Appended> = named.into_iter().map(open).collect::<Result<_, _>>()?;
+        if !files.is_empty() {
+            // A file that is new is only there for good once its name is.
+            sync_dir(dir)?;
+        }
         let checkpoint_at = checkpoint_at(wal.len());
         Ok(Disk { wal, files, sync, checkpoint_at, poisoned: false })
     }

@@ -510,7 +510,7 @@ fn remove_leftover(path: &Path) -> Result<(), WalError> {
 }
 
 /// Makes the names in a folder durable.
-fn sync_dir(dir: &Path) -> Result<(), WalError> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), WalError> {
     // The parent of a relative path of one level is the empty path.
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error(dir, "syncing the folder"))

@@ -258,9 +258,11 @@ impl Node {
     fn link_up(&mut self, key: Key, peer: NodeId) {
         // The peer is no client, and does not count against their cap.
         self.clients -= 1;
+        let level = self.links.level(peer, self.now.time);
         if let Some(old) = self.links.get(peer).and_then(|peer| peer.link) {
-            log::warn!(
+            log::log!(
                 target: "net",
+                level,
                 "node {peer} connects anew, and its link is replaced; if that goes on, two nodes \
                  have this id"
             );
@@ -270,7 +272,6 @@ impl Node {
         let every = Duration::from_millis(self.config.limits.heartbeat_ms);
         let beat = self.now.time + every;
         self.next_heartbeat = Some(self.next_heartbeat.map_or(beat, |next| next.min(beat)));
-        let level = self.links.level(peer, self.now.time);
         log::log!(target: "net", level, "link to node {peer} is up");
         if let Some(tracing) = &mut self.tracing {
             tracing.link(peer, true);

@@ -320,7 +320,7 @@ impl Node {
                     }
                 }
                 Effect::Print { line } => self.console.line(self.host.outbox().bytes(line)),
-                // Only made for traces.
+                // For traces and checkers.
                 Effect::Note { .. } | Effect::Timer { .. } | Effect::Fact { .. } => {}
             }
             if let Some(tracing) = &mut self.tracing {
