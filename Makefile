@@ -1,7 +1,7 @@
 # The index of what can be done here: `make help`.
 .DEFAULT_GOAL := help
 CARGO ?= cargo
-NODE := target/release/node
+NODE := $(or $(CARGO_TARGET_DIR),target)/release/node
 STATIC := $(or $(CARGO_TARGET_DIR),target)/docker/node-release
 
 help: ## Show this list
@@ -32,6 +32,12 @@ election-demo: build ## Kill and restart the coordinator of N nodes, and judge t
 lottery: build ## Hold the lottery with generated bets, or with those of a folder (BETS=dir)
 	@scripts/lottery.sh "$(BETS)"
 
+board: build ## Start the bulletin system, eight nodes, and talk in it
+	@scripts/board.sh
+
+board-demo: build ## Show, unattended, its clocks come together, its coordinator and a server die
+	@scripts/board-demo.sh
+
 check: build ## Check every config of configs/
 	@find configs -name '*.toml' -not -path 'configs/sim/*' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
 
@@ -50,6 +56,17 @@ docker-election: N ?= 4
 docker-election: docker-image ## Run an election in N containers, kill the coordinator (N=4)
 	@NODE=$(STATIC) scripts/docker-demo.sh election $(N)
 
+docker-lottery: N ?= 5
+docker-lottery: docker-image ## Hold the lottery with N agencies in containers, and judge (N=5)
+	@NODE=$(STATIC) scripts/docker-demo.sh lottery $(N)
+
+docker-board: N ?= 3
+docker-board: docker-image ## Run the bulletin system with N servers in containers (N=3)
+	@NODE=$(STATIC) scripts/docker-demo.sh board $(N)
+
+docker-echo: docker-image ## Ask the echo server with netcat, from inside its network
+	@NODE=$(STATIC) scripts/docker-demo.sh echo 1
+
 test: ## Run all tests
 	$(CARGO) test --manifest-path examples/counter/Cargo.toml --target-dir target/examples
 	$(CARGO) test --features mutants --test mutants -- --nocapture
@@ -66,4 +83,4 @@ clean: ## Remove what was built and what ran
 	$(CARGO) clean
 	rm -rf run
 
-.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery check bench docker-image docker-kv docker-election test lint clean
+.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery board board-demo check bench docker-image docker-kv docker-election docker-lottery docker-board docker-echo test lint clean

@@ -10,8 +10,12 @@
 
 extern crate alloc;
 
+pub mod berkeley;
+pub mod board;
 pub mod bully;
 pub mod core;
+pub mod echo;
 pub mod kv_replication;
 pub mod lamport;
 pub mod lottery;
+pub mod membership;

@@ -63,6 +63,11 @@ up() {
       info | debug | trace) wait_for 20 "$name listens" listens "$name" ;;
     esac
     if ! is_running "$dir/$name.pid"; then
+      # A node whose work is done ends by itself.
+      if wait "$(cat "$dir/$name.pid")"; then
+        echo "$name has ended: its work is done" >&2
+        continue
+      fi
       echo "$name did not start: $(tail -n 1 "$dir/$name.log")" >&2
       exit 1
     fi

@@ -7,8 +7,8 @@ usage: scripts/compose.sh [-o FILE] [-i IMAGE] [-p | -P] [-s NETWORK] DIR
 
 Takes DIR/node-*.toml, which are for processes on one machine, and writes to DIR/docker/ the same
 configs for containers, docker-compose.yml with one service each, node-ID, and .env with the name of
-the project. The configs are mounted read-only; a node with a data_dir has it in a volume; a node that
-is told to stop is given longer than its drain_ms.
+the project. The configs are mounted read-only, and so are the bets that an agency of the lottery names; a
+node with a data_dir has it in a volume; a node that is told to stop is given longer than its drain_ms.
 
   -o  the compose file                         (DIR/docker/docker-compose.yml)
   -i  the image                                (node:latest)
@@ -78,6 +78,16 @@ for id in $ids; do
   addresses="$addresses $id=$(address $place)"
 done
 
+# bets_of ID: the file that the config names, from here; nothing where it names none.
+bets_of() { sed -n 's/^bets = "\(.*\)"$/\1/p' "$shown/$1"; }
+for id in $ids; do
+  bets=$(bets_of "$id")
+  [ -n "$bets" ] || continue
+  # The engine would make a folder of what is not there.
+  [ -f "$bets" ] || fail "node $id sends $bets, which is no file: write it first, for example with scripts/generate-bets.sh"
+  [ -n "$(find -L "$bets" -perm -004)" ] || fail "$bets: the container has a user of its own, who may not read it: chmod a+r"
+done
+
 # Fresh, so that no config of a node that is gone is left.
 out=$full/docker
 mkdir -p "$out"
@@ -94,6 +104,7 @@ for id in $ids; do
     function port(addr) { sub(/.*:/, "", addr); sub(/"$/, "", addr); return addr }
     table == "[node]" && /^data_dir = / { print "data_dir = \"/data\""; next }
     table == "[[listeners]]" && /^addr = / { print "addr = \"0.0.0.0:" port($0) "\""; next }
+    table == "[protocols.lottery]" && /^bets = / { print "bets = \"/bets.csv\""; next }
     table == "[peers]" && / = / {
       if (!($1 in of)) {
         print "compose.sh: node " id " has a peer " $1 ", whose config is not in " from > "/dev/stderr"
@@ -130,6 +141,8 @@ volumes=0
     echo "        ipv4_address: $(printf '%s\n' $addresses | sed -n "s/^$id=//p")"
     echo "    volumes:"
     echo "      - \"$(printf %s "$at" | sed 's/\$/$$/g')/node-$id.toml:/node.toml:ro\""
+    bets=$(bets_of "$id")
+    [ -z "$bets" ] || echo "      - \"$(realpath "$bets" | sed 's/\$/$$/g'):/bets.csv:ro\""
     if grep -q '^data_dir = ' "$shown/$id"; then
       volumes=1
       echo "      - \"data-$id:/data\""

@@ -11,6 +11,10 @@ usage: scripts/docker-demo.sh [-i IMAGE] [-o DIR] SCENARIO NODES
   kv        the store with its logs in volumes: a node is killed while a PUT waits for it, starts again
             and catches up; then all containers are replaced, and the data is still there
   election  a coordinator is elected, killed, and another one takes over
+  lottery   NODES agencies send generated bets to a central, which draws; the right ones have won
+  board     the bulletin system with NODES servers and two bots: the clocks come together, and a client's
+            messages are published before and after the coordinator is killed
+  echo      the echo server is asked with netcat, from inside its network, while it is there and after
 
   -i  the image, see scripts/docker-image.sh   (node:latest)
   -o  where configs and compose file go        (run/docker-SCENARIO)
@@ -31,8 +35,15 @@ shift $((OPTIND - 1))
 [ $# -eq 2 ] || { usage >&2; exit 2; }
 scenario=$1 nodes=$2
 case $nodes in '' | *[!0-9]*) echo "NODES is a number" >&2; exit 2 ;; esac
-[ "$nodes" -ge 2 ] || { echo "NODES must be 2 or more: one is taken down" >&2; exit 2; }
-case $scenario in kv | election) ;; *) usage >&2; exit 2 ;; esac
+case $scenario in
+  kv | election)
+    [ "$nodes" -ge 2 ] || { echo "NODES must be 2 or more: one is taken down" >&2; exit 2; }
+    ;;
+  board) [ "$nodes" -ge 2 ] || { echo "NODES must be 2 or more: one is taken down" >&2; exit 2; } ;;
+  lottery) [ "$nodes" -ge 1 ] || { echo "NODES must be 1 or more" >&2; exit 2; } ;;
+  echo) [ "$nodes" -eq 1 ] || { echo "NODES must be 1: there is one server" >&2; exit 2; } ;;
+  *) usage >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 dir=${dir:-run/docker-$scenario}
@@ -56,9 +67,8 @@ server() {
 }
 remove() { project down -v --remove-orphans -t 1; }
 
-# begin GENERATOR...: writes the configs, removes what an earlier run left, and starts all nodes.
+# begin COMMAND...: writes the configs, removes what an earlier run left, and starts all nodes.
 begin() {
-  [ -x "$1" ] || fail "$1 is not there: this tree has no such scenario"
   [ ! -e "$dir/docker/docker-compose.yml" ] || remove 2>/dev/null || true
   rm -rf "$dir"
   "$@" -n "$nodes" -o "$dir"
@@ -71,7 +81,7 @@ begin() {
   }
   trap finish EXIT
   trap 'exit 130' INT TERM
-  say "$nodes containers start"
+  say "the containers start"
   project up -d
 }
 
@@ -174,4 +184,100 @@ election() {
   say "done: node $second took over from node $first, and gave way when it was back"
 }
 
-$scenario
+# What write_lottery and write_echo are given is what generators take: -n NODES -o DIR.
+write_lottery() {
+  scripts/generate-bets.sh -n "$nodes" -b 1000 -o "$dir/bets"
+  scripts/generate-lottery.sh -t 200 "$@"
+}
+
+lottery() {
+  local id central agencies=$nodes sent=0 stored draws
+  begin write_lottery
+  # It has an exit code too.
+  nodes=$((agencies + 1)) central=$((agencies + 1))
+  for id in $(seq "$agencies"); do wait_for $LONG "agency $id ends" has_ended "$id"; done
+  project stop
+  all_stopped_well
+
+  say "the winners, by agency"
+  for id in $(seq "$agencies"); do console "$id" | winners "$id"; done | tee "$dir/winners.txt"
+
+  say "the verdict"
+  console "$central" | grep 'action: sorteo'
+  for id in $(seq "$agencies"); do sent=$((sent + $(rows "$dir/bets/agency-$id.csv"))); done
+  docker cp "$(container "$central"):/data/bets.csv" "$dir/bets.csv"
+  stored=$(rows "$dir/bets.csv")
+  [ "$stored" -eq "$sent" ] || fail "$sent bets were sent, and bets.csv has $stored"
+  draws=$(console "$central" | grep -c 'action: sorteo | result: success' || true)
+  [ "$draws" -eq 1 ] || fail "there were $draws draws"
+  diff "$dir/bets/winners.txt" "$dir/winners.txt" >&2 || fail "these (<) should have won, and these (>) did"
+  say "done: $stored bets were stored once, and the right ones won"
+}
+
+# skew SERVER...: how far the clocks of these servers are apart, as JSON
+skew() {
+  local addrs="" id
+  for id in "$@"; do addrs="$addrs,$(server "$id")"; done
+  "$binary" skew --json --nodes "${addrs#,}"
+}
+# coordinator_of SERVER...: the one that all of these hold coordinator, if it is one of them
+coordinator_of() {
+  local held
+  held=$(skew "$@" | grep -o '"coordinator":[0-9a-z]*' | sort -u)
+  [ "$(echo "$held" | wc -l)" -eq 1 ] && printf '%s\n' "$@" | grep -x "${held##*:}"
+}
+
+board() {
+  local servers=$nodes first others said
+  begin scripts/generate-board.sh
+  # Two bots, broker, proxy and reference server come after the servers.
+  nodes=$((servers + 5))
+  # shellcheck disable=SC2046
+  wait_for $LONG "the servers agree on a coordinator" coordinator_of $(seq "$servers")
+  are_together() { skew $(seq "$servers") | grep -q '"largest_ms":[0-4]\.'; }
+  wait_for $LONG "the clocks are within 5 ms" are_together
+  say "the clocks, after $SECONDS s"
+  skew $(seq "$servers")
+  talk() {
+    "$binary" board --user demo --auto --count 20 --interval-ms 20 \
+      --broker "$(server $((servers + 3)))" --proxy "$(server $((servers + 4)))" | tee "$dir/said" | tail -n 4
+    said=$(grep -c ' published message ' "$dir/said")
+    [ "$said" -eq 20 ] || fail "$said of 20 messages were published"
+  }
+  talk
+  first=$(coordinator_of $(seq "$servers"))
+  say "server $first coordinates; it is killed"
+  project kill -s KILL "node-$first"
+  others=$(seq "$servers" | grep -vx "$first")
+  # shellcheck disable=SC2086
+  wait_for $LONG "the others agree on another" coordinator_of $others
+  say "server $(coordinator_of $others) coordinates"
+  talk
+  project start "node-$first"
+  wait_for $LONG "node $first listens again" started "$first" 2
+  project stop
+  all_stopped_well
+  say "done: 40 messages were published, and the coordinator was replaced"
+}
+
+write_echo() {
+  mkdir -p "$dir"
+  cp configs/echo.toml "$dir/node-1.toml"
+}
+
+echo_server() {
+  begin write_echo
+  answers() { scripts/sv-test.sh "$dir"; }
+  wait_for $LONG "the server answers" answers
+  answers
+  say "the server is told to stop, and asked again"
+  project stop
+  all_stopped_well
+  ! answers || fail "somebody answers in its place"
+  say "done: the server answered while it was there"
+}
+
+case $scenario in
+  echo) echo_server ;;
+  *) $scenario ;;
+esac

@@ -2,14 +2,12 @@
 
 # The binary: NODE, or what `make build` made, or else what `make docker-image` did.
 node_binary() {
-  local here
-  here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-  local binary=${NODE:-$here/target/release/node}
+  local binary=${NODE:-$(target_dir)/release/node}
   if [ ! -x "$binary" ] && [ -z "${NODE:-}" ]; then
     binary=$(target_dir)/docker/node-release
   fi
   if [ ! -x "$binary" ]; then
-    echo "${NODE:-$here/target/release/node} is not there: run make build, or set NODE to the binary" >&2
+    echo "${NODE:-$(target_dir)/release/node} is not there: run make build, or set NODE to the binary" >&2
     exit 1
   fi
   echo "$binary"
@@ -64,6 +62,14 @@ is_running() {
 # is_complete SERVER: whether that server answers GETs, and PUTs reach the leader.
 is_complete() { "$(node_binary)" kv --servers "$1" --json info | grep -q '"complete":true'; }
 
+# servers_agree ADDR...: whether these servers of the bulletin system hold the same coordinator.
+servers_agree() {
+  local held
+  held=$("$(node_binary)" skew --readings 1 --timeout-ms 1000 --nodes "$(IFS=,; echo "$*")" --json |
+    grep -o '"coordinator":[0-9a-z]*') || return 1
+  [ "$(echo "$held" | sort -u | wc -l)" = 1 ] && [ "${held#*:null}" = "$held" ]
+}
+
 # What the generate-*.sh scripts share: the options -n -o -p -a -q, and the tables of a config that
 # every node has. Such a script sets its defaults before it takes options:
 #   nodes dir port address console   what the options set
@@ -71,6 +77,10 @@ is_complete() { "$(node_binary)" kv --servers "$1" --json info | grep -q '"compl
 #   explained                        the config whose comments explain the keys
 #   durable                          true: nodes have a data_dir
 #   listeners                        gateways and what each adds to PORT, such as "native:0 json:2000"
+#   hub                              the node that alone listens and has a data_dir, and that the others
+#                                    have for their only peer; it has the highest id, so that they dial.
+#                                    Empty where all nodes are equals
+hub=""
 
 # shared_option OPTION VALUE: takes an option that all share, and fails at any other.
 shared_option() {
@@ -122,15 +132,21 @@ write_configs() {
 
 # node_tables ID: [node], [peers] and the listeners.
 node_tables() {
-  local group
+  local group equal=true
+  [ -z "$hub" ] || [ "$hub" = "$1" ] || equal=false
   echo "# Node $1 of $nodes, written by scripts/$(basename "$0"); $explained explains the keys."
   echo "[node]"
   echo "id = $1"
   echo "cluster = \"$cluster\""
   echo "console = $console"
-  [ "$durable" = false ] || echo "data_dir = \"$dir/data-$1\""
+  if [ "$durable" = true ] && [ "$equal" = true ]; then echo "data_dir = \"$dir/data-$1\""; fi
   echo
   echo "[peers]"
+  if [ "$equal" = false ]; then
+    echo "$hub = \"$address:$((port + hub - 1))\""
+    echo
+    return
+  fi
   # A thousand nodes have a million lines here: too many for the shell.
   seq "$nodes" | awk -v id="$1" -v address="$address" -v port="$port" \
     '$1 != id { printf "%d = \"%s:%d\"\n", $1, address, port + $1 - 1 }'
@@ -149,6 +165,20 @@ status_of() {
   status=$("$(node_binary)" clock --server "$1" --status --json) || return 1
   status=${status##*\"$2\":}
   echo "${status%%[,\}]*}"
+}
+
+# rows FILE...: how many bets files have. A quoted field may hold line ends, and the last row may have
+# none: a line that leaves a quote open is not the end of its row.
+rows() {
+  awk '{ quotes += gsub(/"/, "") } quotes % 2 == 0 { if ($0 !~ /^\r?$/ || quotes) n++; quotes = 0 }
+    END { print n + 0 }' "$@"
+}
+
+# winners ID: the winners of that agency, as in winners.txt, from its console lines.
+winners() {
+  # The brackets hold the documents.
+  sed -n "s/.*action: consulta_ganadores | result: success .*dni_ganadores: \[\(.*\)\]\"\$/$1: \1/p" |
+    sed 's/ *$//'
 }
 
 # watch SCENARIO HINT: starts the nodes that generate-SCENARIO.sh makes, traced, and shows their

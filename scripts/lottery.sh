@@ -33,13 +33,8 @@ fi
 agencies=0
 while [ -f "$bets/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1)); done
 [ "$agencies" -gt 0 ] || fail "$bets has no agency-1.csv"
-
-# rows FILE: how many rows it has. A quoted field may hold line ends, and the last row may have none:
-# a line that leaves a quote open is not the end of its row.
-rows() {
-  awk '{ quotes += gsub(/"/, "") } quotes % 2 == 0 { if ($0 !~ /^\r?$/ || quotes) n++; quotes = 0 }
-    END { print n + 0 }' "$@"
-}
+all=$(find "$bets" -maxdepth 1 -name 'agency-*.csv' | wc -l)
+[ "$agencies" -eq "$all" ] || fail "$bets has $all files agency-N.csv, but no agency-$((agencies + 1)).csv"
 
 cat > "$dir/node-1.toml" <<CONFIG
 # The central, written by scripts/lottery.sh; configs/lottery/central.toml explains the keys.
@@ -93,9 +88,7 @@ awk -v from="$begin" -v to="$(date +%s.%N)" 'BEGIN { printf "done in %.1f s\n", 
 
 say "the winners, by agency"
 for id in $(seq "$agencies"); do
-  # The brackets hold the documents.
-  sed -n "s/.*action: consulta_ganadores | result: success .*dni_ganadores: \[\(.*\)\]\"\$/$id: \1/p" \
-    "$dir/agency-$id.out" | sed 's/ *$//'
+  winners "$id" < "$dir/agency-$id.out"
 done | tee "$dir/winners.txt"
 
 say "the verdict"

@@ -1,4 +1,5 @@
-//! The blocking native client: one connection to one node, one request at a time.
+//! The blocking native client: one connection to one node, one request at a time, and what the node
+//! pushes without being asked.
 //!
 //! It owns the socket and the deadlines, and knows nothing of any protocol's requests. Every error
 //! says what to do next, and whether the request may have reached the node: that decides whether
@@ -8,10 +9,11 @@
 pub(crate) mod testing;
 
 use crate::net::wire::{
-    self, Frame, Hello, LENGTH_BYTES, MAX_HELLO_BYTES, Role, SEQUENCE_BYTES, Welcome,
+    self, Frame, Hello, LENGTH_BYTES, MAX_HELLO_BYTES, PUSHED, Role, SEQUENCE_BYTES, Welcome,
 };
 use node_protocols::core::{Escaped, NodeId};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -24,6 +26,10 @@ pub const MAX_FRAME_BYTES: usize = 16 << 20;
 /// How much is read at a time: a length alone never makes the client set memory aside.
 const READ_BYTES: usize = 64 << 10;
 
+/// How much may be pushed while a reply is awaited. It is kept, since a subscriber must not lose it
+/// unawares; a node that pushes more and does not answer is given up.
+const MAX_PUSHED_BYTES: usize = 64 << 20;
+
 /// The system takes no timeout of nothing.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
@@ -33,8 +39,15 @@ pub struct Client {
     node: NodeId,
     stream: TcpStream,
     input: Vec<u8>,
+    /// Whether `input` is a frame that has been read: the next one begins behind it.
+    is_read: bool,
     output: Vec<u8>,
     sequence: u32,
+    /// What was pushed while a reply was awaited, oldest first, and how long that is in all.
+    pushed: VecDeque<Vec<u8>>,
+    pushed_bytes: usize,
+    /// The one that was last given out.
+    taken: Vec<u8>,
 }
 
 impl Client {
@@ -52,8 +65,18 @@ impl Client {
             Ok(stream)
         };
         let stream = open().map_err(|source| ClientError::Unreachable { addr, source })?;
-        let (input, output) = (Vec::new(), Vec::new());
-        let mut client = Client { addr, node: NodeId(0), stream, input, output, sequence: 0 };
+        let mut client = Client {
+            addr,
+            node: NodeId(0),
+            stream,
+            input: Vec::new(),
+            is_read: false,
+            output: Vec::new(),
+            sequence: 0,
+            pushed: VecDeque::new(),
+            pushed_bytes: 0,
+            taken: Vec::new(),
+        };
         client.greet(protocol, deadline)?;
         Ok(client)
     }
@@ -88,7 +111,8 @@ impl Client {
     ) -> Result<R, ClientError> {
         let addr = self.addr;
         let deadline = Deadline::after(timeout);
-        self.sequence = self.sequence.wrapping_add(1);
+        // The last one is the pushes'.
+        self.sequence = (self.sequence + 1) % PUSHED;
         self.output.clear();
         push_request(&mut self.output, self.sequence, request);
         let bytes = self.output.len() - LENGTH_BYTES;
@@ -97,10 +121,33 @@ impl Client {
         }
         self.send(deadline).map_err(|source| ClientError::NotSent { addr, source })?;
         let body = self.reply_body(deadline)?;
-        postcard::from_bytes(&self.input[body]).map_err(|_| ClientError::Malformed {
-            addr,
-            why: "a reply that does not decode; are client and node of the same version?".into(),
-        })
+        postcard::from_bytes(&self.input[body]).map_err(|_| undecodable(addr))
+    }
+
+    /// Waits for what the node pushes next; none when nothing has come within `timeout`. After an
+    /// error the connection is of no more use.
+    pub fn next_push<'c, R: Deserialize<'c>>(
+        &'c mut self,
+        timeout: Duration,
+    ) -> Result<Option<R>, ClientError> {
+        let addr = self.addr;
+        let deadline = Deadline::after(timeout);
+        let body = loop {
+            if let Some(body) = self.pushed.pop_front() {
+                self.pushed_bytes -= body.len();
+                self.taken = body;
+                break &self.taken[..];
+            }
+            match self.sequenced(deadline) {
+                Ok((PUSHED, body)) => break &self.input[body],
+                // The answer to a request that was given up.
+                Ok(_) => {}
+                // What has come of a frame stays, and the next call goes on with it.
+                Err(ClientError::TimedOut { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        };
+        postcard::from_bytes(body).map(Some).map_err(|_| undecodable(addr))
     }
 
     fn greet(&mut self, protocol: &str, deadline: Deadline) -> Result<(), ClientError> {
@@ -151,17 +198,34 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for the reply to the last request: where it is in `input`.
+    /// Waits for the reply to the last request: where it is in `input`. Keeps what is pushed before.
     fn reply_body(&mut self, deadline: Deadline) -> Result<Range<usize>, ClientError> {
-        let addr = self.addr;
         loop {
-            let payload = self.frame(MAX_FRAME_BYTES, deadline)?;
-            let Some((sequence, _)) = self.input[payload.clone()].split_first_chunk() else {
+            let (sequence, body) = self.sequenced(deadline)?;
+            if sequence == self.sequence {
+                return Ok(body);
+            }
+            if sequence == PUSHED {
+                self.pushed_bytes += body.len();
+                if self.pushed_bytes > MAX_PUSHED_BYTES {
+                    let why = format!("more than {MAX_PUSHED_BYTES} bytes of messages, no answer");
+                    return Err(ClientError::Malformed { addr: self.addr, why });
+                }
+                self.pushed.push_back(self.input[body].to_vec());
+            }
+        }
+    }
+
+    /// Waits for the next reply or push: its sequence, and where the rest is in `input`.
+    fn sequenced(&mut self, deadline: Deadline) -> Result<(u32, Range<usize>), ClientError> {
+        let payload = self.frame(MAX_FRAME_BYTES, deadline)?;
+        match self.input[payload.clone()].split_first_chunk() {
+            Some((sequence, _)) => {
+                Ok((u32::from_le_bytes(*sequence), payload.start + SEQUENCE_BYTES..payload.end))
+            }
+            None => {
                 let why = "a reply without a sequence".into();
-                return Err(ClientError::Malformed { addr, why });
-            };
-            if u32::from_le_bytes(*sequence) == self.sequence {
-                return Ok(payload.start + SEQUENCE_BYTES..payload.end);
+                Err(ClientError::Malformed { addr: self.addr, why })
             }
         }
     }
@@ -169,10 +233,15 @@ impl Client {
     /// Waits for the next frame: where its payload is in `input`.
     fn frame(&mut self, limit: usize, deadline: Deadline) -> Result<Range<usize>, ClientError> {
         let addr = self.addr;
-        self.input.clear();
+        if std::mem::take(&mut self.is_read) {
+            self.input.clear();
+        }
         loop {
             match wire::next_frame(&self.input, limit) {
-                Frame::Whole { payload, used } => return Ok(used - payload.len()..used),
+                Frame::Whole { payload, used } => {
+                    self.is_read = true;
+                    return Ok(used - payload.len()..used);
+                }
                 Frame::TooLong { length } => {
                     let why = format!("a frame of {length} bytes; the limit is {limit}");
                     return Err(ClientError::Malformed { addr, why });
@@ -205,6 +274,11 @@ impl Client {
             Err(source) => Err(lost(source)),
         }
     }
+}
+
+fn undecodable(addr: SocketAddr) -> ClientError {
+    let why = "a reply that does not decode; are client and node of the same version?".into();
+    ClientError::Malformed { addr, why }
 }
 
 /// Appends one request as a frame.
@@ -400,6 +474,51 @@ mod tests {
 
     fn get(key: &str) -> Request<'_> {
         Request::Get { key: key.into(), timestamp: Timestamp(0), applied: Timestamp(0) }
+    }
+
+    /// A reply of the store as one frame, under this sequence.
+    fn frame_of(sequence: u32, timestamp: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        push_request(&mut bytes, sequence, &Reply::PutOk { timestamp: Timestamp(timestamp) });
+        bytes
+    }
+
+    #[test]
+    fn what_is_pushed_is_kept_while_a_reply_is_awaited_and_comes_in_order() {
+        let node = FakeNode::start(|_| {
+            // Pushes around the reply to the first request, and one that is whole only after the
+            // second.
+            let frames = [(PUSHED, 1), (PUSHED, 2), (1, 7), (PUSHED, 3)];
+            Answer::Raw(frames.map(|(sequence, n)| frame_of(sequence, n)).concat())
+        });
+        let mut client = connect(node.addr).unwrap();
+        let reply: Reply = client.request(&get("k"), TIMEOUT).unwrap();
+        assert_eq!(reply, Reply::PutOk { timestamp: Timestamp(7) });
+        for timestamp in 1..=3 {
+            let pushed: Option<Reply> = client.next_push(TIMEOUT).unwrap();
+            assert_eq!(pushed, Some(Reply::PutOk { timestamp: Timestamp(timestamp) }));
+        }
+        assert!(matches!(client.next_push::<Reply>(SHORT), Ok(None)));
+    }
+
+    #[test]
+    fn a_push_that_comes_in_parts_is_waited_for_again() {
+        let (first, rest) = (frame_of(PUSHED, 9), frame_of(PUSHED, 10));
+        let cut = first.len() - 1;
+        let mut parts = [first[..cut].to_vec(), [&first[cut..], &rest].concat()].into_iter();
+        let node = FakeNode::start(move |_| Answer::Raw(parts.next().unwrap_or_default()));
+        let mut client = connect(node.addr).unwrap();
+        for awaited in [None, Some(9), Some(10)] {
+            if awaited != Some(10) {
+                // Nobody answers: what comes is the next part.
+                let gave_up = client.request::<Reply>(&get("k"), SHORT);
+                assert!(matches!(gave_up, Err(ClientError::TimedOut { .. })), "{gave_up:?}");
+            }
+            let pushed: Option<Reply> = client.next_push(SHORT).unwrap();
+            let timestamp = |n| Reply::PutOk { timestamp: Timestamp(n) };
+            assert_eq!(pushed, awaited.map(timestamp));
+        }
+        assert_eq!(client.pushed_bytes, 0);
     }
 
     #[test]

@@ -3,15 +3,19 @@
 //! A protocol of this tree and one of somebody else's crate register the same way; see
 //! [`Registry::register`].
 
+use node_protocols::berkeley::Berkeley;
+use node_protocols::board::{Board, Nats};
 use node_protocols::bully::Bully;
 use node_protocols::core::{
     ConfigError, Decoded, DynProtocol, Env, Gateway, Protocol, erase, protocol_tag,
 };
+use node_protocols::echo::{Echo, EchoBytes};
 use node_protocols::kv_replication::{KvReplication, Resp};
 use node_protocols::lamport::Lamport;
 use node_protocols::lottery::{Lottery, LotteryText};
+use node_protocols::membership::Membership;
 use serde::Deserialize;
-use serde::de::IntoDeserializer;
+use serde::de::{Error as _, IntoDeserializer};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use toml::Spanned;
@@ -57,11 +61,17 @@ impl Registry {
     /// The protocols of this tree.
     pub fn new() -> Registry {
         let mut registry = Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new() };
+        registry.register::<Berkeley>();
+        registry.register::<Board>();
+        registry.register_gateway::<Nats>();
         registry.register::<Bully>();
+        registry.register::<Echo>();
+        registry.register_gateway::<EchoBytes>();
         registry.register::<KvReplication>();
         registry.register::<Lottery>();
         registry.register_gateway::<LotteryText>();
         registry.register::<Lamport>();
+        registry.register::<Membership>();
         registry.register_gateway::<Resp>();
         registry
     }
@@ -119,11 +129,15 @@ impl Registry {
         self.protocols.get(name).and_then(|plugin| (plugin.show)(table))
     }
 
-    /// The codec for one connection of a client; none for the native one, which needs none.
-    pub fn codec(&self, gateway: &str, protocol: &str) -> Option<Box<dyn DynGateway>> {
+    /// The codec for one connection of a client, and its gateway's name; none for the native one, which needs none.
+    pub fn codec(
+        &self,
+        gateway: &str,
+        protocol: &str,
+    ) -> Option<(&'static str, Box<dyn DynGateway>)> {
         match gateway {
-            JSON => self.protocols.get(protocol).map(|plugin| (plugin.json)()),
-            _ => self.gateways.get(gateway).map(|codec| (codec.make)()),
+            JSON => self.protocols.get(protocol).map(|plugin| (JSON, (plugin.json)())),
+            _ => self.gateways.get_key_value(gateway).map(|(name, codec)| (*name, (codec.make)())),
         }
     }
 }
@@ -152,6 +166,16 @@ fn json<P: Protocol>() -> Box<dyn DynGateway> {
 
 /// A gateway without its types: requests and replies are postcard on the Host's side.
 pub trait DynGateway {
+    /// See [`Gateway::greet`].
+    fn greet(&mut self, output: &mut Vec<u8>) {
+        let _ = output;
+    }
+
+    /// See [`Gateway::form`].
+    fn form(&self) -> u64 {
+        0
+    }
+
     /// See [`Gateway::decode`]; a request is left in `request`.
     fn decode(
         &mut self,
@@ -168,6 +192,14 @@ pub trait DynGateway {
 struct Typed<G: Gateway>(G);
 
 impl<G: Gateway> DynGateway for Typed<G> {
+    fn greet(&mut self, output: &mut Vec<u8>) {
+        self.0.greet(output);
+    }
+
+    fn form(&self) -> u64 {
+        self.0.form()
+    }
+
     fn decode(
         &mut self,
         input: &[u8],
@@ -226,13 +258,21 @@ impl<P: Protocol> DynGateway for Json<P> {
         if line.is_empty() {
             return Decoded::Answered { used };
         }
-        match serde_json::from_slice::<P::Request<'_>>(line) {
+        let value = P::JSON_KEYS.map(|keys| keyless(line, keys)).transpose();
+        let typed = value.as_ref().map_err(ToString::to_string).and_then(|value| {
+            let typed = match value {
+                None => serde_json::from_slice::<P::Request<'_>>(line),
+                Some(value) => P::Request::deserialize(value),
+            };
+            typed.map_err(|error| error.to_string())
+        });
+        match typed {
             Ok(typed) => {
                 node_protocols::core::encode(&typed, request);
                 Decoded::Request { used, request: () }
             }
             Err(error) => {
-                json_line(output, &serde_json::json!({ "error": error.to_string() }));
+                json_line(output, &serde_json::json!({ "error": error }));
                 Decoded::Answered { used }
             }
         }
@@ -246,11 +286,97 @@ impl<P: Protocol> DynGateway for Json<P> {
             output.truncate(start);
             return json_line(output, &serde_json::json!({ "error": error.to_string() }));
         }
+        if let Some(keys) = P::JSON_KEYS {
+            put_keys(output, start, keys);
+        }
         output.push(b'\n');
     }
+}
+
+/// Kind and content of a line that has them under keys of their own, in serde's form.
+fn keyless(line: &[u8], (kind, content): (&str, &str)) -> serde_json::Result<serde_json::Value> {
+    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
+    let missing = |key: &str| serde_json::Error::custom(format!("missing field `{key}`"));
+    let name = match object.remove(kind) {
+        Some(serde_json::Value::String(name)) => name,
+        Some(_) => return Err(serde_json::Error::custom(format!("`{kind}` must be a string"))),
+        None => return Err(missing(kind)),
+    };
+    let content = object.remove(content).ok_or_else(|| missing(content))?;
+    if let Some(key) = object.keys().next() {
+        return Err(serde_json::Error::custom(format!("unknown field `{key}`")));
+    }
+    Ok([(name, content)].into_iter().collect())
+}
+
+/// The other way round, for the text `{"kind":content}` at `start`, which keeps its order.
+fn put_keys(output: &mut Vec<u8>, start: usize, (kind, content): (&str, &str)) {
+    let Some(colon) = output[start..].iter().position(|byte| *byte == b':') else { return };
+    let between = format!(",\"{content}\":");
+    output.splice(start + colon..=start + colon, between.into_bytes());
+    output.splice(start + 1..start + 1, format!("\"{kind}\":").into_bytes());
 }
 
 fn json_line(output: &mut Vec<u8>, line: &serde_json::Value) {
     output.extend_from_slice(line.to_string().as_bytes());
     output.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the JSON gateway makes of a line for `membership`.
+    fn decoded(line: &str) -> Result<Vec<u8>, String> {
+        let (_, mut codec) = Registry::new().codec(JSON, "membership").unwrap();
+        let (mut request, mut output) = (Vec::new(), Vec::new());
+        let line = format!("{line}\n");
+        match codec.decode(line.as_bytes(), true, &mut request, &mut output) {
+            Decoded::Request { used, .. } if used == line.len() => Ok(request),
+            Decoded::Answered { .. } => Err(String::from_utf8(output).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn json_has_the_documents_keys_where_a_document_has_them() {
+        use node_protocols::core::LamportTime;
+        use node_protocols::membership::{Listed, Reply, Request};
+        let line =
+            r#"{"service":"rank","data":{"user":"server1","timestamp":1234567890,"clock":1}}"#;
+        let request = decoded(line).unwrap();
+        let expected = Request::Rank {
+            user: "server1".into(),
+            timestamp: 1_234_567_890,
+            clock: LamportTime(1),
+        };
+        assert_eq!(postcard::from_bytes::<Request<'_>>(&request).unwrap(), expected);
+        // In any order, as JSON has it.
+        let other =
+            r#"{"data":{"clock":1,"user":"server1","timestamp":1234567890},"service":"rank"}"#;
+        assert_eq!(decoded(other).unwrap(), request);
+        for (line, why) in [
+            (r#"{"service":"rank"}"#, "missing field `data`"),
+            (r#"{"data":{}}"#, "missing field `service`"),
+            (r#"{"service":"rang","data":{}}"#, "unknown variant `rang`"),
+            (r#"{"service":7,"data":{}}"#, "`service` must be a string"),
+            (r#"{"service":"list","data":{},"more":1}"#, "unknown field `more`"),
+            (r#"{"service":"list","data":{"timestamp":1}}"#, "missing field `clock`"),
+            ("[]", "invalid type"),
+            ("{", "EOF"),
+        ] {
+            let error = decoded(line).unwrap_err();
+            assert!(error.starts_with("{\"error\":") && error.contains(why), "{line}: {error}");
+        }
+        let list = vec![Listed { name: "a:\"b\"".into(), rank: 1 }];
+        let reply = Reply::List { list, timestamp: 5, clock: LamportTime(2) };
+        let (mut bytes, mut output) = (Vec::new(), Vec::new());
+        node_protocols::core::encode(&reply, &mut bytes);
+        Registry::new().codec(JSON, "membership").unwrap().1.encode(&bytes, &mut output);
+        assert_eq!(
+            String::from_utf8(output).unwrap(),
+            "{\"service\":\"list\",\"data\":{\"list\":[{\"name\":\"a:\\\"b\\\"\",\"rank\":1}],\
+             \"timestamp\":5,\"clock\":2}}\n"
+        );
+    }
 }

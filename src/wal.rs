@@ -74,6 +74,8 @@ pub struct Recovery {
     /// The length of the log as it was kept, headers included.
     pub bytes: u64,
     pub torn: Option<Torn>,
+    /// There was no log.
+    pub is_new: bool,
 }
 
 /// The end of the log that a crash left half written, now cut off.
@@ -85,14 +87,16 @@ pub struct Torn {
 
 /// `Locked`: another process has the folder open. `Damaged`: the file lost data that was synced,
 /// or this program did not write it. `Refused`: the bytes are sound, but the consumer cannot make
-/// sense of the record. `Poisoned`: an earlier operation failed; nothing is accepted after it.
+/// sense of the record. `File`: a protocol's own file is not what the log tells of. `NoRoom`: a checkpoint would not fit, and was not begun. `Poisoned`: an earlier operation failed; nothing is accepted after it.
 #[derive(Debug)]
 pub enum WalError {
     Io { path: PathBuf, doing: &'static str, source: io::Error },
     Locked { path: PathBuf },
     Damaged { path: PathBuf, offset: u64, why: String },
     Refused { path: PathBuf, offset: u64, why: String },
+    File { path: PathBuf, why: String },
     TooLong { path: PathBuf, len: usize },
+    NoRoom { path: PathBuf, bytes: u64, room: u64 },
     Poisoned { path: PathBuf },
 }
 
@@ -110,7 +114,7 @@ impl Wal {
             Existing::Nothing { stub } => {
                 let tail = Sink::create(dir)?.install(dir)?;
                 let torn = (stub > 0).then_some(Torn { offset: 0, cut_bytes: stub });
-                let recovery = Recovery { records: 0, bytes: tail.len, torn };
+                let recovery = Recovery { records: 0, bytes: tail.len, torn, is_new: true };
                 (tail, recovery)
             }
         };
@@ -242,6 +246,11 @@ impl Sink {
         tail.path = path;
         Ok(tail)
     }
+}
+
+/// How many bytes a record takes in a body.
+pub fn record_len(bytes: &[u8]) -> u64 {
+    (RECORD_HEADER_LEN + bytes.len()) as u64
 }
 
 /// Encodes one record at the end of a body.
@@ -549,10 +558,16 @@ impl fmt::Display for WalError {
                 "the record at byte {offset} of {path} makes no sense here: {why}; start the node \
                  with the version and configuration that wrote it"
             ),
+            WalError::File { why, .. } => write!(f, "{path}: {why}"),
             WalError::TooLong { len, .. } => write!(
                 f,
                 "a batch of {len} bytes for {path} exceeds the limit of {MAX_BATCH_LEN}; make the \
                  requests smaller, then start the node again"
+            ),
+            WalError::NoRoom { bytes, room, .. } => write!(
+                f,
+                "the log in {path} has to be written anew, with {bytes} bytes, and the disk takes \
+                 {room} more; make room, then start the node again"
             ),
             WalError::Poisoned { .. } => write!(
                 f,
@@ -570,7 +585,9 @@ impl WalError {
             | WalError::Locked { path }
             | WalError::Damaged { path, .. }
             | WalError::Refused { path, .. }
+            | WalError::File { path, .. }
             | WalError::TooLong { path, .. }
+            | WalError::NoRoom { path, .. }
             | WalError::Poisoned { path } => path,
         }
     }

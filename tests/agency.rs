@@ -1,16 +1,17 @@
-//! The lottery as real processes: agencies that go on while the central is killed and connections
-//! break, bad files, signals, and the single bet.
+//! The lottery as real processes: agencies, as clients and as nodes, that go on while the central is
+//! killed and connections break, bad files, signals, and the single bet.
 
 mod common;
 
 use common::group::Group;
+use common::lottery::{Running, bets, command, document, sends, sorted, winners_line};
 use common::{LONG, Node, free_port, local, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -20,97 +21,15 @@ fn central(agencies: u32) -> Group {
     Group::prepare("lottery", &[&format!("agencies = {agencies}")])
 }
 
+/// The central is the last node: agencies dial it.
 fn stored(group: &Group) -> u64 {
-    group.status(1)["bets"].as_u64().expect("a number")
+    group.status(group.len())["bets"].as_u64().expect("a number")
 }
 
 /// The rows of bets.csv, sorted.
 fn rows(group: &Group) -> Vec<String> {
-    sorted(fs::read_to_string(group.path(1, "data").join("bets.csv")).expect("it is there"))
-}
-
-fn sorted(text: String) -> Vec<String> {
-    let mut rows: Vec<String> = text.lines().map(str::to_owned).collect();
-    rows.sort_unstable();
-    rows
-}
-
-/// `node agency --id ID` with these arguments, and no bet in its environment.
-fn command(id: u32, central: SocketAddr, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-    command.args(["agency", "--id", &id.to_string(), "--central", &central.to_string()]).args(args);
-    for name in ["NODE_LOG", "NOMBRE", "APELLIDO", "DOCUMENTO", "NACIMIENTO", "NUMERO"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn sends(id: u32, central: SocketAddr, bets: &Path, args: &[&str]) -> Command {
-    let mut command = command(id, central, args);
-    command.arg("--bets").arg(bets);
-    command
-}
-
-/// An agency that goes on while the test does; killed when this goes.
-struct Running {
-    child: Child,
-    stdout: PathBuf,
-}
-
-impl Running {
-    fn spawn(mut command: Command, stdout: PathBuf) -> Running {
-        let file = File::create(&stdout).expect("a file for output");
-        let child = command.stdin(Stdio::null()).stdout(file).stderr(Stdio::null()).spawn();
-        Running { child: child.expect("the binary runs"), stdout }
-    }
-
-    fn stdout(&self) -> String {
-        fs::read_to_string(&self.stdout).expect("standard output is text")
-    }
-
-    /// Its exit code.
-    #[track_caller]
-    fn wait(&mut self) -> Option<i32> {
-        let child = &mut self.child;
-        let ended = || child.try_wait().expect("it is our child");
-        wait_until("the agency ends", LONG * 2, ended).code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Writes `agency-ID.csv` with so many bets; some are quoted, and those at `winning` win. Answers the
-/// path, and the rows that the central is to write.
-fn bets(dir: &Path, id: u32, count: u32, winning: &[u32]) -> (PathBuf, String) {
-    let path = dir.join(format!("agency-{id}.csv"));
-    let (mut file, mut expected) = (String::new(), String::new());
-    for bet in 1..=count {
-        let number = if winning.contains(&bet) { 7_574 } else { bet % 7_000 };
-        let surname = if bet % 3 == 0 { "\"Pérez, \"\"h.\"\"\"" } else { "Núñez" };
-        let row = format!("Agustín,{surname},{},1999-03-17,{number}", document(id, bet));
-        file += &format!("{row}\r\n");
-        expected += &format!("{id},{row}\n");
-    }
-    fs::write(&path, file).expect("a file of bets");
-    (path, expected)
-}
-
-fn document(id: u32, bet: u32) -> u32 {
-    id * 1_000_000 + bet
-}
-
-/// The line with an agency's winners.
-fn winners_line(id: u32, winning: &[u32]) -> String {
-    let documents: Vec<_> = winning.iter().map(|bet| document(id, *bet).to_string()).collect();
-    format!(
-        "action: consulta_ganadores | result: success | client_id: {id} | cant_ganadores: {} | dni_ganadores: [{}]\"\n",
-        winning.len(),
-        documents.join(" ")
+    sorted(
+        fs::read_to_string(group.path(group.len(), "data").join("bets.csv")).expect("it is there"),
     )
 }
 
@@ -297,4 +216,118 @@ fn a_single_bet_comes_from_the_environment_and_exit_codes_tell() {
     assert_eq!(none.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&none.stderr).contains("NOMBRE is not set"));
     assert_eq!(stored(&group), 1);
+}
+
+/// Agencies as nodes 1 to N, each with the file and the keys given, and a central behind them.
+fn nodes(agencies: &[(&Path, &str)]) -> Group {
+    let mut tables = Vec::new();
+    for (id, (bets, keys)) in (1..).zip(agencies) {
+        let central = agencies.len() + 1;
+        tables.push(format!(
+            "role = \"agency\"\nagency = {id}\ncentral = {central}\nbets = {bets:?}\n{keys}"
+        ));
+    }
+    tables.push(format!("agencies = {}", agencies.len()));
+    Group::prepare("lottery", &tables.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn agencies_as_nodes_and_their_central_are_killed_and_each_bet_is_stored_once() {
+    const EACH: u32 = 300;
+    let dir = tempfile::tempdir().expect("a folder for the bets");
+    let winning: [&[u32]; 3] = [&[7, 300], &[], &[50]];
+    let mut expected = String::new();
+    let mut paths = Vec::new();
+    for (id, winning) in (1..).zip(winning) {
+        let (path, rows) = bets(dir.path(), id, EACH, winning);
+        expected += &rows;
+        paths.push(path);
+    }
+    let keys = "bets_per_chunk = 1\nperiod_ms = 20\nresend_after_ms = 100";
+    let tables: Vec<(&Path, &str)> = paths.iter().map(|path| (path.as_path(), keys)).collect();
+    let group = nodes(&tables);
+    let mut central = group.start(4);
+    let mut agencies: Vec<Node> = (1..=3).map(|id| group.spawn(id)).collect();
+    let total = u64::from(EACH) * 3;
+    let wait_stored = |part| {
+        wait_until("some bets are stored", LONG, || (stored(&group) >= part).then_some(()));
+    };
+    for (id, agency) in (1..).zip(&mut agencies) {
+        wait_stored(total * id as u64 / 10);
+        agency.assert_runs();
+        // It is killed before another is started in its place.
+        agency.signal(Signal::KILL);
+        agency.wait_exit(LONG);
+        *agency = group.spawn(id);
+    }
+    wait_stored(total / 2);
+    drop(central);
+    central = group.start(4);
+    for (id, (agency, winning)) in (1..).zip(agencies.iter_mut().zip(winning)) {
+        assert_eq!(agency.wait_exit(LONG * 2).code(), Some(0), "{}", agency.stderr());
+        let said = agency.stdout();
+        assert_eq!(said.matches(&winners_line(id, winning)).count(), 1, "{said}");
+        let end = format!("action: loop_finished | result: success | client_id: {id}\"\n");
+        assert!(said.ends_with(&end), "{said}");
+    }
+    assert_eq!(rows(&group), sorted(expected));
+    central.assert_runs();
+    central.signal(Signal::TERM);
+    assert_eq!(central.wait_exit(LONG).code(), Some(0));
+    assert_eq!(central.stdout().matches("action: sorteo | result: success").count(), 1);
+}
+
+#[test]
+fn an_agency_as_a_node_fails_with_a_reason_and_stops_when_it_is_told_to() {
+    let dir = tempfile::tempdir().expect("a folder for the bets");
+    let (good, _) = bets(dir.path(), 1, 5, &[]);
+    let (bad, expected) = bets(dir.path(), 2, 5, &[]);
+    let text = fs::read_to_string(&bad).expect("it was written");
+    fs::write(&bad, text.replace(&format!(",{},", document(2, 5)), ",x,")).expect("a file");
+    let none = dir.path().join("none.csv");
+    let group = nodes(&[(&good, ""), (&bad, "bets_per_chunk = 2"), (&none, "")]);
+    let _central = group.start(4);
+
+    let mut waits = group.start(1);
+    wait_until("it waits for results", LONG, || {
+        waits.stdout().contains("action: results_phase_started").then_some(())
+    });
+    waits.signal(Signal::TERM);
+    assert_eq!(waits.wait_exit(LONG).code(), Some(0));
+    let said = waits.stdout();
+    let last: Vec<_> = said.lines().rev().take(3).collect();
+    let actions = ["loop_finished", "signal_receiver_channel_shutdown", "socket_closing"];
+    for (line, action) in last.iter().zip(actions) {
+        let end = format!("\"action: {action} | result: success | client_id: 1\"");
+        assert!(line.ends_with(&end), "{said}");
+    }
+
+    let mut fails = group.spawn(2);
+    assert_eq!(fails.wait_exit(LONG).code(), Some(1));
+    let said = fails.stdout();
+    let error = format!(
+        "action: read_bets | result: fail | client_id: 2 | error: {}:5: the document is digits, and not too many: \\\"x\\\"\"\n",
+        bad.display()
+    );
+    assert!(said.ends_with(&error), "{said}");
+    let whole = expected.split_inclusive('\n').take(4).collect();
+    assert_eq!(
+        rows(&group).split_off(5),
+        sorted(whole),
+        "what was acknowledged stays, and no more"
+    );
+
+    // The file is there when it starts, not when its config is checked.
+    let config = group.path(3, "toml");
+    let check = Command::new(env!("CARGO_BIN_EXE_node")).arg("check").arg(&config).output();
+    assert!(check.expect("the binary runs").status.success());
+    let mut missing = group.spawn(3);
+    assert_eq!(missing.wait_exit(LONG).code(), Some(1));
+    let line = fs::read_to_string(&config).expect("its config");
+    let line = line.lines().position(|line| line.starts_with("bets = ")).expect("the key") + 1;
+    let told = format!(
+        "node: {}:{line}: protocols.lottery.bets = {none:?}: cannot read it: No such file or directory (os error 2); name a file that this user may read\n",
+        config.display()
+    );
+    assert_eq!(missing.stderr(), told);
 }

@@ -68,8 +68,9 @@ fn every_config_of_the_tree_is_right_and_resolves_to_itself() {
 /// Everything that a config says, as the program sees it.
 fn load(path: &Path) -> String {
     let config = Config::load(path, &Registry::new()).expect("it is right");
-    let Config { id, cluster, data_dir, console, lamport_rule, peers, listeners, .. } = &config;
-    let node = format!("{id} {cluster:?} {data_dir:?} {console} {lamport_rule:?}");
+    let Config { id, cluster, data_dir, console, lamport_rule, clock, peers, listeners, .. } =
+        &config;
+    let node = format!("{id} {cluster:?} {data_dir:?} {console} {lamport_rule:?} {clock:?}");
     format!("{node} {peers:?} {listeners:?} {:?} {:?}", config.limits, config.protocols)
 }
 
@@ -116,7 +117,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "id = 2",
             "id = 2\ncolour = \"red\"",
-            "3: node.colour = \"red\": unknown field `colour`, expected one of `id`, `cluster`, `data_dir`, `sync`, `console`, `lamport_rule`",
+            "3: node.colour = \"red\": unknown field `colour`, expected one of `id`, `cluster`, `data_dir`, `sync`, `console`, `lamport_rule`, `clock_offset_ms`, `clock_drift_ppm`",
         ),
         (
             "[limits]",
@@ -169,6 +170,16 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
             "cluster = \"c\"",
             "lamport_rule = \"min\"",
             "3: node.lamport_rule = \"min\": unknown variant `min`, expected `max_plus_one` or `max`",
+        ),
+        (
+            "cluster = \"c\"",
+            "clock_offset_ms = -31536000001",
+            "3: node.clock_offset_ms = -31536000001: it must be at most 31536000000 (a year) either way",
+        ),
+        (
+            "cluster = \"c\"",
+            "clock_drift_ppm = 500001",
+            "3: node.clock_drift_ppm = 500001: it must be at most 500000 (half as fast) either way",
         ),
         (
             "durability = \"memory\"",
@@ -228,7 +239,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "addr = \"127.0.0.1:10098\"",
             "addr = \"127.0.0.1:10098\"\ngateway = \"http\"",
-            "11: listeners.0.gateway = \"http\": no such gateway; there are: native, json, lottery-text, resp",
+            "11: listeners.0.gateway = \"http\": no such gateway; there are: native, json, echo, lottery-text, nats, resp",
         ),
         (
             "addr = \"127.0.0.1:10098\"",
@@ -256,7 +267,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "kv_replication]",
             "paxos]",
-            "15: protocols.paxos: no such protocol; there are: bully, kv_replication, lamport, lottery",
+            "15: protocols.paxos: no such protocol; there are: berkeley, board, bully, echo, kv_replication, lamport, lottery, membership",
         ),
         ("[node]", "[node", "1: this is no TOML: unclosed table, expected `]`"),
         ("3 = ", "1 = ", "7: this is no TOML: duplicate key"),
@@ -273,7 +284,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         ("", "missing field `node`"),
         (
             "[node]\nid = 1\n",
-            "protocols: a node runs at least one protocol; there are: bully, kv_replication, lamport, lottery",
+            "protocols: a node runs at least one protocol; there are: berkeley, board, bully, echo, kv_replication, lamport, lottery, membership",
         ),
     ] {
         fs::write(dir.path().join("node.toml"), wrong).unwrap();

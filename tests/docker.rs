@@ -1,5 +1,5 @@
-//! The scripts for containers: the compose file as text, everywhere; the image, the store and
-//! an election in containers, where there is an engine.
+//! The scripts for containers: the compose file as text, everywhere; the image, the store, an
+//! election, the lottery and the echo server in containers, where there is an engine.
 //!
 //! The second has a project and an image of its own, so it neither meets nor touches others, and
 //! leaves nothing behind, whatever happens.
@@ -100,7 +100,7 @@ impl Drop for Own {
 }
 
 #[test]
-fn the_store_and_an_election_run_in_containers() {
+fn every_scenario_runs_in_containers() {
     if !works("docker", &["info"]) {
         return skip("no engine");
     }
@@ -115,15 +115,31 @@ fn the_store_and_an_election_run_in_containers() {
     succeed(&mut build, BUILD);
 
     let dir = tempfile::tempdir().expect("a folder for the test");
-    let mut demo = script("docker-demo.sh");
-    demo.env("COMPOSE_PROJECT_NAME", &own.project).args(["-i", &own.image, "-o"]);
-    let said = succeed(demo.arg(dir.path().join("kv")).args(["kv", "3"]), DEMO);
+    let demo = |scenario: &str, nodes: &str| {
+        let mut demo = script("docker-demo.sh");
+        demo.env("COMPOSE_PROJECT_NAME", &own.project).args(["-i", &own.image, "-o"]);
+        succeed(demo.arg(dir.path().join(scenario)).args([scenario, nodes]), DEMO)
+    };
+    let said = demo("kv", "3");
     assert!(said.contains("\n== done: nothing was lost\n"), "{said}");
-
-    let mut demo = script("docker-demo.sh");
-    demo.env("COMPOSE_PROJECT_NAME", &own.project).args(["-i", &own.image, "-o"]);
-    let said = succeed(demo.arg(dir.path().join("election")).args(["election", "4"]), DEMO);
+    let said = demo("election", "4");
     assert!(said.contains("\n== done: node 3 took over from node 4, and gave way"), "{said}");
+    let said = demo("lottery", "3");
+    assert!(said.contains("\n== done: 3000 bets were stored once, and the right ones"), "{said}");
+    let said = demo("board", "3");
+    assert!(
+        said.contains("\n== done: 40 messages were published, and the coordinator was"),
+        "{said}"
+    );
+    if works("busybox", &["true"]) {
+        let said = demo("echo", "1");
+        let tested = |result| format!("\naction: test_echo_server | result: {result}\n");
+        let (there, gone) = said.split_once("\n== the server is told to stop").expect("both");
+        assert!(there.ends_with(&tested("success")), "{said}");
+        assert!(gone.contains(&tested("fail")), "{said}");
+    } else {
+        skip("no busybox: the echo server is not asked");
+    }
     assert_eq!(left(&own.project), Some(vec![]), "the script removes what it made");
 }
 
@@ -177,4 +193,40 @@ fn a_compose_file_has_one_service_for_each_config() {
     assert!(!output.status.success());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("node 1 has a peer 5"), "{stderr}");
+}
+
+#[test]
+fn agencies_and_their_bets_are_mounted_read_only() {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let configs = dir.path().join("two");
+    succeed(script("generate-lottery.sh").args(["-n", "2", "-o"]).arg(&configs), LONG);
+    // Without the bets the engine would mount a folder.
+    let output = run(script("compose.sh").arg(&configs), LONG);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("generate-bets.sh"), "{stderr}");
+
+    let bets = configs.join("bets");
+    succeed(script("generate-bets.sh").args(["-n", "2", "-b", "5", "-o"]).arg(&bets), LONG);
+    succeed(script("compose.sh").arg(&configs), LONG);
+    let out = configs.join("docker");
+    let read = |name: &str| fs::read_to_string(out.join(name)).expect("it is written");
+    let compose = read("docker-compose.yml");
+    let central = service(&compose, "node-3");
+    let address = central.iter().find_map(|line| line.strip_prefix("ipv4_address: "));
+    let address = address.expect("every service has one");
+    for id in 1..=2 {
+        let lines = service(&compose, &format!("node-{id}"));
+        let mounts: Vec<_> = lines.iter().filter(|line| line.contains(":/")).collect();
+        let bets = bets.canonicalize().expect("it is there").join(format!("agency-{id}.csv"));
+        let expected = [
+            format!("- \"./node-{id}.toml:/node.toml:ro\""),
+            format!("- \"{}:/bets.csv:ro\"", bets.display()),
+        ];
+        assert_eq!(mounts, expected.iter().collect::<Vec<_>>(), "{compose}");
+        let config = read(&format!("node-{id}.toml"));
+        assert!(config.contains("\nbets = \"/bets.csv\"\n"), "{config}");
+        assert!(config.contains(&format!("\n3 = \"{address}:10403\"")), "{config}");
+        assert!(!config.contains("[[listeners]]") && !config.contains("data_dir"), "{config}");
+    }
+    assert!(central.contains(&"- \"data-3:/data\""), "{compose}");
 }

@@ -2,93 +2,10 @@
 
 mod common;
 
-use common::clients::try_connect;
-use common::{LONG, Node, free_port, local, wait_until};
+use common::lottery::{Central, bet, row};
+use common::{LONG, wait_until};
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
-use tempfile::TempDir;
-
-struct Central {
-    dir: TempDir,
-    addr: SocketAddr,
-}
-
-impl Central {
-    fn prepare(agencies: u32) -> Central {
-        let dir = tempfile::tempdir().expect("a folder for the test");
-        let addr = local(free_port());
-        let data = dir.path().join("data");
-        let config = format!(
-            "[node]\nid = 1\ndata_dir = {data:?}\n\n[[listeners]]\naddr = \"{addr}\"\n\
-             gateway = \"lottery-text\"\n\n[protocols.lottery]\nagencies = {agencies}\n"
-        );
-        fs::write(dir.path().join("node.toml"), config).expect("a config");
-        Central { dir, addr }
-    }
-
-    fn spawn(&self) -> Node {
-        Node::spawn(&self.dir.path().join("node.toml"), &self.dir.path().join("node"), None)
-    }
-
-    fn start(&self) -> Node {
-        let node = self.spawn();
-        wait_until("the central listens", LONG, || {
-            node.assert_runs();
-            try_connect(self.addr).ok()
-        });
-        node
-    }
-
-    fn file(&self) -> PathBuf {
-        self.dir.path().join("data/bets.csv")
-    }
-
-    fn rows(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.file()).expect("bets.csv");
-        text.lines().map(str::to_string).collect()
-    }
-
-    fn agency(&self) -> Agency {
-        Agency(try_connect(self.addr).expect("the central listens"))
-    }
-}
-
-/// A client of the document's wire.
-struct Agency(TcpStream);
-
-impl Agency {
-    fn send(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).expect("the central reads");
-    }
-
-    /// The next answer, with its end.
-    fn answer(&mut self) -> String {
-        let (mut answer, mut byte) = (Vec::new(), [0]);
-        while answer.last() != Some(&b';') {
-            self.0.read_exact(&mut byte).expect("the central answers");
-            answer.push(byte[0]);
-        }
-        String::from_utf8(answer).expect("text")
-    }
-
-    fn ask(&mut self, text: &str) -> String {
-        self.send(text);
-        self.answer()
-    }
-}
-
-fn bet(agency: u32, document: u32, number: u32) -> String {
-    format!(
-        "{{PlayerName:Ciro,PlayerSurname:Hernández,PlayerDocID:{document},\
-         PlayerDateOfBirth:1991-08-10,WageredNumber:{number},AgencyID:{agency}}}"
-    )
-}
-
-fn row(agency: u32, document: u32, number: u32) -> String {
-    format!("{agency},Ciro,Hernández,{document},1991-08-10,{number}")
-}
+use std::io::Write;
 
 #[test]
 fn a_whole_dialogue_on_one_connection_each() {
@@ -106,7 +23,7 @@ fn a_whole_dialogue_on_one_connection_each() {
     assert_eq!(one.answer(), "ACK_NOTIFY;");
     assert_eq!(one.ask("Q{AgencyID:1};"), "R{PlayerDocID:12};");
     assert_eq!(two.ask("Q{AgencyID:2};"), "R{PlayerDocID:21};");
-    assert_eq!(one.ask(&format!("B{};", bet(1, 13, 5))), "E{the agency has finished};");
+    assert_eq!(one.ask(&format!("B{};", bet(1, 13, 5))), "E{bet 1: the agency has finished};");
     assert_eq!(central.rows(), [row(1, 11, 5), row(1, 12, 7574), row(2, 21, 7574)]);
     let said = node.stdout();
     assert_eq!(said.matches("action: sorteo | result: success").count(), 1, "{said}");
@@ -151,4 +68,42 @@ fn a_file_that_lost_bets_is_not_gone_on_with() {
     let said = node.stderr();
     assert!(said.contains("bets.csv has lost bets that were acknowledged"), "{said}");
     assert_eq!(central.rows(), [""; 0], "nothing is changed");
+}
+
+#[test]
+fn a_file_that_this_node_may_not_have_written_is_not_touched() {
+    let refused = |central: &Central, words: &str| {
+        let before = fs::read(central.file()).ok();
+        let mut node = central.spawn();
+        assert_eq!(node.wait_exit(LONG).code(), Some(1));
+        assert!(node.stderr().contains(words), "{}", node.stderr());
+        assert_eq!(fs::read(central.file()).ok(), before);
+    };
+    // Somebody's own, in a folder that is a node's for the first time.
+    let central = Central::prepare(1);
+    fs::create_dir(central.file().parent().expect("it has one")).expect("a folder");
+    fs::write(central.file(), "Ana,Paz,1,2000-01-01,5\n").expect("a file");
+    refused(&central, "there is no log beside it");
+    fs::remove_file(central.file()).expect("it is there");
+    std::os::unix::fs::symlink("/dev/null", central.file()).expect("a link");
+    refused(&central, "it is no file");
+
+    // One that lost its log.
+    let central = Central::prepare(1);
+    let node = central.start();
+    assert_eq!(central.agency().ask(&format!("B{};", bet(1, 11, 5))), "ACK_CHUNK;");
+    drop(node);
+    let log = central.file().with_file_name("log");
+    let kept = fs::read(&log).expect("a log");
+    fs::remove_file(&log).expect("it is there");
+    refused(&central, "there is no log beside it");
+    fs::write(&log, kept).expect("it is put back");
+
+    // One that somebody put a line into.
+    let rows = fs::read_to_string(central.file()).expect("bets.csv");
+    fs::write(central.file(), format!("agency,name\n{rows}")).expect("it is changed");
+    refused(&central, "in the middle of a line");
+    fs::write(central.file(), rows).expect("it is put back");
+    drop(central.start());
+    assert_eq!(central.rows(), [row(1, 11, 5)]);
 }

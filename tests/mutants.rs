@@ -1,6 +1,6 @@
-//! Bugs planted in the store, one at a time: the simulator must find each within a minute, in a
-//! scenario that ships, and shrink it to at most three faults; and the store as it is must hold
-//! under the very seeds that found them.
+//! Bugs planted in the store, in the lottery's central and in the bulletin system, one at a time: the simulator must find each
+//! within a minute, in a scenario that ships, and shrink it to at most three faults; and all as they
+//! are must hold under the very seeds that found them.
 
 use node::registry::Registry;
 use node::sim::errors;
@@ -8,7 +8,12 @@ use node::sim::run::{Failure, run};
 use node::sim::scenario::{Plan, Scenario};
 use node::sim::shrink::shrink;
 use node::sim::tracer::Tracer;
-use node_protocols::kv_replication::Mutant;
+use node_protocols::berkeley::{self, Berkeley};
+use node_protocols::board::{self, Board};
+use node_protocols::core::Protocol;
+use node_protocols::kv_replication::{KvReplication, Mutant};
+use node_protocols::lottery::{self, Lottery};
+use node_protocols::membership::{self, Membership};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +25,87 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// How many faults may be left when its run is shrunk.
 const MOST_FAULTS: usize = 3;
 
-/// Where a bug shows: what it breaks must be allowed to happen there, and be looked at.
+/// One bug of one protocol.
+#[derive(Clone, Copy, Debug)]
+enum Bug {
+    Store(Mutant),
+    Lottery(lottery::Mutant),
+    Berkeley(berkeley::Mutant),
+    Membership(membership::Mutant),
+    Board(board::Mutant),
+}
+
+impl Bug {
+    fn all() -> Vec<Bug> {
+        let store = Mutant::ALL.into_iter().map(Bug::Store);
+        let lottery = lottery::Mutant::ALL.into_iter().map(Bug::Lottery);
+        let berkeley = berkeley::Mutant::ALL.into_iter().map(Bug::Berkeley);
+        let membership = membership::Mutant::ALL.into_iter().map(Bug::Membership);
+        let board = board::Mutant::ALL.into_iter().map(Bug::Board);
+        store.chain(lottery).chain(berkeley).chain(membership).chain(board).collect()
+    }
+
+    fn name(self) -> String {
+        match self {
+            Bug::Store(mutant) => format!("{mutant:?}"),
+            Bug::Lottery(mutant) => format!("{mutant:?}"),
+            Bug::Berkeley(mutant) => format!("{mutant:?}"),
+            Bug::Membership(mutant) => format!("{mutant:?}"),
+            Bug::Board(mutant) => format!("{mutant:?}"),
+        }
+    }
+
+    fn scenario(self) -> &'static str {
+        match self {
+            Bug::Store(mutant) => scenario(mutant),
+            Bug::Lottery(_) => "lottery.toml",
+            Bug::Berkeley(_) => "berkeley-liar.toml",
+            Bug::Membership(_) => "membership.toml",
+            Bug::Board(_) => "board.toml",
+        }
+    }
+
+    /// The property that its run must be found to violate; none where several will do.
+    fn property(self) -> Option<&'static str> {
+        Some(match self {
+            Bug::Store(_) => return None,
+            Bug::Berkeley(berkeley::Mutant::OutlierAveraged) => "one_liar_moves_nobody",
+            Bug::Membership(membership::Mutant::RankNotRecorded) => "ranks_unique_and_stable",
+            Bug::Membership(membership::Mutant::LatestExpires) => "death_noticed_in_time",
+            Bug::Board(board::Mutant::LateNotDropped) => "per_publisher_order",
+            Bug::Board(board::Mutant::TwiceDelivered) => "delivered_at_most_once",
+            Bug::Board(board::Mutant::AgainSaidLate) => "answers_match_deliveries",
+            Bug::Lottery(mutant) => return lottery_property(mutant),
+        })
+    }
+
+    /// Protocol and key of the config, and the value that plants it.
+    fn key(self) -> (&'static str, &'static str, toml::Value) {
+        let (protocol, value) = match self {
+            Bug::Store(mutant) => (KvReplication::NAME, toml::Value::try_from(mutant)),
+            Bug::Lottery(mutant) => (Lottery::NAME, toml::Value::try_from(mutant)),
+            Bug::Berkeley(mutant) => (Berkeley::NAME, toml::Value::try_from(mutant)),
+            Bug::Membership(mutant) => (Membership::NAME, toml::Value::try_from(mutant)),
+            Bug::Board(mutant) => (Board::NAME, toml::Value::try_from(mutant)),
+        };
+        (protocol, "mutant", value.expect("a name"))
+    }
+}
+
+/// What a bug of the lottery breaks.
+fn lottery_property(mutant: lottery::Mutant) -> Option<&'static str> {
+    Some(match mutant {
+        lottery::Mutant::NoRecord => "ack_implies_durable",
+        // Agencies that go on are refused, as a batch before theirs is missing.
+        lottery::Mutant::BatchesForgotten => "converges",
+        lottery::Mutant::NumbersIgnored => "stored_exactly_once",
+        lottery::Mutant::HalfBatchStays => "batch_all_or_nothing",
+        lottery::Mutant::DrawEarly | lottery::Mutant::DrawTwice => "draw_once_after_all",
+        lottery::Mutant::AllWinners => "winners_only_to_their_agency",
+    })
+}
+
+/// Where a bug of the store shows: what it breaks must be allowed to happen there, and be looked at.
 fn scenario(mutant: Mutant) -> &'static str {
     match mutant {
         Mutant::AnswerAtOnce
@@ -59,16 +144,10 @@ struct Simulator {
 
 impl Simulator {
     /// A scenario as it ships, or with a bug planted in every node.
-    fn new(name: &str, mutant: Option<Mutant>) -> Simulator {
+    fn new(name: &str, bug: Option<Bug>) -> Simulator {
         let path = folder().join(name);
         let registry = Registry::new();
-        let planted: Vec<_> = mutant
-            .iter()
-            .map(|mutant| {
-                let value = toml::Value::try_from(mutant).expect("a name");
-                ("kv_replication", "mutant", value)
-            })
-            .collect();
+        let planted: Vec<_> = bug.map(Bug::key).into_iter().collect();
         let scenario = Scenario::load_with(&path, &registry, &planted).expect("a scenario");
         Simulator { scenario: Arc::new(scenario), registry: Arc::new(registry) }
     }
@@ -85,7 +164,7 @@ fn folder() -> PathBuf {
 }
 
 struct Caught {
-    mutant: Mutant,
+    bug: Bug,
     scenario: &'static str,
     first_seed: u64,
     failure: Failure,
@@ -96,9 +175,9 @@ struct Caught {
 }
 
 /// Looks for a bug from seed 1 on, until a run that shows it can be made small enough to understand.
-fn hunt(mutant: Mutant) -> Option<Caught> {
-    let (started, scenario) = (Instant::now(), scenario(mutant));
-    let simulator = Simulator::new(scenario, Some(mutant));
+fn hunt(bug: Bug) -> Option<Caught> {
+    let (started, scenario) = (Instant::now(), bug.scenario());
+    let simulator = Simulator::new(scenario, Some(bug));
     let mut first = None;
     for seed in 1.. {
         if started.elapsed() > WITHIN {
@@ -106,6 +185,9 @@ fn hunt(mutant: Mutant) -> Option<Caught> {
         }
         let plan = simulator.scenario.plan(seed);
         let Some(failure) = simulator.run(&plan) else { continue };
+        if bug.property().is_some_and(|property| property != failure.property) {
+            continue;
+        }
         let (first_seed, found) = *first.get_or_insert((seed, started.elapsed()));
         let mut fails = |plan: &Plan| {
             simulator.run(plan).is_some_and(|again| again.property == failure.property)
@@ -113,7 +195,7 @@ fn hunt(mutant: Mutant) -> Option<Caught> {
         let (plan, runs) = shrink(&plan, &mut fails);
         if plan.faults.len() <= MOST_FAULTS {
             let took = started.elapsed();
-            return Some(Caught { mutant, scenario, first_seed, failure, plan, runs, found, took });
+            return Some(Caught { bug, scenario, first_seed, failure, plan, runs, found, took });
         }
     }
     None
@@ -130,11 +212,12 @@ fn every_planted_bug_is_found_and_shrunk_and_without_it_the_same_seeds_hold() {
         }
     }));
 
-    let hunts = in_parallel(&Mutant::ALL, hunt);
+    let bugs = Bug::all();
+    let hunts = in_parallel(&bugs, hunt);
     let (mut seeds, mut wrong) = (BTreeMap::new(), Vec::new());
-    for (mutant, caught) in Mutant::ALL.iter().zip(&hunts) {
+    for (bug, caught) in bugs.iter().zip(&hunts) {
         let Some(caught) = caught else {
-            wrong.push(format!("{mutant:?} was not found, or its run stayed too large"));
+            wrong.push(format!("{bug:?} was not found, or its run stayed too large"));
             continue;
         };
         println!("{}", line(caught));
@@ -157,11 +240,11 @@ fn every_planted_bug_is_found_and_shrunk_and_without_it_the_same_seeds_hold() {
 }
 
 fn line(caught: &Caught) -> String {
-    let Caught { mutant, scenario, first_seed, failure, plan, runs, found, took } = caught;
+    let Caught { bug, scenario, first_seed, failure, plan, runs, found, took } = caught;
     let (found, took) = (found.as_secs_f64(), took.as_secs_f64());
-    let (name, property, faults) = (format!("{mutant:?}"), &failure.property, plan.faults.len());
+    let (name, property, faults) = (bug.name(), &failure.property, plan.faults.len());
     format!(
-        "{name:20} {scenario:16} {property:16} seed {first_seed:3} in {found:4.1} s; \
+        "{name:20} {scenario:16} {property:20} seed {first_seed:3} in {found:4.1} s; \
          seed {:3} shrunk to {faults} faults in {runs:3} runs, {took:4.1} s in all",
         plan.seed,
     )

@@ -1,4 +1,5 @@
-//! Election of a coordinator by the Bully algorithm: the highest live id wins.
+//! Election of a coordinator by the Bully algorithm: the highest live node wins, by id, or by the rank
+//! that a reference server gave it.
 //!
 //! ```text
 //!  a node that misses its coordinator       higher ids            lower ids
@@ -68,11 +69,25 @@ pub struct Config {
     pub election_timeout_ms: u64,
     /// How often the coordinator's health is checked, in milliseconds; 0 for never.
     pub health_check_ms: u64,
+    /// What makes a node higher than another.
+    pub by: By,
+}
+
+/// What makes a node higher than another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Its id: all nodes of the config take part.
+    #[default]
+    Id,
+    /// Its rank, which another protocol of this node learns (the fact `Rank`): the nodes that have one
+    /// take part.
+    Rank,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { election_timeout_ms: 2_000, health_check_ms: 1_000 }
+        Config { election_timeout_ms: 2_000, health_check_ms: 1_000, by: By::Id }
     }
 }
 
@@ -85,9 +100,12 @@ const QUIET: Duration = Duration::from_secs(1);
 /// One node's part in elections.
 pub struct Bully {
     me: NodeId,
+    by: By,
+    /// How high this node stands; none before it has a rank, and then it takes no part.
+    standing: Option<u32>,
     timeout: Duration,
     health_check: Option<Duration>,
-    /// The other nodes, in ascending order.
+    /// The other nodes, in ascending order of standing and id.
     peers: Vec<Peer>,
     phase: Phase,
     /// Who coordinates, as far as this node knows.
@@ -99,6 +117,8 @@ pub struct Bully {
 }
 
 struct Peer {
+    /// How high it stands; none for one that takes no part.
+    standing: Option<u32>,
     id: NodeId,
     is_linked: bool,
     /// When something last came from it.
@@ -157,9 +177,13 @@ impl Protocol for Bully {
         if config.health_check_ms > MAX_WAIT_MS {
             return wrong("health_check_ms", "it must be at most 3600000 (an hour), 0 for never");
         }
-        let peer = |id: &NodeId| Peer { id: *id, is_linked: false, heard: None };
+        let standing = |id: NodeId| (config.by == By::Id).then_some(id.0);
+        let peer =
+            |id: &NodeId| Peer { standing: standing(*id), id: *id, is_linked: false, heard: None };
         Ok(Bully {
             me: env.id,
+            by: config.by,
+            standing: standing(env.id),
             timeout: Duration::from_millis(config.election_timeout_ms),
             health_check: (config.health_check_ms > 0)
                 .then(|| Duration::from_millis(config.health_check_ms)),
@@ -171,11 +195,26 @@ impl Protocol for Bully {
         })
     }
 
+    fn needs(&self) -> &'static [FactKind] {
+        match self.by {
+            By::Id => &[],
+            By::Rank => &[FactKind::Rank],
+        }
+    }
+
     fn on_start(&mut self, cx: &mut Context<'_, Self>) {
-        if self.peers.is_empty() {
+        if self.by == By::Id && self.peers.is_empty() {
             return self.take_over(cx);
         }
-        cx.set_timer(Timer::Start, self.timeout);
+        if self.standing.is_some() {
+            cx.set_timer(Timer::Start, self.timeout);
+        }
+    }
+
+    fn on_fact(&mut self, fact: &Fact, cx: &mut Context<'_, Self>) {
+        if let (By::Rank, Fact::Rank { id, rank }) = (self.by, *fact) {
+            self.on_rank(id, rank, cx);
+        }
     }
 
     fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, Self>) {
@@ -183,8 +222,14 @@ impl Protocol for Bully {
             // The frame's own Lamport value is above every epoch that its sender can know of.
             return self.ignore(format_args!("node {from} speaks of an epoch to come"), cx);
         }
-        if let Some(peer) = self.peer(from) {
-            peer.heard = Some(cx.now());
+        let now = cx.now();
+        match self.peer(from) {
+            Some(peer) if peer.standing.is_some() => peer.heard = Some(now),
+            // It knows of its rank before this node does, and will say it again.
+            _ => return cx.count(Counter::Stale),
+        }
+        if self.standing.is_none() {
+            return cx.count(Counter::Stale);
         }
         match message {
             Message::Election { epoch } => self.on_election(from, epoch, cx),
@@ -236,21 +281,9 @@ impl Protocol for Bully {
     fn on_link(&mut self, id: NodeId, up: bool, cx: &mut Context<'_, Self>) {
         let Some(peer) = self.peer(id) else { return };
         peer.is_linked = up;
-        if !up {
-            // A link that breaks may be made again: health checks say whether the node is gone.
-            return;
-        }
-        if self.coordinates() {
-            self.greet(id, cx);
-        } else if self.phase == Phase::Electing && id > self.me {
-            // It could not be asked before, and may announce itself any moment.
-            cx.send(id, &Message::Election { epoch: self.epoch() });
-            cx.set_timer(Timer::Answer, self.timeout);
-        } else if self.phase == Phase::Starting
-            && self.higher().is_empty()
-            && self.peers.iter().all(|peer| peer.is_linked)
-        {
-            self.start_election(cx);
+        // A link that breaks may be made again: health checks say whether the node is gone.
+        if up {
+            self.meet(id, cx);
         }
     }
 
@@ -261,7 +294,7 @@ impl Protocol for Bully {
 
     fn check_invariants(&self) {
         if let Some(reign) = self.reign {
-            assert!(reign.id >= self.me, "node {} follows the lower node {}", self.me, reign.id);
+            assert!(!self.is_below_me(reign.id), "node {} follows a lower one", self.me);
         }
         let asks = matches!(self.phase, Phase::Electing | Phase::Waiting);
         assert!(!asks || !self.higher().is_empty(), "node {} has nobody to ask", self.me);
@@ -269,17 +302,84 @@ impl Protocol for Bully {
 }
 
 impl Bully {
+    fn place(&self, id: NodeId) -> Option<usize> {
+        match self.by {
+            By::Id => self.peers.binary_search_by_key(&id, |peer| peer.id).ok(),
+            By::Rank => self.peers.iter().position(|peer| peer.id == id),
+        }
+    }
+
     fn peer(&mut self, id: NodeId) -> Option<&mut Peer> {
-        let place = self.peers.binary_search_by_key(&id, |peer| peer.id).ok()?;
+        let place = self.place(id)?;
         self.peers.get_mut(place)
     }
 
+    fn standing_of(&self, id: NodeId) -> Option<u32> {
+        if id == self.me {
+            return self.standing;
+        }
+        self.peers[self.place(id)?].standing
+    }
+
+    fn is_above_me(&self, id: NodeId) -> bool {
+        self.standing_of(id) > self.standing
+    }
+
+    fn is_below_me(&self, id: NodeId) -> bool {
+        self.standing_of(id) < self.standing
+    }
+
+    /// Nodes without a standing come first.
     fn higher(&self) -> &[Peer] {
-        &self.peers[self.peers.partition_point(|peer| peer.id < self.me)..]
+        let standing = self.standing;
+        &self.peers[self.peers.partition_point(|peer| peer.standing <= standing)..]
     }
 
     fn lower(&self) -> &[Peer] {
-        &self.peers[..self.peers.partition_point(|peer| peer.id < self.me)]
+        let standing = self.standing;
+        let some = self.peers.partition_point(|peer| peer.standing.is_none());
+        let me = self.peers.partition_point(|peer| peer.standing < standing);
+        &self.peers[some.min(me)..me]
+    }
+
+    /// The reference server said where a node stands.
+    fn on_rank(&mut self, id: NodeId, rank: u32, cx: &mut Context<'_, Self>) {
+        if id == self.me {
+            let is_first = self.standing.replace(rank).is_none();
+            if is_first {
+                cx.set_timer(Timer::Start, self.timeout);
+            }
+            return;
+        }
+        let Some(peer) = self.peer(id) else { return };
+        if peer.standing.replace(rank) == Some(rank) {
+            return;
+        }
+        let is_linked = peer.is_linked;
+        self.peers.sort_by_key(|peer| (peer.standing, peer.id));
+        if is_linked {
+            self.meet(id, cx);
+        }
+    }
+
+    /// Another node is within reach.
+    fn meet(&mut self, id: NodeId, cx: &mut Context<'_, Self>) {
+        if self.standing_of(id).is_none() || self.standing.is_none() {
+            return;
+        }
+        if self.coordinates() {
+            self.greet(id, cx);
+        } else if self.phase == Phase::Electing && self.is_above_me(id) {
+            // It could not be asked before, and may announce itself any moment.
+            cx.send(id, &Message::Election { epoch: self.epoch() });
+            cx.set_timer(Timer::Answer, self.timeout);
+        } else if self.phase == Phase::Starting
+            && self.by == By::Id
+            && self.higher().is_empty()
+            && self.peers.iter().all(|peer| peer.is_linked)
+        {
+            self.start_election(cx);
+        }
     }
 
     /// The latest reign's epoch; 0 before the first.
@@ -342,13 +442,14 @@ impl Bully {
 
     /// A lower node asks.
     fn on_election(&mut self, from: NodeId, epoch: Epoch, cx: &mut Context<'_, Self>) {
-        if from > self.me {
+        if self.is_above_me(from) {
             return cx.count(Counter::Stale);
         }
         cx.send(from, &Message::Ok);
         self.say(cx, format_args!("is asked by {from}, answers OK"));
         if self.coordinates() {
-            self.assert_reign(Reign { epoch, id: from }, &[from], cx);
+            // What it knows of is a reign, perhaps this one, and none of its own.
+            self.assert_reign(Reign { epoch, id: self.me }, &[from], cx);
         } else {
             self.start_election(cx);
         }
@@ -356,7 +457,7 @@ impl Bully {
 
     /// A higher node is there.
     fn on_ok(&mut self, from: NodeId, cx: &mut Context<'_, Self>) {
-        if self.phase == Phase::Electing && from > self.me {
+        if self.phase == Phase::Electing && self.is_above_me(from) {
             self.phase = Phase::Waiting;
             cx.cancel_timer(Timer::Answer);
             // It may in turn wait for one above it, and that one announces itself after T.
@@ -366,7 +467,7 @@ impl Bully {
     }
 
     fn on_coordinator(&mut self, reign: Reign, cx: &mut Context<'_, Self>) {
-        if reign.id < self.me {
+        if self.is_below_me(reign.id) {
             // It does not know that this node is there.
             return self.challenge(reign, cx);
         }
@@ -390,8 +491,9 @@ impl Bully {
 
     /// A node that was heard from a moment ago, over a link that is still there.
     fn live_above(&self, id: NodeId, now: Time) -> Option<NodeId> {
+        let standing = self.standing_of(id);
         let is_live = |peer: &&Peer| {
-            peer.id > id
+            peer.standing > standing
                 && peer.is_linked
                 && peer.heard.is_some_and(|heard| now - heard < self.timeout)
         };
@@ -427,7 +529,8 @@ impl Bully {
     /// Tells `to` who coordinates: this node, and if they know a later reign, in a new one, which
     /// everybody must hear of.
     fn assert_reign(&mut self, theirs: Reign, to: &[NodeId], cx: &mut Context<'_, Self>) {
-        if self.reign.is_some_and(|ours| ours.epoch >= theirs.epoch) {
+        // By rank, the lower one can have the higher id: of two reigns of one epoch its own is the later.
+        if self.reign.is_some_and(|ours| ours >= theirs) {
             let epoch = self.epoch();
             cx.multicast(to.iter().copied(), &Message::Coordinator { epoch });
         } else {
@@ -438,7 +541,7 @@ impl Bully {
     /// A link to a peer is there, and this node coordinates.
     fn greet(&self, peer: NodeId, cx: &mut Context<'_, Self>) {
         let epoch = self.epoch();
-        if peer < self.me {
+        if self.is_below_me(peer) {
             cx.send(peer, &Message::Coordinator { epoch });
             self.say(cx, format_args!("tells {peer} too (COORDINATOR)"));
         } else {
@@ -468,7 +571,7 @@ impl Bully {
 
     fn on_check(&mut self, from: NodeId, theirs: Reign, cx: &mut Context<'_, Self>) {
         if theirs.id != self.me {
-            return if theirs.id == from && from < self.me {
+            return if theirs.id == from && self.is_below_me(from) {
                 self.challenge(theirs, cx);
             } else {
                 cx.count(Counter::Stale);

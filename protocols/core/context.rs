@@ -1,10 +1,11 @@
 //! What a protocol may do in a callback: everything goes into the node's outbox.
 
 use super::host::Io;
-use super::outbox::Effect;
+use super::outbox::{Effect, record_len};
 use super::timers::Timers;
 use super::{
-    Counter, Counters, Fact, Jump, LamportTime, NodeId, Protocol, RequestId, Rng, Time, WallTime,
+    ClientId, Counter, Counters, Exit, Fact, Jump, LamportTime, NodeId, Protocol, RequestId, Rng,
+    Time, WallTime,
 };
 use ::core::fmt;
 use ::core::time::Duration;
@@ -31,7 +32,8 @@ impl<P: Protocol> Context<'_, P> {
         self.io.now.time
     }
 
-    /// The wall clock, read once a turn. It can be wrong and can step.
+    /// The wall clock, read once a turn. It can be wrong and can jump ahead, but never goes back while
+    /// the node runs.
     pub fn wall_clock(&self) -> WallTime {
         self.io.now.wall
     }
@@ -93,10 +95,30 @@ impl<P: Protocol> Context<'_, P> {
         self.io.outbox.push(Effect::Reply { to, reply });
     }
 
+    /// Sends the same to several clients, without a request of theirs: what they subscribed to. See
+    /// [`on_backpressure`](Protocol::on_backpressure) for clients that do not read.
+    pub fn push(&mut self, to: impl IntoIterator<Item = ClientId>, reply: &P::Reply<'_>) {
+        let mut to = to.into_iter().peekable();
+        if to.peek().is_none() {
+            return;
+        }
+        let reply = self.io.outbox.span(|arena| super::outbox::encode(reply, arena));
+        for to in to {
+            self.io.outbox.push(Effect::Push { to, reply });
+        }
+    }
+
     /// Appends a record to the node's log. What is sent, replied or printed in or after this
     /// callback leaves the node only when the record is durable.
     pub fn persist(&mut self, record: &P::Record<'_>) {
         self.io.outbox.record(self.tag, record);
+    }
+
+    /// Whether the disk has room for this record, beside all that the turn writes already. A protocol
+    /// that asks can refuse what does not fit; for one that does not, a full disk ends the node.
+    pub fn has_room(&self, record: &P::Record<'_>) -> bool {
+        let needed = self.io.outbox.durable_len().saturating_add(record_len(record));
+        needed <= self.io.room
     }
 
     /// What is added to these bytes is appended to the protocol's [file](Protocol::FILE), and
@@ -121,6 +143,11 @@ impl<P: Protocol> Context<'_, P> {
     /// Takes a setting back, if there is one.
     pub fn cancel_timer(&mut self, timer: P::Timer) {
         self.timers.cancel(timer);
+    }
+
+    /// Ends the node once what this callback does has left it.
+    pub fn stop(&mut self, exit: Exit) {
+        self.io.outbox.push(Effect::Stop { exit });
     }
 
     /// Tells the other protocols of this node.

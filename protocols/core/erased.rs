@@ -5,14 +5,15 @@ use super::host::{FrameError, Io, Malformed};
 use super::outbox::{Effect, RecordSink};
 use super::timers::Timers;
 use super::{
-    Caller, ConfigError, Context, Corrupt, Counter, Env, Fact, FactKind, LamportTime, NodeId,
-    Protocol, Rng, Time,
+    Caller, ClientId, ConfigError, Context, Corrupt, Counter, Env, Fact, FactKind, Input,
+    LamportTime, NodeId, Protocol, Rng, Time,
 };
 use ::core::fmt::Debug;
 use ::core::net::SocketAddr;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// A protocol as the Host holds it. Made by [`erase`] alone.
@@ -23,10 +24,14 @@ pub trait DynProtocol {
     fn tag(&self) -> u16;
     /// [`Protocol::PUBLISHES`]
     fn publishes(&self) -> &'static [FactKind];
-    /// [`Protocol::NEEDS`]
+    /// [`Protocol::needs`]
     fn needs(&self) -> &'static [FactKind];
     /// [`Protocol::FILE`]
     fn file(&self) -> Option<&'static str>;
+    /// [`Protocol::input`]
+    fn input(&self) -> Option<Input<'_>>;
+    /// [`Protocol::on_input`]
+    fn take_input(&mut self, content: Arc<[u8]>);
     /// [`Protocol::persists`]
     fn persists(&self) -> bool;
     /// [`Protocol::digest`]
@@ -46,7 +51,9 @@ pub trait DynProtocol {
     #[doc(hidden)]
     fn recover_file(&mut self, bytes: u64) -> Result<u64, Corrupt>;
     #[doc(hidden)]
-    fn client(&mut self, addr: SocketAddr, up: bool, io: &mut Io);
+    fn client(&mut self, client: ClientId, addr: SocketAddr, up: bool, io: &mut Io);
+    #[doc(hidden)]
+    fn backpressure(&mut self, client: ClientId, full: bool, io: &mut Io);
     #[doc(hidden)]
     fn stop(&mut self, io: &mut Io);
     #[doc(hidden)]
@@ -147,10 +154,16 @@ impl<P: Protocol> DynProtocol for Erased<P> {
         P::PUBLISHES
     }
     fn needs(&self) -> &'static [FactKind] {
-        P::NEEDS
+        self.state.needs()
     }
     fn file(&self) -> Option<&'static str> {
-        P::FILE
+        P::FILE.filter(|_| self.state.persists())
+    }
+    fn input(&self) -> Option<Input<'_>> {
+        self.state.input()
+    }
+    fn take_input(&mut self, content: Arc<[u8]>) {
+        self.state.on_input(content);
     }
     fn persists(&self) -> bool {
         self.state.persists()
@@ -180,9 +193,13 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     fn recover_file(&mut self, bytes: u64) -> Result<u64, Corrupt> {
         self.state.on_file(bytes)
     }
-    fn client(&mut self, addr: SocketAddr, up: bool, io: &mut Io) {
+    fn client(&mut self, client: ClientId, addr: SocketAddr, up: bool, io: &mut Io) {
         let (state, mut cx) = self.split(io);
-        state.on_client(addr, up, &mut cx);
+        state.on_client(client, addr, up, &mut cx);
+    }
+    fn backpressure(&mut self, client: ClientId, full: bool, io: &mut Io) {
+        let (state, mut cx) = self.split(io);
+        state.on_backpressure(client, full, &mut cx);
     }
     fn stop(&mut self, io: &mut Io) {
         let (state, mut cx) = self.split(io);

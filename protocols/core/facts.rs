@@ -1,7 +1,7 @@
 //! What the protocols of one node tell each other. They never call each other: one publishes a
 //! fact, the others get it before the next event from outside.
 
-use super::{Epoch, NodeId};
+use super::{Correction, Epoch, NodeId};
 
 /// A statement that one protocol of this node makes and any other may use. Each kind has at most
 /// one publisher on a node.
@@ -15,16 +15,29 @@ pub enum Fact {
         /// fences with this and the id, which orders reigns that knew nothing of each other.
         epoch: Epoch,
     },
-    /// The rank that the reference server gave to this node.
+    /// The rank that the reference server gave to a node, this one or another.
     Rank {
+        /// The node.
+        id: NodeId,
         /// From 1; never given twice.
         rank: u32,
     },
-    /// What must be added to this node's clock to have the group's time.
-    ClockOffset {
-        /// Nanoseconds.
-        nanos: i64,
+    /// The reference server, on this node, has put a node on its list, or taken it off.
+    Listed {
+        /// The node.
+        id: NodeId,
+        /// Its rank.
+        rank: u32,
+        /// False when it is off the list.
+        on: bool,
     },
+    /// What must be added to this node's wall clock to have the group's time.
+    ClockOffset {
+        /// How it moves from the present value to the right one.
+        correction: Correction,
+    },
+    /// This node has processed a message of a client; one fact for each.
+    Processed,
 }
 
 /// The kinds of [`Fact`], for declaring who publishes and who needs what.
@@ -34,8 +47,12 @@ pub enum FactKind {
     Coordinator,
     /// [`Fact::Rank`]
     Rank,
+    /// [`Fact::Listed`]
+    Listed,
     /// [`Fact::ClockOffset`]
     ClockOffset,
+    /// [`Fact::Processed`]
+    Processed,
 }
 
 impl Fact {
@@ -44,7 +61,9 @@ impl Fact {
         match self {
             Fact::Coordinator { .. } => FactKind::Coordinator,
             Fact::Rank { .. } => FactKind::Rank,
+            Fact::Listed { .. } => FactKind::Listed,
             Fact::ClockOffset { .. } => FactKind::ClockOffset,
+            Fact::Processed => FactKind::Processed,
         }
     }
 }

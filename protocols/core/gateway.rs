@@ -11,6 +11,11 @@ pub trait Gateway: Default + 'static {
     /// The protocol whose requests it carries.
     type Protocol: Protocol;
 
+    /// What a client is told before it has said anything.
+    fn greet(&mut self, output: &mut Vec<u8>) {
+        let _ = output;
+    }
+
     /// Looks at the bytes received so far. `idle` tells that every earlier request of the
     /// connection has been answered.
     fn decode<'a>(
@@ -19,6 +24,11 @@ pub trait Gateway: Default + 'static {
         idle: bool,
         output: &mut Vec<u8>,
     ) -> Decoded<<Self::Protocol as Protocol>::Request<'a>>;
+
+    /// Equal for two connections that encode what is pushed to both alike, so that it is done once.
+    fn form(&self) -> u64 {
+        0
+    }
 
     /// Appends the wire form of a reply.
     fn encode(&mut self, reply: <Self::Protocol as Protocol>::Reply<'_>, output: &mut Vec<u8>);

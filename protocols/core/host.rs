@@ -3,8 +3,8 @@
 use super::erased::decode;
 use super::outbox::encode;
 use super::{
-    Caller, Corrupt, Counter, Counters, DynProtocol, Env, Fact, Jump, LamportClock, LamportRule,
-    LamportTime, NodeId, Now, Outbox, Span, Time,
+    Caller, ClientId, Corrupt, Counter, Counters, DynProtocol, Env, Fact, Jump, LamportClock,
+    LamportRule, LamportTime, NodeId, Now, Outbox, Span, Time, WallTime,
 };
 use ::core::fmt;
 use ::core::net::SocketAddr;
@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// # The contract of a driver
 ///
-/// 1. [`handle_record`](Host::handle_record) for each record of the log, in order;
+/// 1. Before the Host is made, what a protocol's [`input`](DynProtocol::input) names is read and given
+///    to it. Then [`handle_record`](Host::handle_record) for each record of the log, in order;
 ///    [`handle_file`](Host::handle_file) for each of [`files`](Host::files); then
 ///    [`handle_start`](Host::handle_start), once.
 /// 2. Then any `handle_*`, one at a time, with a `now` whose time never goes back.
@@ -30,6 +31,8 @@ use serde::{Deserialize, Serialize};
 /// 5. [`handle_greeting`](Host::handle_greeting) with the Lamport value of the peer's greeting, which
 ///    may refuse the link; then [`handle_link`](Host::handle_link) `up` before the first frame over
 ///    it, `down` after its last, in turns for each peer.
+/// 6. [`set_room`](Host::set_room) between turns, as far as the driver knows how much the disk still
+///    takes: protocols then refuse what would not fit. It is an estimate, and 3 holds when it is wrong.
 pub struct Host {
     protocols: Vec<Box<dyn DynProtocol>>,
     io: Io,
@@ -46,6 +49,8 @@ pub struct Io {
     pub(crate) outbox: Outbox,
     pub(crate) facts: VecDeque<(usize, Fact)>,
     pub(crate) counters: Counters,
+    /// How many bytes of records and files the disk has room for.
+    pub(crate) room: u64,
 }
 
 /// Bytes that are not of the form that their protocol defines.
@@ -111,6 +116,7 @@ impl Host {
             outbox: Outbox::default(),
             facts: VecDeque::new(),
             counters: Counters::default(),
+            room: u64::MAX,
         };
         Host { protocols, io }
     }
@@ -119,6 +125,12 @@ impl Host {
     pub fn set_output(&mut self, console: bool, trace: bool) {
         self.io.outbox.console = console;
         self.io.outbox.trace = trace;
+    }
+
+    /// How many bytes of records and files the disk has room for, from the next turn on; unlimited at
+    /// first.
+    pub fn set_room(&mut self, bytes: u64) {
+        self.io.room = bytes;
     }
 
     /// Gives one record of the log back to the protocol that wrote it.
@@ -152,7 +164,7 @@ impl Host {
 
     /// Starts the protocols.
     pub fn handle_start(&mut self, now: Now) {
-        self.io.now = now;
+        self.io.set_now(now);
         for protocol in &mut self.protocols {
             protocol.start(&mut self.io);
         }
@@ -168,7 +180,7 @@ impl Host {
         payload: &[u8],
         now: Now,
     ) -> Result<(), FrameError> {
-        self.io.now = now;
+        self.io.set_now(now);
         let done = self.deliver_frame(from, payload);
         self.io.counters.add(done.map_or_else(|error| error.counter(), |()| Counter::FramesIn));
         self.deliver_facts();
@@ -194,22 +206,36 @@ impl Host {
         request: &[u8],
         now: Now,
     ) -> Result<(), Malformed> {
-        self.io.now = now;
+        self.io.set_now(now);
         self.protocols[place].request(caller, request, &mut self.io)?;
         self.deliver_facts();
         Ok(())
     }
 
     /// A client of the protocol at `place` connected or is gone.
-    pub fn handle_client(&mut self, place: usize, addr: SocketAddr, up: bool, now: Now) {
-        self.io.now = now;
-        self.protocols[place].client(addr, up, &mut self.io);
+    pub fn handle_client(
+        &mut self,
+        place: usize,
+        client: ClientId,
+        addr: SocketAddr,
+        up: bool,
+        now: Now,
+    ) {
+        self.io.set_now(now);
+        self.protocols[place].client(client, addr, up, &mut self.io);
         self.deliver_facts();
     }
 
-    /// The node was told to stop.
+    /// A client of the protocol at `place` does not read what is pushed to it, or has room again.
+    pub fn handle_backpressure(&mut self, place: usize, client: ClientId, full: bool, now: Now) {
+        self.io.set_now(now);
+        self.protocols[place].backpressure(client, full, &mut self.io);
+        self.deliver_facts();
+    }
+
+    /// The node stops.
     pub fn handle_stop(&mut self, now: Now) {
-        self.io.now = now;
+        self.io.set_now(now);
         for place in 0..self.protocols.len() {
             self.protocols[place].stop(&mut self.io);
             self.deliver_facts();
@@ -218,7 +244,7 @@ impl Host {
 
     /// Fires what is due at `now`.
     pub fn handle_timers(&mut self, now: Now) {
-        self.io.now = now;
+        self.io.set_now(now);
         for place in 0..self.protocols.len() {
             let mut fired = 0;
             while fired < MAX_TIMERS_PER_CALL && self.protocols[place].fire(&mut self.io) {
@@ -241,7 +267,7 @@ impl Host {
 
     /// The link to a peer came up or went down.
     pub fn handle_link(&mut self, peer: NodeId, up: bool, now: Now) {
-        self.io.now = now;
+        self.io.set_now(now);
         self.io.counters.add(if up { Counter::LinkUp } else { Counter::LinkDown });
         for place in 0..self.protocols.len() {
             self.protocols[place].link(peer, up, &mut self.io);
@@ -300,6 +326,11 @@ impl Host {
     /// Whether what the node persists survives it.
     pub fn is_durable(&self) -> bool {
         self.io.lamport.reserved().is_some()
+    }
+
+    /// The wall clock as protocols would see it at `now`.
+    pub fn wall_clock(&self, now: Now) -> WallTime {
+        self.io.follow(now).wall
     }
 
     /// The node's Lamport clock as it stands.
@@ -365,6 +396,18 @@ const MAX_TIMERS_PER_CALL: usize = 64;
 pub(crate) const HOST_TAG: u16 = 0;
 
 impl Io {
+    /// The time of what happens next.
+    fn set_now(&mut self, now: Now) {
+        self.now = self.follow(now);
+    }
+
+    /// A wall clock that was set back is not followed back.
+    fn follow(&self, now: Now) -> Now {
+        let passed = i64::try_from((now.time - self.now.time).as_nanos()).unwrap_or(i64::MAX);
+        let wall = if now.wall < self.now.wall { self.now.wall.plus(passed) } else { now.wall };
+        Now { time: now.time, wall }
+    }
+
     /// A local event or a send on the Lamport clock.
     pub(crate) fn tick(&mut self) -> LamportTime {
         let value = self.lamport.tick();

@@ -3,11 +3,11 @@
 //! All bytes lie in one arena that is reused, so collecting effects allocates nothing once the
 //! arena has grown to a turn's size.
 
-use super::{Fact, NodeId, RequestId};
+use super::{ClientId, Exit, Fact, NodeId, RequestId};
 use ::core::fmt;
 use ::core::ops::Range;
 use alloc::vec::Vec;
-use postcard::ser_flavors::Flavor;
+use postcard::ser_flavors::{Flavor, Size};
 use serde::Serialize;
 
 /// A place in the [`Outbox`]'s arena.
@@ -34,6 +34,13 @@ pub enum Effect {
         /// The encoded reply.
         reply: Span,
     },
+    /// Send a client something that it has not asked for just now; dropped when it has gone.
+    Push {
+        /// The client.
+        to: ClientId,
+        /// The encoded reply.
+        reply: Span,
+    },
     /// Print a line on the console.
     Print {
         /// UTF-8, escaped, without the line's end.
@@ -57,6 +64,11 @@ pub enum Effect {
         place: usize,
         /// The fact.
         fact: Fact,
+    },
+    /// End the node, as when it is told to stop. Where a node has no process to end, it may go on.
+    Stop {
+        /// What to tell whoever started it.
+        exit: Exit,
     },
 }
 
@@ -123,6 +135,12 @@ impl Outbox {
     /// [`records`](Outbox::records) would add.
     pub fn checkpoint(&self) -> bool {
         self.checkpoint
+    }
+
+    /// How many bytes the records and what goes to files have.
+    pub fn durable_len(&self) -> u64 {
+        let files: usize = self.files.iter().map(|(_, bytes)| bytes.len()).sum();
+        (self.records.len() + files) as u64
     }
 
     /// Forgets the effects, which the driver has moved to where they go; records stay.
@@ -194,13 +212,23 @@ impl RecordSink<'_> {
     }
 }
 
+/// The tag and the length before each record.
+const RECORD_HEADER_BYTES: usize = 2 + 4;
+
 fn push_record(records: &mut Vec<u8>, tag: u16, record: &impl Serialize) {
+    let length_at: Range<usize> = records.len() + 2..records.len() + RECORD_HEADER_BYTES;
     records.extend_from_slice(&tag.to_le_bytes());
-    let length_at: Range<usize> = records.len()..records.len() + 4;
     records.extend_from_slice(&[0; 4]);
     encode(record, records);
     let length = index(records.len() - length_at.end);
     records[length_at].copy_from_slice(&length.to_le_bytes());
+}
+
+/// How many bytes [`push_record`] would add.
+pub(crate) fn record_len(record: &impl Serialize) -> u64 {
+    let body = postcard::serialize_with_flavor(record, Size::default());
+    // One that has no postcard form fits nowhere.
+    body.map_or(u64::MAX, |body| (RECORD_HEADER_BYTES + body) as u64)
 }
 
 /// Appends the postcard form of `value`.
@@ -218,7 +246,8 @@ fn index(place: usize) -> u32 {
     u32::try_from(place).expect("limits on frames and turns keep the arena far below 4 GiB")
 }
 
-struct Text<'a>(&'a mut Vec<u8>);
+/// Takes formatted text into bytes, which cannot fail.
+pub struct Text<'a>(pub &'a mut Vec<u8>);
 
 impl fmt::Write for Text<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {

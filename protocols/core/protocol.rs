@@ -1,9 +1,10 @@
 //! The trait that a protocol implements, and what it is told about its node.
 
-use super::{Caller, Context, Fact, FactKind, NodeId, RecordSink};
+use super::{Caller, ClientId, Context, Fact, FactKind, NodeId, RecordSink};
 use ::core::fmt::{self, Debug};
 use ::core::net::SocketAddr;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,11 +25,15 @@ pub trait Protocol: Sized + 'static {
     const NAME: &'static str;
     /// The kinds of facts that this protocol publishes.
     const PUBLISHES: &'static [FactKind] = &[];
-    /// The kinds of facts without which it cannot work.
-    const NEEDS: &'static [FactKind] = &[];
 
-    /// The file in the node's data directory that [`Context::file`] adds to, if there is one.
+    /// The file of lines in the node's data directory that [`Context::file`] adds to, if there is one.
+    /// What a record tells of ends with a line's end. Where it
+    /// does not [persist](Protocol::persists), there is none.
     const FILE: Option<&'static str> = None;
+
+    /// The keys under which the JSON gateway has a request's or reply's kind and content, as in
+    /// `{"service":"rank","data":{…}}`, if a document wants that; serde's own form is `{"rank":{…}}`.
+    const JSON_KEYS: Option<(&'static str, &'static str)> = None;
 
     /// The table `[protocols.NAME]` of the config.
     type Config: DeserializeOwned + Serialize;
@@ -45,6 +50,22 @@ pub trait Protocol: Sized + 'static {
 
     /// Builds the initial state, or says which key of the config is wrong.
     fn new(config: Self::Config, env: &Env) -> Result<Self, ConfigError>;
+
+    /// The kinds of facts without which it cannot work.
+    fn needs(&self) -> &'static [FactKind] {
+        &[]
+    }
+
+    /// The file that it reads, if there is one: whoever runs the node reads it whole, before anything
+    /// else happens, and gives it to [`on_input`](Protocol::on_input).
+    fn input(&self) -> Option<Input<'_>> {
+        None
+    }
+
+    /// What is in the file that [`input`](Protocol::input) names. Runs right after `new`.
+    fn on_input(&mut self, content: Arc<[u8]>) {
+        let _ = content;
+    }
 
     /// Whether it writes to the log, and the node therefore needs a `data_dir`.
     fn persists(&self) -> bool {
@@ -92,13 +113,25 @@ pub trait Protocol: Sized + 'static {
         let _ = (peer, up, cx);
     }
 
-    /// A client of this protocol connected or is gone. For console lines: a client that matters
-    /// makes requests.
-    fn on_client(&mut self, addr: SocketAddr, up: bool, cx: &mut Context<'_, Self>) {
-        let _ = (addr, up, cx);
+    /// A client of this protocol connected or is gone.
+    fn on_client(
+        &mut self,
+        client: ClientId,
+        addr: SocketAddr,
+        up: bool,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let _ = (client, addr, up, cx);
     }
 
-    /// The node was told to stop, and takes no further requests.
+    /// A client does not read, and what is [pushed](Context::push) to it only fills memory, until it
+    /// has room again: then `full` is false.
+    fn on_backpressure(&mut self, client: ClientId, full: bool, cx: &mut Context<'_, Self>) {
+        let _ = (client, full, cx);
+    }
+
+    /// The node stops, and takes no further requests: it was told to, or one of its protocols
+    /// [asked](Context::stop).
     fn on_stop(&mut self, cx: &mut Context<'_, Self>) {
         let _ = cx;
     }
@@ -131,6 +164,24 @@ pub struct Env {
     pub seed: u64,
     /// Whether the node has a data directory, so that records survive it.
     pub durable: bool,
+}
+
+/// A file that a protocol reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Input<'a> {
+    /// The key of the protocol's table that names it.
+    pub key: &'static str,
+    /// Where it is; relative to the working directory.
+    pub path: &'a str,
+}
+
+/// How a node ends whose protocol asked to [stop](Context::stop).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// What it was there for is done.
+    Success,
+    /// It cannot be done, and the console says why.
+    Failure,
 }
 
 /// A value in a protocol's config that cannot be used.

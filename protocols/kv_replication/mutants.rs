@@ -95,22 +95,4 @@ impl Mutant {
     ];
 }
 
-/// Which bug a node has.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Planted {
-    #[cfg(feature = "mutants")]
-    pub(crate) mutant: Option<Mutant>,
-}
-
-impl Planted {
-    #[cfg(feature = "mutants")]
-    pub(crate) fn has(self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    #[inline(always)]
-    pub(crate) const fn has(self, _: Mutant) -> bool {
-        false
-    }
-}
+crate::core::planted!();

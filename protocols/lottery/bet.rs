@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// One bet of one agency.
@@ -22,6 +23,34 @@ pub struct Bet<'a> {
     pub birthdate: Cow<'a, str>,
     /// The number that was bet on.
     pub number: u32,
+}
+
+/// Why bets are refused, and which of their batch is at fault, counted from 1, where it is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Fault {
+    bet: Option<usize>,
+    reason: &'static str,
+}
+
+impl Fault {
+    pub(super) fn of_bet(bet: usize, reason: &'static str) -> Fault {
+        Fault { bet: Some(bet), reason }
+    }
+}
+
+impl From<&'static str> for Fault {
+    fn from(reason: &'static str) -> Fault {
+        Fault { bet: None, reason }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(bet) = self.bet {
+            write!(f, "bet {bet}: ")?;
+        }
+        f.write_str(self.reason)
+    }
 }
 
 /// A name longer than this is none; a row then always fits into what one message may carry.
@@ -60,6 +89,11 @@ impl Bet<'_> {
     }
 }
 
+/// Whether digits say more than the number that they are: a document `00123` is not `123`.
+pub(super) fn has_leading_zeros(digits: &[u8]) -> bool {
+    digits.len() > 1 && digits.first() == Some(&b'0')
+}
+
 fn field(text: &str, out: &mut Vec<u8>) {
     let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
     if !text.as_bytes().iter().any(special) {
@@ -76,17 +110,7 @@ fn field(text: &str, out: &mut Vec<u8>) {
 }
 
 fn number(value: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let (mut at, mut rest) = (digits.len(), value);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Whether it is YYYY-MM-DD, and a day of the Gregorian calendar.

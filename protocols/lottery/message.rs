@@ -1,4 +1,4 @@
-//! What agencies ask of the central, and what it writes down.
+//! What agencies ask of the central, as its clients or as nodes, and what it writes down.
 
 use super::bet::Bet;
 use alloc::borrow::Cow;
@@ -31,6 +31,14 @@ pub enum Request<'a> {
     },
     /// How far the central is.
     Status {},
+    /// From the text wire: a message that cannot be read, and is refused.
+    Unreadable {
+        /// Its first letter.
+        kind: char,
+        /// What is wrong with it.
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
 }
 
 /// To agencies.
@@ -51,7 +59,7 @@ pub enum Reply<'a> {
     },
     /// Not all agencies have finished: ask again later.
     NotDrawn {},
-    /// Nothing was done.
+    /// Nothing was done, and sending it again ends alike.
     Refused {
         /// Why.
         #[serde(borrow)]
@@ -66,11 +74,45 @@ pub enum Reply<'a> {
         /// Whether the draw has taken place.
         drawn: bool,
     },
+    /// Nothing was done, for a reason that passes: send the same again.
+    Later {
+        /// Why.
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
+}
+
+/// Between an agency that is a node and the central.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message<'a> {
+    /// To the central.
+    Ask {
+        /// Which of the agency's asks: a batch has its own number, what follows the batches the next.
+        number: u64,
+        /// What a client would ask.
+        #[serde(borrow)]
+        request: Request<'a>,
+    },
+    /// To the agency.
+    Answer {
+        /// Which ask it answers.
+        number: u64,
+        /// What a client would be answered.
+        #[serde(borrow)]
+        reply: Reply<'a>,
+    },
 }
 
 /// In the log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Record {
+    /// The first record: what must not change before the draw, or after it.
+    Rules {
+        /// How many agencies there are.
+        agencies: u32,
+        /// The number that wins.
+        winning_number: u32,
+    },
     /// A batch was appended to the file.
     Batch {
         /// Whose; 0 when the batch has no number.
@@ -98,14 +140,14 @@ pub enum Record {
         /// How long the file is.
         end: u64,
     },
-    /// In a snapshot: what an agency's batches were, in order.
+    /// In a snapshot: what an agency's next batches were, in order.
     Batches {
         /// Which agency.
         agency: u32,
         /// What tells the content of each from others.
         hashes: Vec<u64>,
     },
-    /// In a snapshot: an agency's winners.
+    /// In a snapshot: an agency's next winners.
     Winners {
         /// Which agency.
         agency: u32,

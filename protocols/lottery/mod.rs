@@ -1,5 +1,5 @@
-//! The national lottery's central: stores the agencies' bets, draws once all have finished, and tells
-//! each agency its winners.
+//! The national lottery: a central that stores the agencies' bets, draws once all have finished, and
+//! tells each agency its winners; and agencies, which may be clients or nodes.
 //!
 //! ```text
 //!  agency                                    central
@@ -18,421 +18,322 @@
 //! Batches with numbers are stored exactly once, across restarts of either side: a retry with the same
 //! number is acknowledged and not stored again, one with other content is refused. The text wire has no
 //! numbers, so there a retry is stored again (at least once). The draw takes place once, when every
-//! agency has finished; a second Finished changes nothing, and bets after it are refused.
+//! agency has finished; a second Finished changes nothing, and bets after it are refused. What the disk
+//! has no room for is put off (`Later`), and nothing of it is done; all else goes on.
 //!
-//! **Assumes** one central that comes back with its data directory. Memory holds winners and what
-//! tells batches apart (8 bytes each), not bets.
+//! **An agency as a node** (`role = "agency"`) asks over its link to the central what a client asks over
+//! its connection. Messages are lost, duplicated, delayed and reordered: it has one ask under way, with a
+//! number that its answer must have, and repeats it after `resend_after_ms` and on every new link. It keeps
+//! nothing on disk: after a restart it begins with batch 1 again, and the central acknowledges what it has.
+//! That the answer to an ask of its former self does not pass for one to its own rests on links that replay
+//! nothing, as the transport's do. When it has its winners it ends its node, with success; when the central
+//! refuses, or a row of the file is bad, with failure: batches that were acknowledged stay.
+//!
+//! **Whom the central trusts.** Peers and clients are what they say they are: nothing is authenticated. A
+//! peer's batches must have numbers, as they may come twice. A peer speaks for the first agency that it
+//! names, and no other peer then speaks for that one, while its link is up: this finds two nodes
+//! that were given the same agency by mistake.
+//!
+//! **Assumes** one central that comes back with its data directory. Its memory holds winners and what
+//! tells batches apart (8 bytes each), not bets; an agency's holds its file.
 
+mod agency;
 mod bet;
+mod central;
+mod line;
 mod message;
+mod mutants;
+mod rows;
 mod text;
 
+pub use self::agency::Ask;
 pub use self::bet::{Bet, MAX_NAME_BYTES};
-pub use self::message::{Record, Reply, Request};
+pub use self::line::{Line, Value};
+pub use self::message::{Message, Record, Reply, Request};
+#[cfg(feature = "mutants")]
+pub use self::mutants::Mutant;
+pub use self::rows::{BadRow, Chunk, Rows, bet_of};
 pub use self::text::{LotteryText, MAX_MESSAGE_BYTES};
 
+use self::agency::Agency;
+use self::central::Central;
+use self::mutants::Planted;
 use crate::core::{
-    Caller, ConfigError, Context, Corrupt, Env, Never, NodeId, Protocol, RecordSink, RequestId,
-    WallTime,
+    Caller, ClientId, ConfigError, Context, Corrupt, Env, Input, NodeId, Protocol, RecordSink,
 };
-use ::core::fmt;
 use ::core::net::SocketAddr;
-use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// The table `[protocols.lottery]`.
+/// The table `[protocols.lottery]`. What is the other role's must be left out.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, into = "Shown")]
 pub struct Config {
-    /// How many agencies there are: 1 to this many are their numbers.
+    /// What this node is.
+    pub role: RoleName,
+    /// The central: how many agencies there are; 1 to this many are their numbers.
     pub agencies: u32,
-    /// The number that wins.
+    /// The central: the number that wins.
     pub winning_number: u32,
-    /// The highest number that can be bet on.
+    /// The central: the highest number that can be bet on.
     pub highest_number: u32,
+    /// An agency: which.
+    pub agency: u32,
+    /// An agency: the central's id.
+    pub central: Option<NodeId>,
+    /// An agency: the file with its bets, one a line: name,surname,document,birthdate,number.
+    pub bets: Option<String>,
+    /// An agency: how many bets are sent at a time, at most; fewer where they would exceed 8 KiB.
+    pub bets_per_chunk: u32,
+    /// An agency: how long to wait before asking for results again, in milliseconds.
+    pub period_ms: u64,
+    /// An agency: how long to wait for an answer before asking again, in milliseconds.
+    pub resend_after_ms: u64,
+    /// The bug to plant.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<Mutant>,
+}
+
+impl Config {
+    fn planted(&self) -> Planted {
+        Planted {
+            #[cfg(feature = "mutants")]
+            mutant: self.mutant,
+        }
+    }
+}
+
+/// What a node of the lottery is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleName {
+    /// It stores bets and draws.
+    Central,
+    /// It sends the bets of a file.
+    Agency,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { agencies: 5, winning_number: 7_574, highest_number: 9_999 }
+        Config {
+            role: RoleName::Central,
+            agencies: 5,
+            winning_number: 7_574,
+            highest_number: 9_999,
+            agency: 0,
+            central: None,
+            bets: None,
+            bets_per_chunk: 50,
+            period_ms: 1_000,
+            resend_after_ms: 1_000,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
     }
 }
 
-/// Each agency has a connection.
-const MAX_AGENCIES: u32 = 100_000;
-
-/// The central.
-pub struct Lottery {
-    config: Config,
-    agencies: BTreeMap<u32, Agency>,
-    finished: u32,
-    bets: u64,
-    /// How long the file is, as far as batches are recorded.
-    end: u64,
+/// A config with the keys of its role alone.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown {
+    Central {
+        role: RoleName,
+        agencies: u32,
+        winning_number: u32,
+        highest_number: u32,
+    },
+    Agency {
+        role: RoleName,
+        agency: u32,
+        central: Option<NodeId>,
+        bets: Option<String>,
+        bets_per_chunk: u32,
+        period_ms: u64,
+        resend_after_ms: u64,
+    },
 }
 
-#[derive(Default)]
-struct Agency {
-    finished: bool,
-    /// What tells the batches with numbers 1, 2, … from others.
-    batches: Vec<u64>,
-    winners: Vec<u64>,
+impl From<Config> for Shown {
+    fn from(config: Config) -> Shown {
+        let Config { role, agencies, winning_number, highest_number, .. } = config;
+        let Config { agency, central, bets, bets_per_chunk, period_ms, resend_after_ms, .. } =
+            config;
+        match role {
+            RoleName::Central => Shown::Central { role, agencies, winning_number, highest_number },
+            RoleName::Agency => Shown::Agency {
+                role,
+                agency,
+                central,
+                bets,
+                bets_per_chunk,
+                period_ms,
+                resend_after_ms,
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Keys of the other role would have no effect.
+    fn check_role(&self) -> Result<(), ConfigError> {
+        let none = Config::default();
+        let central = [
+            ("agencies", self.agencies != none.agencies),
+            ("winning_number", self.winning_number != none.winning_number),
+            ("highest_number", self.highest_number != none.highest_number),
+        ];
+        let agency = [
+            ("agency", self.agency != none.agency),
+            ("central", self.central != none.central),
+            ("bets", self.bets != none.bets),
+            ("bets_per_chunk", self.bets_per_chunk != none.bets_per_chunk),
+            ("period_ms", self.period_ms != none.period_ms),
+            ("resend_after_ms", self.resend_after_ms != none.resend_after_ms),
+        ];
+        let (others, rule): (&[_], _) = match self.role {
+            RoleName::Central => {
+                (&agency, "it is a key of an agency: set role = \"agency\", or leave it out")
+            }
+            RoleName::Agency => (&central, "it is a key of the central: leave it out"),
+        };
+        match others.iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err(ConfigError { key, rule: String::from(rule) }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A node of the lottery, by its role.
+pub struct Lottery(Role);
+
+enum Role {
+    Central(Central),
+    /// Boxed: its parser of CSV is large.
+    Agency(Box<Agency>),
 }
 
 impl Protocol for Lottery {
     const NAME: &'static str = "lottery";
     const FILE: Option<&'static str> = Some("bets.csv");
     type Config = Config;
-    type Message<'a> = Never;
+    type Message<'a> = Message<'a>;
     type Record<'a> = Record;
-    type Timer = Never;
+    type Timer = Ask;
     type Request<'a> = Request<'a>;
     type Reply<'a> = Reply<'a>;
 
     fn new(config: Config, env: &Env) -> Result<Lottery, ConfigError> {
-        let wrong = |key, rule: &str| Err(ConfigError { key, rule: String::from(rule) });
-        if !(1..=MAX_AGENCIES).contains(&config.agencies) {
-            return wrong("agencies", "it must be 1 to 100000");
+        config.check_role()?;
+        Ok(Lottery(match config.role {
+            RoleName::Central => Role::Central(Central::new(config, env)?),
+            RoleName::Agency => Role::Agency(Box::new(Agency::new(config, env)?)),
+        }))
+    }
+
+    fn input(&self) -> Option<Input<'_>> {
+        match &self.0 {
+            Role::Central(_) => None,
+            Role::Agency(agency) => Some(agency.input()),
         }
-        if config.winning_number > config.highest_number {
-            return wrong("winning_number", "it must be at most highest_number");
+    }
+
+    fn on_input(&mut self, content: Arc<[u8]>) {
+        match &mut self.0 {
+            Role::Central(_) => {}
+            Role::Agency(agency) => agency.on_input(content),
         }
-        if !env.durable {
-            return wrong("agencies", "the central keeps bets.csv: set data_dir under [node]");
-        }
-        Ok(Lottery { config, agencies: BTreeMap::new(), finished: 0, bets: 0, end: 0 })
     }
 
     fn persists(&self) -> bool {
-        true
+        match self.0 {
+            Role::Central(_) => true,
+            Role::Agency(_) => false,
+        }
     }
 
     fn on_recover(&mut self, record: Record) -> Result<(), Corrupt> {
-        match record {
-            Record::Batch { agency, number, hash, bets, end, winners } => {
-                if end < self.end {
-                    return Err(Corrupt("a batch makes bets.csv shorter"));
-                }
-                if number > 0 {
-                    let batches = &mut self.agency(agency).batches;
-                    if number != batches.len() as u64 + 1 {
-                        return Err(Corrupt("a batch does not follow the one before it"));
-                    }
-                    batches.push(hash);
-                }
-                self.stored(bets, end, winners);
-            }
-            Record::Finished { agency } => self.finish(agency),
-            Record::Total { bets, end } => (self.bets, self.end) = (bets, end),
-            Record::Batches { agency, hashes } => self.agency(agency).batches = hashes,
-            Record::Winners { agency, documents } => self.agency(agency).winners = documents,
+        match &mut self.0 {
+            Role::Central(central) => central.on_recover(record),
+            Role::Agency(_) => Err(Corrupt("it is the central's, and this node is an agency")),
         }
-        Ok(())
     }
 
     fn on_file(&mut self, bytes: u64) -> Result<u64, Corrupt> {
-        if bytes < self.end {
-            return Err(Corrupt("bets.csv has lost bets that were acknowledged: put it back"));
+        match &mut self.0 {
+            Role::Central(central) => central.on_file(bytes),
+            Role::Agency(_) => Ok(bytes),
         }
-        Ok(self.end)
     }
 
     fn snapshot(&self, sink: &mut RecordSink<'_>) {
-        sink.record(&Record::Total { bets: self.bets, end: self.end });
-        for (id, agency) in &self.agencies {
-            sink.record(&Record::Batches { agency: *id, hashes: agency.batches.clone() });
-            sink.record(&Record::Winners { agency: *id, documents: agency.winners.clone() });
-            if agency.finished {
-                sink.record(&Record::Finished { agency: *id });
-            }
+        match &self.0 {
+            Role::Central(central) => central.snapshot(sink),
+            Role::Agency(_) => {}
         }
     }
 
     fn on_start(&mut self, cx: &mut Context<'_, Self>) {
-        let Config { agencies, winning_number, .. } = self.config;
-        info(
-            cx,
-            format_args!(
-                "action: config | result: success | agencies: {agencies} | winning_number: {winning_number}"
-            ),
-        );
-        info(cx, format_args!("action: accept_connections | result: in_progress"));
-    }
-
-    fn on_message(&mut self, _: NodeId, message: Never, _: &mut Context<'_, Self>) {
-        match message {}
-    }
-
-    fn on_timer(&mut self, timer: Never, _: &mut Context<'_, Self>) {
-        match timer {}
-    }
-
-    fn on_request(&mut self, caller: Caller, request: Request<'_>, cx: &mut Context<'_, Self>) {
-        match request {
-            Request::Bets { batch, bets } => self.on_bets(caller.request, batch, &bets, cx),
-            Request::Finished { agency } => self.on_finished(caller.request, agency, cx),
-            Request::Results { agency } => self.on_results(caller.request, agency, cx),
-            Request::Status {} => {
-                let finished = self.agencies.iter().filter(|(_, agency)| agency.finished);
-                let finished = finished.map(|(id, _)| *id).collect();
-                let (bets, drawn) = (self.bets, self.is_drawn());
-                cx.reply(caller.request, &Reply::Status { bets, finished, drawn });
-            }
+        match &mut self.0 {
+            Role::Central(central) => central.on_start(cx),
+            Role::Agency(agency) => agency.on_start(cx),
         }
     }
 
-    fn on_client(&mut self, addr: SocketAddr, up: bool, cx: &mut Context<'_, Self>) {
-        if up {
-            let ip = addr.ip();
-            info(cx, format_args!("action: accept_connections | result: success | ip: {ip}"));
-            info(cx, format_args!("action: accept_connections | result: in_progress"));
-        } else {
-            log::debug!(
-                target: "lottery",
-                "action: receive_message | result: fail | error: connection_closed_by_client"
-            );
+    fn on_message(&mut self, from: NodeId, message: Message<'_>, cx: &mut Context<'_, Self>) {
+        match &mut self.0 {
+            Role::Central(central) => central.on_message(from, message, cx),
+            Role::Agency(agency) => agency.on_message(from, message, cx),
+        }
+    }
+
+    fn on_timer(&mut self, timer: Ask, cx: &mut Context<'_, Self>) {
+        match &mut self.0 {
+            Role::Central(_) => {}
+            Role::Agency(agency) => agency.on_timer(timer, cx),
+        }
+    }
+
+    fn on_request(&mut self, caller: Caller, request: Request<'_>, cx: &mut Context<'_, Self>) {
+        match &mut self.0 {
+            Role::Central(central) => central.on_request(caller, request, cx),
+            Role::Agency(agency) => agency.on_request(caller.request, cx),
+        }
+    }
+
+    fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Context<'_, Self>) {
+        match &mut self.0 {
+            Role::Central(central) => central.on_link(peer, up, cx),
+            Role::Agency(agency) => agency.on_link(peer, up, cx),
+        }
+    }
+
+    fn on_client(&mut self, _: ClientId, addr: SocketAddr, up: bool, cx: &mut Context<'_, Self>) {
+        match &mut self.0 {
+            Role::Central(central) => central.on_client(addr, up, cx),
+            Role::Agency(_) => {}
         }
     }
 
     fn on_stop(&mut self, cx: &mut Context<'_, Self>) {
-        info(cx, format_args!("action: exiting_due_to_signal | result: in_progress"));
-        info(cx, format_args!("action: socket_closing | result: success"));
+        match &mut self.0 {
+            Role::Central(central) => central.on_stop(cx),
+            Role::Agency(agency) => agency.on_stop(cx),
+        }
     }
 
     fn digest(&self) -> u64 {
-        self.end ^ u64::from(self.finished) << 48
+        match &self.0 {
+            Role::Central(central) => central.digest(),
+            Role::Agency(agency) => agency.digest(),
+        }
     }
 
     fn check_invariants(&self) {
-        let finished = self.agencies.values().filter(|agency| agency.finished).count();
-        assert!(finished == self.finished as usize, "{finished} agencies have finished");
-        assert!(self.finished <= self.config.agencies, "more have finished than there are");
-    }
-}
-
-impl Lottery {
-    fn agency(&mut self, id: u32) -> &mut Agency {
-        self.agencies.entry(id).or_default()
-    }
-
-    fn is_drawn(&self) -> bool {
-        self.finished == self.config.agencies
-    }
-
-    fn has_finished(&self, agency: u32) -> bool {
-        self.agencies.get(&agency).is_some_and(|agency| agency.finished)
-    }
-
-    fn is_expected(&self, agency: u32) -> bool {
-        (1..=self.config.agencies).contains(&agency)
-    }
-
-    fn on_bets(&mut self, to: RequestId, batch: u64, bets: &[Bet<'_>], cx: &mut Context<'_, Self>) {
-        let count = bets.len() as u64;
-        let Some(first) = bets.first() else {
-            return refuse(to, "chunk_received", Some(0), "a chunk has at least one bet", cx);
-        };
-        // Rows are written where they go, and taken back when one cannot be.
-        let start = cx.file().len();
-        let mut winners = Vec::new();
-        let mut fault = None;
-        for bet in bets {
-            fault = self.fault(bet, batch, first.agency);
-            if fault.is_some() {
-                break;
-            }
-            bet.row(cx.file());
-            if bet.number == self.config.winning_number {
-                winners.push((bet.agency, bet.document));
-            }
+        match &self.0 {
+            Role::Central(central) => central.check_invariants(),
+            Role::Agency(_) => {}
         }
-        let rows = &cx.file()[start..];
-        let (hash, bytes) = (xxh3_64_with_seed(rows, batch), rows.len() as u64);
-        // A retry is answered as the first was, whatever has happened since.
-        let known = self.agencies.get(&first.agency).map_or(&[][..], |agency| &agency.batches);
-        let place = usize::try_from(batch).ok().and_then(|batch| batch.checked_sub(1));
-        let is_retry = fault.is_none() && place.and_then(|place| known.get(place)) == Some(&hash);
-        if fault.is_none() && !is_retry {
-            fault = match place {
-                Some(place) if place < known.len() => {
-                    Some("this number was another batch's, and its bets are stored")
-                }
-                Some(place) if place > known.len() => Some("a batch before this one is missing"),
-                Some(_) | None if self.has_finished(first.agency) => Some(FINISHED),
-                Some(_) | None => None,
-            };
-        }
-        if is_retry || fault.is_some() {
-            cx.file().truncate(start);
-        }
-        if let Some(reason) = fault {
-            return refuse(to, "chunk_received", Some(count), reason, cx);
-        }
-        let agency = first.agency;
-        if !is_retry {
-            let end = self.end + bytes;
-            let owner = if batch > 0 { agency } else { 0 };
-            cx.persist(&Record::Batch {
-                agency: owner,
-                number: batch,
-                hash,
-                bets: count,
-                end,
-                winners: winners.clone(),
-            });
-            if batch > 0 {
-                self.agency(agency).batches.push(hash);
-            }
-            self.stored(count, end, winners);
-        }
-        cx.reply(to, &Reply::Stored { bets: count });
-        info(
-            cx,
-            format_args!(
-                "action: chunk_received | result: success | agency: {agency} | number_of_bets: {count}"
-            ),
-        );
-        info(cx, format_args!("action: apuesta_recibida | result: success | cantidad: {count}"));
-        if count == 1 {
-            let (document, number) = (first.document, first.number);
-            info(
-                cx,
-                format_args!(
-                    "action: apuesta_almacenada | result: success | dni: {document} | numero: {number}"
-                ),
-            );
-        }
-    }
-
-    /// Why a bet cannot be stored.
-    fn fault(&self, bet: &Bet<'_>, batch: u64, first: u32) -> Option<&'static str> {
-        if !self.is_expected(bet.agency) {
-            Some("no such agency is expected")
-        } else if batch > 0 && bet.agency != first {
-            Some("a numbered batch is of one agency")
-        } else if batch == 0 && self.has_finished(bet.agency) {
-            Some(FINISHED)
-        } else {
-            bet.fault(self.config.highest_number)
-        }
-    }
-
-    fn stored(&mut self, bets: u64, end: u64, winners: Vec<(u32, u64)>) {
-        self.bets += bets;
-        self.end = end;
-        for (agency, document) in winners {
-            self.agency(agency).winners.push(document);
-        }
-    }
-
-    fn on_finished(&mut self, to: RequestId, agency: u32, cx: &mut Context<'_, Self>) {
-        if !self.is_expected(agency) {
-            return refuse(to, "notify_received", None, "no such agency is expected", cx);
-        }
-        let first = !self.has_finished(agency);
-        if first {
-            cx.persist(&Record::Finished { agency });
-            self.finish(agency);
-        }
-        cx.reply(to, &Reply::Finished {});
-        info(cx, format_args!("action: notify_received | result: success | agency: {agency}"));
-        if first && self.is_drawn() {
-            info(cx, format_args!("action: sorteo | result: success"));
-        }
-    }
-
-    fn finish(&mut self, agency: u32) {
-        let state = self.agency(agency);
-        if !state.finished {
-            state.finished = true;
-            self.finished += 1;
-        }
-    }
-
-    fn on_results(&mut self, to: RequestId, agency: u32, cx: &mut Context<'_, Self>) {
-        if !self.is_expected(agency) {
-            return refuse(to, "results_query_received", None, "no such agency is expected", cx);
-        }
-        if !self.is_drawn() {
-            return cx.reply(to, &Reply::NotDrawn {});
-        }
-        let documents = self.agencies.get(&agency).map(|agency| agency.winners.clone());
-        cx.reply(to, &Reply::Winners { documents: documents.unwrap_or_default() });
-        info(
-            cx,
-            format_args!("action: results_query_received | result: success | agency: {agency}"),
-        );
-    }
-}
-
-const FINISHED: &str = "the agency has finished";
-
-fn refuse(
-    to: RequestId,
-    action: &str,
-    bets: Option<u64>,
-    reason: &'static str,
-    cx: &mut Context<'_, Lottery>,
-) {
-    cx.reply(to, &Reply::Refused { reason: Cow::Borrowed(reason) });
-    line(cx, "ERROR", format_args!("action: {action} | result: fail | error: {reason}"));
-    if let Some(bets) = bets {
-        line(
-            cx,
-            "ERROR",
-            format_args!("action: apuesta_recibida | result: fail | cantidad: {bets}"),
-        );
-    }
-}
-
-fn info(cx: &mut Context<'_, Lottery>, text: fmt::Arguments<'_>) {
-    line(cx, "INFO", text);
-}
-
-/// A line in the form of the document's log: time, level, text.
-fn line(cx: &mut Context<'_, Lottery>, level: &str, text: fmt::Arguments<'_>) {
-    let time = Stamp(cx.wall_clock());
-    cx.print(format_args!("{time} {level:<8} {text}"));
-}
-
-/// A time as `2024-03-22 21:26:04`, UTC.
-struct Stamp(WallTime);
-
-impl fmt::Display for Stamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.0 / 1_000;
-        let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": civil_from_days.
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        let year = year_of_era + era * 400 + u64::from(month <= 2);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::string::ToString;
-
-    #[test]
-    fn times_are_days_of_the_calendar() {
-        let stamp = |seconds: u64| Stamp(WallTime(seconds * 1_000)).to_string();
-        assert_eq!(stamp(0), "1970-01-01 00:00:00");
-        assert_eq!(stamp(951_782_399), "2000-02-28 23:59:59");
-        assert_eq!(stamp(951_782_400), "2000-02-29 00:00:00");
-        assert_eq!(stamp(1_711_142_764), "2024-03-22 21:26:04");
-        assert_eq!(stamp(1_735_689_600), "2025-01-01 00:00:00");
     }
 }

@@ -6,16 +6,21 @@
 //! | end of bets | `N{AgencyID:d};` | `ACK_NOTIFY;` |
 //! | ask for results | `Q{AgencyID:d};` | `R{PlayerDocID:d},{…};`, `R;`, or before the draw `W;` |
 //!
-//! What is refused is answered `E{reason};`. A field may hold anything but what ends it: `;`, and the
+//! What is refused is answered `E{reason};`, which names the bet where it is one: `E{bet 17: …};`. A
+//! document keeps its digits, so one with leading zeros is refused; other numbers may have them, and
+//! 0042 is 42. A field may hold anything but what ends it: `;`, and the
 //! next field's name behind a comma.
 
+use super::bet::{Fault, has_leading_zeros};
 use super::{Bet, Lottery, Reply, Request};
-use crate::core::{Decoded, Gateway};
+use crate::core::{Decoded, Gateway, Text};
 use alloc::borrow::Cow;
+use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::fmt::Write;
+use core::fmt::{self, Write};
+use memchr::{memchr, memchr_iter};
 
-/// The longest message that the document allows.
+/// The longest message that the document allows, with its end.
 pub const MAX_MESSAGE_BYTES: usize = 8 << 10;
 
 /// The state of one connection.
@@ -31,14 +36,9 @@ impl Gateway for LotteryText {
     const NAME: &'static str = "lottery-text";
     type Protocol = Lottery;
 
-    fn decode<'a>(
-        &mut self,
-        input: &'a [u8],
-        idle: bool,
-        output: &mut Vec<u8>,
-    ) -> Decoded<Request<'a>> {
+    fn decode<'a>(&mut self, input: &'a [u8], idle: bool, _: &mut Vec<u8>) -> Decoded<Request<'a>> {
         let unsearched = input.get(self.searched..).unwrap_or_default();
-        let end = unsearched.iter().position(|byte| *byte == b';').map(|at| self.searched + at);
+        let end = memchr(b';', unsearched).map(|at| self.searched + at);
         let length = end.unwrap_or(input.len());
         if self.skipping {
             if length == 0 && end.is_none() {
@@ -51,14 +51,11 @@ impl Gateway for LotteryText {
             self.skipping = end.is_none();
             return Decoded::Answered { used: length + usize::from(end.is_some()) };
         }
-        if length > MAX_MESSAGE_BYTES {
-            if !idle {
-                return Decoded::Wait;
-            }
+        if length >= MAX_MESSAGE_BYTES {
             self.searched = 0;
             self.skipping = end.is_none();
-            error(output, "a message has at most 8192 bytes");
-            return Decoded::Answered { used: length + usize::from(end.is_some()) };
+            let request = unreadable(input, "a message has at most 8192 bytes");
+            return Decoded::Request { used: length + usize::from(end.is_some()), request };
         }
         let Some(end) = end else {
             self.searched = input.len();
@@ -70,16 +67,14 @@ impl Gateway for LotteryText {
                 self.searched = 0;
                 Decoded::Request { used, request }
             }
-            // Its answer must not overtake those of requests before it.
-            Ok(None) | Err(_) if !idle => Decoded::Wait,
+            Ok(None) if !idle => Decoded::Wait,
             Ok(None) => {
                 self.searched = 0;
                 Decoded::Answered { used }
             }
             Err(reason) => {
                 self.searched = 0;
-                error(output, reason);
-                Decoded::Answered { used }
+                Decoded::Request { used, request: unreadable(input, reason) }
             }
         }
     }
@@ -98,30 +93,38 @@ impl Gateway for LotteryText {
                 }
                 output.push(b';');
             }
-            Reply::Refused { reason } => error(output, &reason),
+            Reply::Refused { reason } | Reply::Later { reason } => error(output, reason),
             // Nobody asks for it here.
             Reply::Status { .. } => error(output, "no such message"),
         }
     }
 }
 
-fn error(output: &mut Vec<u8>, reason: &str) {
-    output.extend_from_slice(b"E{");
-    output.extend_from_slice(reason.as_bytes());
-    output.extend_from_slice(b"};");
+/// What cannot be read goes to the central too, which tells of it.
+fn unreadable(input: &[u8], reason: impl fmt::Display) -> Request<'static> {
+    let kind = input.trim_ascii_start().first().copied().unwrap_or_default().into();
+    Request::Unreadable { kind, reason: reason.to_string().into() }
+}
+
+fn error(output: &mut Vec<u8>, reason: impl fmt::Display) {
+    // Writing to a vector cannot fail.
+    let _ = write!(Text(output), "E{{{reason}}};");
 }
 
 /// One message without its end; none for an empty one.
-fn parse(message: &[u8]) -> Result<Option<Request<'_>>, &'static str> {
+fn parse(message: &[u8]) -> Result<Option<Request<'_>>, Fault> {
     let message = str::from_utf8(message).map_err(|_| "a message is UTF-8")?;
     // Whoever types a message ends it with a newline.
     let message = message.trim_ascii_start();
-    let Some((kind, body)) = message.split_at_checked(1) else { return Ok(None) };
+    if message.is_empty() {
+        return Ok(None);
+    }
+    let (kind, body) = message.split_at_checked(1).unwrap_or_default();
     match kind {
         "B" => bets(body).map(Some),
         "N" => Ok(Some(Request::Finished { agency: agency(body)? })),
         "Q" => Ok(Some(Request::Results { agency: agency(body)? })),
-        _ => Err("a message begins with B, N or Q"),
+        _ => Err("a message begins with B, N or Q".into()),
     }
 }
 
@@ -140,53 +143,70 @@ const FIELDS: [&str; 6] = [
     ",AgencyID:",
 ];
 
-fn bets(body: &str) -> Result<Request<'_>, &'static str> {
+fn bets(body: &str) -> Result<Request<'_>, Fault> {
     let mut bets = Vec::with_capacity(body.len() / 100);
     let mut rest = body;
     loop {
-        let (bet, after) = bet(rest)?;
+        let (bet, after) = bet(rest).map_err(|reason| Fault::of_bet(bets.len() + 1, reason))?;
         bets.push(bet);
         match after.strip_prefix(',') {
             Some(next) => rest = next,
             None if after.is_empty() => return Ok(Request::Bets { batch: 0, bets }),
-            None => return Err(FORM),
+            None => return Err(Fault::of_bet(bets.len(), FORM)),
         }
     }
 }
 
+/// How many bytes the kind and the end of a message with bets have. Each bet but the first has a comma.
+pub(super) const FRAME_BYTES: usize = "B;".len();
+
+/// How long a bet is in a message.
+pub(super) fn text_bytes(bet: &Bet<'_>) -> usize {
+    let names = FIELDS.iter().map(|name| name.len()).sum::<usize>() + "}".len();
+    let length = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let numbers = length(bet.document) + length(bet.number.into()) + length(bet.agency.into());
+    names + bet.name.len() + bet.surname.len() + bet.birthdate.len() + numbers
+}
+
 const FORM: &str = "a bet is {PlayerName:s,PlayerSurname:s,PlayerDocID:d,PlayerDateOfBirth:YYYY-MM-DD,WageredNumber:d,AgencyID:d}";
+
+/// What precedes a field's name, and what follows it. Names begin with a comma, and most commas begin
+/// a name: faster than a search that prepares itself for any text.
+fn split_at_name<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    memchr_iter(b',', text.as_bytes())
+        .find_map(|comma| Some((&text[..comma], text[comma..].strip_prefix(name)?)))
+}
 
 /// The first bet, and what follows it.
 fn bet(text: &str) -> Result<(Bet<'_>, &str), &'static str> {
     let mut rest = text.strip_prefix(FIELDS[0]).ok_or(FORM)?;
     let mut values = [""; 5];
     for (value, name) in values.iter_mut().zip(&FIELDS[1..]) {
-        (*value, rest) = rest.split_once(name).ok_or(FORM)?;
+        (*value, rest) = split_at_name(rest, name).ok_or(FORM)?;
     }
     let (agency, rest) = rest.split_once('}').ok_or(FORM)?;
     let [name, surname, document, birthdate, wagered] = values;
     let bet = Bet {
-        agency: number(agency).ok_or("AgencyID is a number")?,
+        agency: number(agency).ok_or("AgencyID must be digits, at most 4294967295")?,
         name: Cow::Borrowed(name),
         surname: Cow::Borrowed(surname),
-        document: number(document).ok_or("PlayerDocID is a number")?,
+        document: self::document(document)?,
         birthdate: Cow::Borrowed(birthdate),
-        number: number(wagered).ok_or("WageredNumber is a number")?,
+        number: number(wagered).ok_or("WageredNumber must be digits, at most 4294967295")?,
     };
     Ok((bet, rest))
+}
+
+/// A document is kept as the number that it is, so zeros before it would be lost.
+fn document(digits: &str) -> Result<u64, &'static str> {
+    if has_leading_zeros(digits.as_bytes()) {
+        return Err("PlayerDocID has leading zeros, which would be lost");
+    }
+    number(digits).ok_or("PlayerDocID must be digits, at most 18446744073709551615")
 }
 
 /// Digits alone: no sign, no space.
 fn number<T: core::str::FromStr>(digits: &str) -> Option<T> {
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| plain)
-}
-
-struct Text<'a>(&'a mut Vec<u8>);
-
-impl Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
 }

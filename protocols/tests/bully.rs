@@ -63,7 +63,7 @@ impl Net {
     }
 
     fn clock(&self) -> Now {
-        Now { time: Time(self.now * 1_000_000), wall: WallTime(self.now) }
+        Now { time: Time(self.now * 1_000_000), wall: WallTime::from_millis(self.now) }
     }
 
     fn start(&mut self, id: u32) {
@@ -76,7 +76,8 @@ impl Net {
             durable: false,
         };
         let health_check_ms = if self.checking.contains(&id) { 1_000 } else { 0 };
-        let config = Config { election_timeout_ms: TIMEOUT_MS, health_check_ms };
+        let config =
+            Config { election_timeout_ms: TIMEOUT_MS, health_check_ms, ..Config::default() };
         let protocol = erase::<Bully>(config, &env).expect("the config is right");
         let mut host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);
         host.set_output(true, true);
@@ -534,7 +535,7 @@ fn a_node_whose_link_is_down_does_not_keep_a_lower_one_from_coordinating() {
 fn configs_that_cannot_work_are_refused() {
     let env = Env { id: NodeId(1), peers: vec![], incarnation: 1, seed: 1, durable: false };
     let refusal = |election_timeout_ms, health_check_ms| {
-        let config = Config { election_timeout_ms, health_check_ms };
+        let config = Config { election_timeout_ms, health_check_ms, ..Config::default() };
         let built = erase::<Bully>(config, &env);
         built.err().map(|ConfigError { key, .. }| key)
     };

@@ -66,7 +66,7 @@ impl Protocol for Publisher {
     }
     fn on_start(&mut self, cx: &mut Context<'_, Self>) {
         if let Some(rank) = self.0.rank {
-            cx.publish(Fact::Rank { rank });
+            cx.publish(Fact::Rank { id: cx.me(), rank });
         }
     }
     fn on_message(&mut self, _: NodeId, id: u32, cx: &mut Context<'_, Self>) {
@@ -90,7 +90,6 @@ macro_rules! listener {
 
         impl Protocol for $type {
             const NAME: &'static str = $name;
-            const NEEDS: &'static [FactKind] = &[FactKind::Coordinator];
             type Config = ();
             type Message<'a> = Never;
             type Record<'a> = Never;
@@ -98,6 +97,9 @@ macro_rules! listener {
             type Request<'a> = ();
             type Reply<'a> = ();
 
+            fn needs(&self) -> &'static [FactKind] {
+                &[FactKind::Coordinator]
+            }
             fn new((): (), _: &Env) -> Result<Self, node_protocols::core::ConfigError> {
                 Ok($type(Listener { heard: Vec::new() }))
             }
@@ -139,9 +141,11 @@ fn printed(host: &mut Host) -> Vec<String> {
         }
         Effect::Send { .. }
         | Effect::Reply { .. }
+        | Effect::Push { .. }
         | Effect::Note { .. }
         | Effect::Timer { .. }
-        | Effect::Fact { .. } => None,
+        | Effect::Fact { .. }
+        | Effect::Stop { .. } => None,
     });
     let lines = lines.collect();
     host.outbox_mut().clear_effects();
@@ -168,7 +172,7 @@ fn a_fact_reaches_the_others_in_config_order_before_the_next_event() {
 fn a_fact_of_a_start_or_a_message_reaches_the_others_too() {
     let mut host = toys(Some(7));
     host.handle_start(now());
-    let fact = Fact::Rank { rank: 7 };
+    let fact = Fact::Rank { id: NodeId(1), rank: 7 };
     let heard = |fact: Fact| [format!("first heard {fact:?}"), format!("second heard {fact:?}")];
     assert_eq!(printed(&mut host), heard(fact));
     host.handle_frame(NodeId(2), &frame("publisher", 1, &5_u32), now()).expect("well formed");

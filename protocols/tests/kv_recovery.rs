@@ -328,10 +328,12 @@ impl Alone {
                 Some(self.host.describe(self.host.outbox().bytes(payload)))
             }
             Effect::Reply { .. }
+            | Effect::Push { .. }
             | Effect::Print { .. }
             | Effect::Note { .. }
             | Effect::Timer { .. }
-            | Effect::Fact { .. } => None,
+            | Effect::Fact { .. }
+            | Effect::Stop { .. } => None,
         });
         let sent = sent.collect();
         self.host.outbox_mut().clear_effects();

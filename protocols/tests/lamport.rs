@@ -143,7 +143,11 @@ impl Net {
                     let reply = postcard::from_bytes(outbox.bytes(reply)).expect("a reply");
                     self.replies.push(reply);
                 }
-                Effect::Note { .. } | Effect::Timer { .. } | Effect::Fact { .. } => {}
+                Effect::Push { .. } => panic!("nobody subscribes to calls"),
+                Effect::Note { .. }
+                | Effect::Timer { .. }
+                | Effect::Fact { .. }
+                | Effect::Stop { .. } => {}
             }
         }
         host.outbox_mut().clear_effects();

@@ -30,7 +30,18 @@ fn host(agencies: u32) -> Host {
 }
 
 fn now() -> Now {
-    Now { time: Time(0), wall: WallTime(1_711_142_764_000) }
+    Now { time: Time(0), wall: WallTime::from_millis(1_711_142_764_000) }
+}
+
+fn caller() -> Caller {
+    let client = ClientId { slot: 0, generation: 0 };
+    Caller { request: RequestId { client, sequence: 0 }, addr: ([10, 0, 0, 7], 9).into() }
+}
+
+fn encoded(request: &Request<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(request, &mut bytes);
+    bytes
 }
 
 impl Central {
@@ -97,12 +108,7 @@ impl Central {
     }
 
     fn ask(&mut self, request: &Request<'_>) -> Reply<'static> {
-        let mut bytes = Vec::new();
-        encode(request, &mut bytes);
-        let client = ClientId { slot: 0, generation: 0 };
-        let addr = ([10, 0, 0, 7], 9).into();
-        let caller = Caller { request: RequestId { client, sequence: 0 }, addr };
-        self.host.handle_request(0, caller, &bytes, now()).expect("it decodes");
+        self.host.handle_request(0, caller(), &encoded(request), now()).expect("it decodes");
         let answer = self.turn().expect("every request is answered at once");
         match postcard::from_bytes(&answer).expect("it decodes") {
             Reply::Refused { reason } => Reply::Refused { reason: Cow::Owned(reason.into_owned()) },
@@ -111,6 +117,7 @@ impl Central {
             Reply::Winners { documents } => Reply::Winners { documents },
             Reply::NotDrawn {} => Reply::NotDrawn {},
             Reply::Status { bets, finished, drawn } => Reply::Status { bets, finished, drawn },
+            Reply::Later { reason } => Reply::Later { reason: Cow::Owned(reason.into_owned()) },
         }
     }
 
@@ -183,9 +190,15 @@ fn the_documents_lines() {
     central.send(0, &[bet(1, 11, 5)]);
     central.send(0, &[bet(1, 11, 5), bet(1, 12, 5)]);
     central.send(0, &[bet(9, 11, 5)]);
+    for kind in ['B', 'N', '\u{1b}'] {
+        let reason = "a bet\u{1b}".into();
+        let reply = central.ask(&Request::Unreadable { kind, reason });
+        assert_refused(&reply, "a bet\u{1b}");
+    }
     central.finish(1);
     central.winners(1);
-    central.host.handle_client(0, ([10, 0, 0, 7], 9).into(), true, now());
+    let client = ClientId { slot: 0, generation: 0 };
+    central.host.handle_client(0, client, ([10, 0, 0, 7], 9).into(), true, now());
     central.host.handle_stop(now());
     central.turn();
     assert_eq!(
@@ -198,8 +211,11 @@ fn the_documents_lines() {
             "INFO     action: apuesta_almacenada | result: success | dni: 11 | numero: 5",
             "INFO     action: chunk_received | result: success | agency: 1 | number_of_bets: 2",
             "INFO     action: apuesta_recibida | result: success | cantidad: 2",
-            "ERROR    action: chunk_received | result: fail | error: no such agency is expected",
+            "ERROR    action: chunk_received | result: fail | error: bet 1: no such agency is expected",
             "ERROR    action: apuesta_recibida | result: fail | cantidad: 1",
+            "ERROR    action: chunk_received | result: fail | error: a bet\\u{1b}",
+            "ERROR    action: notify_received | result: fail | error: a bet\\u{1b}",
+            "ERROR    action: receive_message | result: fail | error: a bet\\u{1b}",
             "INFO     action: notify_received | result: success | agency: 1",
             "INFO     action: sorteo | result: success",
             "INFO     action: results_query_received | result: success | agency: 1",
@@ -219,7 +235,7 @@ fn a_numbered_batch_is_stored_once_whoever_was_killed() {
     assert_eq!(central.send(1, &first), Reply::Stored { bets: 1 });
     central.restart(1, b"1,half of a row");
     assert_eq!(central.send(1, &first), Reply::Stored { bets: 1 });
-    assert_refused(&central.send(1, &second), "another batch's");
+    assert_refused(&central.send(1, &second), "given to other bets");
     assert_refused(&central.send(3, &second), "missing");
     assert_eq!(central.send(2, &second), Reply::Stored { bets: 1 });
     central.checkpoint();
@@ -276,6 +292,86 @@ fn a_batch_is_stored_whole_or_not_at_all() {
 }
 
 #[test]
+fn the_refusal_of_a_batch_names_the_bet() {
+    let mut central = Central::new(2);
+    let mut bets = vec![bet(1, 11, 5); 20];
+    bets[16].number = 10_000;
+    assert_refused(&central.send(1, &bets), "bet 17: the number is out of range");
+    bets[16] = bet(2, 11, 5);
+    assert_refused(&central.send(1, &bets), "bet 17: a numbered batch is of one agency");
+    bets[0].name = "".into();
+    assert_refused(&central.send(0, &bets), "bet 1: a name has 1 to 1024 bytes");
+    assert!(central.printed.iter().any(|line| line
+        == "ERROR    action: chunk_received | result: fail | error: bet 17: the number is out of range"));
+}
+
+const FULL: &str = "the disk is full: make room, then send again";
+
+#[test]
+fn what_the_disk_has_no_room_for_is_put_off_and_all_else_goes_on() {
+    let full = || Reply::Later { reason: FULL.into() };
+    let mut central = Central::new(2);
+    let first = [bet(1, 11, WINNER)];
+    assert_eq!(central.send(1, &first), Reply::Stored { bets: 1 });
+    let (file, log) = (central.file.clone(), central.log.len());
+    // A row, and a record of more than 8 bytes.
+    for room in [0, 8, file.len() as u64 + 8] {
+        central.host.set_room(room);
+        assert_eq!(central.send(2, &[bet(1, 12, 5)]), full());
+        assert_eq!(central.send(0, &[bet(2, 21, WINNER)]), full());
+        assert_eq!((&central.file, central.log.len()), (&file, log), "nothing was done");
+    }
+    central.host.set_room(0);
+    assert_eq!(central.finish(1), full());
+    assert_refused(&central.send(0, &[bet(9, 11, 5)]), "no such agency");
+    assert_eq!(central.send(1, &first), Reply::Stored { bets: 1 }, "it was stored already");
+    assert_eq!(central.winners(1), Reply::NotDrawn {});
+    let fail = |action| format!("ERROR    action: {action} | result: fail | error: {FULL}");
+    assert_eq!(central.printed.iter().filter(|line| **line == fail("chunk_received")).count(), 6);
+    assert!(central.printed.contains(&fail("notify_received")));
+    assert!(
+        central
+            .printed
+            .contains(&"ERROR    action: apuesta_recibida | result: fail | cantidad: 1".into())
+    );
+
+    central.host.set_room(1 << 10);
+    assert_eq!(central.send(2, &[bet(1, 12, 5)]), Reply::Stored { bets: 1 });
+    assert_eq!([central.finish(1), central.finish(2)], [Reply::Finished {}, Reply::Finished {}]);
+    central.restart(2, b"half of a row");
+    assert_eq!(central.rows().len(), 2);
+    assert_eq!(central.winners(1), Reply::Winners { documents: vec![11] });
+    assert_eq!(central.draws(), 1);
+}
+
+#[test]
+fn what_a_turn_writes_already_takes_room_to_the_byte() {
+    // How many of ten batches are stored in one turn, and how many bytes that is.
+    let turn = |room| {
+        let mut central = Central::new(1);
+        central.host.set_room(room);
+        for document in 0..10 {
+            let request = encoded(&Request::Bets { batch: 0, bets: vec![bet(1, document, 5)] });
+            central.host.handle_request(0, caller(), &request, now()).expect("it decodes");
+        }
+        let outbox = central.host.outbox();
+        let replies = outbox.effects().iter().filter_map(|effect| match *effect {
+            Effect::Reply { reply, .. } => Some(outbox.bytes(reply)),
+            _ => None,
+        });
+        let stored = Reply::Stored { bets: 1 };
+        let stored = replies.filter(|reply| postcard::from_bytes(reply) == Ok(stored.clone()));
+        let files: usize = outbox.files().map(|(_, bytes)| bytes.len()).sum();
+        (stored.count(), (files + outbox.records().len()) as u64)
+    };
+    let (stored, bytes) = turn(u64::MAX);
+    assert_eq!(stored, 10);
+    assert_eq!(turn(bytes), (10, bytes));
+    assert_eq!(turn(bytes - 1).0, 9);
+    assert_eq!(turn(bytes / 2).0, 5);
+}
+
+#[test]
 fn a_file_that_lost_bets_is_refused() {
     let mut central = Central::new(1);
     central.send(0, &[bet(1, 11, 5)]);
@@ -287,17 +383,45 @@ fn a_file_that_lost_bets_is_refused() {
     assert!(again.handle_file(protocol_tag(Lottery::NAME), short).is_err());
 }
 
+#[test]
+fn what_the_draw_rests_on_cannot_change() {
+    let mut central = Central::new(2);
+    central.finish(1);
+    central.finish(2);
+    let recovers = |log: &[(u16, Vec<u8>)], agencies| {
+        let mut again = host(agencies);
+        log.iter().all(|(tag, record)| again.handle_record(*tag, record).is_ok())
+    };
+    assert!(recovers(&central.log, 2));
+    assert!(!recovers(&central.log, 3), "agency 3 was not expected, and would draw again");
+    assert!(!recovers(&central.log, 1));
+    central.checkpoint();
+    assert!(recovers(&central.log, 2) && !recovers(&central.log, 3));
+    // Nothing is written again at the next start.
+    central.restart(2, b"");
+    let records = central.log.len();
+    central.restart(2, b"");
+    assert_eq!(central.log.len(), records);
+}
+
 // The wire.
 
-/// What the gateway makes of bytes that come in pieces: requests, and its own answers.
+/// What the gateway makes of bytes that come in pieces: requests, and what the central answers to those
+/// that cannot be read.
 fn decode(pieces: &[&[u8]]) -> (Vec<Request<'static>>, String) {
     let (mut gateway, mut inbox, mut output) = (LotteryText::default(), Vec::new(), Vec::new());
-    let mut requests = Vec::new();
+    let (mut requests, mut answers) = (Vec::new(), Vec::new());
     for piece in pieces {
         inbox.extend_from_slice(piece);
         loop {
             let used = match gateway.decode(&inbox, true, &mut output) {
                 Decoded::Incomplete => break,
+                Decoded::Request { used, request: Request::Unreadable { kind, reason } } => {
+                    let request = Request::Unreadable { kind, reason };
+                    let reply = Central::new(1).ask(&request);
+                    LotteryText::default().encode(reply, &mut answers);
+                    used
+                }
                 Decoded::Request { used, request } => {
                     let mut bytes = Vec::new();
                     encode(&request, &mut bytes);
@@ -312,7 +436,8 @@ fn decode(pieces: &[&[u8]]) -> (Vec<Request<'static>>, String) {
             inbox.drain(..used);
         }
     }
-    (requests, String::from_utf8(output).expect("text"))
+    assert!(output.is_empty(), "the gateway says nothing by itself");
+    (requests, String::from_utf8(answers).expect("text"))
 }
 
 fn wire(name: &str) -> String {
@@ -349,10 +474,20 @@ fn a_field_holds_whatever_does_not_end_it() {
 }
 
 #[test]
+fn a_number_is_what_it_says_and_a_document_keeps_its_digits() {
+    let text = wire("x").replace(":11,", ":0,").replace("Number:5", "Number:0042");
+    let (requests, said) = decode(&[format!("B{};", text.replace("ID:1}", "ID:01}")).as_bytes()]);
+    let zero = Bet { name: "x".into(), ..bet(1, 0, 42) };
+    assert_eq!(requests, [Request::Bets { batch: 0, bets: vec![zero] }], "{said}");
+}
+
+#[test]
 fn what_is_no_message_is_refused_and_the_next_one_is_taken() {
     let bad_date = wire("x").replace("AgencyID:1", "AgencyID:one");
     for (bad, reason) in [
         ("X{AgencyID:1}", "begins with B, N or Q"),
+        ("\u{feff}N{AgencyID:1}", "begins with B, N or Q"),
+        ("ñ", "begins with B, N or Q"),
         ("N{AgencyID:}", "{AgencyID:d}"),
         ("N{AgencyID:+1}", "{AgencyID:d}"),
         ("Q{AgencyID:99999999999}", "{AgencyID:d}"),
@@ -360,8 +495,16 @@ fn what_is_no_message_is_refused_and_the_next_one_is_taken() {
         ("B", "a bet is {"),
         ("B{}", "a bet is {"),
         (&format!("B{},", wire("x")), "a bet is {"),
-        (&format!("B{}{}", wire("x"), wire("x")), "a bet is {"),
-        (&format!("B{bad_date}"), "AgencyID is a number"),
+        (&format!("B{}{}", wire("x"), wire("x")), "E{bet 1: a bet is {"),
+        (&format!("B{bad_date}"), "E{bet 1: AgencyID must be digits, at most 4294967295};"),
+        (
+            &format!("B{},{bad_date}", wire("x")),
+            "E{bet 2: AgencyID must be digits, at most 4294967295};",
+        ),
+        (
+            &format!("B{},{}", wire("x"), wire("x").replace(":11,", ":00123,")),
+            "E{bet 2: PlayerDocID has leading zeros, which would be lost};",
+        ),
         (&format!("B{}", wire("semi;colon")), "a bet is {"),
     ] {
         let (requests, said) = decode(&[format!("{bad};N{{AgencyID:1}};").as_bytes()]);
@@ -397,6 +540,7 @@ fn answers_are_the_documents() {
     let two = Reply::Winners { documents: vec![30_876_370, 24_807_259] };
     assert_eq!(encode(two), "R{PlayerDocID:30876370},{PlayerDocID:24807259};");
     assert_eq!(encode(Reply::Refused { reason: "why".into() }), "E{why};");
+    assert_eq!(encode(Reply::Later { reason: "why".into() }), "E{why};");
 }
 
 proptest! {

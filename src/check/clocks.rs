@@ -84,6 +84,10 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
             | What::Pause { .. }
             | What::Fault { .. }
             | What::Coordinator { .. }
+            | What::Corrected { .. }
+            | What::Clock { .. }
+            | What::Rank { .. }
+            | What::Listed { .. }
             | What::End => continue,
         };
         let before = nodes.entry(node).or_default().last.replace((lamport, *at));
@@ -183,6 +187,10 @@ impl<'a> Past<'a> {
                 | What::Pause { .. }
                 | What::Fault { .. }
                 | What::Coordinator { .. }
+                | What::Corrected { .. }
+                | What::Clock { .. }
+                | What::Rank { .. }
+                | What::Listed { .. }
                 | What::End => {}
             }
         }
@@ -236,6 +244,10 @@ impl<'a> Past<'a> {
                 | What::Pause { .. }
                 | What::Fault { .. }
                 | What::Coordinator { .. }
+                | What::Corrected { .. }
+                | What::Clock { .. }
+                | What::Rank { .. }
+                | What::Listed { .. }
                 | What::End => {}
             }
             self.lanes[lane].next += 1;

@@ -171,6 +171,10 @@ impl<'a> Sweep<'a> {
                 What::Fault { kind: FaultKind::Duplicate, .. }
                 | What::Send { .. }
                 | What::Receive { .. }
+                | What::Corrected { .. }
+                | What::Clock { .. }
+                | What::Rank { .. }
+                | What::Listed { .. }
                 | What::End => continue,
                 What::Fault { kind, until } => {
                     changes.push((*at.max(until), Change::FaultEnds(kind)));
@@ -261,7 +265,9 @@ impl<'a> Cluster<'a> {
                 self.disturbed = at;
                 match kind {
                     FaultKind::Partition(side) => self.partitions.push(side),
-                    FaultKind::Duplicate | FaultKind::Other => self.hindrances += 1,
+                    FaultKind::Duplicate | FaultKind::Clock(_) | FaultKind::Other => {
+                        self.hindrances += 1;
+                    }
                 }
             }
             Change::FaultEnds(kind) => {
@@ -271,10 +277,20 @@ impl<'a> Cluster<'a> {
                         let place = self.partitions.iter().position(|one| one == side);
                         place.map(|place| self.partitions.swap_remove(place));
                     }
-                    FaultKind::Duplicate | FaultKind::Other => self.hindrances -= 1,
+                    FaultKind::Duplicate | FaultKind::Clock(_) | FaultKind::Other => {
+                        self.hindrances -= 1;
+                    }
                 }
             }
-            Change::Happens(What::Send { .. } | What::Receive { .. } | What::End) => {}
+            Change::Happens(
+                What::Send { .. }
+                | What::Receive { .. }
+                | What::Corrected { .. }
+                | What::Clock { .. }
+                | What::Rank { .. }
+                | What::Listed { .. }
+                | What::End,
+            ) => {}
         }
     }
 

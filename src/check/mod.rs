@@ -1,8 +1,8 @@
 //! Verdicts on histories: pure functions that say whether a named property held in a run.
 //!
 //! A checker knows only what clients saw and what replicas held in the end ([`history`] has the
-//! form), and when nodes started, stopped, sent, received and said who coordinates ([`timeline`]);
-//! it knows nothing of a protocol's messages or state, so the same verdicts hold for simulated and
+//! form), what the lottery's central left in its file, and when nodes started, stopped, sent, received,
+//! said who coordinates, and what their clocks showed ([`timeline`]); it knows nothing of a protocol's messages or state, so the same verdicts hold for simulated and
 //! for real runs.
 //!
 //! **Time.** All times are of one clock. An operation precedes another when its answer came
@@ -12,16 +12,20 @@
 //!
 //! **Start.** A history begins with an empty store and holds every client that wrote to it.
 
+mod board;
 mod clocks;
 mod describe;
 mod election;
 pub mod history;
 mod linearizable;
+mod lottery;
+mod members;
 mod read;
 mod regular;
 mod replicas;
 mod search;
 mod sessions;
+mod skew;
 #[cfg(test)]
 mod testing;
 pub mod timeline;
@@ -30,7 +34,7 @@ mod zones;
 
 pub use self::read::ReadError;
 
-use self::history::{Kind, Op, Outcome, Replica};
+use self::history::{Board, Kind, Lottery, Op, Outcome, Replica};
 use self::timeline::{Bounds, Happening};
 use std::fmt;
 use std::str::FromStr;
@@ -42,9 +46,13 @@ pub struct History {
     pub ops: Vec<Op>,
     /// What replicas held at the end; empty when nobody looked.
     pub replicas: Vec<Replica>,
+    /// A run of the lottery; none when there was none.
+    pub lottery: Option<Lottery>,
+    /// A run of the bulletin board; none when there was none.
+    pub board: Option<Board>,
     /// What nodes did, in the order in which it happened on each node; empty when nobody looked.
     pub timeline: Vec<Happening>,
-    /// What elections are held against.
+    /// What elections, clocks and lists are held against.
     pub bounds: Bounds,
 }
 
@@ -77,11 +85,39 @@ pub enum Property {
     HighestLiveIdWins,
     /// No two nodes hold themselves coordinator, for longer than it takes to hand over.
     OneCoordinator,
+    /// Clocks that were corrected in one round are close to each other.
+    SkewBound,
+    /// A corrected clock never runs backwards.
+    ClockNeverBackwards,
+    /// One clock that is far off has none of the others moved far.
+    OneLiarMovesNobody,
+    /// A node has one rank for ever, and a rank one node.
+    RanksUniqueAndStable,
+    /// Who dies is off the list in time, and nobody else.
+    DeathNoticedInTime,
+    /// Nobody hears a user's posts in another order than they were sent.
+    PerPublisherOrder,
+    /// Nobody hears a post twice.
+    DeliveredAtMostOnce,
+    /// Who listens hears what is published, or is told that something is missing.
+    NoSilentGap,
+    /// What is heard was posted, and its client not told otherwise.
+    AnswersMatchDeliveries,
+    /// What was acknowledged is in the file once, and nothing that was not sent.
+    StoredExactlyOnce,
+    /// What was acknowledged is in the file after every crash.
+    AckImpliesDurable,
+    /// A batch is in the file whole, or not at all.
+    BatchAllOrNothing,
+    /// The draw takes place once, after all agencies have finished.
+    DrawOnceAfterAll,
+    /// An agency is told all of its winners, and nobody else's.
+    WinnersOnlyToTheirAgency,
 }
 
 impl Property {
     /// All properties.
-    pub const ALL: [Property; 13] = [
+    pub const ALL: [Property; 27] = [
         Property::MonotonicReads,
         Property::ReadYourWrites,
         Property::RegularRegister,
@@ -95,6 +131,20 @@ impl Property {
         Property::OneCoordinatorPerComponent,
         Property::HighestLiveIdWins,
         Property::OneCoordinator,
+        Property::SkewBound,
+        Property::ClockNeverBackwards,
+        Property::OneLiarMovesNobody,
+        Property::RanksUniqueAndStable,
+        Property::DeathNoticedInTime,
+        Property::PerPublisherOrder,
+        Property::DeliveredAtMostOnce,
+        Property::NoSilentGap,
+        Property::AnswersMatchDeliveries,
+        Property::StoredExactlyOnce,
+        Property::AckImpliesDurable,
+        Property::BatchAllOrNothing,
+        Property::DrawOnceAfterAll,
+        Property::WinnersOnlyToTheirAgency,
     ];
 
     /// Its name in scenarios, on the command line and in verdicts.
@@ -113,6 +163,20 @@ impl Property {
             Property::OneCoordinatorPerComponent => "one_coordinator_per_component",
             Property::HighestLiveIdWins => "highest_live_id_wins",
             Property::OneCoordinator => "one_coordinator",
+            Property::SkewBound => "skew_bound",
+            Property::ClockNeverBackwards => "clock_never_backwards",
+            Property::OneLiarMovesNobody => "one_liar_moves_nobody",
+            Property::RanksUniqueAndStable => "ranks_unique_and_stable",
+            Property::DeathNoticedInTime => "death_noticed_in_time",
+            Property::PerPublisherOrder => "per_publisher_order",
+            Property::DeliveredAtMostOnce => "delivered_at_most_once",
+            Property::NoSilentGap => "no_silent_gap",
+            Property::AnswersMatchDeliveries => "answers_match_deliveries",
+            Property::StoredExactlyOnce => "stored_exactly_once",
+            Property::AckImpliesDurable => "ack_implies_durable",
+            Property::BatchAllOrNothing => "batch_all_or_nothing",
+            Property::DrawOnceAfterAll => "draw_once_after_all",
+            Property::WinnersOnlyToTheirAgency => "winners_only_to_their_agency",
         }
     }
 }
@@ -165,8 +229,8 @@ pub struct Violation {
     pub property: Property,
     /// One line: clients, keys, timestamps, times.
     pub why: String,
-    /// The operations that it rests on, as indexes into [`History::ops`], the one that broke it
-    /// first; empty for what the timeline shows.
+    /// The operations that it rests on, as indexes into [`History::ops`], or [`Lottery::asks`] for
+    /// what concerns the lottery, or [`Board::posts`] for what concerns the board, the one that broke it first; empty for what the timeline shows.
     pub ops: Vec<usize>,
     /// When it first showed, in nanoseconds as in [`History::timeline`]; none where operations say
     /// it.
@@ -193,6 +257,22 @@ pub fn check(property: Property, history: &History) -> Verdict {
         }
         Property::HighestLiveIdWins => return election::highest_live_id_wins(history),
         Property::OneCoordinator => return election::one_coordinator(history),
+        Property::SkewBound => return skew::skew_bound(history),
+        Property::ClockNeverBackwards => return skew::clock_never_backwards(history),
+        Property::OneLiarMovesNobody => return skew::one_liar_moves_nobody(history),
+        Property::RanksUniqueAndStable => return members::ranks_unique_and_stable(history),
+        Property::DeathNoticedInTime => return members::death_noticed_in_time(history),
+        Property::PerPublisherOrder => return board::per_publisher_order(history),
+        Property::DeliveredAtMostOnce => return board::delivered_at_most_once(history),
+        Property::NoSilentGap => return board::no_silent_gap(history),
+        Property::AnswersMatchDeliveries => return board::answers_match_deliveries(history),
+        Property::StoredExactlyOnce => return lottery::stored_exactly_once(history),
+        Property::AckImpliesDurable => return lottery::ack_implies_durable(history),
+        Property::BatchAllOrNothing => return lottery::batch_all_or_nothing(history),
+        Property::DrawOnceAfterAll => return lottery::draw_once_after_all(history),
+        Property::WinnersOnlyToTheirAgency => {
+            return lottery::winners_only_to_their_agency(history);
+        }
     };
     violation.map_or(Verdict::Held, Verdict::Violated)
 }
@@ -248,7 +328,11 @@ mod tests {
             assert_eq!(property.name().parse(), Ok(property));
         }
         assert_eq!("Linearizable".parse::<Property>(), Err(UnknownProperty));
-        assert!(UnknownProperty.to_string().ends_with("highest_live_id_wins, one_coordinator"));
+        assert!(
+            UnknownProperty.to_string().ends_with(
+                "batch_all_or_nothing, draw_once_after_all, winners_only_to_their_agency"
+            )
+        );
     }
 
     #[test]
@@ -268,7 +352,21 @@ mod tests {
                 | Property::ElectionTerminates
                 | Property::OneCoordinatorPerComponent
                 | Property::HighestLiveIdWins
-                | Property::OneCoordinator => {
+                | Property::OneCoordinator
+                | Property::SkewBound
+                | Property::ClockNeverBackwards
+                | Property::OneLiarMovesNobody
+                | Property::RanksUniqueAndStable
+                | Property::DeathNoticedInTime
+                | Property::PerPublisherOrder
+                | Property::DeliveredAtMostOnce
+                | Property::NoSilentGap
+                | Property::AnswersMatchDeliveries
+                | Property::StoredExactlyOnce
+                | Property::AckImpliesDurable
+                | Property::BatchAllOrNothing
+                | Property::DrawOnceAfterAll
+                | Property::WinnersOnlyToTheirAgency => {
                     assert!(matches!(verdict, Verdict::Unknown { .. }), "{property}: {verdict:?}");
                 }
             }

@@ -1,6 +1,6 @@
 //! Reading histories: JSON lines in, or which line is wrong and why. Knows no property.
 
-use super::history::{Kind, Op, Outcome, Record, Replica};
+use super::history::{Board, Kind, Lottery, Op, Outcome, Record, Replica};
 use super::{History, by_client};
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -63,6 +63,11 @@ impl History {
                     lines.push(line);
                 }
                 Record::Replica(replica) => history.replicas.push(replica),
+                Record::Lottery(lottery) => {
+                    check_lottery(&lottery).map_err(|why| error(why.into()))?;
+                    join(&mut history.lottery, lottery);
+                }
+                Record::Board(board) => join_boards(&mut history.board, board),
             }
         }
         check_clients(&history.ops, &lines)?;
@@ -86,6 +91,12 @@ impl History {
                 merged.ops.push(op);
             }
             merged.replicas.extend(history.replicas);
+            if let Some(lottery) = history.lottery {
+                join(&mut merged.lottery, lottery);
+            }
+            if let Some(board) = history.board {
+                join_boards(&mut merged.board, board);
+            }
             merged.timeline.extend(history.timeline);
         }
         (merged, moved)
@@ -99,11 +110,59 @@ fn parse(text: &[u8]) -> Result<Record, String> {
             serde_json::from_slice(text).map_err(|error| format!("no JSON object: {error}"))?;
         let error = if object.get("replica").is_some() {
             serde_json::from_value::<Replica>(object).err()
+        } else if object.get("asks").is_some() {
+            serde_json::from_value::<Lottery>(object).err()
+        } else if object.get("posts").is_some() {
+            serde_json::from_value::<Board>(object).err()
         } else {
             serde_json::from_value::<Op>(object).err()
         };
-        Err(error.map_or_else(|| "no operation and no replica".into(), |error| error.to_string()))
+        Err(error.map_or_else(
+            || "no operation, no replica, no lottery and no board".into(),
+            |error| error.to_string(),
+        ))
     })
+}
+
+/// Joins parts of one run of the lottery.
+fn join(whole: &mut Option<Lottery>, part: Lottery) {
+    match whole {
+        None => *whole = Some(part),
+        Some(whole) => {
+            whole.asks.extend(part.asks);
+            whole.files.extend(part.files);
+            whole.files.sort_by_key(|file| file.at_ns);
+            whole.draws.extend(part.draws);
+        }
+    }
+}
+
+/// Joins parts of one run of the board.
+fn join_boards(whole: &mut Option<Board>, part: Board) {
+    match whole {
+        None => *whole = Some(part),
+        Some(whole) => {
+            whole.posts.extend(part.posts);
+            whole.connections.extend(part.connections);
+            whole.end_ns = whole.end_ns.max(part.end_ns);
+        }
+    }
+}
+
+/// What a run of the lottery must satisfy by itself.
+fn check_lottery(lottery: &Lottery) -> Result<(), &'static str> {
+    if !lottery.files.is_sorted_by_key(|file| file.at_ns) {
+        return Err("the files are not in the order of time");
+    }
+    for ask in &lottery.asks {
+        if ask.answer.as_ref().is_some_and(|answer| answer.at_ns < ask.invoke_ns) {
+            return Err("an answer is before what was asked");
+        }
+        if !(1..=lottery.agencies).contains(&ask.agency) {
+            return Err("there is no such agency");
+        }
+    }
+    Ok(())
 }
 
 /// What an operation must satisfy by itself.
@@ -208,6 +267,29 @@ mod tests {
             error(&text),
             "line 3: client 1 has an operation that is not over, that of line 1"
         );
+    }
+
+    #[test]
+    fn reads_a_lottery_and_refuses_one_that_cannot_have_been() {
+        let good = r#"{"agencies":2,"winning_number":7574,"draws":[9],"files":[{"at_ns":0,"text":""}],
+            "asks":[{"agency":2,"ask":{"bets":{"batch":1,"bets":[]}},"invoke_ns":5,
+            "answer":{"at_ns":7,"told":{"stored":0}}},
+            {"agency":1,"ask":"finished","invoke_ns":5,"answer":null}]}"#;
+        let good = good.replace('\n', "");
+        let history = History::read(good.as_bytes()).unwrap();
+        let lottery = history.lottery.clone().unwrap();
+        assert_eq!((lottery.asks.len(), lottery.files.len()), (2, 1));
+        assert_eq!(
+            serde_json::to_value(&lottery).unwrap(),
+            good.parse::<serde_json::Value>().unwrap()
+        );
+        let (merged, _) = History::merge([history.clone(), history]);
+        assert_eq!(merged.lottery.unwrap().asks.len(), 4);
+        assert!(
+            error(&good.replace("\"at_ns\":7", "\"at_ns\":4")).contains("before what was asked")
+        );
+        assert!(error(&good.replace("\"agency\":2", "\"agency\":3")).contains("no such agency"));
+        assert!(error(&good.replace("\"draws\":[9],", "")).contains("missing field `draws`"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What nodes did in a run, as checkers of clocks and elections read it: the simulator fills it as
+//! What nodes did in a run, as checkers of clocks, elections and lists read it: the simulator fills it as
 //! a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages.
 
 use super::Verdict;
@@ -51,6 +51,44 @@ pub enum What {
         /// In which reign.
         epoch: u64,
     },
+    /// A node published how its clock is corrected from now on.
+    Corrected {
+        /// Which.
+        node: u32,
+    },
+    /// What a node's corrected clock showed.
+    Clock {
+        /// Which.
+        node: u32,
+        /// How far it was ahead of the time of the run, in nanoseconds.
+        ahead: i64,
+        /// What of that the correction added.
+        correction: i64,
+        /// What slewing was still to add.
+        owed: i64,
+        /// Whether the node itself looked, and not only who watches the run.
+        own: bool,
+    },
+    /// A node published a rank.
+    Rank {
+        /// The node that says so.
+        node: u32,
+        /// Whose rank it is.
+        id: u32,
+        /// Which.
+        rank: u32,
+    },
+    /// A node that keeps a list published that another is on it, or off it.
+    Listed {
+        /// The node that keeps the list.
+        node: u32,
+        /// The other.
+        id: u32,
+        /// The other's rank.
+        rank: u32,
+        /// False when it is off the list.
+        on: bool,
+    },
     /// A node sent a message: one event, however many lines it has for several receivers.
     Send {
         /// Who sent.
@@ -82,7 +120,9 @@ pub enum FaultKind {
     Partition(Vec<u32>),
     /// Messages arrive twice; which no assumption of a protocol here excludes.
     Duplicate,
-    /// Anything else that hinders messages, nodes, disks or clocks.
+    /// This node's clock is set, and from then on may run faster or slower.
+    Clock(u32),
+    /// Anything else that hinders messages, nodes or disks.
     Other,
 }
 
@@ -94,12 +134,13 @@ impl FaultKind {
             "crash" | "pause" => None,
             "partition" => Some(FaultKind::Partition(nodes.to_vec())),
             "duplicate" => Some(FaultKind::Duplicate),
+            "clock" => nodes.first().map(|node| FaultKind::Clock(*node)),
             _ => Some(FaultKind::Other),
         }
     }
 }
 
-/// How long things may take, in nanoseconds: what a checker of elections holds a run against.
+/// What checkers hold a run against, in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
     /// After the last failure, repair or start, all agree within this time.
@@ -107,12 +148,43 @@ pub struct Bounds {
     /// While a coordinator takes over from a live one, both may hold themselves coordinator for
     /// this long.
     pub handover_ns: u64,
+    /// Two clocks that were corrected in one round differ by no more than this, besides what slewing
+    /// still owes.
+    pub skew_ns: u64,
+    /// The corrections of one round come within this time.
+    pub round_ns: u64,
+    /// For so long after a round its clocks are held to `skew_ns`.
+    pub interval_ns: u64,
+    /// A clock that is further than this from the others is far off.
+    pub far_ns: u64,
+    /// No correction of the other clocks is more than this.
+    pub moved_ns: u64,
+    /// How often a node says that it is there.
+    pub heartbeat_ns: u64,
+    /// How long a node that says nothing stays on the list.
+    pub timeout_ns: u64,
+    /// How long a message is on its way.
+    pub delay_ns: u64,
+    /// How long it takes, after a start or a silence, until a link is made and what is said is heard.
+    pub notice_ns: u64,
 }
 
 impl Default for Bounds {
     /// Generous for the timeouts of `configs/`.
     fn default() -> Self {
-        Bounds { agree_ns: 10_000_000_000, handover_ns: 1_000_000_000 }
+        Bounds {
+            agree_ns: 10_000_000_000,
+            handover_ns: 1_000_000_000,
+            skew_ns: 50_000_000,
+            round_ns: 50_000_000,
+            interval_ns: 2_000_000_000,
+            far_ns: 60_000_000_000,
+            moved_ns: 1_000_000_000,
+            heartbeat_ns: 5_000_000_000,
+            timeout_ns: 30_000_000_000,
+            delay_ns: 100_000_000,
+            notice_ns: 1_000_000_000,
+        }
     }
 }
 

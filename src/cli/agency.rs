@@ -10,27 +10,28 @@ mod lines;
 mod rows;
 
 use self::central::{Answer, Central, Trouble};
-use self::lines::{Lines, Value};
-use self::rows::{Batch, Rows, bet_of};
+use self::lines::Lines;
+use self::rows::BetsFile;
 use crate::client;
 use clap::builder::RangedU64ValueParser;
-use node_protocols::lottery::{Bet, Request};
+use node_protocols::lottery::{Bet, Request, Value, bet_of};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::env;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done: the winners are known (with a single bet: it is stored), or told to stop (SIGTERM, SIGINT)
   1  the central refuses, or the file is bad: what was acknowledged before stays stored
   2  wrong usage
-  3  the central cannot be reached, runs no lottery, or did not answer in time";
+  3  the central cannot be reached, runs no lottery, or did not answer in time; or its disk is full
+     and stayed so: start again";
 
 const EXAMPLES: &str = "\
 The file has one bet a line: name,surname,document,birthdate,number, in UTF-8, quoted as RFC 4180
@@ -72,7 +73,8 @@ pub struct AgencyArgs {
     #[arg(long, value_name = "MS", default_value_t = 1_000,
           value_parser = RangedU64ValueParser::<u64>::new().range(1..=3_600_000))]
     period_ms: u64,
-    /// Give up when the central has answered nothing for so long, in milliseconds
+    /// Give up when the central has answered nothing, or that its disk is full, for so long, in
+    /// milliseconds
     #[arg(long, value_name = "MS", default_value_t = 60_000,
           value_parser = RangedU64ValueParser::<u64>::new().range(1..=3_600_000))]
     timeout_ms: u64,
@@ -132,6 +134,9 @@ pub fn run(args: &AgencyArgs) -> ExitCode {
     ExitCode::from(agency.report(single))
 }
 
+/// How long a signal waits for a line that is being printed.
+const LINES_PATIENCE: Duration = Duration::from_secs(1);
+
 /// On SIGTERM or SIGINT ends the process, with the document's lines as its last.
 fn watch_signals(id: u32, lines: Arc<Mutex<Lines>>) -> io::Result<()> {
     let (mut read, write) = UnixStream::pair()?;
@@ -143,7 +148,18 @@ fn watch_signals(id: u32, lines: Arc<Mutex<Lines>>) -> io::Result<()> {
         if read.read_exact(&mut [0]).is_err() {
             return;
         }
-        let mut lines = lock(&lines);
+        // Whoever holds them may wait for a reader that does not come.
+        let asked = Instant::now();
+        let mut lines = loop {
+            match lines.try_lock() {
+                Ok(lines) => break lines,
+                Err(TryLockError::Poisoned(lines)) => break lines.into_inner(),
+                Err(TryLockError::WouldBlock) if asked.elapsed() > LINES_PATIENCE => {
+                    std::process::exit(0);
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+            }
+        };
         for action in ["socket_closing", "signal_receiver_channel_shutdown", "loop_finished"] {
             lines.print("info", action, "success", &[("client_id", Value::Number(id.into()))]);
         }
@@ -236,24 +252,23 @@ impl Agency<'_> {
     fn send_file(&mut self, path: &Path) -> Result<(), Failure> {
         let per_chunk = usize::try_from(self.args.bets_per_chunk).unwrap_or(usize::MAX);
         let bad_file = |error: String| Failure::refused("read_bets", error);
-        let mut rows = Rows::open(path, self.args.id, per_chunk).map_err(bad_file)?;
-        let mut batch = Batch::default();
-        self.lines().progress_of(rows.file_bytes());
+        let mut file = BetsFile::open(path, self.args.id, per_chunk).map_err(bad_file)?;
+        self.lines().progress_of(file.bytes());
         let mut number = 0;
-        while rows.next_batch(&mut batch).map_err(bad_file)? {
+        while let Some(mut chunk) = file.next_chunk().map_err(bad_file)? {
             number += 1;
             let action = "chunk_ack_received";
-            self.store(number, std::mem::take(&mut batch.bets), action).map_err(|failure| {
+            self.store(number, std::mem::take(&mut chunk.bets), action).map_err(|failure| {
                 let mut failure = failure.of_chunk(number);
                 if failure.exit == 1 {
-                    failure.error += &rows.place_of(&batch);
+                    failure.error += &file.place_of(&chunk);
                 }
                 failure
             })?;
             if !self.args.quiet {
                 self.say(action, "success", &[("chunk_id", Value::Number(number))]);
             }
-            self.lines().progress(batch.end);
+            self.lines().progress(chunk.end);
         }
         self.lines().progress_ends();
         Ok(())

@@ -2,11 +2,13 @@
 
 mod agency;
 pub mod bench;
+mod board;
 mod clock;
 pub mod explain;
 pub mod kv;
 mod run;
 pub mod sim;
+mod skew;
 mod verify;
 
 /// `println!`, but a reader that has gone is no reason to fail: whoever cuts the output with `head`
@@ -36,7 +38,8 @@ use std::process::ExitCode;
 /// and talk to them with `node kv`, or with any Redis client on the ports that the files name.
 ///
 /// Exit codes: 0 when the node was told to stop (SIGTERM, SIGINT) and finished what was in
-/// flight, 1 when it cannot start or cannot go on, 2 for a wrong command line.
+/// flight, or when its work is done (an agency of the lottery), 1 when it cannot start or cannot
+/// go on, 2 for a wrong command line.
 #[derive(Parser)]
 #[command(name = "node", version, args_conflicts_with_subcommands = true, verbatim_doc_comment)]
 struct Cli {
@@ -68,6 +71,8 @@ enum Command {
     Kv(kv::KvArgs),
     Clock(clock::ClockArgs),
     Agency(agency::AgencyArgs),
+    Board(board::BoardArgs),
+    Skew(skew::SkewArgs),
     Bench(bench::BenchArgs),
     Verify(verify::VerifyArgs),
     Sim(sim::SimArgs),
@@ -90,6 +95,8 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Kv(args)), _) => kv::run(args),
         (Some(Command::Clock(args)), _) => clock::run(&args),
         (Some(Command::Agency(args)), _) => agency::run(&args),
+        (Some(Command::Board(args)), _) => board::run(&args),
+        (Some(Command::Skew(args)), _) => skew::run(&args),
         (Some(Command::Bench(args)), _) => bench::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),

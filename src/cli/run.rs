@@ -1,9 +1,11 @@
 //! `node --config` and `node check`.
 
+use crate::client::escaped;
 use crate::config::Config;
 use crate::net::Node;
 use crate::registry::Registry;
 use clap::Args;
+use node_protocols::core::Exit;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +26,7 @@ pub(super) fn check(args: &CheckArgs, registry: &Registry) -> ExitCode {
         match Config::load(file, registry) {
             Ok(config) => super::say!("# {}\n{}", file.display(), config.show(registry)),
             Err(error) => {
-                eprintln!("node: {error}");
+                eprintln!("node: {}", escaped(error.to_string().as_bytes()));
                 code = ExitCode::FAILURE;
             }
         }
@@ -38,12 +40,13 @@ pub(super) fn node(file: &Path, trace: Option<&Path>, registry: Registry) -> Exi
     let node = match started {
         Ok(node) => node,
         Err(error) => {
-            eprintln!("node: {error}");
+            eprintln!("node: {}", escaped(error.to_string().as_bytes()));
             return ExitCode::FAILURE;
         }
     };
     match node.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Exit::Success) => ExitCode::SUCCESS,
+        Ok(Exit::Failure) => ExitCode::FAILURE,
         Err(fatal) => {
             log::error!(target: "node", "{fatal}");
             eprintln!("node: stopped: {fatal}");

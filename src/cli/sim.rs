@@ -209,6 +209,12 @@ fn run_one(
         for replica in &outcome.history.replicas {
             line(serde_json::to_string(replica))?;
         }
+        if let Some(lottery) = &outcome.history.lottery {
+            line(serde_json::to_string(lottery))?;
+        }
+        if let Some(board) = &outcome.history.board {
+            line(serde_json::to_string(board))?;
+        }
         file.flush().map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if args.hashes {

@@ -2,6 +2,7 @@
 
 use crate::check::timeline::{Bounds, What};
 use crate::check::{self, History, Property, Verdict, Violation};
+use crate::client::escaped;
 use crate::trace::history::{self, Traces};
 use clap::Args;
 use serde_json::json;
@@ -76,6 +77,23 @@ use std::process::ExitCode;
 ///                    bully algorithm does not promise this under partition, nor when messages take
 ///                    longer than its timeout
 ///
+/// and of the lottery, by one line with all of a run, which `node sim --history` writes,
+///
+///   stored_exactly_once           every acknowledged batch is in the file of bets, no numbered batch
+///                                 is there twice, and nothing that no agency sent
+///   ack_implies_durable           an acknowledged batch is in the file from then on, after every
+///                                 crash too
+///   batch_all_or_nothing          a batch is in the file whole or not at all
+///   draw_once_after_all           one draw, when all agencies have finished, and no bet after that
+///   winners_only_to_their_agency  every agency is told its own winners, all of them
+///
+/// and of the bulletin board, by such a line too,
+///
+///   per_publisher_order       a user's posts are heard in the order in which they were sent
+///   delivered_at_most_once    no client hears a post twice
+///   no_silent_gap             who listens hears what is published, or is told that something is missing
+///   answers_match_deliveries  what is heard was posted, and its client not told that it was not
+///
 /// Prints a line for each property: held, violated and why, or unknown and why. Exit codes: 0 when
 /// all held, 1 when one was violated, 2 when the answer is not known: a file cannot be read or is
 /// no history, or a property cannot be decided.
@@ -117,7 +135,8 @@ pub fn run(args: VerifyArgs) -> ExitCode {
         match load(file, &mut traces) {
             Ok(history) => histories.push(history),
             Err(why) => {
-                eprintln!("node: {}: {why}", file.display());
+                let file = file.display();
+                eprintln!("node: {}", escaped(format!("{file}: {why}").as_bytes()));
                 return ExitCode::from(UNKNOWN);
             }
         }
@@ -127,6 +146,7 @@ pub fn run(args: VerifyArgs) -> ExitCode {
     history.bounds = Bounds {
         agree_ns: args.agree_ms.saturating_mul(1_000_000),
         handover_ns: args.handover_ms.saturating_mul(1_000_000),
+        ..Bounds::default()
     };
     let moved = args.histories.iter().zip(moved).filter(|(_, shift)| *shift > 0);
     for (file, shift) in moved {
@@ -136,8 +156,14 @@ pub fn run(args: VerifyArgs) -> ExitCode {
         .into_iter()
         .map(|property| (property, judge(property, &history)))
         .collect();
-    if history.ops.is_empty() && history.timeline.is_empty() || verdicts.is_empty() {
-        eprintln!("node: there is no operation to judge, no message and no election");
+    let is_empty = history.ops.is_empty()
+        && history.timeline.is_empty()
+        && history.lottery.is_none()
+        && history.board.is_none();
+    if is_empty || verdicts.is_empty() {
+        eprintln!(
+            "node: there is no operation to judge, no message, no election, no lottery and no board"
+        );
         return ExitCode::from(UNKNOWN);
     }
     let text = if args.json { show_json(&history, &verdicts) } else { show(&verdicts) };
@@ -186,6 +212,9 @@ fn properties(asked: &[Property], history: &History) -> Vec<Property> {
     if asked.is_empty() {
         let shows = |is: fn(&What) -> bool| history.timeline.iter().any(|one| is(&one.what));
         let sends = shows(|what| matches!(what, What::Send { .. }));
+        // Only the simulator sees all clocks at once, and so the traces of real nodes have none.
+        let reads = shows(|what| matches!(what, What::Clock { .. }));
+        let ranks = shows(|what| matches!(what, What::Rank { .. } | What::Listed { .. }));
         let elects = shows(|what| matches!(what, What::Coordinator { .. }));
         let is_promised = |property: &Property| match property {
             Property::MonotonicReads
@@ -198,11 +227,54 @@ fn properties(asked: &[Property], history: &History) -> Vec<Property> {
             Property::ElectionTerminates
             | Property::OneCoordinatorPerComponent
             | Property::HighestLiveIdWins => elects,
+            Property::StoredExactlyOnce
+            | Property::AckImpliesDurable
+            | Property::BatchAllOrNothing
+            | Property::DrawOnceAfterAll
+            | Property::WinnersOnlyToTheirAgency => history.lottery.is_some(),
+            Property::SkewBound | Property::ClockNeverBackwards | Property::OneLiarMovesNobody => {
+                reads
+            }
+            Property::PerPublisherOrder
+            | Property::DeliveredAtMostOnce
+            | Property::NoSilentGap
+            | Property::AnswersMatchDeliveries => history.board.is_some(),
+            Property::RanksUniqueAndStable => ranks,
+            // How long it takes is the scenario's to say.
+            Property::DeathNoticedInTime => false,
             Property::Linearizable | Property::OneCoordinator => false,
         };
         Property::ALL.into_iter().filter(is_promised).collect()
     } else {
         Property::ALL.into_iter().filter(|property| asked.contains(property)).collect()
+    }
+}
+
+/// The operations that a violation rests on.
+fn operations(property: Property, history: &History, places: &[usize]) -> serde_json::Value {
+    match (property, &history.lottery) {
+        (
+            Property::StoredExactlyOnce
+            | Property::AckImpliesDurable
+            | Property::BatchAllOrNothing
+            | Property::DrawOnceAfterAll
+            | Property::WinnersOnlyToTheirAgency,
+            lottery,
+        ) => {
+            let asks = lottery.as_ref().map_or(&[][..], |lottery| &lottery.asks);
+            places.iter().filter_map(|&i| asks.get(i)).map(|ask| json!(ask)).collect()
+        }
+        (
+            Property::PerPublisherOrder
+            | Property::DeliveredAtMostOnce
+            | Property::NoSilentGap
+            | Property::AnswersMatchDeliveries,
+            _,
+        ) => {
+            let posts = history.board.as_ref().map_or(&[][..], |board| &board.posts);
+            places.iter().filter_map(|&i| posts.get(i)).map(|post| json!(post)).collect()
+        }
+        _ => places.iter().filter_map(|&i| history.ops.get(i)).map(|op| json!(op)).collect(),
     }
 }
 
@@ -227,15 +299,15 @@ fn show(verdicts: &[(Property, Verdict)]) -> String {
 
 fn show_json(history: &History, verdicts: &[(Property, Verdict)]) -> String {
     let one = |(property, verdict): &(Property, Verdict)| {
-        let property = property.name();
+        let name = property.name();
         match verdict {
-            Verdict::Held => json!({"property": property, "verdict": "held"}),
+            Verdict::Held => json!({"property": name, "verdict": "held"}),
             Verdict::Unknown { why } => {
-                json!({"property": property, "verdict": "unknown", "why": why})
+                json!({"property": name, "verdict": "unknown", "why": why})
             }
             Verdict::Violated(Violation { why, ops, .. }) => {
-                let ops: Vec<_> = ops.iter().filter_map(|&i| history.ops.get(i)).collect();
-                json!({"property": property, "verdict": "violated", "why": why, "operations": ops})
+                let ops = operations(*property, history, ops);
+                json!({"property": name, "verdict": "violated", "why": why, "operations": ops})
             }
         }
     };

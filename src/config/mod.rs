@@ -9,12 +9,15 @@ mod locate;
 pub use self::limits::Limits;
 use self::locate::Source;
 use crate::registry::{BuildError, NATIVE, Registry};
-use node_protocols::core::{DynProtocol, Env, Host, LamportRule, NodeId};
+use node_protocols::core::{DynProtocol, Env, Host, Input, LamportRule, NodeId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One node's config, resolved.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Config {
     pub console: bool,
     /// What a receive does to the Lamport clock.
     pub lamport_rule: LamportRule,
+    /// How wrong this node's wall clock is.
+    pub clock: ClockError,
     /// The other nodes and where they listen.
     pub peers: BTreeMap<NodeId, String>,
     /// Where this node listens.
@@ -40,7 +45,32 @@ pub struct Config {
     pub limits: Limits,
     /// The protocols, in the order of the file.
     pub protocols: Vec<String>,
+    /// What is in the files that protocols read, by protocol.
+    inputs: BTreeMap<String, Arc<[u8]>>,
 }
+
+/// How wrong a node's wall clock is made: on one machine all clocks agree otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClockError {
+    /// What it is ahead at the start, in milliseconds.
+    pub offset_ms: i64,
+    /// How much faster it runs, in parts per million.
+    pub drift_ppm: i64,
+}
+
+impl ClockError {
+    /// What the clock is ahead so many nanoseconds after the start.
+    pub fn nanos(self, elapsed: u64) -> i64 {
+        let drift = i128::from(elapsed) * i128::from(self.drift_ppm) / 1_000_000;
+        let off = i128::from(self.offset_ms) * 1_000_000 + drift;
+        i64::try_from(off).unwrap_or(if off < 0 { i64::MIN } else { i64::MAX })
+    }
+}
+
+/// A year: clocks that are further off are typing errors.
+const MAX_CLOCK_OFFSET_MS: u64 = 365 * 86_400_000;
+/// Half as fast, or half as fast again.
+const MAX_CLOCK_DRIFT_PPM: u64 = 500_000;
 
 /// One listening socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,6 +144,10 @@ struct RawNode {
     console: bool,
     #[serde(default)]
     lamport_rule: LamportRule,
+    #[serde(default)]
+    clock_offset_ms: i64,
+    #[serde(default)]
+    clock_drift_ppm: i64,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +206,16 @@ impl Config {
             return Err(source.error(&["node", "cluster"], rule));
         }
         raw.limits.check().map_err(|(key, rule)| source.error(&["limits", key], rule))?;
+        let clock =
+            ClockError { offset_ms: raw.node.clock_offset_ms, drift_ppm: raw.node.clock_drift_ppm };
+        if clock.offset_ms.unsigned_abs() > MAX_CLOCK_OFFSET_MS {
+            let rule = "it must be at most 31536000000 (a year) either way".into();
+            return Err(source.error(&["node", "clock_offset_ms"], rule));
+        }
+        if clock.drift_ppm.unsigned_abs() > MAX_CLOCK_DRIFT_PPM {
+            let rule = "it must be at most 500000 (half as fast) either way".into();
+            return Err(source.error(&["node", "clock_drift_ppm"], rule));
+        }
         let peers = resolve_peers(&source, id, &raw.peers)?;
         let protocols: Vec<String> = raw.protocols.keys().cloned().collect();
         let known = registry.protocol_names();
@@ -211,11 +255,26 @@ impl Config {
             sync: raw.node.sync,
             console: raw.node.console,
             lamport_rule: raw.node.lamport_rule,
+            clock,
             peers,
             listeners,
             limits: raw.limits,
             protocols,
+            inputs: BTreeMap::new(),
         })
+    }
+
+    /// Reads the files that the protocols name: once, before the node starts, however often it does.
+    pub fn read_inputs(&mut self, registry: &Registry) -> Result<(), ConfigError> {
+        for protocol in self.build(registry, &self.env(1, 0))? {
+            let Some(Input { key, path }) = protocol.input() else { continue };
+            let content = read_input(Path::new(path)).map_err(|error| {
+                let rule = format!("cannot read it: {error}; name a file that this user may read");
+                self.error(&["protocols", protocol.name(), key], rule)
+            })?;
+            self.inputs.insert(protocol.name().into(), content.into());
+        }
+        Ok(())
     }
 
     /// As many nodes with this config as one cluster: 1 to `count`, each other's peers. For
@@ -239,9 +298,15 @@ impl Config {
         }
     }
 
-    /// Builds the node's protocols.
+    /// Builds the node's protocols, with what [`read_inputs`](Config::read_inputs) has read.
     pub fn host(&self, registry: &Registry, env: &Env) -> Result<Host, ConfigError> {
-        Ok(Host::new(env, self.build(registry, env)?, self.lamport_rule))
+        let mut protocols = self.build(registry, env)?;
+        for protocol in &mut protocols {
+            if let Some(content) = self.inputs.get(protocol.name()) {
+                protocol.take_input(Arc::clone(content));
+            }
+        }
+        Ok(Host::new(env, protocols, self.lamport_rule))
     }
 
     fn build(
@@ -308,6 +373,23 @@ impl Config {
         }
         text
     }
+}
+
+/// The node keeps it in memory as long as it runs.
+const MAX_INPUT_BYTES: u64 = 1 << 30;
+
+fn read_input(path: &Path) -> io::Result<Vec<u8>> {
+    // Before it is opened: a pipe that nobody writes to would never let go.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let file = File::open(path)?;
+    let mut content = Vec::new();
+    file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_INPUT_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_INPUT_BYTES} bytes")));
+    }
+    Ok(content)
 }
 
 fn resolve_peers(
@@ -405,6 +487,8 @@ impl fmt::Display for Config {
             LamportRule::Max => "max",
         };
         writeln!(f, "console = {}\nlamport_rule = {rule:?}", self.console)?;
+        let ClockError { offset_ms, drift_ppm } = self.clock;
+        writeln!(f, "clock_offset_ms = {offset_ms}\nclock_drift_ppm = {drift_ppm}")?;
         if !self.peers.is_empty() {
             writeln!(f, "\n[peers]")?;
         }

@@ -198,6 +198,7 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Timer { .. } => "timer",
         Event::Request { .. } => "request",
         Event::Reply { .. } => "reply",
+        Event::Push { .. } => "push",
         Event::Fact { .. } => "fact",
         Event::Sync { .. } => "sync",
         Event::Print { .. } => "print",

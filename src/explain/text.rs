@@ -67,6 +67,7 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
         Event::Timer { protocol, label } => format!("{protocol}: {label}"),
         Event::Request { op, client, label } => format!("{client} [{op}] {label}"),
         Event::Reply { op, client, label } => format!("{client} [{op}] {label}"),
+        Event::Push { client, label } => format!("{client} {label}"),
         Event::Fact { protocol, label, .. } => format!("{protocol}: {label}"),
         Event::Sync { bytes, ok } => format!("{bytes} bytes{}", if *ok { "" } else { " FAILED" }),
         Event::Print { line } | Event::Note { line } => line.to_string(),

@@ -1,8 +1,8 @@
 //! A client's session: which protocol it talks to, in which form, and which of its requests are
 //! still unanswered.
 
-use super::wire::{Frame, SEQUENCE_BYTES, next_frame, push_frame_with};
-use crate::registry::DynGateway;
+use super::wire::{Frame, PUSHED, SEQUENCE_BYTES, next_frame, push_frame_with};
+use crate::registry::{DynGateway, NATIVE};
 use node_protocols::core::Decoded;
 use std::collections::BTreeMap;
 
@@ -20,6 +20,10 @@ pub(super) struct Session {
     pub(super) full: bool,
     /// About how many bytes its unanswered requests have.
     pub(super) unanswered_bytes: usize,
+    /// It gets what it has not asked for.
+    pub(super) is_pushed_to: bool,
+    /// The protocol was told that it does not read.
+    pub(super) is_backed_up: bool,
 }
 
 enum Codec {
@@ -28,6 +32,8 @@ enum Codec {
     /// Replies go out in the order of the requests.
     Ordered {
         gateway: Box<dyn DynGateway>,
+        /// What the config calls it.
+        name: &'static str,
         next_sequence: u32,
         /// The sequence whose reply goes out next.
         next_reply: u32,
@@ -62,9 +68,14 @@ impl Session {
         Session::new(place, Codec::Native)
     }
 
-    pub(super) fn ordered(place: usize, gateway: Box<dyn DynGateway>) -> Session {
+    pub(super) fn ordered(
+        place: usize,
+        name: &'static str,
+        gateway: Box<dyn DynGateway>,
+    ) -> Session {
         let codec = Codec::Ordered {
             gateway,
+            name,
             next_sequence: 0,
             next_reply: 0,
             early: BTreeMap::new(),
@@ -82,6 +93,8 @@ impl Session {
             waiting: false,
             full: false,
             unanswered_bytes: 0,
+            is_pushed_to: false,
+            is_backed_up: false,
         }
     }
 
@@ -139,14 +152,28 @@ impl Session {
         share
     }
 
+    /// Encodes something that the client did not ask for just now. It goes out before replies that
+    /// wait for their turn.
+    pub(super) fn encode_push(&mut self, reply: &[u8], out: &mut Vec<u8>) {
+        match &mut self.codec {
+            Codec::Native => push_native(out, PUSHED, reply),
+            Codec::Ordered { gateway, .. } => gateway.encode(reply, out),
+        }
+    }
+
+    /// Equal for sessions that encode what is pushed alike.
+    pub(super) fn form(&self) -> (&'static str, u64) {
+        match &self.codec {
+            Codec::Native => (NATIVE, 0),
+            Codec::Ordered { gateway, name, .. } => (name, gateway.form()),
+        }
+    }
+
     /// Puts a reply, in its turn, where it goes out.
     pub(super) fn reply(&mut self, sequence: u32, reply: &[u8], out: &mut Vec<u8>) {
         self.outstanding = self.outstanding.saturating_sub(1);
         match &mut self.codec {
-            Codec::Native => push_frame_with(out, |out| {
-                out.extend_from_slice(&sequence.to_le_bytes());
-                out.extend_from_slice(reply);
-            }),
+            Codec::Native => push_native(out, sequence, reply),
             Codec::Ordered { gateway, next_reply, early, early_bytes, .. } => {
                 if sequence != *next_reply {
                     *early_bytes += reply.len();
@@ -170,6 +197,13 @@ impl Session {
             Codec::Ordered { early_bytes, .. } => *early_bytes,
         }
     }
+}
+
+fn push_native(out: &mut Vec<u8>, sequence: u32, reply: &[u8]) {
+    push_frame_with(out, |out| {
+        out.extend_from_slice(&sequence.to_le_bytes());
+        out.extend_from_slice(reply);
+    });
 }
 
 fn native_request(input: &[u8], limit: usize, request: &mut Vec<u8>) -> Step {
@@ -214,7 +248,7 @@ mod tests {
 
     #[test]
     fn replies_that_come_early_go_out_in_the_order_of_the_requests() {
-        let mut session = Session::ordered(0, Box::new(Letters));
+        let mut session = Session::ordered(0, "letters", Box::new(Letters));
         let (mut request, mut out) = (Vec::new(), Vec::new());
         for expected in 0..3 {
             let step = session.next(b"x", 64, &mut request, &mut out);

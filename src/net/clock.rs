@@ -1,32 +1,34 @@
-//! The real clocks, read once a turn.
+//! The real clocks, read once a turn, and what the config does to them.
 
+use crate::config::ClockError;
 use node_protocols::core::{Now, Time, WallTime};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub(super) struct Clock {
     origin: Instant,
+    error: ClockError,
 }
 
 impl Clock {
-    pub(super) fn new() -> Clock {
-        Clock { origin: Instant::now() }
+    pub(super) fn new(error: ClockError) -> Clock {
+        Clock { origin: Instant::now(), error }
     }
 
-    /// Nanoseconds since the Unix epoch at the origin of this clock's time.
+    /// Nanoseconds since the Unix epoch at the origin of this clock's time, by the machine's clock.
     pub(super) fn origin_since_epoch(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let since = since.saturating_sub(self.origin.elapsed());
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        since_epoch().saturating_sub(self.now().time.0)
     }
 
+    /// The monotonic clock is the machine's, the wall clock is off as the config says.
     pub(super) fn now(&self) -> Now {
         let nanos = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Now { time: Time(nanos), wall: WallTime(wall_millis()) }
+        let off = self.error.nanos(nanos);
+        Now { time: Time(nanos), wall: WallTime(since_epoch()).plus(off) }
     }
 }
 
-/// Milliseconds since the Unix epoch; 0 on a clock that is set before it.
-pub(super) fn wall_millis() -> u64 {
+/// Nanoseconds since the Unix epoch; 0 on a clock that is set before it.
+pub(crate) fn since_epoch() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -53,13 +53,15 @@ impl Node {
             return self.tell(Counter::OverCap, line);
         }
         let listener = &self.listeners[place].config;
+        let mut greeting = Vec::new();
         let kind = match &listener.protocol {
             Some(protocol) if listener.gateway != NATIVE => {
                 let codec = self.registry.codec(&listener.gateway, protocol);
                 let session = self.host.place(protocol).zip(codec);
                 // The config was checked against the registry.
-                let Some((place, codec)) = session else { return };
-                Kind::Client(Session::ordered(place, codec))
+                let Some((place, (name, mut codec))) = session else { return };
+                codec.greet(&mut greeting);
+                Kind::Client(Session::ordered(place, name, codec))
             }
             Some(_) | None => Kind::Greeting,
         };
@@ -67,11 +69,19 @@ impl Node {
             self.sweep_within(self.config.limits.greeting_timeout_ms);
         }
         let place = kind.place();
-        if let Err(error) = self.add(stream, addr, kind) {
-            return self.tell(Counter::NoDescriptor, format_args!("cannot serve {addr}: {error}"));
+        let key = match self.add(stream, addr, kind) {
+            Ok(key) => key,
+            Err(error) => {
+                let line = format_args!("cannot serve {addr}: {error}");
+                return self.tell(Counter::NoDescriptor, line);
+            }
+        };
+        if let Some(connection) = self.table.get_mut(key).filter(|_| !greeting.is_empty()) {
+            connection.out.tail().extend_from_slice(&greeting);
+            self.touch(key);
         }
         if let Some(place) = place {
-            self.host.handle_client(place, addr, true, self.now);
+            self.host.handle_client(place, key, addr, true, self.now);
             self.distribute_if_traced();
         }
     }
@@ -204,7 +214,7 @@ impl Node {
     fn welcome(&mut self, key: Key, kind: Kind) {
         let Some(connection) = self.table.get_mut(key) else { return };
         if let Some(place) = kind.place() {
-            self.host.handle_client(place, connection.addr, true, self.now);
+            self.host.handle_client(place, key, connection.addr, true, self.now);
         }
         connection.kind = kind;
         let (id, incarnation, lamport) = (self.env.id, self.env.incarnation, self.host.lamport());

@@ -25,6 +25,8 @@ mod traffic;
 mod upkeep;
 pub mod wire;
 
+pub(crate) use self::clock::since_epoch;
+
 use self::clock::Clock;
 use self::connection::Connection;
 use self::console::Console;
@@ -39,7 +41,7 @@ use crate::registry::Registry;
 use crate::wal::WalError;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use node_protocols::core::{Counter, Env, Host, Now, Rng, Time};
+use node_protocols::core::{Counter, Env, Exit, Host, Now, Rng, Span, Time};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -66,6 +68,9 @@ pub struct Node {
     scratch: Vec<u8>,
     /// The request being handed over.
     request: Vec<u8>,
+    /// What was pushed last, as it goes out: span, protocol and form, and the bytes.
+    pushed_form: Option<PushedForm>,
+    pushed: Vec<u8>,
     dirty: Vec<Key>,
     ready: Vec<Key>,
     /// The cap on clients in force.
@@ -80,7 +85,9 @@ pub struct Node {
     next_sweep: Option<Time>,
     /// When to try again to accept, after the process ran out of descriptors.
     accept_at: Option<Time>,
-    /// Until when a node that was told to stop finishes what is in flight.
+    /// A protocol has asked for the node's end, and how it is to end.
+    asked_to_stop: Option<Exit>,
+    /// Until when a node that stops finishes what is in flight.
     draining: Option<Time>,
     /// How often this node has greeted a peer.
     dials: u64,
@@ -93,6 +100,10 @@ struct Listening {
     /// A budget or a lack of descriptors cut the accepting short.
     more: bool,
 }
+
+/// What tells one encoding of a push from another: the reply, the protocol's place, and the session's
+/// form.
+type PushedForm = (Span, usize, (&'static str, u64));
 
 /// The node cannot go on.
 #[derive(Debug)]
@@ -136,13 +147,14 @@ impl Node {
     /// Binds, recovers and starts the protocols. With `trace`, every event is also written to that
     /// file.
     pub fn start(
-        config: Config,
+        mut config: Config,
         registry: Registry,
         trace: Option<&Path>,
     ) -> Result<Node, ConfigError> {
-        let clock = Clock::new();
+        config.read_inputs(&registry)?;
+        let clock = Clock::new(config.clock);
         let seed = RandomState::new().build_hasher().finish();
-        let env = config.env(clock::wall_millis().max(1), seed);
+        let env = config.env(clock.now().wall.millis().max(1), seed);
         let mut host = config.host(&registry, &env)?;
         host.set_output(config.console, trace.is_some());
         let setup = |error: io::Error| config.error(&[], format!("cannot set up: {error}"));
@@ -172,6 +184,8 @@ impl Node {
             notices: Notices::default(),
             scratch: vec![0; READ_BYTES],
             request: Vec::new(),
+            pushed_form: None,
+            pushed: Vec::new(),
             dirty: Vec::new(),
             ready: Vec::new(),
             clients: 0,
@@ -181,6 +195,7 @@ impl Node {
             next_heartbeat: None,
             next_sweep: None,
             accept_at: None,
+            asked_to_stop: None,
             draining: None,
             dials: 0,
             tracing,
@@ -196,6 +211,7 @@ impl Node {
             links,
             max_clients,
         };
+        node.measure_disk();
         node.host.handle_start(node.now);
         for listening in &node.listeners {
             let Listener { addr, gateway, .. } = &listening.config;
@@ -204,8 +220,8 @@ impl Node {
         Ok(node)
     }
 
-    /// Runs until told to stop, or until the log fails.
-    pub fn run(mut self) -> Result<(), Fatal> {
+    /// Runs until told to stop, until a protocol asks for it, or until the log fails.
+    pub fn run(mut self) -> Result<Exit, Fatal> {
         let mut events = Events::with_capacity(EVENTS);
         self.finish_turn()?;
         while !self.is_drained() {
@@ -215,6 +231,7 @@ impl Node {
                 Err(error) => return Err(Fatal::Poll(error)),
             }
             self.now = self.clock.now();
+            self.measure_disk();
             if let Some(tracing) = &mut self.tracing {
                 tracing.begin_turn(self.now.time);
             }
@@ -226,6 +243,9 @@ impl Node {
             }
             self.go_on();
             self.on_time();
+            if self.asked_to_stop.is_some() && self.draining.is_none() {
+                self.stop();
+            }
             self.finish_turn()?;
         }
         log::info!(target: "net", "node {} stops", self.env.id);
@@ -233,7 +253,7 @@ impl Node {
             tracing.stop();
             tracing.end_turn(&self.host);
         }
-        Ok(())
+        Ok(self.asked_to_stop.unwrap_or(Exit::Success))
     }
 
     fn on_event(&mut self, token: Token, event: &mio::event::Event) {
@@ -293,6 +313,14 @@ impl Node {
         Ok(())
     }
 
+    /// Before anything is asked of the protocols: what they refuse for lack of room, they refuse by
+    /// how the disk is now.
+    fn measure_disk(&mut self) {
+        if let Some(disk) = &mut self.disk {
+            disk.measure(self.now.time, &mut self.host);
+        }
+    }
+
     fn make_durable(&mut self) -> Result<(), WalError> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         let written = disk.write(&mut self.host)?;
@@ -305,7 +333,8 @@ impl Node {
     /// How long to wait for events: not at all when there is something to go on with.
     fn timeout(&self) -> Option<Duration> {
         let more = self.accept_at.is_none() && self.listeners.iter().any(|one| one.more);
-        if more || !self.ready.is_empty() || !self.host.outbox().is_empty() {
+        let stops = self.asked_to_stop.is_some() && self.draining.is_none();
+        if more || stops || !self.ready.is_empty() || !self.host.outbox().is_empty() {
             return Some(Duration::ZERO);
         }
         let times = [
@@ -330,6 +359,11 @@ impl Node {
             return;
         }
         log::info!(target: "net", "node {} was told to stop: finishing what is in flight", self.env.id);
+        self.stop();
+    }
+
+    /// Takes nothing new, and finishes what is in flight.
+    fn stop(&mut self) {
         self.listeners.clear();
         self.draining = Some(self.now.time + Duration::from_millis(self.config.limits.drain_ms));
         self.host.handle_stop(self.now);
@@ -339,7 +373,7 @@ impl Node {
         }
     }
 
-    /// Whether a node that was told to stop has nothing left to finish.
+    /// Whether a node that stops has nothing left to finish.
     fn is_drained(&self) -> bool {
         let Some(deadline) = self.draining else { return false };
         let clients = self.table.iter().filter(|(_, one)| one.peer().is_none()).count();

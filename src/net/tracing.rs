@@ -151,6 +151,11 @@ impl Tracing {
         self.line(None, Event::Reply { op, client, label });
     }
 
+    pub(super) fn push(&mut self, addr: SocketAddr, place: usize, reply: &[u8], host: &Host) {
+        let label = host.protocols()[place].describe_reply(reply).into();
+        self.line(None, Event::Push { client: addr.to_string().into(), label });
+    }
+
     fn op(&self, id: RequestId) -> String {
         format!("{}-{}.{}-{}", self.node, id.client.slot, id.client.generation, id.sequence)
     }
@@ -159,7 +164,11 @@ impl Tracing {
     pub(super) fn effect(&mut self, effect: Effect, host: &Host) {
         let text = |span| String::from_utf8_lossy(host.outbox().bytes(span)).into_owned();
         match effect {
-            Effect::Send { .. } | Effect::Reply { .. } => {}
+            // That the node stops is told when it does.
+            Effect::Send { .. }
+            | Effect::Reply { .. }
+            | Effect::Push { .. }
+            | Effect::Stop { .. } => {}
             Effect::Print { line } => self.line(None, Event::Print { line: text(line).into() }),
             Effect::Note { line } => self.line(None, Event::Note { line: text(line).into() }),
             Effect::Timer { place, label } => {

@@ -21,6 +21,9 @@ const MAX_UNANSWERED_BYTES: usize = 16 << 20;
 /// kept when connections are flushed, and a turn may serve thousands of them.
 const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
 
+/// What goes to the disk in one turn before requests wait for the next: it is in memory until then.
+const DURABLE_BYTES_PER_TURN: u64 = 4 << 20;
+
 impl Node {
     /// Notes that a connection has something to send.
     pub(super) fn touch(&mut self, key: Key) {
@@ -30,6 +33,12 @@ impl Node {
             connection.dirty = true;
             self.dirty.push(key);
         }
+    }
+
+    /// Whether further requests wait for the next turn.
+    fn is_turn_full(&self) -> bool {
+        self.replied_bytes > REPLIED_BYTES_PER_TURN
+            || self.host.outbox().durable_len() > DURABLE_BYTES_PER_TURN
     }
 
     /// Notes that a connection can go on without an event.
@@ -44,12 +53,17 @@ impl Node {
 
     /// Reads once, if the connection may be read.
     pub(super) fn receive(&mut self, key: Key) {
+        let is_full = self.is_turn_full();
         let Some(connection) = self.table.get_mut(key) else { return };
         let paused = matches!(&connection.kind, Kind::Client(session)
             if session.paused || session.waiting || session.full);
         let dialing = matches!(connection.kind, Kind::Dialing(_));
         if !connection.readable || connection.closing || connection.eof || paused || dialing {
             return;
+        }
+        if connection.peer().is_none() && is_full {
+            // It stays in the socket, where it takes no memory of the node's.
+            return self.queue(key);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         match connection.read(&mut scratch) {
@@ -203,6 +217,7 @@ impl Node {
         let high_water = self.config.limits.client_high_water_bytes as usize;
         let mut used = 0;
         loop {
+            let is_full = self.is_turn_full();
             let Node { table, host, request, .. } = self;
             let Some(connection) = table.get_mut(key) else { return data.len() };
             let addr = connection.addr;
@@ -214,7 +229,7 @@ impl Node {
             if session.paused || session.full || connection.closing {
                 return used;
             }
-            if self.replied_bytes > REPLIED_BYTES_PER_TURN && used < data.len() {
+            if is_full && used < data.len() {
                 session.waiting = true;
                 self.queue(key);
                 return used;
@@ -319,7 +334,30 @@ impl Node {
                         self.queue(to.client);
                     }
                 }
+                Effect::Push { to, reply: span } => {
+                    let Some(connection) = self.table.get_mut(to) else { continue };
+                    let Kind::Client(session) = &mut connection.kind else { continue };
+                    let reply = self.host.outbox().bytes(span);
+                    if let Some(tracing) = &mut self.tracing {
+                        tracing.push(connection.addr, session.place, reply, &self.host);
+                    }
+                    session.is_pushed_to = true;
+                    // Most who get the same get it in the same form: it is made once.
+                    let form = (span, session.place, session.form());
+                    if self.pushed_form != Some(form) {
+                        self.pushed_form = Some(form);
+                        self.pushed.clear();
+                        session.encode_push(reply, &mut self.pushed);
+                    }
+                    let out = connection.out.tail_for(self.pushed.len());
+                    out.extend_from_slice(&self.pushed);
+                    self.touch(to);
+                }
                 Effect::Print { line } => self.console.line(self.host.outbox().bytes(line)),
+                // The first to ask has the say.
+                Effect::Stop { exit } => {
+                    self.asked_to_stop.get_or_insert(exit);
+                }
                 // For traces and checkers.
                 Effect::Note { .. } | Effect::Timer { .. } | Effect::Fact { .. } => {}
             }
@@ -327,6 +365,8 @@ impl Node {
                 tracing.effect(self.host.outbox().effects()[place], &self.host);
             }
         }
+        // Its bytes are no more.
+        self.pushed_form = None;
         self.host.outbox_mut().clear_effects();
     }
 
@@ -358,6 +398,12 @@ impl Node {
                     }
                 }
                 Kind::Client(session) => {
+                    let backs_up = session.is_pushed_to && waiting > high_water;
+                    let goes_on = session.is_backed_up && waiting <= high_water / 2;
+                    if (backs_up && !session.is_backed_up) || goes_on {
+                        session.is_backed_up = backs_up;
+                        self.host.handle_backpressure(session.place, key, backs_up, self.now);
+                    }
                     let resumes = session.paused && waiting <= high_water;
                     if resumes {
                         session.paused = false;
@@ -391,7 +437,7 @@ impl Node {
             Kind::Client(session) => {
                 self.clients -= 1;
                 self.unanswered_bytes -= session.unanswered_bytes;
-                self.host.handle_client(session.place, connection.addr, false, self.now);
+                self.host.handle_client(session.place, key, connection.addr, false, self.now);
                 self.distribute_if_traced();
             }
             Kind::Dialing(peer) | Kind::Dialed(peer) => {

@@ -6,6 +6,7 @@
 //!   peers    = then frames whose payload the Host makes and reads
 //!   clients  = then requests: sequence (u32, little-endian), postcard of the protocol's Request
 //!              and replies:   the request's sequence, postcard of the protocol's Reply
+//!              and pushes:    the sequence 2^32 - 1, likewise
 //! ```
 //!
 //! Replies to a native client come in any order; the sequence tells which request they answer.
@@ -25,6 +26,8 @@ pub const LENGTH_BYTES: usize = 4;
 
 /// The sequence before a request or reply of a native client.
 pub const SEQUENCE_BYTES: usize = 4;
+/// The sequence of what a client gets without having asked; no request has it.
+pub const PUSHED: u32 = u32::MAX;
 
 /// The longest first frame: names are short, and nobody is known yet.
 pub const MAX_HELLO_BYTES: usize = 1 << 10;

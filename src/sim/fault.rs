@@ -1,7 +1,8 @@
 //! What can be broken, as data: drawn from a seed, written to a file, left out one by one when a
 //! failure is shrunk.
 
-use super::world::{CHANCE, Clock, Nanos, World};
+use super::world::{CHANCE, Nanos, World};
+use crate::config::ClockError;
 use node_protocols::core::Rng;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -200,7 +201,7 @@ impl Fault {
             Kind::SyncError { node } => each(at(*node), |node| world.break_disk(node, 0)),
             Kind::DiskFull { node } => each(at(*node), |node| world.break_disk(node, until)),
             Kind::Clock { node, offset_ms, drift_ppm } => {
-                let clock = Clock { offset_ms: *offset_ms, drift_ppm: *drift_ppm };
+                let clock = ClockError { offset_ms: *offset_ms, drift_ppm: *drift_ppm };
                 each(at(*node), |node| world.set_clock(node, clock));
             }
         }
@@ -348,8 +349,8 @@ const FLAPS: u64 = 5;
 /// Bounds that keep a run finite, and clocks in their range.
 const MAX_FAULTS: u64 = 1_000;
 const MAX_DELAY_MS: u64 = 60_000;
-const MAX_OFFSET_MS: u64 = 86_400_000;
-const MAX_DRIFT_PPM: u64 = 500_000;
+pub(super) const MAX_OFFSET_MS: u64 = 86_400_000;
+pub(super) const MAX_DRIFT_PPM: u64 = 500_000;
 
 impl Ranges {
     /// What of them makes no sense.

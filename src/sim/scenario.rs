@@ -1,14 +1,14 @@
 //! A scenario: which nodes, what clients do, what may break, what must hold.
 
-use super::fault::{Fault, Ranges};
-use super::workload::store::Settings;
+use super::fault::{Fault, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
+use super::workload::Settings;
 use super::world::Network;
 use crate::check::Property;
 use crate::check::timeline::Bounds;
-use crate::config::Config;
+use crate::config::{ClockError, Config};
 use crate::registry::Registry;
-use node_protocols::core::Protocol;
-use node_protocols::kv_replication::KvReplication;
+use node_protocols::core::Rng;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,9 +26,11 @@ struct File {
     seconds: u64,
     #[serde(default = "default_settle_seconds")]
     settle_seconds: u64,
-    workload: Option<Settings>,
+    /// Whose clients it describes is known once the nodes are.
+    workload: Option<IgnoredAny>,
     #[serde(default)]
     bounds: RawBounds,
+    clocks: Option<Clocks>,
     #[serde(default)]
     network: RawNetwork,
     #[serde(default)]
@@ -44,12 +46,34 @@ struct RawNetwork {
     sync_us: Option<[u64; 2]>,
 }
 
-/// What elections are held against.
+/// What elections, clocks and lists are held against.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawBounds {
     agree_ms: Option<u64>,
     handover_ms: Option<u64>,
+    skew_us: Option<u64>,
+    round_ms: Option<u64>,
+    interval_ms: Option<u64>,
+    heartbeat_ms: Option<u64>,
+    timeout_ms: Option<u64>,
+    delay_ms: Option<u64>,
+    notice_ms: Option<u64>,
+    far_ms: Option<u64>,
+    moved_ms: Option<u64>,
+}
+
+/// How wrong nodes' clocks are from the beginning: drawn for each node, and instead of what its config
+/// says, so that many nodes of one config have clocks of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clocks {
+    /// The most that a clock is ahead or behind, in milliseconds.
+    pub offset_ms: u64,
+    /// The most that it runs faster or slower, in parts per million.
+    pub drift_ppm: u64,
+    /// How far one of them is ahead or behind instead, in milliseconds; 0 for none.
+    pub liar_ms: u64,
 }
 
 fn default_seconds() -> u64 {
@@ -74,10 +98,12 @@ pub struct Scenario {
     pub millis: u64,
     /// How long after that everything must be in order again, in milliseconds.
     pub settle_millis: u64,
-    /// What clients do; none where nodes run no store.
+    /// What clients do; none where no protocol of the nodes has simulated clients.
     pub workload: Option<Settings>,
-    /// What elections are held against.
+    /// What elections, clocks and lists are held against.
     pub bounds: Bounds,
+    /// How wrong clocks are; none for what nodes' configs say.
+    pub clocks: Option<Clocks>,
     /// The network when nothing is broken.
     pub network: Network,
     /// What to draw faults from.
@@ -95,9 +121,6 @@ const MAX_NODES: u32 = 2_000;
 /// The longest delay of a message or a sync.
 const MAX_DELAY_US: u64 = 60_000_000;
 
-/// The protocol whose clients can be simulated.
-const STORE: &str = KvReplication::NAME;
-
 impl Scenario {
     /// Reads a scenario and the configs that it names, relative to its folder.
     pub fn load(path: &Path, registry: &Registry) -> Result<Scenario, String> {
@@ -105,7 +128,7 @@ impl Scenario {
     }
 
     /// Like `load`, with some protocols' keys set otherwise than in the nodes' files, in all of
-    /// them: protocol, key, value.
+    /// them that run it: protocol, key, value.
     pub fn load_with(
         path: &Path,
         registry: &Registry,
@@ -113,11 +136,7 @@ impl Scenario {
     ) -> Result<Scenario, String> {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-        let file: File = toml::from_str(&text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
-            format!("{name}:{line}: {}", error.message().replace('\n', "; "))
-        })?;
+        let file: File = parse(path, &text)?;
         let rule = |what: &str| Err(format!("{name}: {what}"));
         if file.nodes.is_empty() {
             return rule("nodes: name at least one config");
@@ -133,6 +152,11 @@ impl Scenario {
         for config in &file.nodes {
             nodes.push(load_node(&folder.join(config), registry, keys)?);
         }
+        let runs =
+            |name: &str| nodes.iter().any(|node| node.protocols.iter().any(|one| one == name));
+        if let Some((protocol, ..)) = keys.iter().find(|(protocol, ..)| !runs(protocol)) {
+            return rule(&format!("no node runs {protocol}"));
+        }
         if let Some(count) = file.count {
             if nodes.len() != 1 || !(1..=MAX_NODES).contains(&count) {
                 return rule(&format!("count: 1 to {MAX_NODES} nodes, made of one config"));
@@ -145,26 +169,32 @@ impl Scenario {
                 return rule(&format!("nodes: two of them have id {}", config.id));
             }
         }
-        let parse = |property: &String| {
+        let known = |property: &String| {
             let known = property.parse::<Property>();
             known.map_err(|error| format!("{name}: {property}: {error}"))
         };
         let properties: Vec<Property> =
-            file.properties.iter().map(parse).collect::<Result<_, _>>()?;
-        let violates = file.violates.as_ref().map(parse).transpose()?;
+            file.properties.iter().map(known).collect::<Result<_, _>>()?;
+        let violates = file.violates.as_ref().map(known).transpose()?;
         if violates.is_some_and(|property| !properties.contains(&property)) {
             return rule("violates: name one of properties");
         }
-        let is_store = |config: &Config| config.protocols.iter().any(|one| one == STORE);
-        let workload = match (nodes.iter().all(is_store), file.workload) {
-            (true, workload) => Some(workload.unwrap_or_default()),
-            (false, None) => None,
-            (false, Some(_)) => {
-                return rule("workload: its clients are the store's, which not all nodes run");
+        let workload = Settings::read(path, &text, &nodes, registry)?;
+        match &workload {
+            Some(workload) => {
+                workload.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
             }
-        };
-        if let Some(workload) = &workload {
-            workload.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
+            None if file.workload.is_some() => {
+                return rule("workload: what the nodes run has no simulated clients");
+            }
+            None => {}
+        }
+        if let Some(Clocks { offset_ms, drift_ppm, liar_ms }) = file.clocks
+            && (offset_ms.max(liar_ms) > MAX_OFFSET_MS || drift_ppm > MAX_DRIFT_PPM)
+        {
+            return rule(
+                "clocks: offset_ms and liar_ms are at most 86400000 (a day), drift_ppm 500000 (half)",
+            );
         }
         let bounds = resolve_bounds(&file.bounds, millis + settle_millis);
         let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
@@ -193,6 +223,7 @@ impl Scenario {
             settle_millis,
             workload,
             bounds,
+            clocks: file.clocks,
             network,
             ranges: file.faults,
             fixed: file.fault,
@@ -231,6 +262,27 @@ impl Scenario {
         Ok(())
     }
 
+    /// How wrong a seed makes the nodes' clocks, by their places.
+    pub fn draw_clocks(&self, seed: u64) -> Vec<(usize, ClockError)> {
+        let Some(Clocks { offset_ms, drift_ppm, liar_ms }) = self.clocks else {
+            return Vec::new();
+        };
+        let either_way = |rng: &mut Rng, most: u64| rng.below(2 * most + 1) as i64 - most as i64;
+        let mut rng = Rng::stream(seed, "sim/clock/liar");
+        let liar = rng.below(self.nodes.len() as u64) as usize;
+        let lie = if rng.below(2) == 0 { liar_ms as i64 } else { -(liar_ms as i64) };
+        let draw = |place: usize| {
+            let mut rng = Rng::stream(seed, &format!("sim/clock/{}", self.nodes[place].id));
+            let mut offset = either_way(&mut rng, offset_ms);
+            if liar_ms > 0 && place == liar {
+                offset = lie;
+            }
+            let drift = either_way(&mut rng, drift_ppm);
+            (place, ClockError { offset_ms: offset, drift_ppm: drift })
+        };
+        (0..self.nodes.len()).map(draw).collect()
+    }
+
     /// What a seed makes of the scenario.
     pub fn plan(&self, seed: u64) -> Plan {
         let ids: Vec<u32> = self.nodes.iter().map(|config| config.id.0).collect();
@@ -239,20 +291,48 @@ impl Scenario {
         } else {
             self.fixed.clone()
         };
-        let counts = |workload: &Settings| (workload.clients, workload.operations);
-        let (clients, operations) = self.workload.as_ref().map_or((0, 0), counts);
+        let (clients, operations) = self.workload.as_ref().map_or((0, 0), Settings::counts);
         Plan { seed, clients, operations, faults }
     }
 }
 
+/// What a scenario's text says of a `T`, or where it is wrong.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        format!("{}:{line}: {}", path.display(), error.message().replace('\n', "; "))
+    })
+}
+
 fn resolve_bounds(raw: &RawBounds, whole_ms: u64) -> Result<Bounds, String> {
     let mut bounds = Bounds::default();
-    for (bound, given) in
-        [(&mut bounds.agree_ns, raw.agree_ms), (&mut bounds.handover_ns, raw.handover_ms)]
-    {
-        if let Some(ms) = given {
-            if !(1..=whole_ms).contains(&ms) {
+    let millis = |ms: Option<u64>| ms.map(|ms| ms.saturating_mul(1_000));
+    let times = [
+        (&mut bounds.agree_ns, millis(raw.agree_ms)),
+        (&mut bounds.handover_ns, millis(raw.handover_ms)),
+        (&mut bounds.skew_ns, raw.skew_us),
+        (&mut bounds.round_ns, millis(raw.round_ms)),
+        (&mut bounds.interval_ns, millis(raw.interval_ms)),
+        (&mut bounds.heartbeat_ns, millis(raw.heartbeat_ms)),
+        (&mut bounds.timeout_ns, millis(raw.timeout_ms)),
+        (&mut bounds.delay_ns, millis(raw.delay_ms)),
+        (&mut bounds.notice_ns, millis(raw.notice_ms)),
+    ];
+    for (bound, given) in times {
+        if let Some(us) = given {
+            if !(1..=whole_ms * 1_000).contains(&us) {
                 return Err(format!("a bound is 1 to the run's {whole_ms} ms"));
+            }
+            *bound = us * 1_000;
+        }
+    }
+    // How far clocks are off has nothing to do with how long the run is.
+    let distances = [(&mut bounds.far_ns, raw.far_ms), (&mut bounds.moved_ns, raw.moved_ms)];
+    for (bound, given) in distances {
+        if let Some(ms) = given {
+            if !(1..=MAX_OFFSET_MS).contains(&ms) {
+                return Err("far_ms and moved_ms are 1 to 86400000 (a day)".into());
             }
             *bound = ms * 1_000_000;
         }
@@ -265,18 +345,27 @@ fn load_node(
     registry: &Registry,
     keys: &[(&str, &str, toml::Value)],
 ) -> Result<Config, String> {
-    let config = Config::load(path, registry).map_err(|error| error.to_string())?;
-    if keys.is_empty() {
-        return Ok(config);
+    let mut config = Config::load(path, registry).map_err(|error| error.to_string())?;
+    if !keys.is_empty() {
+        config = with_keys(path, &config, registry, keys)?;
     }
+    config.read_inputs(registry).map_err(|error| error.to_string())?;
+    Ok(config)
+}
+
+fn with_keys(
+    path: &Path,
+    config: &Config,
+    registry: &Registry,
+    keys: &[(&str, &str, toml::Value)],
+) -> Result<Config, String> {
     let text = config.show(registry);
     let mut table: toml::Table = toml::from_str(&text).map_err(|error| error.to_string())?;
     for (protocol, key, value) in keys {
         let protocols = table.get_mut("protocols").and_then(|table| table.get_mut(protocol));
-        let protocol = protocols.and_then(toml::Value::as_table_mut);
-        let table =
-            protocol.ok_or_else(|| format!("{}: it runs no such protocol", path.display()))?;
-        table.insert((*key).into(), value.clone());
+        if let Some(table) = protocols.and_then(toml::Value::as_table_mut) {
+            table.insert((*key).into(), value.clone());
+        }
     }
     Config::parse(path, table.to_string(), registry).map_err(|error| error.to_string())
 }

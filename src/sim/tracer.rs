@@ -18,6 +18,8 @@ pub struct Tracer {
     full: Option<LineWriter>,
     /// What checkers want to see.
     watched: Watched,
+    /// Whether they want to see what corrected clocks show.
+    clocks: bool,
     timeline: Vec<Happening>,
     /// How many send events there were: one for all copies of a multicast.
     sends: u64,
@@ -62,6 +64,7 @@ enum Kind {
     Request,
     Reply,
     Fault,
+    Push,
 }
 
 impl Tracer {
@@ -72,6 +75,7 @@ impl Tracer {
             last_id: 0,
             full: None,
             watched: Watched::Nothing,
+            clocks: false,
             timeline: Vec::new(),
             sends: 0,
             copies: BTreeMap::new(),
@@ -100,16 +104,57 @@ impl Tracer {
             Property::ElectionTerminates
             | Property::OneCoordinatorPerComponent
             | Property::HighestLiveIdWins
-            | Property::OneCoordinator => Watched::Nodes,
+            | Property::OneCoordinator
+            | Property::SkewBound
+            | Property::ClockNeverBackwards
+            | Property::OneLiarMovesNobody
+            | Property::RanksUniqueAndStable
+            | Property::DeathNoticedInTime => Watched::Nodes,
             Property::MonotonicReads
             | Property::ReadYourWrites
             | Property::RegularRegister
             | Property::UniqueTimestamps
             | Property::LinearizableWrites
             | Property::ReplicasEqual
-            | Property::Linearizable => Watched::Nothing,
+            | Property::Linearizable
+            | Property::PerPublisherOrder
+            | Property::DeliveredAtMostOnce
+            | Property::NoSilentGap
+            | Property::AnswersMatchDeliveries
+            | Property::StoredExactlyOnce
+            | Property::AckImpliesDurable
+            | Property::BatchAllOrNothing
+            | Property::DrawOnceAfterAll
+            | Property::WinnersOnlyToTheirAgency => Watched::Nothing,
         };
-        self.watched = properties.into_iter().map(needs).max().unwrap_or(Watched::Nothing);
+        let is_of_clocks = |property: Property| {
+            let own =
+                [Property::SkewBound, Property::ClockNeverBackwards, Property::OneLiarMovesNobody];
+            own.contains(&property)
+        };
+        for property in properties {
+            self.watched = self.watched.max(needs(property));
+            self.clocks |= is_of_clocks(property);
+        }
+    }
+
+    /// Whether somebody wants to know what corrected clocks show.
+    pub fn reads_clocks(&self) -> bool {
+        self.clocks
+    }
+
+    /// What a node's corrected clock shows; see [`What::Clock`].
+    pub(super) fn clock(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        ahead: i64,
+        correction: i64,
+        owed: i64,
+        own: bool,
+    ) {
+        let node = node.0;
+        self.saw(at, Watched::Nodes, || What::Clock { node, ahead, correction, owed, own });
     }
 
     /// What nodes did, in a run that ends now.
@@ -222,9 +267,22 @@ impl Tracer {
     }
 
     pub(super) fn fact(&mut self, at: Nanos, node: NodeId, protocol: &'static str, fact: &Fact) {
-        if let Fact::Coordinator { id, epoch } = *fact {
-            let (node, id, epoch) = (node.0, id.0, epoch.0);
-            self.saw(at, Watched::Nodes, || What::Coordinator { node, id, epoch });
+        let by = node.0;
+        match *fact {
+            Fact::Coordinator { id, epoch } => {
+                let (id, epoch) = (id.0, epoch.0);
+                self.saw(at, Watched::Nodes, || What::Coordinator { node: by, id, epoch });
+            }
+            Fact::ClockOffset { .. } if self.clocks => {
+                self.saw(at, Watched::Nodes, || What::Corrected { node: by });
+            }
+            Fact::Rank { id, rank } => {
+                self.saw(at, Watched::Nodes, || What::Rank { node: by, id: id.0, rank });
+            }
+            Fact::Listed { id, rank, on } => {
+                self.saw(at, Watched::Nodes, || What::Listed { node: by, id: id.0, rank, on });
+            }
+            Fact::ClockOffset { .. } | Fact::Processed => {}
         }
         if !self.is_full() {
             return;
@@ -364,6 +422,23 @@ impl Tracer {
             let label = protocol.describe_reply(reply).into();
             let event = Event::Reply { op: op.into(), client: client.into(), label };
             self.line(at, Some(node), None, event);
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        client: u32,
+        reply: &[u8],
+        protocol: &dyn DynProtocol,
+    ) {
+        self.mix(Kind::Push, at, node.0.into(), client.into());
+        self.bytes(reply);
+        if self.is_full() {
+            let client = format!("client {client}").into();
+            let label = protocol.describe_reply(reply).into();
+            self.line(at, Some(node), None, Event::Push { client, label });
         }
     }
 }

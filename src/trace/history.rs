@@ -242,7 +242,7 @@ mod tests {
                 reader.read(text.as_bytes()).expect("it is a trace");
                 sources.push(explain::Source { name: String::new(), text });
             }
-            let bounds = Bounds { agree_ns: 3, handover_ns: 1 };
+            let bounds = Bounds { agree_ns: 3, handover_ns: 1, ..Bounds::default() };
             let history = History { timeline: reader.finish(), bounds, ..History::default() };
             for property in Property::ALL {
                 check(property, &history);

@@ -131,6 +131,13 @@ pub enum Event<'a> {
         /// The reply, likewise.
         label: Cow<'a, str>,
     },
+    /// The node sent a client what it had subscribed to.
+    Push {
+        /// The client.
+        client: Cow<'a, str>,
+        /// What, as a reply.
+        label: Cow<'a, str>,
+    },
     /// A protocol of the node told the others something.
     Fact {
         /// Whose fact.

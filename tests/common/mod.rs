@@ -7,6 +7,7 @@
 
 pub mod clients;
 pub mod group;
+pub mod lottery;
 
 use self::clients::{Json, Native, Resp};
 use rustix::process::{Pid, Signal, kill_process};
@@ -312,16 +313,24 @@ impl Node {
         max_descriptors: Option<u32>,
         trace: Option<&Path>,
     ) -> Node {
-        let binary = env!("CARGO_BIN_EXE_node");
-        let mut command = match max_descriptors {
-            None => Command::new(binary),
-            Some(max) => {
-                let mut shell = Command::new("sh");
-                let script = format!("ulimit -n {max}; exec \"$0\" \"$@\"");
-                shell.arg("-c").arg(script).arg(binary);
-                shell
-            }
+        let script = max_descriptors.map(|max| format!("ulimit -n {max}; exec \"$0\" \"$@\""));
+        let wrapper: &[&str] = match &script {
+            None => &[],
+            Some(script) => &["sh", "-c", script],
         };
+        Node::launch(wrapper, config, name, trace)
+    }
+
+    /// Starts it with these words before its command; the process that they start must become the
+    /// node, as exec does.
+    pub fn spawn_under(wrapper: &[&str], config: &Path, name: &Path) -> Node {
+        Node::launch(wrapper, config, name, None)
+    }
+
+    fn launch(wrapper: &[&str], config: &Path, name: &Path, trace: Option<&Path>) -> Node {
+        let mut words = wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_node")]);
+        let mut command = Command::new(words.next().expect("the last is the binary"));
+        command.args(words);
         let (stdout, stderr) = (name.with_extension("out"), name.with_extension("err"));
         let append = |path: &Path| {
             OpenOptions::new().create(true).append(true).open(path).expect("a file for output")

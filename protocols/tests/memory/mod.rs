@@ -168,7 +168,7 @@ impl Cluster {
     }
 
     fn clock(&self) -> Now {
-        Now { time: self.now, wall: WallTime(self.now.0 / 1_000_000) }
+        Now { time: self.now, wall: WallTime(self.now.0) }
     }
 
     // Nodes and links.
@@ -307,6 +307,7 @@ impl Cluster {
                     self.transmit(id, to, host.outbox().bytes(payload), &host);
                 }
                 Effect::Reply { to, reply } => self.answer(to, host.outbox().bytes(reply)),
+                Effect::Push { .. } => panic!("nobody subscribes to the store"),
                 Effect::Print { line } => {
                     let line = text(host.outbox().bytes(line));
                     self.note(format!("{id} prints {line}"));
@@ -317,7 +318,7 @@ impl Cluster {
                     self.note(format!("{id} notes {line}"));
                 }
                 // The golden trace names what happens, not why.
-                Effect::Timer { .. } | Effect::Fact { .. } => {}
+                Effect::Timer { .. } | Effect::Fact { .. } | Effect::Stop { .. } => {}
             }
         }
         host.outbox_mut().clear_effects();

@@ -11,7 +11,7 @@ const CALM: [Property; 3] = [
 /// A history with bounds of 100 ms to agree and 10 ms to hand over; times are milliseconds.
 fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> History {
     let timeline = timeline.into_iter().map(|(at, what)| Happening { at: at * MS, what });
-    let bounds = Bounds { agree_ns: 100 * MS, handover_ns: 10 * MS };
+    let bounds = Bounds { agree_ns: 100 * MS, handover_ns: 10 * MS, ..Bounds::default() };
     History { timeline: timeline.collect(), bounds, ..History::default() }
 }
 

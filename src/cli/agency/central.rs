@@ -1,5 +1,5 @@
-//! The central, as an agency reaches it: whatever breaks, it connects again and asks again, until
-//! there is an answer or none for too long. What is asked may therefore arrive twice.
+//! The central, as an agency reaches it: whatever breaks or is put off, it asks again, until there is
+//! an answer to go on with or none for too long. What is asked may therefore arrive twice.
 
 use crate::client::{self, Client, ClientError};
 use node_protocols::core::Protocol;
@@ -31,8 +31,16 @@ pub(super) enum Trouble {
     Unexpected,
     /// Another attempt would end alike.
     Final(ClientError),
-    /// The last of the errors, and how long there was no answer.
-    Silent { last: ClientError, after: Duration },
+    /// What it was at last, and how long it was tried.
+    Lasting { last: Passing, after: Duration },
+}
+
+/// Why another attempt may do better.
+#[derive(Debug)]
+pub(super) enum Passing {
+    Unanswered(ClientError),
+    /// The central cannot do it now: its reason, escaped.
+    PutOff(String),
 }
 
 impl Trouble {
@@ -47,16 +55,34 @@ impl fmt::Display for Trouble {
             Trouble::Refused(reason) => f.write_str(reason),
             Trouble::Unexpected => f.write_str("the answer is to something else"),
             Trouble::Final(error) => error.fmt(f),
-            Trouble::Silent { last, after } => {
+            Trouble::Lasting { last: last @ Passing::Unanswered(_), after } => {
                 write!(f, "no answer for {} ms; {last}", after.as_millis())
             }
+            Trouble::Lasting { last: last @ Passing::PutOff(_), after } => {
+                write!(f, "{last} (tried for {} ms)", after.as_millis())
+            }
+        }
+    }
+}
+
+impl From<ClientError> for Passing {
+    fn from(error: ClientError) -> Passing {
+        Passing::Unanswered(error)
+    }
+}
+
+impl fmt::Display for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Passing::Unanswered(error) => error.fmt(f),
+            Passing::PutOff(reason) => f.write_str(reason),
         }
     }
 }
 
 pub(super) struct Central {
     addr: SocketAddr,
-    /// The longest time without an answer.
+    /// The longest time without an answer to go on with.
     timeout: Duration,
     client: Option<Client>,
 }
@@ -75,16 +101,18 @@ impl Central {
             // One attempt never takes all of the time: an answer may be lost without a sign.
             let last = match self.attempt(request, left.min(self.timeout / 4)) {
                 Ok(answer) => return answer,
-                Err(error) => error,
+                Err(Passing::Unanswered(
+                    error @ (ClientError::Refused { .. } | ClientError::TooLong { .. }),
+                )) => return Err(Trouble::Final(error)),
+                Err(last) => last,
             };
-            self.client = None;
-            if matches!(last, ClientError::Refused { .. } | ClientError::TooLong { .. }) {
-                return Err(Trouble::Final(last));
+            if let Passing::Unanswered(_) = last {
+                self.client = None;
             }
             let left = self.timeout.saturating_sub(start.elapsed());
             // What is left after the pause must do for an attempt.
             if left <= pause {
-                return Err(Trouble::Silent { last, after: start.elapsed() });
+                return Err(Trouble::Lasting { last, after: start.elapsed() });
             }
             if pause == PAUSES[0] {
                 log::warn!("{last}; trying again for {} ms", left.as_millis());
@@ -98,7 +126,7 @@ impl Central {
         &mut self,
         request: &impl Serialize,
         timeout: Duration,
-    ) -> Result<Result<Answer, Trouble>, ClientError> {
+    ) -> Result<Result<Answer, Trouble>, Passing> {
         // A central that has closed in between would lose the request.
         let client = match self.client.take().filter(Client::is_open) {
             Some(client) => self.client.insert(client),
@@ -110,6 +138,9 @@ impl Central {
             Reply::Winners { documents } => Ok(Answer::Winners(documents)),
             Reply::NotDrawn {} => Ok(Answer::NotDrawn),
             Reply::Refused { reason } => Err(Trouble::Refused(client::escaped(reason.as_bytes()))),
+            Reply::Later { reason } => {
+                return Err(Passing::PutOff(client::escaped(reason.as_bytes())));
+            }
             Reply::Status { .. } => Err(Trouble::Unexpected),
         })
     }

@@ -1,48 +1,18 @@
 //! What the agency prints: the document's lines on stdout, and a progress bar on stderr where it is
 //! a terminal.
 
-use std::fmt::{self, Write as _};
+use crate::net::since_epoch;
+use node_protocols::core::WallTime;
+use node_protocols::lottery::{Line, Value};
+use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
-use time::OffsetDateTime;
 
-/// What stands behind a name in a line.
-#[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
-    Number(u64),
-    Documents(&'a [u64]),
-    /// Fit for a terminal.
-    Text(&'a str),
-}
-
-impl Value<'_> {
-    fn json(self) -> serde_json::Value {
-        match self {
-            Value::Number(number) => number.into(),
-            Value::Documents(documents) => documents.into(),
-            Value::Text(text) => text.into(),
-        }
-    }
-}
-
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Number(number) => number.fmt(f),
-            Value::Documents(documents) => {
-                f.write_char('[')?;
-                for (place, document) in documents.iter().enumerate() {
-                    let space = if place == 0 { "" } else { " " };
-                    write!(f, "{space}{document}")?;
-                }
-                f.write_char(']')
-            }
-            // It stands in quotes.
-            Value::Text(text) => text.chars().try_for_each(|c| match c {
-                '"' | '\\' => write!(f, "\\{c}"),
-                _ => f.write_char(c),
-            }),
-        }
+fn json(value: Value<'_>) -> serde_json::Value {
+    match value {
+        Value::Number(number) => number.into(),
+        Value::Documents(documents) => documents.into(),
+        Value::Text(text) => text.into(),
     }
 }
 
@@ -78,7 +48,8 @@ impl Lines {
         result: &str,
         fields: &[(&str, Value<'_>)],
     ) {
-        let line = line(OffsetDateTime::now_utc(), self.json, [level, action, result], fields);
+        let time = WallTime(since_epoch());
+        let line = show(&Line { time, level, action, result, fields }, self.json);
         self.clear_bar();
         let _ = self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush());
     }
@@ -129,70 +100,30 @@ impl fmt::Display for Bar {
     }
 }
 
-fn line(
-    now: OffsetDateTime,
-    json: bool,
-    [level, action, result]: [&str; 3],
-    fields: &[(&str, Value<'_>)],
-) -> String {
-    let (year, month, day) = (now.year(), u8::from(now.month()), now.day());
-    let (hour, minute, second) = (now.hour(), now.minute(), now.second());
-    let time = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
-    if json {
-        let mut object = serde_json::Map::new();
-        let words = [("time", &time[..]), ("level", level), ("action", action), ("result", result)];
-        object.extend(words.map(|(name, word)| (name.into(), word.into())));
-        object.extend(fields.iter().map(|(name, value)| ((*name).into(), value.json())));
-        return format!("{}\n", serde_json::Value::Object(object));
+fn show(line: &Line<'_>, as_json: bool) -> String {
+    if !as_json {
+        return format!("{line}\n");
     }
-    let mut line =
-        format!("time=\"{time}\" level={level} msg=\"action: {action} | result: {result}");
-    for (name, value) in fields {
-        // Writing to a string cannot fail.
-        let _ = write!(line, " | {name}: {value}");
-    }
-    line.push_str("\"\n");
-    line
+    let Line { time, level, action, result, fields } = line;
+    let time = time.to_string();
+    let mut object = serde_json::Map::new();
+    let words = [("time", &time[..]), ("level", level), ("action", action), ("result", result)];
+    object.extend(words.map(|(name, word)| (name.into(), word.into())));
+    object.extend(fields.iter().map(|(name, value)| ((*name).into(), json(*value))));
+    format!("{}\n", serde_json::Value::Object(object))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(json: bool, fields: &[(&str, Value<'_>)]) -> String {
-        let now = OffsetDateTime::from_unix_timestamp(1_711_418_173).unwrap();
-        line(now, json, ["info", "consulta_ganadores", "success"], fields)
-    }
-
-    #[test]
-    fn lines_have_the_documents_form() {
-        let start = "time=\"2024-03-26 01:56:13\" level=info msg=\"action: consulta_ganadores | result: success";
-        let client = ("client_id", Value::Number(1));
-        let winners = |documents: &'static [u64]| {
-            let count = Value::Number(documents.len() as u64);
-            [client, ("cant_ganadores", count), ("dni_ganadores", Value::Documents(documents))]
-        };
-        assert_eq!(
-            shown(false, &winners(&[30_876_370, 24_807_259])),
-            format!(
-                "{start} | client_id: 1 | cant_ganadores: 2 | dni_ganadores: [30876370 24807259]\"\n"
-            )
-        );
-        assert_eq!(
-            shown(false, &winners(&[])),
-            format!("{start} | client_id: 1 | cant_ganadores: 0 | dni_ganadores: []\"\n")
-        );
-        let error = ("error", Value::Text("no \"x\" in C:\\"));
-        assert_eq!(
-            shown(false, &[client, error]),
-            format!("{start} | client_id: 1 | error: no \\\"x\\\" in C:\\\\\"\n")
-        );
-    }
-
     #[test]
     fn json_has_the_same_names() {
         let documents = Value::Documents(&[7, 8]);
-        let line = shown(true, &[("client_id", Value::Number(1)), ("dni_ganadores", documents)]);
+        let time = WallTime::from_millis(1_711_418_173_000);
+        let fields = &[("client_id", Value::Number(1)), ("dni_ganadores", documents)];
+        let [level, action, result] = ["info", "consulta_ganadores", "success"];
+        let line = show(&Line { time, level, action, result, fields }, true);
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         let expected = serde_json::json!({
             "time": "2024-03-26 01:56:13", "level": "info", "action": "consulta_ganadores",

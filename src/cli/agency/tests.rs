@@ -32,7 +32,7 @@ fn central(mut answer: impl FnMut(usize, &str) -> Does + Send + 'static) -> (Fak
             Request::Bets { batch, bets } => format!("{batch}:{}", bets.len()),
             Request::Finished { .. } => "finished".into(),
             Request::Results { .. } => "results".into(),
-            Request::Status {} => panic!("no agency asks for this"),
+            Request::Status {} | Request::Unreadable { .. } => panic!("no agency asks for this"),
         };
         let does = answer(count, &request);
         count += 1;
@@ -155,6 +155,28 @@ fn a_refusal_ends_it_with_the_reason_and_the_place() {
     assert!(last.starts_with(words), "{last}");
     assert!(last.ends_with("bets.csv, lines 3 to 4)\""), "{last}");
     assert_eq!(got.try_iter().collect::<Vec<_>>(), ["1:2", "2:2"]);
+}
+
+#[test]
+fn what_the_central_puts_off_is_sent_again_until_it_takes_it() {
+    let full = || reply(&Reply::Later { reason: "the disk is full".into() });
+    let (node, got) = central(move |count, request| match count {
+        1 | 2 | 5 => full(),
+        _ => right(request),
+    });
+    let (lines, exit) = run_at(&node, LONG);
+    assert_eq!(exit, 0, "{lines:?}");
+    let got: Vec<String> = got.try_iter().collect();
+    assert_eq!(got, ["1:2", "2:2", "2:2", "2:2", "3:1", "finished", "finished", "results"]);
+
+    let (node, got) = central(move |_, _| full());
+    let (lines, exit) = run_at(&node, 200);
+    assert_eq!(exit, 3);
+    let last = lines.last().unwrap();
+    let words = "action: chunk_ack_received | result: fail | client_id: 4 | chunk_id: 1 | error: the \
+                 disk is full (tried for ";
+    assert!(last.contains(words), "{last}");
+    assert!(got.try_iter().count() >= 2, "it asks more than once");
 }
 
 #[test]

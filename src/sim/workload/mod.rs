@@ -1,12 +1,120 @@
 //! What clients do in a run, and when the run is over.
 //!
-//! A scenario of the key-value store has its clients ([`store`]). Protocols that act by themselves
-//! need none: their run is [`Watch`]ed for a while after everything is mended.
+//! The key-value store has clients ([`store`]), and so have the lottery's central ([`lottery`]) and the
+//! bulletin board ([`board`]), whose nodes are of several kinds.
+//! Protocols that act by themselves need none: their run is [`Watch`]ed for a while after everything
+//! is mended.
 
+pub mod board;
+pub mod lottery;
 pub mod store;
 
+use super::scenario::{self, Plan};
 use super::world::{Nanos, World};
-use crate::check::history::{Op, Replica};
+use crate::check::History;
+use crate::config::Config;
+use crate::registry::Registry;
+use node_protocols::core::Protocol;
+use node_protocols::kv_replication::KvReplication;
+use node_protocols::lottery::Lottery;
+use serde::Deserialize;
+use std::path::Path;
+
+/// What clients do: the table `[workload]` of a scenario, whose keys depend on what its nodes run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Settings {
+    /// The store's clients.
+    Store(store::Settings),
+    /// The lottery's agencies.
+    Lottery(lottery::Settings, lottery::Rules),
+    /// The board's clients.
+    Board(board::Settings, board::Roles),
+}
+
+/// A scenario's table, for the clients of one protocol.
+#[derive(Deserialize)]
+struct Table<T> {
+    workload: Option<T>,
+}
+
+impl Settings {
+    /// What the text of a scenario says of the clients of what its nodes run; none where that has no
+    /// clients.
+    pub fn read(
+        path: &Path,
+        text: &str,
+        nodes: &[Config],
+        registry: &Registry,
+    ) -> Result<Option<Settings>, String> {
+        let run = |name| nodes.iter().all(|node| node.protocols.iter().any(|one| one == name));
+        if run(KvReplication::NAME) {
+            let table: Table<store::Settings> = scenario::parse(path, text)?;
+            return Ok(Some(Settings::Store(table.workload.unwrap_or_default())));
+        }
+        if let [central] = nodes
+            && run(Lottery::NAME)
+        {
+            let table: Table<lottery::Settings> = scenario::parse(path, text)?;
+            let rules = lottery::Rules::read(central, registry);
+            let rules = rules.map_err(|why| format!("{}: {why}", path.display()))?;
+            return Ok(Some(Settings::Lottery(table.workload.unwrap_or_default(), rules)));
+        }
+        let roles = board::Roles::read(nodes, registry);
+        if let Some(roles) = roles.map_err(|why| format!("{}: {why}", path.display()))? {
+            let table: Table<board::Settings> = scenario::parse(path, text)?;
+            return Ok(Some(Settings::Board(table.workload.unwrap_or_default(), roles)));
+        }
+        Ok(None)
+    }
+
+    /// What of them makes no sense in a run of so many milliseconds.
+    pub fn check(&self, millis: u64, settle_millis: u64) -> Result<(), String> {
+        match self {
+            Settings::Store(settings) => settings.check(millis, settle_millis),
+            Settings::Lottery(settings, _) => settings.check(millis, settle_millis),
+            Settings::Board(settings, _) => settings.check(millis, settle_millis),
+        }
+    }
+
+    /// Whether a plan keeps to them.
+    pub fn check_plan(&self, plan: &Plan) -> Result<(), String> {
+        let most = match self {
+            Settings::Store(_) => store::MAX_CLIENTS,
+            Settings::Lottery(_, rules) => rules.agencies,
+            Settings::Board(..) => board::MAX_CLIENTS,
+        };
+        if !(1..=most).contains(&plan.clients) {
+            return Err(format!("clients must be 1 to {most}"));
+        }
+        let (_, most) = self.counts();
+        if plan.operations > most {
+            return Err(format!("operations must be at most the scenario's, {most}"));
+        }
+        Ok(())
+    }
+
+    /// How many clients, and how many operations each.
+    pub fn counts(&self) -> (u32, u32) {
+        match self {
+            Settings::Store(settings) => (settings.clients, settings.operations),
+            Settings::Lottery(settings, rules) => (rules.agencies, settings.operations),
+            Settings::Board(settings, _) => (settings.clients, settings.operations),
+        }
+    }
+
+    /// The clients of a plan, at the beginning of the run.
+    pub fn start(&self, plan: &Plan, world: &mut World) -> Box<dyn Workload> {
+        match self {
+            Settings::Store(settings) => Box::new(store::Clients::new(settings, plan, world)),
+            Settings::Lottery(settings, rules) => {
+                Box::new(lottery::Agencies::new(settings, rules, plan, world))
+            }
+            Settings::Board(settings, roles) => {
+                Box::new(board::Clients::new(settings, roles, plan, world))
+            }
+        }
+    }
+}
 
 /// The clients of a run.
 pub trait Workload {
@@ -23,9 +131,9 @@ pub trait Workload {
     fn is_over(&mut self, world: &mut World, limit: Nanos) -> bool;
     /// Why the run is not over, for people.
     fn unsettled(&self, world: &World) -> String;
-    /// What clients and replicas saw.
-    fn take_history(&mut self, world: &World) -> (Vec<Op>, Vec<Replica>);
-    /// Client and sequence of an operation of the history, as traces name them.
+    /// What clients saw, and what was left in the end.
+    fn take_history(&mut self, world: &mut World) -> History;
+    /// Client and sequence of an operation that a verdict rests on, as traces name them.
     fn name(&self, op: usize) -> Option<(u64, u32)>;
 }
 
@@ -46,8 +154,8 @@ impl Workload for Watch {
     fn unsettled(&self, _: &World) -> String {
         String::new()
     }
-    fn take_history(&mut self, _: &World) -> (Vec<Op>, Vec<Replica>) {
-        (Vec::new(), Vec::new())
+    fn take_history(&mut self, _: &mut World) -> History {
+        History::default()
     }
     fn name(&self, _: usize) -> Option<(u64, u32)> {
         None
@@ -67,6 +175,8 @@ pub enum Token {
     End(u32),
     /// Look whether everything is in order again.
     Settle,
+    /// Look what clocks show.
+    Clocks,
 }
 
 impl Token {
@@ -78,6 +188,7 @@ impl Token {
             Token::Begin(place) => (2, place, 0),
             Token::End(place) => (3, place, 0),
             Token::Settle => (4, 0, 0),
+            Token::Clocks => (5, 0, 0),
         };
         kind << 60 | u64::from(a) << 32 | u64::from(b)
     }
@@ -90,7 +201,8 @@ impl Token {
             1 => Token::Timeout(a, b),
             2 => Token::Begin(a),
             3 => Token::End(a),
-            _ => Token::Settle,
+            4 => Token::Settle,
+            _ => Token::Clocks,
         }
     }
 }

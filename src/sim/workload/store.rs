@@ -2,6 +2,7 @@
 //! history of it.
 
 use super::{Token, Workload};
+use crate::check::History;
 use crate::check::history::{Kind, Op, Outcome, Replica};
 use crate::sim::scenario::Plan;
 use crate::sim::world::{Nanos, World};
@@ -49,7 +50,7 @@ impl Default for Settings {
 }
 
 /// Bounds that keep a run finite.
-const MAX_CLIENTS: u32 = 1_000;
+pub(super) const MAX_CLIENTS: u32 = 1_000;
 /// In the end every key is read at every node, within the time to settle. How much of that time
 /// a key may take: about twice what it does.
 const READ_KEY_MS: u64 = 20;
@@ -78,18 +79,6 @@ impl Settings {
             return Err("workload: operations times think_ms, and timeout_ms, must fit into \
                         seconds and settle_seconds, or clients would not come to an end"
                 .into());
-        }
-        Ok(())
-    }
-
-    /// Whether a plan keeps to them.
-    pub fn check_plan(&self, plan: &Plan) -> Result<(), String> {
-        if !(1..=MAX_CLIENTS).contains(&plan.clients) {
-            return Err(format!("clients must be 1 to {MAX_CLIENTS}"));
-        }
-        if plan.operations > self.operations {
-            let most = self.operations;
-            return Err(format!("operations must be at most the scenario's, {most}"));
         }
         Ok(())
     }
@@ -385,13 +374,14 @@ impl Workload for Clients {
         (0..world.len()).map(describe).collect::<Vec<_>>().join(", ")
     }
 
-    fn take_history(&mut self, world: &World) -> (Vec<Op>, Vec<Replica>) {
+    fn take_history(&mut self, world: &mut World) -> History {
         let replica = |(node, status): (&usize, &Status)| Replica {
             replica: world.id(*node).to_string(),
             applied: status.applied,
             digest: status.digest.clone(),
         };
-        (std::mem::take(&mut self.ops), self.probed.iter().map(replica).collect())
+        let replicas = self.probed.iter().map(replica).collect();
+        History { ops: std::mem::take(&mut self.ops), replicas, ..History::default() }
     }
 
     fn name(&self, op: usize) -> Option<(u64, u32)> {

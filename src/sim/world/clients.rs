@@ -1,6 +1,7 @@
 //! Clients' connections: requests on their way to nodes, replies on their way back.
 
 use super::{Client, What, World, within};
+use crate::net::wire::PUSHED;
 use node_protocols::core::{Caller, ClientId, Host, RequestId, Rng};
 use std::net::SocketAddr;
 
@@ -14,6 +15,7 @@ impl World {
             generation: 0,
             node: None,
             rng: Rng::stream(seed, &format!("sim/client/{client}")),
+            last_push: 0,
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
         });
         client
@@ -21,11 +23,11 @@ impl World {
 
     /// Sends a request, over a new connection when it goes to another node than the last.
     pub fn request(&mut self, client: u32, node: usize, sequence: u32, request: &[u8]) {
-        let state = &mut self.clients[client as usize];
-        if state.node != Some(node as u16) {
-            state.node = Some(node as u16);
-            state.generation += 1;
+        if self.clients[client as usize].node != Some(node as u16) {
+            self.disconnect(client);
+            self.clients[client as usize].node = Some(node as u16);
         }
+        let state = &mut self.clients[client as usize];
         let generation = state.generation;
         let at = self.now + within(&mut state.rng, &self.network.delay);
         let slot = self.payloads.put(request);
@@ -60,7 +62,8 @@ impl World {
         let caller = Caller { request: RequestId { client: id, sequence }, addr };
         let at = self.nodes[node as usize].id;
         let protocol = self.clients[client as usize].protocol;
-        if let Some(host) = &mut self.nodes[node as usize].host
+        let state = &mut self.nodes[node as usize];
+        if let Some(host) = &mut state.host
             && let Some(place) = host.place(protocol)
         {
             self.tracer.request(
@@ -71,6 +74,9 @@ impl World {
                 &request,
                 &*host.protocols()[place],
             );
+            if state.callers.insert((client, generation)) {
+                host.handle_client(place, id, addr, true, now);
+            }
             // The workload encodes requests from their types.
             let done = host.handle_request(place, caller, &request, now);
             debug_assert!(done.is_ok(), "a workload's request decodes");
@@ -91,11 +97,48 @@ impl World {
         self.at(at, What::Reply { client, generation, sequence: to.sequence, slot });
     }
 
+    /// What a client subscribed to: replies with the sequence [`PUSHED`], in their order.
+    pub(super) fn push(&mut self, node: usize, to: ClientId, reply: &[u8], host: &Host) {
+        let state = &mut self.clients[to.slot as usize];
+        if let Some(place) = host.place(state.protocol) {
+            let protocol = &*host.protocols()[place];
+            self.tracer.push(self.now, self.ids[node], to.slot, reply, protocol);
+        }
+        let at = self.now + within(&mut state.rng, &self.network.delay);
+        let at = at.max(state.last_push);
+        state.last_push = at;
+        let slot = self.payloads.put(reply);
+        let (client, generation) = (to.slot, to.generation);
+        self.at(at, What::Reply { client, generation, sequence: PUSHED, slot });
+    }
+
     /// The client gives up its connection, and whatever may still come over it.
     pub fn disconnect(&mut self, client: u32) {
         let state = &mut self.clients[client as usize];
+        let generation = state.generation;
         state.generation += 1;
-        state.node = None;
+        if let Some(node) = state.node.take() {
+            let at = self.now + self.network.notice;
+            self.at(at, What::Gone { client, generation, node });
+        }
+    }
+
+    /// A node notices that a client's connection is gone.
+    pub(super) fn client_gone(&mut self, client: u32, generation: u32, node: u16) {
+        if self.defers(node, What::Gone { client, generation, node }) {
+            return;
+        }
+        let now = self.node_now(node as usize);
+        let Client { protocol, addr, .. } = self.clients[client as usize];
+        let state = &mut self.nodes[node as usize];
+        if state.callers.remove(&(client, generation))
+            && let Some(host) = &mut state.host
+            && let Some(place) = host.place(protocol)
+        {
+            let id = ClientId { slot: client, generation };
+            host.handle_client(place, id, addr, false, now);
+            self.finish_turn(node as usize);
+        }
     }
 
     /// Gives back the buffer of a reply.

@@ -8,9 +8,10 @@ mod pool;
 
 use self::pool::Pool;
 use super::tracer::Tracer;
-use node_protocols::core::{Host, NodeId, Rng};
+use crate::config::ClockError;
+use node_protocols::core::{Correction, Host, NodeId, Rng};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
@@ -106,12 +107,36 @@ pub struct World {
     payloads: Pool,
     clients: Vec<Client>,
     build: Box<Build>,
+    /// What nodes showed, once somebody looks.
+    seen: Option<Seen>,
     /// What happened, for hashes, traces and people.
     pub tracer: Tracer,
     /// Why the run cannot go on: a Host's panic is not caught, but a refused record is told here.
     pub failure: Option<String>,
     events: u64,
     deliveries: u64,
+}
+
+/// What nodes showed on their disks and consoles.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What was in protocols' files each time that a node had started, cut to what its log knows.
+    pub files: Vec<FileSeen>,
+    /// When which node printed which line.
+    pub lines: Vec<(Nanos, usize, String)>,
+}
+
+/// What was in a protocol's file.
+#[derive(Debug)]
+pub struct FileSeen {
+    /// When.
+    pub at: Nanos,
+    /// Whose.
+    pub node: usize,
+    /// The protocol's tag.
+    pub tag: u16,
+    /// All of it.
+    pub bytes: Vec<u8>,
 }
 
 struct Scheduled {
@@ -132,6 +157,7 @@ enum What {
     Request { client: u32, generation: u32, node: u16, sequence: u32, slot: u32 },
     Reply { client: u32, generation: u32, sequence: u32, slot: u32 },
     Closed { client: u32, generation: u32 },
+    Gone { client: u32, generation: u32, node: u16 },
     Driver { token: u64 },
 }
 
@@ -162,8 +188,12 @@ struct Node {
     turns: u64,
     /// Events that came while the node was paused or syncing.
     backlog: VecDeque<What>,
+    /// The clients' connections that its Host was told of: client and generation.
+    callers: BTreeSet<(u32, u32)>,
     disk: Disk,
-    clock: Clock,
+    clock: ClockError,
+    /// What the node has published of what its clock lacks.
+    correction: Correction,
     /// The run's and the node's own time when the clock was last set.
     set_at: (Nanos, Nanos),
     /// The wake-up that is scheduled for its next deadline.
@@ -194,15 +224,8 @@ struct Disk {
     fail_next: bool,
     /// Until when every sync fails.
     full_until: Nanos,
-}
-
-/// A node's own clock against the run's.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    /// Added to the wall clock, in milliseconds.
-    pub offset_ms: i64,
-    /// How much faster than the run's time, in parts per million.
-    pub drift_ppm: i64,
+    /// The node knows that its disk is full.
+    is_measured: bool,
 }
 
 /// Two nodes' connection. A new one has a new generation; frames of an old one never arrive.
@@ -236,6 +259,8 @@ struct Client {
     generation: u32,
     node: Option<u16>,
     rng: Rng,
+    /// When the last of what it subscribed to arrives.
+    last_push: Nanos,
     addr: SocketAddr,
 }
 
@@ -256,8 +281,10 @@ impl World {
             syncing: None,
             turns: 0,
             backlog: VecDeque::new(),
+            callers: BTreeSet::new(),
             disk: Disk::default(),
-            clock: Clock { offset_ms: 0, drift_ppm: 0 },
+            clock: ClockError::default(),
+            correction: Correction::default(),
             set_at: (0, 0),
             wake_at: Nanos::MAX,
             sync_time: Rng::stream(seed, &format!("sim/sync/{id}")),
@@ -283,6 +310,7 @@ impl World {
             payloads: Pool::default(),
             clients: Vec::new(),
             build,
+            seen: None,
             tracer,
             failure: None,
             events: 0,
@@ -303,6 +331,26 @@ impl World {
     /// A running node's Host.
     pub fn host(&self, node: usize) -> Option<&Host> {
         self.nodes[node].host.as_ref()
+    }
+
+    /// Keeps from now on what nodes show.
+    pub fn look(&mut self) {
+        self.seen = Some(Seen::default());
+    }
+
+    /// What nodes have shown, and last what is in their files now.
+    pub fn take_seen(&mut self) -> Seen {
+        let mut seen = self.seen.take().unwrap_or_default();
+        for (place, node) in self.nodes.iter().enumerate() {
+            let file = |(tag, bytes): (&u16, &Vec<u8>)| FileSeen {
+                at: self.now,
+                node: place,
+                tag: *tag,
+                bytes: bytes.clone(),
+            };
+            seen.files.extend(node.disk.files.iter().map(file));
+        }
+        seen
     }
 
     /// A node's id.
@@ -377,6 +425,7 @@ impl World {
                     return Step::Closed { client };
                 }
             }
+            What::Gone { client, generation, node } => self.client_gone(client, generation, node),
             What::Driver { token } => return Step::Wake { token },
         }
         Step::Inside

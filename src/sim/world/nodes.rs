@@ -1,7 +1,8 @@
 //! Nodes: starting, stopping, their clocks, their turns, and the syncs that turns wait for.
 
-use super::{Clock, Nanos, Sync, What, World, within};
-use node_protocols::core::{Effect, Host, Now, Time, WallTime};
+use super::{FileSeen, Nanos, Node, Sync, What, World, within};
+use crate::config::ClockError;
+use node_protocols::core::{Correction, Effect, Fact, Host, Now, Time, WallTime};
 
 impl World {
     /// Starts a node, with what is on its disk.
@@ -10,9 +11,9 @@ impl World {
             return;
         }
         // As on a real node: by the wall clock, which a fault may have set back.
-        let incarnation = self.node_now(node).wall.0.max(1);
+        let incarnation = self.node_now(node).wall.millis().max(1);
         let mut host = (self.build)(node, incarnation);
-        host.set_output(self.tracer.is_full(), self.tracer.is_full());
+        host.set_output(self.tracer.is_full() || self.seen.is_some(), self.tracer.is_full());
         // On a new disk the node starts anew, whatever it wrote before.
         let durable = host.is_durable() && !std::mem::take(&mut self.nodes[node].disk.is_new);
         self.tracer.start(self.now, self.nodes[node].id, incarnation, durable);
@@ -29,7 +30,13 @@ impl World {
         for tag in files {
             let file = self.nodes[node].disk.files.entry(tag).or_default();
             match host.handle_file(tag, file.len() as u64) {
-                Ok(kept) => file.truncate(kept as usize),
+                Ok(kept) => {
+                    file.truncate(kept as usize);
+                    if let Some(seen) = &mut self.seen {
+                        let (at, bytes) = (self.now, file.clone());
+                        seen.files.push(FileSeen { at, node, tag, bytes });
+                    }
+                }
                 Err(corrupt) => {
                     let id = self.nodes[node].id;
                     self.failure = Some(format!("node {id} refuses its own file: {corrupt}"));
@@ -37,6 +44,7 @@ impl World {
                 }
             }
         }
+        self.nodes[node].correction = Correction::default();
         let now = self.node_now(node);
         host.handle_start(now);
         self.nodes[node].host = Some(host);
@@ -73,6 +81,7 @@ impl World {
             gone.disk.files.clear();
             gone.disk.is_new = true;
         }
+        gone.callers.clear();
         gone.paused_until = 0;
         gone.wake_at = Nanos::MAX;
         for what in std::mem::take(&mut gone.backlog) {
@@ -109,11 +118,18 @@ impl World {
         }
     }
 
-    /// The next sync of a node fails; `full_until` is when there is room again.
+    /// The next sync of a node fails; `full_until` is when there is room again. The node has measured
+    /// that there is none, or finds out by the sync.
     pub fn break_disk(&mut self, node: usize, full_until: Nanos) {
-        let disk = &mut self.nodes[node].disk;
+        let is_measured = self.nodes[node].crash_fate.below(2) == 0;
+        let Node { disk, host, .. } = &mut self.nodes[node];
         disk.fail_next = full_until <= self.now;
         disk.full_until = full_until;
+        disk.is_measured = is_measured && !disk.fail_next;
+        if let Some(host) = host {
+            // What an earlier fault of the disk had it measure is over.
+            host.set_room(if disk.is_measured { 0 } else { u64::MAX });
+        }
     }
 
     /// Mends disks and starts what is down.
@@ -126,7 +142,7 @@ impl World {
     }
 
     /// Sets a node's clock. Its monotonic time goes on from where it is.
-    pub fn set_clock(&mut self, node: usize, clock: Clock) {
+    pub fn set_clock(&mut self, node: usize, clock: ClockError) {
         let local = self.local(node);
         self.nodes[node].set_at = (self.now, local);
         self.nodes[node].clock = clock;
@@ -145,10 +161,29 @@ impl World {
     pub(super) fn node_now(&self, node: usize) -> Now {
         let clock = self.nodes[node].clock;
         let local = self.local(node);
-        // The runs take place on 1 January 2025, so that offsets may be negative.
-        const ORIGIN_MS: i64 = 1_735_689_600_000;
-        let wall = ORIGIN_MS + clock.offset_ms + (local / 1_000_000) as i64;
-        Now { time: Time(local), wall: WallTime(wall.max(0) as u64) }
+        let wall = WallTime(ORIGIN.0 + local).plus(clock.offset_ms * 1_000_000);
+        Now { time: Time(local), wall }
+    }
+
+    /// Notes what the clocks of all nodes that are up show.
+    pub fn read_clocks(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.read_clock(node, false);
+        }
+    }
+
+    /// Notes what a node's corrected clock shows. A node that waits for its disk shows what it showed
+    /// before, as nothing of its turn has left it.
+    fn read_clock(&mut self, node: usize, own: bool) {
+        let Some(host) = &self.nodes[node].host else { return };
+        if !self.tracer.reads_clocks() {
+            return;
+        }
+        let (wall, correction) =
+            (host.wall_clock(self.node_now(node)), self.nodes[node].correction);
+        let ahead = correction.read(wall).since(WallTime(ORIGIN.0 + self.now));
+        let (added, owed) = (correction.nanos(wall), correction.owed(wall));
+        self.tracer.clock(self.now, self.nodes[node].id, ahead, added, owed, own);
     }
 
     /// Keeps an event for later if the node cannot take it now.
@@ -187,6 +222,9 @@ impl World {
                 What::LinkDown { node, peer, generation } => self.link_down(node, peer, generation),
                 What::Request { client, generation, node, sequence, slot } => {
                     self.request_arrives(client, generation, node, sequence, slot);
+                }
+                What::Gone { client, generation, node } => {
+                    self.client_gone(client, generation, node);
                 }
                 // The others concern no node's turn, and are never deferred.
                 What::Synced { .. }
@@ -227,8 +265,13 @@ impl World {
     /// After a callback: its effects leave at once, or when the disk has its records.
     pub(super) fn finish_turn(&mut self, node: usize) {
         let place = node;
-        let Some(host) = &mut self.nodes[place].host else { return };
+        let Node { disk, host, .. } = &mut self.nodes[place];
+        let Some(host) = host else { return };
         host.check_invariants();
+        if disk.is_measured && disk.full_until <= self.now {
+            disk.is_measured = false;
+            host.set_room(u64::MAX);
+        }
         let outbox = host.outbox();
         if !outbox.has_to_be_durable() {
             return self.release(place);
@@ -280,6 +323,7 @@ impl World {
 
     /// Carries out a turn's effects.
     pub(super) fn release(&mut self, place: usize) {
+        self.read_clock(place, true);
         let Some(host) = self.nodes[place].host.take() else { return };
         let id = self.nodes[place].id;
         let mut last = None;
@@ -293,8 +337,16 @@ impl World {
                 Effect::Reply { to, reply } => {
                     self.reply(place, to, host.outbox().bytes(reply), &host);
                 }
+                Effect::Push { to, reply } => {
+                    self.push(place, to, host.outbox().bytes(reply), &host);
+                }
                 Effect::Print { line } => {
-                    self.tracer.print(self.now, id, host.outbox().bytes(line));
+                    let line = host.outbox().bytes(line);
+                    if let Some(seen) = &mut self.seen {
+                        let line = String::from_utf8_lossy(line).into_owned();
+                        seen.lines.push((self.now, place, line));
+                    }
+                    self.tracer.print(self.now, id, line);
                 }
                 Effect::Note { line } => {
                     self.tracer.note(self.now, id, host.outbox().bytes(line));
@@ -303,8 +355,13 @@ impl World {
                     let protocol = host.protocols()[place].name();
                     self.tracer.fired(self.now, id, protocol, host.outbox().bytes(label));
                 }
-                Effect::Fact { place, fact } => {
-                    self.tracer.fact(self.now, id, host.protocols()[place].name(), &fact);
+                // Nobody waits for a process: the node goes on, and answers what it still hears.
+                Effect::Stop { .. } => {}
+                Effect::Fact { place: publisher, fact } => {
+                    if let Fact::ClockOffset { correction } = fact {
+                        self.nodes[place].correction = correction;
+                    }
+                    self.tracer.fact(self.now, id, host.protocols()[publisher].name(), &fact);
                 }
             }
         }
@@ -333,6 +390,9 @@ impl World {
         }
     }
 }
+
+/// The runs take place on 1 January 2025, so that offsets may be negative.
+const ORIGIN: WallTime = WallTime::from_millis(1_735_689_600_000);
 
 /// The run's time by a clock that drifts.
 fn drifted(at: Nanos, ppm: i64) -> Nanos {

@@ -98,6 +98,7 @@ impl Timeline {
             | Event::Timer { .. }
             | Event::Request { .. }
             | Event::Reply { .. }
+            | Event::Push { .. }
             | Event::Sync { .. }
             | Event::Print { .. }
             | Event::Note { .. }
@@ -252,7 +253,7 @@ mod tests {
                 "4 Coordinator { node: 1, id: 3, epoch: 17 }",
                 "5 Fault { kind: Partition([1]), until: 9 }",
                 "5 Fault { kind: Duplicate, until: 9 }",
-                "5 Fault { kind: Other, until: 9 }",
+                "5 Fault { kind: Clock(1), until: 9 }",
                 "6 Down { node: 1 }",
                 "7 Down { node: 2 }",
                 "8 End",

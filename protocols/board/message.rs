@@ -1,0 +1,265 @@
+//! What goes between the nodes of the bulletin system, and what clients ask.
+
+use crate::core::{Bytes, LamportTime, NodeId};
+use alloc::borrow::Cow;
+use serde::{Deserialize, Serialize};
+
+/// What somebody says under a topic.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Post<'a> {
+    /// Who says it.
+    #[serde(borrow)]
+    pub user: Cow<'a, str>,
+    /// Where.
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    /// What.
+    #[serde(borrow)]
+    pub text: Bytes<'a>,
+}
+
+/// How a post ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All subscribers get it.
+    Published,
+    /// Nobody gets it.
+    Refused(Refusal),
+    /// It may have been published, or still be.
+    Unknown,
+}
+
+/// Why a post was not published.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Refusal {
+    /// No server is linked to the broker.
+    NoServer,
+    /// The server that got it has no link to the proxy.
+    NoProxy,
+    /// Too many posts wait.
+    Busy,
+    /// A later post of the same user was published before it.
+    Late,
+    /// A name or topic that cannot be, or too long a text.
+    Form,
+}
+
+/// Between nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message<'a> {
+    /// From a bot to the broker.
+    Send {
+        /// Numbers the bot's posts.
+        number: u64,
+        /// What to publish.
+        #[serde(borrow)]
+        post: Post<'a>,
+    },
+    /// From the broker to a bot.
+    Sent {
+        /// As in `Send`.
+        number: u64,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// From the broker to a server: process this.
+    Work {
+        /// Orders the posts of a user: a later one has a larger stamp.
+        stamp: LamportTime,
+        /// What to publish.
+        #[serde(borrow)]
+        post: Post<'a>,
+    },
+    /// From a server to the broker.
+    Done {
+        /// As in `Work`.
+        stamp: LamportTime,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// From a server to the proxy.
+    Publish {
+        /// Whose clock the stamp is of: the broker's, as in `Work`, or the server's own.
+        clock: NodeId,
+        /// As in `Work`.
+        stamp: LamportTime,
+        /// Milliseconds since the epoch by the servers' common clock.
+        timestamp: u64,
+        /// What to publish.
+        #[serde(borrow)]
+        post: Post<'a>,
+    },
+    /// From the proxy to a server.
+    Published {
+        /// As in `Publish`: two clocks can give the same stamp.
+        clock: NodeId,
+        /// As in `Publish`.
+        stamp: LamportTime,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// From a bot to the proxy: deliver what is said under this topic from now on.
+    Subscribe {
+        /// The topic.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+        /// How many deliveries the bot has had over this subscription; none for a new one.
+        had: Option<u64>,
+    },
+    /// From the proxy to a bot.
+    Subscribed {
+        /// The topic.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+        /// How many there have been: those above what the bot had are missed.
+        deliveries: u64,
+    },
+    /// From the proxy to a bot.
+    Deliver {
+        /// The deliveries over this subscription, from 1.
+        number: u64,
+        /// Milliseconds since the epoch by the servers' common clock.
+        timestamp: u64,
+        /// Who processed it; none for what was published at the proxy.
+        server: Option<NodeId>,
+        /// What was said.
+        #[serde(borrow)]
+        post: Post<'a>,
+    },
+}
+
+/// What clients ask, at the broker or at the proxy. `timestamp` is milliseconds of the client's clock,
+/// `clock` its Lamport clock.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request<'a> {
+    /// At the broker: have this processed and published.
+    Send {
+        /// Who says it.
+        #[serde(borrow)]
+        user: Cow<'a, str>,
+        /// Where.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+        /// What.
+        #[serde(borrow)]
+        text: Bytes<'a>,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// At the proxy: deliver what is said under this topic from now on.
+    Subscribe {
+        /// The topic.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+    },
+    /// At the proxy: no more of this topic.
+    Unsubscribe {
+        /// The topic.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+    },
+    /// At the proxy: publish this as it is. What one connection publishes keeps its order.
+    Publish {
+        /// Where.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+        /// What.
+        #[serde(borrow)]
+        text: Bytes<'a>,
+    },
+    /// How it goes, at any node of the board.
+    Status {},
+}
+
+/// What clients are answered, and what they get without asking.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply<'a> {
+    /// The post was processed and published.
+    Sent {
+        /// Which server processed it.
+        server: NodeId,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// What is said from now on will come as `Message`.
+    Subscribed {
+        /// The topic.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+    },
+    /// No more comes of the topic.
+    Unsubscribed {
+        /// The topic.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+    },
+    /// It goes to so many subscribers.
+    Published {
+        /// How many.
+        subscribers: u64,
+    },
+    /// Without being asked for: somebody said this.
+    Message {
+        /// Where.
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+        /// Who; empty for what was published at the proxy.
+        #[serde(borrow)]
+        user: Cow<'a, str>,
+        /// Which server processed it; none for what was published at the proxy.
+        server: Option<NodeId>,
+        /// What.
+        #[serde(borrow)]
+        text: Bytes<'a>,
+        /// Milliseconds since the epoch by the servers' common clock.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// Without being asked for: the client did not read, and so many messages are gone.
+    Missed {
+        /// How many.
+        messages: u64,
+    },
+    /// The post did not come through, or it is not known whether it did.
+    Error {
+        /// What happened.
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+        /// Whether it may still have been published.
+        published: Maybe,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// How it goes.
+    Status {
+        /// Broker: posts that are under way or wait.
+        pending: u64,
+        /// Server: posts processed. Proxy: messages published. Broker: posts answered.
+        done: u64,
+        /// Proxy: connections and nodes that subscribe.
+        subscribers: u64,
+        /// Proxy: messages that subscribers missed.
+        missed: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+}
+
+/// Whether something happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Maybe {
+    /// Not, and it will not.
+    No,
+    /// That is not known.
+    Unknown,
+}

@@ -1,0 +1,411 @@
+//! The `nats` gateway: the proxy for any NATS client (docs.nats.io, "Client Protocol"), without wildcards,
+//! queue groups, headers and replies.
+//!
+//! What a client subscribes to and what it publishes reaches the board's other subscribers, and theirs
+//! reaches it, as `MSG`. A client that does not read is told with `-ERR` how many messages it has missed,
+//! and stays connected.
+
+use super::{Board, MAX_NAME_BYTES, MAX_TEXT_BYTES, Reply, Request};
+use crate::core::{Bytes, Decoded, Escaped, Gateway, Text};
+use ::core::fmt::Write;
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The state of one connection.
+pub struct Nats {
+    /// Whether the client wants an `+OK` for everything; NATS' default.
+    verbose: bool,
+    /// Topics and the client's own names for its subscriptions to them.
+    subscriptions: Vec<(String, String)>,
+    /// A hash of these.
+    form: u64,
+}
+
+/// A line holds a command, names and a number; only `CONNECT` has more.
+const MAX_LINE_BYTES: usize = 4 << 10;
+const CRLF: &[u8] = b"\r\n";
+
+impl Default for Nats {
+    fn default() -> Nats {
+        Nats { verbose: true, subscriptions: Vec::new(), form: 0 }
+    }
+}
+
+/// What a line asks for.
+enum Line<'a> {
+    Request(Request<'a>),
+    /// The gateway answers with this, if with anything.
+    Answer(&'static str),
+    /// The client is told what is wrong, and goes on.
+    Wrong(&'static str),
+}
+
+impl Gateway for Nats {
+    const NAME: &'static str = "nats";
+    type Protocol = Board;
+
+    fn greet(&mut self, output: &mut Vec<u8>) {
+        // Writing to a vector cannot fail.
+        let _ = write!(
+            Text(output),
+            "INFO {{\"server_id\":\"node\",\"server_name\":\"node\",\"version\":\"2.0.0\",\"proto\":0,\
+             \"headers\":false,\"max_payload\":{MAX_TEXT_BYTES}}}\r\n"
+        );
+    }
+
+    fn decode<'a>(
+        &mut self,
+        input: &'a [u8],
+        idle: bool,
+        output: &mut Vec<u8>,
+    ) -> Decoded<Request<'a>> {
+        let Some(end) = find_end(input) else {
+            return if input.len() > MAX_LINE_BYTES {
+                too_long(output)
+            } else {
+                Decoded::Incomplete
+            };
+        };
+        let (line, after) = (&input[..end], end + CRLF.len());
+        let mut words =
+            line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let command = words.next().unwrap_or_default();
+        if command.eq_ignore_ascii_case(b"PUB") {
+            return self.publish(words, input, after, idle, output);
+        }
+        if !idle {
+            // Its answer must not overtake those before it.
+            return Decoded::Wait;
+        }
+        match self.line(command, words, line) {
+            Line::Request(request) => Decoded::Request { used: after, request },
+            Line::Answer(answer) => {
+                output.extend_from_slice(answer.as_bytes());
+                Decoded::Answered { used: after }
+            }
+            Line::Wrong(reason) => {
+                wrong(output, reason);
+                Decoded::Answered { used: after }
+            }
+        }
+    }
+
+    fn form(&self) -> u64 {
+        self.form
+    }
+
+    fn encode(&mut self, reply: Reply<'_>, output: &mut Vec<u8>) {
+        match reply {
+            Reply::Message { topic, text, .. } => {
+                let Some((_, sid)) = self.subscriptions.iter().find(|one| *one.0 == *topic) else {
+                    return;
+                };
+                output.reserve(topic.len() + sid.len() + text.len() + 32);
+                output.extend_from_slice(b"MSG ");
+                output.extend_from_slice(topic.as_bytes());
+                output.push(b' ');
+                output.extend_from_slice(sid.as_bytes());
+                output.push(b' ');
+                let _ = write!(Text(output), "{}", text.len());
+                output.extend_from_slice(CRLF);
+                output.extend_from_slice(&text);
+                output.extend_from_slice(CRLF);
+            }
+            Reply::Missed { messages } => {
+                let _ =
+                    write!(Text(output), "-ERR 'Slow Consumer: {messages} messages missed'\r\n");
+            }
+            Reply::Error { reason, .. } => wrong(output, &reason),
+            Reply::Subscribed { .. } | Reply::Unsubscribed { .. } | Reply::Published { .. } => {
+                output.extend_from_slice(self.ok().as_bytes());
+            }
+            // Nobody asks for these here.
+            Reply::Sent { .. } | Reply::Status { .. } => {
+                wrong(output, "Unknown Protocol Operation")
+            }
+        }
+    }
+}
+
+impl Nats {
+    fn ok(&self) -> &'static str {
+        if self.verbose { "+OK\r\n" } else { "" }
+    }
+
+    /// Topics and names hold no space, so this tells any two lists apart.
+    fn changed(&mut self) {
+        let mut text = Vec::new();
+        for (topic, sid) in &self.subscriptions {
+            for word in [topic, sid] {
+                text.extend_from_slice(word.as_bytes());
+                text.push(b' ');
+            }
+        }
+        self.form = xxh3_64(&text);
+    }
+
+    fn line<'a>(
+        &mut self,
+        command: &[u8],
+        mut words: impl Iterator<Item = &'a [u8]>,
+        line: &[u8],
+    ) -> Line<'a> {
+        let is = |name: &str| command.eq_ignore_ascii_case(name.as_bytes());
+        let (first, second, third) = (words.next(), words.next(), words.next());
+        if is("PING") {
+            Line::Answer("PONG\r\n")
+        } else if is("PONG") {
+            Line::Answer("")
+        } else if is("CONNECT") {
+            self.verbose = !is_quiet(line);
+            Line::Answer(self.ok())
+        } else if is("SUB") {
+            let (Some(topic), Some(sid), None) = (first, second, third) else {
+                return Line::Wrong("Queue groups are not supported");
+            };
+            let (Some(topic), Some(sid)) = (word(topic), word(sid)) else {
+                return Line::Wrong("Invalid Subject");
+            };
+            if topic.contains(['*', '>']) {
+                return Line::Wrong("Wildcards are not supported");
+            }
+            self.subscriptions.retain(|one| one.0 != topic && one.1 != sid);
+            self.subscriptions.push((topic.into(), sid.into()));
+            self.changed();
+            Line::Request(Request::Subscribe { topic: Cow::Borrowed(topic) })
+        } else if is("UNSUB") {
+            let (Some(sid), None) = (first, second) else {
+                return Line::Wrong("Limits are not supported");
+            };
+            let place = self.subscriptions.iter().position(|one| one.1.as_bytes() == sid);
+            let removed = place.map(|place| self.subscriptions.remove(place));
+            self.changed();
+            match removed {
+                Some((topic, _)) => Line::Request(Request::Unsubscribe { topic: topic.into() }),
+                None => Line::Answer(self.ok()),
+            }
+        } else if command.is_empty() {
+            Line::Answer("")
+        } else {
+            Line::Wrong("Unknown Protocol Operation")
+        }
+    }
+
+    /// `PUB topic bytes`, and the bytes.
+    fn publish<'a>(
+        &self,
+        mut words: impl Iterator<Item = &'a [u8]>,
+        input: &'a [u8],
+        after: usize,
+        idle: bool,
+        output: &mut Vec<u8>,
+    ) -> Decoded<Request<'a>> {
+        let (topic, length, more) = (words.next(), words.next(), words.next());
+        let length = length.and_then(|digits| str::from_utf8(digits).ok()?.parse::<usize>().ok());
+        let (Some(topic), Some(length), None) = (topic.and_then(word), length, more) else {
+            // Where the next line begins is not known then.
+            return close(
+                output,
+                idle,
+                "PUB needs a subject and a length, and takes no reply subject",
+            );
+        };
+        if length > MAX_TEXT_BYTES {
+            return close(output, idle, "Maximum Payload Violation");
+        }
+        let used = after + length + CRLF.len();
+        let Some(text) = input.get(after..used) else { return Decoded::Incomplete };
+        let Some(text) = text.strip_suffix(CRLF) else {
+            return close(
+                output,
+                idle,
+                "a message ends with CR LF, after as many bytes as it says",
+            );
+        };
+        let (topic, text) = (Cow::Borrowed(topic), Bytes::new(text));
+        Decoded::Request { used, request: Request::Publish { topic, text } }
+    }
+}
+
+/// Where a line ends.
+fn find_end(input: &[u8]) -> Option<usize> {
+    let newline = input.iter().take(MAX_LINE_BYTES).position(|byte| *byte == b'\n')?;
+    input[..newline].strip_suffix(b"\r").map(<[u8]>::len)
+}
+
+/// A name, if it can be one.
+fn word(bytes: &[u8]) -> Option<&str> {
+    str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAME_BYTES)
+}
+
+/// Whether a client's options switch `+OK` off.
+fn is_quiet(line: &[u8]) -> bool {
+    let text: String = String::from_utf8_lossy(line).split_whitespace().collect();
+    text.contains("\"verbose\":false")
+}
+
+fn too_long(output: &mut Vec<u8>) -> Decoded<Request<'static>> {
+    wrong(output, "Maximum Control Line Exceeded");
+    Decoded::Close { reason: Some("a line of more than 4096 bytes".into()) }
+}
+
+fn close(output: &mut Vec<u8>, idle: bool, reason: &'static str) -> Decoded<Request<'static>> {
+    if !idle {
+        return Decoded::Wait;
+    }
+    wrong(output, reason);
+    Decoded::Close { reason: Some(reason.into()) }
+}
+
+fn wrong(output: &mut Vec<u8>, reason: &str) {
+    let _ = write!(Text(output), "-ERR '{}'\r\n", Escaped(reason.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::LamportTime;
+    use alloc::vec;
+
+    /// What the gateway makes of the input, request by request, and what it says itself.
+    fn talk(nats: &mut Nats, input: &str) -> (Vec<Request<'static>>, String) {
+        let (mut requests, mut output) = (Vec::new(), Vec::new());
+        // A request borrows from the bytes, and a test is short.
+        let mut rest: &'static [u8] = String::from(input).leak().as_bytes();
+        while !rest.is_empty() {
+            match nats.decode(rest, true, &mut output) {
+                Decoded::Request { used, request } => {
+                    requests.push(request);
+                    rest = &rest[used..];
+                }
+                Decoded::Answered { used } => rest = &rest[used..],
+                Decoded::Incomplete | Decoded::Wait | Decoded::Close { .. } => break,
+            }
+        }
+        (requests, String::from_utf8(output).unwrap())
+    }
+
+    fn quiet() -> Nats {
+        let mut nats = Nats::default();
+        assert_eq!(talk(&mut nats, "CONNECT {\"verbose\": false,\"lang\":\"c\"}\r\n").1, "");
+        nats
+    }
+
+    fn message(topic: &'static str, text: &'static str) -> Reply<'static> {
+        let (server, timestamp, clock) = (None, 1, LamportTime(1));
+        let text = Bytes::new(text.as_bytes());
+        Reply::Message { topic: topic.into(), user: "".into(), server, text, timestamp, clock }
+    }
+
+    fn encoded(nats: &mut Nats, reply: Reply<'_>) -> String {
+        let mut output = Vec::new();
+        nats.encode(reply, &mut output);
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn a_dialogue_as_the_protocols_documentation_has_it() {
+        let mut nats = Nats::default();
+        let mut greeting = Vec::new();
+        nats.greet(&mut greeting);
+        let greeting = str::from_utf8(&greeting).unwrap();
+        assert!(greeting.starts_with("INFO {\"server_id\"") && greeting.ends_with("}\r\n"));
+        assert_eq!(talk(&mut nats, "CONNECT {}\r\nPING\r\n"), (vec![], "+OK\r\nPONG\r\n".into()));
+        let (requests, _) =
+            talk(&mut nats, "SUB foo.bar 90\r\nsub  x\t7\r\nPUB x 5\r\nhe\r\n!\r\n");
+        let text = Bytes::new(b"he\r\n!");
+        assert_eq!(
+            requests,
+            [
+                Request::Subscribe { topic: "foo.bar".into() },
+                Request::Subscribe { topic: "x".into() },
+                Request::Publish { topic: "x".into(), text },
+            ]
+        );
+        assert_eq!(encoded(&mut nats, Reply::Published { subscribers: 1 }), "+OK\r\n");
+        assert_eq!(encoded(&mut nats, message("x", "hi")), "MSG x 7 2\r\nhi\r\n");
+        assert_eq!(encoded(&mut nats, message("foo.bar", "")), "MSG foo.bar 90 0\r\n\r\n");
+        let (requests, _) = talk(&mut nats, "UNSUB 7\r\nUNSUB 8\r\n");
+        assert_eq!(requests, [Request::Unsubscribe { topic: "x".into() }]);
+        assert_eq!(encoded(&mut nats, message("x", "hi")), "", "it is on its way no more");
+        assert!(encoded(&mut nats, Reply::Missed { messages: 3 }).contains("3 messages missed"));
+    }
+
+    #[test]
+    fn who_does_not_want_it_gets_no_ok() {
+        let mut nats = quiet();
+        assert_eq!(talk(&mut nats, "SUB a 1\r\nUNSUB 2\r\nPONG\r\n").1, "");
+        assert_eq!(encoded(&mut nats, Reply::Published { subscribers: 0 }), "");
+    }
+
+    #[test]
+    fn connections_with_equal_subscriptions_have_one_form() {
+        let (mut one, mut other) = (quiet(), quiet());
+        assert_eq!(one.form(), other.form());
+        talk(&mut one, "SUB a 1\r\n");
+        assert_ne!(one.form(), other.form());
+        talk(&mut other, "SUB a 2\r\n");
+        assert_ne!(one.form(), other.form(), "the client's name for it goes out too");
+        talk(&mut other, "UNSUB 2\r\nSUB a 1\r\n");
+        assert_eq!(one.form(), other.form());
+    }
+
+    #[test]
+    fn a_message_may_come_in_pieces_of_any_size() {
+        let input = b"PUB topic 11\r\nhello\r\nworld\r\n".split_last().unwrap().1;
+        for end in 0..input.len() {
+            let mut output = Vec::new();
+            let step = quiet().decode(&input[..end], true, &mut output);
+            assert!(matches!(step, Decoded::Incomplete), "{end}: {step:?}");
+            assert!(output.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_told_and_what_cannot_be_read_on_ends_it() {
+        for (line, reason) in [
+            ("SUB a.* 1", "Wildcards"),
+            ("SUB > 1", "Wildcards"),
+            ("SUB a group 1", "Queue groups"),
+            ("SUB a", "Queue groups"),
+            ("UNSUB 1 5", "Limits"),
+            ("HPUB a 1 2", "Unknown Protocol Operation"),
+            ("\u{1b}[2J", "Unknown Protocol Operation"),
+        ] {
+            let (requests, said) = talk(&mut quiet(), &alloc::format!("{line}\r\nPING\r\n"));
+            assert!(requests.is_empty(), "{line}");
+            assert!(said.starts_with("-ERR '") && said.contains(reason), "{line}: {said}");
+            assert!(said.ends_with("PONG\r\n"), "it goes on");
+        }
+        let long = alloc::format!("SUB {} 1\r\n", "x".repeat(5_000));
+        for wrong in [
+            "PUB a\r\n",
+            "PUB a x\r\n",
+            "PUB a -1\r\n",
+            "PUB a inbox 3\r\nabc\r\n",
+            "PUB a 1048577\r\n",
+            "PUB a 99999999999999999999\r\n",
+            "PUB a 2\r\nabcd\r\n",
+            &long,
+        ] {
+            let mut output = Vec::new();
+            let step = quiet().decode(wrong.as_bytes(), true, &mut output);
+            assert!(matches!(step, Decoded::Close { reason: Some(_) }), "{wrong}: {step:?}");
+            assert!(output.starts_with(b"-ERR '") && output.ends_with(b"'\r\n"));
+        }
+    }
+
+    #[test]
+    fn only_publications_are_taken_before_earlier_requests_are_answered() {
+        let mut output = Vec::new();
+        for line in ["PING\r\n", "SUB a 1\r\n", "CONNECT {}\r\n", "PUB a x\r\n"] {
+            let step = quiet().decode(line.as_bytes(), false, &mut output);
+            assert!(matches!(step, Decoded::Wait), "{line}: {step:?}");
+        }
+        let step = quiet().decode(b"PUB a 1\r\nx\r\n", false, &mut output);
+        assert!(matches!(step, Decoded::Request { used: 12, .. }), "{step:?}");
+        assert!(output.is_empty());
+    }
+}

@@ -1,0 +1,30 @@
+//! Bugs that a protocol can be told to have, for a test of the simulator and its checkers.
+
+/// Defines `Planted`, which of the module's `Mutant`s a node has. They exist only with the feature
+/// `mutants`, which nothing but that test turns on; without it no config can name one, and
+/// `Planted::has` is false at compile time.
+macro_rules! planted {
+    () => {
+        /// Which bug a node has.
+        #[derive(Clone, Copy, Default, Debug)]
+        pub(crate) struct Planted {
+            #[cfg(feature = "mutants")]
+            pub(crate) mutant: Option<Mutant>,
+        }
+
+        impl Planted {
+            #[cfg(feature = "mutants")]
+            pub(crate) fn has(self, mutant: Mutant) -> bool {
+                self.mutant == Some(mutant)
+            }
+
+            #[cfg(not(feature = "mutants"))]
+            #[inline(always)]
+            pub(crate) const fn has(self, _: Mutant) -> bool {
+                false
+            }
+        }
+    };
+}
+
+pub(crate) use planted;

@@ -1,0 +1,103 @@
+//! Sends back the bytes that it gets, as they come: RFC 862, over TCP.
+//!
+//! ```text
+//!   client ── bytes ──► node
+//!   client ◄── bytes ── node      the same, in the same order
+//! ```
+//!
+//! A client that has closed its sending side still gets all of them; then the node closes. Nodes say
+//! nothing to each other, and nothing is kept. The gateway `echo` has the bare bytes; through `native`
+//! and `json` it is a request like any other.
+//!
+//! **Source.** RFC 862 (1983), but for its port, 7, which the config sets, and without UDP. It is what the
+//! server of document 001 does before its fifth exercise.
+
+use crate::core::{
+    Bytes, Caller, ConfigError, Context, Decoded, Env, Gateway, Never, NodeId, Protocol,
+};
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// The table `[protocols.echo]`, which has no keys.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+/// Bytes, there and back.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data<'a> {
+    /// Which.
+    #[serde(borrow)]
+    pub data: Bytes<'a>,
+}
+
+/// It has no state.
+pub struct Echo;
+
+impl Protocol for Echo {
+    const NAME: &'static str = "echo";
+    type Config = Config;
+    type Message<'a> = Never;
+    type Record<'a> = Never;
+    type Timer = Never;
+    type Request<'a> = Data<'a>;
+    type Reply<'a> = Data<'a>;
+
+    fn new(Config {}: Config, _: &Env) -> Result<Echo, ConfigError> {
+        Ok(Echo)
+    }
+
+    fn on_message(&mut self, _: NodeId, message: Never, _: &mut Context<'_, Self>) {
+        match message {}
+    }
+
+    fn on_timer(&mut self, timer: Never, _: &mut Context<'_, Self>) {
+        match timer {}
+    }
+
+    fn on_request(&mut self, caller: Caller, request: Data<'_>, cx: &mut Context<'_, Self>) {
+        cx.reply(caller.request, &request);
+    }
+}
+
+/// The bare bytes.
+#[derive(Default)]
+pub struct EchoBytes;
+
+impl Gateway for EchoBytes {
+    const NAME: &'static str = "echo";
+    type Protocol = Echo;
+
+    fn decode<'a>(&mut self, input: &'a [u8], _: bool, _: &mut Vec<u8>) -> Decoded<Data<'a>> {
+        match input.len() {
+            0 => Decoded::Incomplete,
+            used => Decoded::Request { used, request: Data { data: Bytes::new(input) } },
+        }
+    }
+
+    fn encode(&mut self, reply: Data<'_>, output: &mut Vec<u8>) {
+        output.extend_from_slice(&reply.data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_comes_is_a_request_and_goes_back() {
+        let (mut gateway, mut output) = (EchoBytes, Vec::new());
+        assert!(matches!(gateway.decode(b"", true, &mut output), Decoded::Incomplete));
+        for input in [&b"a\0\xff\n"[..], b";"] {
+            match gateway.decode(input, false, &mut output) {
+                Decoded::Request { used, request } => {
+                    assert_eq!(used, input.len());
+                    gateway.encode(request, &mut output);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(output, b"a\0\xff\n;");
+    }
+}

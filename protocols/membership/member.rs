@@ -1,0 +1,81 @@
+//! A member: joins, says that it is there, and tells this node's other protocols who has which rank.
+
+use super::{Member, Membership, Message, Timer};
+use crate::core::{Context, Counter, Escaped, Fact, NodeId};
+use ::core::time::Duration;
+use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+/// A member of the group.
+pub(super) struct Follower {
+    name: String,
+    reference: NodeId,
+    every: Duration,
+    /// What has been published.
+    ranks: BTreeMap<NodeId, u32>,
+}
+
+impl Follower {
+    pub(super) fn new(name: String, reference: NodeId, every: Duration) -> Follower {
+        Follower { name, reference, every, ranks: BTreeMap::new() }
+    }
+
+    pub(super) fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Context<'_, Membership>) {
+        if peer != self.reference {
+            return;
+        }
+        if up {
+            cx.send(peer, &Message::Join { name: Cow::Borrowed(&self.name) });
+            cx.set_timer(Timer::Heartbeat, self.every);
+        } else {
+            cx.cancel_timer(Timer::Heartbeat);
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self, cx: &mut Context<'_, Membership>) {
+        // Until it has its rank, its name may have got lost.
+        if self.ranks.contains_key(&cx.me()) {
+            cx.send(self.reference, &Message::Heartbeat);
+        } else {
+            cx.send(self.reference, &Message::Join { name: Cow::Borrowed(&self.name) });
+        }
+        cx.set_timer(Timer::Heartbeat, self.every);
+    }
+
+    pub(super) fn on_message(
+        &mut self,
+        from: NodeId,
+        message: Message<'_>,
+        cx: &mut Context<'_, Membership>,
+    ) {
+        match message {
+            _ if from != self.reference => cx.count(Counter::Stale),
+            Message::Members { list } => {
+                for Member { rank, node, .. } in list {
+                    let Some(id) = node else { continue };
+                    if self.ranks.insert(id, rank) == Some(rank) {
+                        continue;
+                    }
+                    if id == cx.me() {
+                        let (clock, name) = (cx.lamport().0, Escaped(self.name.as_bytes()));
+                        cx.print(format_args!("[{clock}.{id}] {name} has rank {rank}"));
+                    }
+                    cx.publish(Fact::Rank { id, rank });
+                }
+            }
+            Message::Refused { reason } => {
+                let reason = Escaped(reason.as_bytes());
+                log::warn!(target: "membership", "the reference server gives no rank: {reason}");
+            }
+            Message::Join { .. } | Message::Heartbeat => cx.count(Counter::Stale),
+        }
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        let mix = |sum: u64, (id, rank): (&NodeId, &u32)| {
+            sum.rotate_left(9) ^ u64::from(id.0) << 32 ^ u64::from(*rank)
+        };
+        self.ranks.iter().fold(0, mix)
+    }
+}

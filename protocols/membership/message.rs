@@ -1,0 +1,141 @@
+//! What members and the reference server say to each other, and what JSON clients ask.
+
+use crate::core::{LamportTime, NodeId};
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Between nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message<'a> {
+    /// From a member: this is its name, and it is there.
+    Join {
+        /// Its name.
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    },
+    /// From a member: it is still there.
+    Heartbeat,
+    /// From the reference server: the members that are there.
+    Members {
+        /// In the order of their ranks.
+        #[serde(borrow)]
+        list: Vec<Member<'a>>,
+    },
+    /// From the reference server: the member gets no rank.
+    Refused {
+        /// Why.
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
+}
+
+/// A server with a rank.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member<'a> {
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// Its rank.
+    pub rank: u32,
+    /// Its node; none for one that came through the JSON gateway.
+    pub node: Option<NodeId>,
+}
+
+/// What clients ask, in the document's form: `{"service":"rank","data":{…}}`. `timestamp` is
+/// milliseconds of the client's clock, `clock` its Lamport clock.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request<'a> {
+    /// Which rank has this name? It gets one if it has none.
+    Rank {
+        /// The name.
+        #[serde(borrow)]
+        user: Cow<'a, str>,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// Who is there?
+    List {
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// This name is still there.
+    Heartbeat {
+        /// The name.
+        #[serde(borrow)]
+        user: Cow<'a, str>,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+}
+
+/// What clients are answered, in the document's form.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply<'a> {
+    /// The name's rank.
+    Rank {
+        /// From 1.
+        rank: u32,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// Who is there, in the order of their ranks.
+    List {
+        /// Names and ranks.
+        #[serde(borrow)]
+        list: Vec<Listed<'a>>,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// It is noted.
+    Heartbeat {
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+    /// Nothing was done.
+    Error {
+        /// Why.
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
+    },
+}
+
+/// A server in a [`Reply::List`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Listed<'a> {
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// Its rank.
+    pub rank: u32,
+}
+
+/// In the reference server's log: a name got the next rank.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Record<'a> {
+    /// The name.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// Its rank.
+    pub rank: u32,
+    /// Its node; none for one that came through the JSON gateway.
+    pub node: Option<NodeId>,
+}

@@ -1,0 +1,244 @@
+//! Who is there: a reference server gives servers their ranks, and lists those that it hears from.
+//!
+//! ```text
+//!  member                          reference server                 JSON client
+//!    │ ── Join (name) ──────────────► │ the name's rank, the next one │ ◄── rank, list, heartbeat
+//!    │ ◄──────────────── Members ──── │ if it had none; durable       │
+//!    │ ── Heartbeat ────────────────► │
+//!    │                                │ no heartbeat for timeout_ms:
+//!    │ ◄──────────────── Members ──── │ off the list
+//! ```
+//!
+//! **Source.** Document 002: services `rank`, `list` and `heartbeat`, a heartbeat every 5 s, and 30 s
+//! without one.
+//!
+//! **Guarantees.** A name has one rank for ever, across restarts of either side, and a rank one name:
+//! ranks are durable before anybody hears of them. A server that dies is off the list between
+//! `timeout_ms` − `heartbeat_ms` and `timeout_ms` after its death, give or take a message's delay: its last
+//! heartbeat may be lost with it; one that is
+//! paused for less stays on it. Who comes back has its rank, and is listed again at once. A reference
+//! server that starts lists those that it hears from again.
+//!
+//! **Assumes** one reference server, which comes back with its data directory. A failure detector by
+//! timeouts is not more than that: who is slow is taken for dead, and who is dead for alive for a while.
+//! Nodes are who their links say; on the JSON gateway a name is taken as it comes.
+//!
+//! A member publishes the ranks of all listed nodes, its own among them (the fact `Rank`), as they
+//! become known. A node that leaves the list keeps its rank: whether it lives is for others to find out.
+//! The reference server publishes who comes and goes (the fact `Listed`).
+
+mod member;
+mod message;
+mod mutants;
+mod reference;
+
+pub use self::message::{Listed, Member, Message, Record, Reply, Request};
+#[cfg(feature = "mutants")]
+pub use self::mutants::Mutant;
+
+#[cfg(not(feature = "mutants"))]
+use self::mutants::Mutant;
+use self::mutants::Planted;
+
+use self::member::Follower;
+use self::reference::Reference;
+use crate::core::{
+    Caller, ConfigError, Context, Corrupt, Env, FactKind, NodeId, Protocol, RecordSink,
+};
+use ::core::time::Duration;
+use alloc::string::String;
+use serde::{Deserialize, Serialize};
+
+/// The table `[protocols.membership]`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What this node is.
+    pub role: Role,
+    /// A member's name.
+    #[serde(default)]
+    pub name: String,
+    /// The id of a member's reference server.
+    #[serde(default)]
+    pub reference: u32,
+    /// How often a member says that it is there, in milliseconds.
+    #[serde(default = "default_heartbeat_ms")]
+    pub heartbeat_ms: u64,
+    /// How long the reference server lists a server that it does not hear from, in milliseconds.
+    #[serde(default = "default_timeout_ms")]
+    pub timeout_ms: u64,
+    /// The bug to plant.
+    #[cfg(feature = "mutants")]
+    #[serde(default)]
+    pub mutant: Option<Mutant>,
+}
+
+impl Config {
+    fn planted(&self) -> Planted {
+        Planted {
+            #[cfg(feature = "mutants")]
+            mutant: self.mutant,
+        }
+    }
+}
+
+/// What a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Gives out ranks, and keeps the list.
+    Reference,
+    /// A server.
+    Member,
+}
+
+fn default_heartbeat_ms() -> u64 {
+    5_000
+}
+fn default_timeout_ms() -> u64 {
+    30_000
+}
+
+/// An hour: longer waits are a typing error.
+const MAX_WAIT_MS: u64 = 3_600_000;
+/// A name is a word, not a text.
+const MAX_NAME_BYTES: usize = 64;
+
+/// One node's part.
+pub struct Membership {
+    part: Part,
+}
+
+enum Part {
+    Reference(Reference),
+    Member(Follower),
+}
+
+/// What a node waits for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Timer {
+    /// The next heartbeat, at a member.
+    Heartbeat,
+    /// Some server's time is over, at the reference server.
+    Expiry,
+}
+
+impl Protocol for Membership {
+    const NAME: &'static str = "membership";
+    const PUBLISHES: &'static [FactKind] = &[FactKind::Rank, FactKind::Listed];
+    const JSON_KEYS: Option<(&'static str, &'static str)> = Some(("service", "data"));
+    type Config = Config;
+    type Message<'a> = Message<'a>;
+    type Record<'a> = Record<'a>;
+    type Timer = Timer;
+    type Request<'a> = Request<'a>;
+    type Reply<'a> = Reply<'a>;
+
+    fn new(config: Config, env: &Env) -> Result<Membership, ConfigError> {
+        let wrong = |key, rule: &str| Err(ConfigError { key, rule: String::from(rule) });
+        if !(1..=MAX_WAIT_MS).contains(&config.heartbeat_ms) {
+            return wrong("heartbeat_ms", "it must be 1 to 3600000 (an hour)");
+        }
+        if config.timeout_ms <= config.heartbeat_ms || config.timeout_ms > MAX_WAIT_MS {
+            return wrong("timeout_ms", "it must be above heartbeat_ms, at most 3600000 (an hour)");
+        }
+        let timeout = Duration::from_millis(config.timeout_ms);
+        let part = match config.role {
+            Role::Reference if !env.durable => {
+                return wrong("role", "ranks are for ever: set data_dir under [node]");
+            }
+            Role::Reference if !config.name.is_empty() || config.reference != 0 => {
+                return wrong("role", "name and reference are a member's");
+            }
+            Role::Reference => Part::Reference(Reference::new(timeout, config.planted())),
+            Role::Member if !is_name(&config.name) => {
+                return wrong("name", "a member has a name of 1 to 64 bytes");
+            }
+            Role::Member if !env.peers.contains(&NodeId(config.reference)) => {
+                return wrong("reference", "it must be the id of one of [peers]");
+            }
+            Role::Member => {
+                let every = Duration::from_millis(config.heartbeat_ms);
+                Part::Member(Follower::new(config.name, NodeId(config.reference), every))
+            }
+        };
+        Ok(Membership { part })
+    }
+
+    fn persists(&self) -> bool {
+        matches!(self.part, Part::Reference(_))
+    }
+
+    fn on_recover(&mut self, record: Record<'_>) -> Result<(), Corrupt> {
+        match &mut self.part {
+            Part::Reference(reference) => reference.recover(record),
+            Part::Member(_) => Err(Corrupt("a member of the group writes no records")),
+        }
+    }
+
+    fn snapshot(&self, sink: &mut RecordSink<'_>) {
+        if let Part::Reference(reference) = &self.part {
+            reference.snapshot(sink);
+        }
+    }
+
+    fn on_message(&mut self, from: NodeId, message: Message<'_>, cx: &mut Context<'_, Self>) {
+        match &mut self.part {
+            Part::Reference(reference) => reference.on_message(from, message, cx),
+            Part::Member(member) => member.on_message(from, message, cx),
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, cx: &mut Context<'_, Self>) {
+        match (&mut self.part, timer) {
+            (Part::Reference(reference), Timer::Expiry) => reference.on_expiry(cx),
+            (Part::Member(member), Timer::Heartbeat) => member.on_heartbeat(cx),
+            // No part sets the other's.
+            (Part::Reference(_), Timer::Heartbeat) | (Part::Member(_), Timer::Expiry) => {}
+        }
+    }
+
+    fn on_request(&mut self, caller: Caller, request: Request<'_>, cx: &mut Context<'_, Self>) {
+        let received = match request {
+            Request::Rank { clock, .. }
+            | Request::List { clock, .. }
+            | Request::Heartbeat { clock, .. } => cx.receive_event(clock),
+        };
+        let timestamp = cx.wall_clock().millis();
+        let reply = match (&mut self.part, received) {
+            (_, Err(_)) => Err("the clock is too far ahead"),
+            (Part::Member(_), _) => Err("ask the reference server"),
+            (Part::Reference(reference), Ok(_)) => reference.answer(request, timestamp, cx),
+        };
+        let reply = reply.unwrap_or_else(|reason| Reply::Error {
+            reason: reason.into(),
+            timestamp,
+            clock: cx.local_event(),
+        });
+        cx.reply(caller.request, &reply);
+    }
+
+    fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Context<'_, Self>) {
+        match &mut self.part {
+            Part::Reference(_) => {}
+            Part::Member(member) => member.on_link(peer, up, cx),
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        match &self.part {
+            Part::Reference(reference) => reference.digest(),
+            Part::Member(member) => member.digest(),
+        }
+    }
+
+    fn check_invariants(&self) {
+        if let Part::Reference(reference) = &self.part {
+            reference.check_invariants();
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+}

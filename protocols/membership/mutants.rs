@@ -1,0 +1,22 @@
+//! Bugs to plant in the reference server, for a test of the simulator and its checkers: whoever looks for bugs must find
+//! these. They exist only with the feature `mutants`, which nothing but that test turns on; without it no
+//! config can name one, and [`Planted::has`] is false at compile time.
+
+/// A bug, at one place of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "mutants", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "mutants", serde(rename_all = "snake_case"))]
+pub enum Mutant {
+    /// A rank is not in the log: after a restart another gets it.
+    RankNotRecorded,
+    /// The next to be taken off the list is the one that was heard last.
+    LatestExpires,
+}
+
+#[cfg(feature = "mutants")]
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 2] = [Mutant::RankNotRecorded, Mutant::LatestExpires];
+}
+
+crate::core::planted!();

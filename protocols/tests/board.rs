@@ -1,0 +1,446 @@
+//! The board on real Hosts: posts through broker, servers and proxy; order, losses that are told, and
+//! what a client is told of its post whatever breaks.
+
+mod group;
+
+use group::{Group, MS, SECOND};
+use node_protocols::berkeley::{self, Berkeley};
+use node_protocols::board::{
+    Board, Config, Maybe, Message, Outcome, Post, Refusal, Reply, Request, Role,
+};
+use node_protocols::bully::{self, Bully};
+use node_protocols::core::{Bytes, DynProtocol, Env, LamportTime, NodeId, erase};
+use node_protocols::membership::{self, Membership};
+
+const SERVERS: [u32; 3] = [1, 2, 3];
+const BROKER: u32 = 4;
+const PROXY: u32 = 5;
+const BOT: u32 = 6;
+const REFERENCE: u32 = 7;
+
+fn config(id: u32) -> Config {
+    let (role, name) = match id {
+        BROKER => (Role::Broker, String::new()),
+        PROXY => (Role::Proxy, String::new()),
+        BOT => (Role::Bot, "bot".into()),
+        id => (Role::Server, format!("server{id}")),
+    };
+    Config {
+        role,
+        name,
+        servers: if id == BROKER { SERVERS.into() } else { Vec::new() },
+        broker: (id == BOT).then_some(BROKER),
+        proxy: (id == BOT || SERVERS.contains(&id)).then_some(PROXY),
+        timeout_ms: 2_000,
+        topics: vec!["general".into()],
+        topic: "general".into(),
+        texts: Vec::new(),
+        interval_ms: 1_000,
+    }
+}
+
+fn membership(id: u32) -> membership::Config {
+    let is_reference = id == REFERENCE;
+    membership::Config {
+        role: if is_reference { membership::Role::Reference } else { membership::Role::Member },
+        name: if is_reference { String::new() } else { format!("server{id}") },
+        reference: if is_reference { 0 } else { REFERENCE },
+        heartbeat_ms: 5_000,
+        timeout_ms: 30_000,
+    }
+}
+
+/// The whole system: a reference server, servers with all four protocols, broker, proxy, and a bot if it
+/// is started.
+fn board(seed: u64, bot: bool) -> Group {
+    let build = |env: &Env| -> Vec<Box<dyn DynProtocol>> {
+        let id = env.id.0;
+        let membership = || erase::<Membership>(membership(id), env).expect("it is right");
+        let board = || erase::<Board>(config(id), env).expect("it is right");
+        let bully = bully::Config { by: bully::By::Rank, ..bully::Config::default() };
+        let berkeley = berkeley::Config { servers: SERVERS.into(), ..berkeley::Config::default() };
+        match id {
+            REFERENCE => vec![membership()],
+            id if SERVERS.contains(&id) => vec![
+                membership(),
+                erase::<Bully>(bully, env).expect("it is right"),
+                erase::<Berkeley>(berkeley, env).expect("it is right"),
+                board(),
+            ],
+            _ => vec![board()],
+        }
+    };
+    let ids: Vec<u32> =
+        [REFERENCE].into_iter().chain(SERVERS).chain([BROKER, PROXY, BOT]).collect();
+    let mut group = Group::new(seed, &ids, Box::new(build));
+    for id in ids.into_iter().filter(|id| *id != BOT || bot) {
+        group.start(id);
+    }
+    group
+}
+
+fn send(group: &mut Group, client: u32, user: &str, text: &str) -> u32 {
+    let (timestamp, clock) = (0, LamportTime(0));
+    let request = Request::Send {
+        user: user.into(),
+        topic: "general".into(),
+        text: text.into(),
+        timestamp,
+        clock,
+    };
+    group.request::<Board>(BROKER, client, &request)
+}
+
+fn subscribe(group: &mut Group, client: u32, topic: &str) {
+    let asked = group.request::<Board>(PROXY, client, &Request::Subscribe { topic: topic.into() });
+    let reply = group.reply::<Board>(asked);
+    assert_eq!(reply, Some(Reply::Subscribed { topic: topic.into() }));
+}
+
+/// Whom a client heard say what, in order.
+fn heard(group: &Group, client: u32) -> Vec<(String, String)> {
+    let pushed = group.pushed::<Board>(client).into_iter();
+    let messages = pushed.filter_map(|reply| match reply {
+        Reply::Message { user, text, .. } => {
+            Some((user.into_owned(), String::from_utf8_lossy(&text).into_owned()))
+        }
+        _ => None,
+    });
+    messages.collect()
+}
+
+fn missed(group: &Group, client: u32) -> u64 {
+    let pushed = group.pushed::<Board>(client).into_iter();
+    let some = pushed.filter_map(|reply| match reply {
+        Reply::Missed { messages } => Some(messages),
+        _ => None,
+    });
+    some.sum()
+}
+
+fn texts(group: &Group, client: u32) -> Vec<String> {
+    heard(group, client).into_iter().map(|(_, text)| text).collect()
+}
+
+/// What the bot printed that it heard or missed.
+fn bot_said(group: &Group, what: &str) -> Vec<String> {
+    let its = group.printed.iter().filter(|(id, line)| *id == BOT && line.contains(what));
+    its.map(|(_, line)| line.clone()).collect()
+}
+
+#[test]
+fn a_post_reaches_all_who_subscribe_and_its_client_knows() {
+    let mut group = board(1, true);
+    group.run(SECOND);
+    subscribe(&mut group, 10, "general");
+    subscribe(&mut group, 11, "general");
+    subscribe(&mut group, 12, "other");
+    let sent = send(&mut group, 1, "ana", "hola");
+    group.run(100 * MS);
+    let Some(Reply::Sent { server, timestamp, clock }) = group.reply::<Board>(sent) else {
+        panic!("it was published");
+    };
+    assert!(SERVERS.contains(&server.0));
+    assert!(timestamp > 1_735_689_600_000 && clock > LamportTime(3));
+    for client in [10, 11] {
+        assert_eq!(heard(&group, client), [("ana".to_string(), "hola".to_string())]);
+    }
+    assert_eq!(heard(&group, 12), []);
+    assert_eq!(bot_said(&group, &format!("ana via {server}: hola")).len(), 1);
+    // The clock that a subscriber sees is after that of the client's request.
+    let pushed = group.pushed::<Board>(10);
+    let [Reply::Message { clock: shown, server: by, .. }] = &pushed[..] else { panic!("one") };
+    assert!(shown.0 > 3 && *by == Some(server));
+}
+
+#[test]
+fn all_servers_get_their_share() {
+    let mut group = board(1, false);
+    group.run(SECOND);
+    let mut counts = [0; 3];
+    for number in 0..300 {
+        let sent = send(&mut group, 1, "ana", &number.to_string());
+        group.run(10 * MS);
+        match group.reply::<Board>(sent) {
+            Some(Reply::Sent { server, .. }) => counts[server.0 as usize - 1] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(counts.iter().all(|count| (70..=130).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn posts_of_a_user_keep_their_order_through_whichever_servers() {
+    for seed in 0..50 {
+        let mut group = board(seed, false);
+        group.run(SECOND);
+        group.delay = MS / 10..20 * MS;
+        subscribe(&mut group, 10, "general");
+        for number in 0..40 {
+            // Both at once, and one behind the other.
+            for user in ["ana", "bea"] {
+                send(&mut group, 1, user, &format!("{user}{number:02}"));
+            }
+        }
+        group.run(10 * SECOND);
+        for user in ["ana", "bea"] {
+            let its = heard(&group, 10).into_iter().filter(|(who, _)| who == user);
+            let its: Vec<String> = its.map(|(_, text)| text).collect();
+            let expected: Vec<String> =
+                (0..40).map(|number| format!("{user}{number:02}")).collect();
+            assert_eq!(its, expected, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn whatever_breaks_each_client_is_told_and_nothing_comes_twice_or_late() {
+    let (mut published, mut unknown, mut refused) = (0, 0, 0);
+    for seed in 0..60 {
+        let mut group = board(seed, false);
+        group.run(SECOND);
+        group.delay = MS / 10..30 * MS;
+        subscribe(&mut group, 10, "general");
+        let mut asked = Vec::new();
+        for number in 0..60_u64 {
+            for user in ["ana", "bea"] {
+                let text = format!("{user}{number:02}");
+                asked.push((text.clone(), send(&mut group, 1, user, &text)));
+            }
+            group.run(40 * MS);
+            let server = SERVERS[(seed + number / 10) as usize % 3];
+            match number % 10 {
+                3 => group.kill(server),
+                6 => group.start(server),
+                7 => group.cut(server, PROXY),
+                9 => group.heal(server, PROXY),
+                _ => {}
+            }
+            group.loss_percent = if number % 20 == 12 { 30 } else { 0 };
+        }
+        group.loss_percent = 0;
+        // At most so long for each of a user's posts that wait behind one another.
+        group.run(60 * SECOND);
+        let all = texts(&group, 10);
+        for user in ["ana", "bea"] {
+            let its: Vec<&String> = all.iter().filter(|text| text.starts_with(user)).collect();
+            assert!(its.is_sorted(), "seed {seed}: out of order: {its:?}");
+            assert!(its.windows(2).all(|two| two[0] != two[1]), "seed {seed}: twice");
+        }
+        for (text, sequence) in asked {
+            let came = all.contains(&text);
+            match group.reply::<Board>(sequence) {
+                Some(Reply::Sent { .. }) => {
+                    published += 1;
+                    assert!(came, "seed {seed}: {text} was not published");
+                }
+                Some(Reply::Error { published: Maybe::No, .. }) => {
+                    refused += 1;
+                    assert!(!came, "seed {seed}: {text} was published");
+                }
+                Some(Reply::Error { published: Maybe::Unknown, .. }) => unknown += 1,
+                other => panic!("seed {seed}: {text}: {other:?}"),
+            }
+        }
+    }
+    assert!(published > 3_000 && unknown > 100 && refused > 100, "{published} {unknown} {refused}");
+}
+
+#[test]
+fn a_post_that_comes_after_a_later_one_is_dropped() {
+    let mut group = board(1, false);
+    group.run(SECOND);
+    subscribe(&mut group, 10, "general");
+    let publish = |stamp, text: &'static str| Message::Publish {
+        clock: NodeId(BROKER),
+        stamp: LamportTime(stamp),
+        timestamp: 1,
+        post: Post { user: "ana".into(), topic: "general".into(), text: Bytes::from(text) },
+    };
+    for (stamp, text) in [(5, "a"), (9, "b"), (7, "late"), (9, "twice"), (10, "c")] {
+        group.forge::<Board>(1, PROXY, &publish(stamp, text));
+    }
+    assert_eq!(texts(&group, 10), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
+    let mut group = board(1, false);
+    group.run(SECOND);
+    for client in [10, 11] {
+        subscribe(&mut group, client, "general");
+    }
+    let publish = |group: &mut Group, text: &str| {
+        let request = Request::Publish { topic: "general".into(), text: text.into() };
+        let asked = group.request::<Board>(PROXY, 1, &request);
+        assert_eq!(group.reply::<Board>(asked), Some(Reply::Published { subscribers: 2 }));
+    };
+    publish(&mut group, "a");
+    group.backpressure::<Board>(PROXY, 10, true);
+    for text in ["b", "c", "d"] {
+        publish(&mut group, text);
+    }
+    group.backpressure::<Board>(PROXY, 10, false);
+    publish(&mut group, "e");
+    assert_eq!(texts(&group, 11), ["a", "b", "c", "d", "e"]);
+    assert_eq!(texts(&group, 10), ["a", "e"]);
+    assert_eq!((missed(&group, 10), missed(&group, 11)), (3, 0));
+    // Told before what comes next, and once.
+    let place =
+        group.pushed::<Board>(10).iter().position(|one| matches!(one, Reply::Missed { .. }));
+    assert_eq!(place, Some(1));
+    group.backpressure::<Board>(PROXY, 10, true);
+    group.backpressure::<Board>(PROXY, 10, false);
+    assert_eq!(missed(&group, 10), 3);
+    group.gone::<Board>(PROXY, 10);
+    let request = Request::Publish { topic: "general".into(), text: "f".into() };
+    let asked = group.request::<Board>(PROXY, 1, &request);
+    assert_eq!(group.reply::<Board>(asked), Some(Reply::Published { subscribers: 1 }));
+    let status = group.ask::<Board>(PROXY, &Request::Status {});
+    assert!(matches!(status, Reply::Status { subscribers: 1, missed: 3, done: 6, .. }));
+}
+
+#[test]
+fn a_bot_that_was_cut_off_is_told_what_it_missed_and_a_late_one_hears_from_now_on() {
+    let mut group = board(1, false);
+    group.run(SECOND);
+    let publish = |group: &mut Group, text: &str| {
+        let request = Request::Publish { topic: "general".into(), text: text.into() };
+        group.request::<Board>(PROXY, 1, &request);
+        group.run(100 * MS);
+    };
+    publish(&mut group, "before");
+    group.start(BOT);
+    group.run(100 * MS);
+    publish(&mut group, "a");
+    group.cut(BOT, PROXY);
+    publish(&mut group, "b");
+    publish(&mut group, "c");
+    group.heal(BOT, PROXY);
+    group.run(100 * MS);
+    publish(&mut group, "d");
+    assert_eq!(bot_said(&group, ": before").len(), 0);
+    assert_eq!([": a", ": b", ": c", ": d"].map(|text| bot_said(&group, text).len()), [1, 0, 0, 1]);
+    assert_eq!(bot_said(&group, "missed 2 messages under general").len(), 1);
+    // A proxy that starts anew knows of nothing before.
+    group.kill(PROXY);
+    group.start(PROXY);
+    group.run(100 * MS);
+    assert_eq!(bot_said(&group, "may have missed messages under general").len(), 1);
+    publish(&mut group, "e");
+    assert_eq!(bot_said(&group, ": e").len(), 1);
+}
+
+#[test]
+fn a_bot_without_a_link_to_its_broker_says_so_and_waits_for_no_answer() {
+    let build = |env: &Env| -> Vec<Box<dyn DynProtocol>> {
+        let id = env.id.0;
+        let texts = if id == BOT { vec!["hello".into()] } else { Vec::new() };
+        vec![erase::<Board>(Config { texts, ..config(id) }, env).expect("it is right")]
+    };
+    let mut group = Group::new(4, &[1, 2, 3, BROKER, PROXY, BOT], Box::new(build));
+    group.start_all();
+    group.run(5 * SECOND);
+    group.cut(BOT, BROKER);
+    group.run(5 * SECOND);
+    assert!(
+        !bot_said(&group, "was not sent: no link to the broker").is_empty(),
+        "{:?}",
+        group.printed
+    );
+    group.heal(BOT, BROKER);
+    // Between two of its messages all are answered.
+    group.run(5 * SECOND + 500 * MS);
+    let Reply::Status { pending, .. } = group.ask::<Board>(BOT, &Request::Status {}) else {
+        panic!("it is a status");
+    };
+    assert_eq!(pending, 0);
+}
+
+#[test]
+fn the_coordinator_is_announced_under_the_servers_topic() {
+    let mut group = board(1, false);
+    subscribe(&mut group, 10, "servers");
+    group.run(5 * SECOND);
+    let first = texts(&group, 10);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(
+        first[0].starts_with("{\"service\":\"election\",\"data\":{\"coordinator\":\"server3\",")
+    );
+    assert!(first[0].contains("\"timestamp\":1735689") && first[0].contains("\"clock\":"));
+    group.kill(3);
+    group.run(10 * SECOND);
+    let now = texts(&group, 10);
+    assert_eq!(now.len(), 2);
+    assert!(now[1].contains("\"coordinator\":\"server2\""));
+    // One that could not be told is told when the proxy is there again.
+    group.cut(2, PROXY);
+    group.cut(1, PROXY);
+    group.kill(2);
+    group.run(10 * SECOND);
+    assert_eq!(texts(&group, 10).len(), 2);
+    group.heal(1, PROXY);
+    group.run(SECOND);
+    assert!(texts(&group, 10)[2].contains("\"coordinator\":\"server1\""));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_reason() {
+    let mut group = board(1, false);
+    group.run(SECOND);
+    let reason = |group: &mut Group, asked| match group.reply::<Board>(asked) {
+        Some(Reply::Error { reason, published: Maybe::No, .. }) => reason.into_owned(),
+        other => panic!("{other:?}"),
+    };
+    for user in ["", "two words", "a\"b", "line\n", &"x".repeat(65)] {
+        let asked = send(&mut group, 1, user, "text");
+        assert!(reason(&mut group, asked).contains("words of 1 to 64 bytes"), "{user}");
+    }
+    let asked = send(&mut group, 1, "ana", &"x".repeat((1 << 20) + 1));
+    assert!(reason(&mut group, asked).contains("1048576"));
+    let asked = group.request::<Board>(BROKER, 1, &Request::Subscribe { topic: "a".into() });
+    assert!(reason(&mut group, asked).contains("at the proxy"));
+    let asked = group.request::<Board>(PROXY, 1, &Request::Subscribe { topic: "a b".into() });
+    assert!(reason(&mut group, asked).contains("a word"));
+    for id in SERVERS {
+        group.kill(id);
+    }
+    let asked = send(&mut group, 1, "ana", "text");
+    assert!(reason(&mut group, asked).contains("no server"));
+    // A clock from the far future moves none here.
+    let request = Request::Send {
+        user: "ana".into(),
+        topic: "general".into(),
+        text: "text".into(),
+        timestamp: 0,
+        clock: LamportTime(u64::MAX),
+    };
+    let asked = group.request::<Board>(BROKER, 1, &request);
+    assert!(reason(&mut group, asked).contains("too far ahead"));
+    // Nobody waits for these.
+    let late = Message::Done { stamp: LamportTime(1), outcome: Outcome::Published };
+    group.forge::<Board>(1, BROKER, &late);
+    let odd = Message::Sent { number: 7, outcome: Outcome::Refused(Refusal::Busy) };
+    group.forge::<Board>(1, BROKER, &odd);
+    group.forge::<Board>(1, PROXY, &odd);
+}
+
+#[test]
+fn a_configs_mistakes_are_named() {
+    let refused = |id: u32, change: &dyn Fn(&mut Config)| {
+        let mut config = config(id);
+        change(&mut config);
+        let peers = (1..=6).filter(|peer| *peer != id).map(NodeId).collect();
+        let env = Env { id: NodeId(id), peers, incarnation: 1, seed: 1, durable: false };
+        erase::<Board>(config, &env).err().map(|error| error.key)
+    };
+    assert_eq!(refused(BROKER, &|_| {}), None);
+    assert_eq!(refused(BROKER, &|config| config.servers.clear()), Some("servers"));
+    assert_eq!(refused(BROKER, &|config| config.servers.push(9)), Some("servers"));
+    assert_eq!(refused(BROKER, &|config| config.timeout_ms = 0), Some("timeout_ms"));
+    assert_eq!(refused(1, &|config| config.proxy = None), Some("proxy"));
+    assert_eq!(refused(1, &|config| config.name = "a b".into()), Some("name"));
+    assert_eq!(refused(BOT, &|config| config.broker = Some(77)), Some("broker"));
+    assert_eq!(refused(BOT, &|config| config.topics.push(String::new())), Some("topics"));
+    assert_eq!(refused(BOT, &|config| config.interval_ms = 0), Some("interval_ms"));
+}

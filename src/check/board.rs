@@ -1,0 +1,203 @@
+//! Whether a bulletin board brings what is published to those who listen: once, in order, and with
+//! nothing missing in silence. Knows no protocol: only what clients posted, what they were told of it,
+//! and what they heard over which connection.
+//!
+//! Eugster, Felber, Guerraoui and Kermarrec: The Many Faces of Publish/Subscribe, ACM Computing Surveys
+//! 35(2), 2003; the order is the FIFO order of Hadzilacos and Toueg, A Modular Approach to
+//! Fault-Tolerant Broadcasts, 1994.
+
+use super::describe::{Millis, Short};
+use super::history::{Board, Connection, Heard, Post, Posted};
+use super::{History, Property, Verdict, Violation};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// **Per-publisher order.** Over one connection, a post is never heard after another of the same user
+/// that was sent when the first was over: answered, or given up with its connection.
+///
+/// Hadzilacos and Toueg 1994, FIFO order: if a process broadcasts m before m', nobody delivers m' before
+/// m. What is lost is no matter here.
+pub(super) fn per_publisher_order(history: &History) -> Verdict {
+    judge(history, Property::PerPublisherOrder, |board, posts| {
+        for connection in &board.connections {
+            // The latest that was heard of each user.
+            let mut latest: BTreeMap<&str, (u64, &Heard)> = BTreeMap::new();
+            for heard in &connection.heard {
+                let Some(Known { place, post }) = posts.get(&heard.text[..]) else { continue };
+                if let Some((invoked, later)) = latest.get(&post.user[..])
+                    && post.over_ns.is_some_and(|over| over < *invoked)
+                {
+                    let why = format!(
+                        "client {} hears {} after {}, which was sent later",
+                        connection.client,
+                        Shown(heard),
+                        Shown(later)
+                    );
+                    return Some((heard.at_ns, *place, why));
+                }
+                let own = latest.entry(&post.user).or_insert((post.invoke_ns, heard));
+                if post.invoke_ns > own.0 {
+                    *own = (post.invoke_ns, heard);
+                }
+            }
+        }
+        None
+    })
+}
+
+/// **Delivered at most once.** No client hears a post twice, over whichever connections.
+///
+/// Hadzilacos and Toueg 1994, integrity: a message is delivered at most once.
+pub(super) fn delivered_at_most_once(history: &History) -> Verdict {
+    judge(history, Property::DeliveredAtMostOnce, |board, posts| {
+        let mut heard_by = BTreeSet::new();
+        for Connection { client, heard, .. } in &board.connections {
+            for heard in heard {
+                if let Some(known) = posts.get(&heard.text[..])
+                    && !heard_by.insert((*client, known.place))
+                {
+                    let why = format!("client {client} hears {} twice", Shown(heard));
+                    return Some((heard.at_ns, known.place, why));
+                }
+            }
+        }
+        None
+    })
+}
+
+/// **No silent gap.** A post that its client was told is published is heard over every connection that
+/// subscribed to its topic before it was sent and lasts until [`Bounds::notice_ns`] after the answer,
+/// unless the listener was told meanwhile that it had missed something.
+///
+/// Eugster et al. 2003, on reliable delivery: who subscribes gets what is published, or learns that it
+/// does not.
+///
+/// [`Bounds::notice_ns`]: super::timeline::Bounds::notice_ns
+pub(super) fn no_silent_gap(history: &History) -> Verdict {
+    let notice_ns = history.bounds.notice_ns;
+    judge(history, Property::NoSilentGap, |board, _| {
+        for connection in &board.connections {
+            let heard: BTreeSet<&str> =
+                connection.heard.iter().map(|heard| &heard.text[..]).collect();
+            let until = connection.until_ns.unwrap_or(board.end_ns);
+            for (place, post) in board.posts.iter().enumerate() {
+                let (Some(Posted::Published), Some(over)) = (post.answer, post.over_ns) else {
+                    continue;
+                };
+                let due = over.saturating_add(notice_ns);
+                let is_subscribed = |(topic, from): &(String, Option<u64>)| {
+                    *topic == post.topic && from.is_some_and(|from| from <= post.invoke_ns)
+                };
+                let is_told = connection.missed.iter().any(|at| *at >= post.invoke_ns);
+                if due > until
+                    || is_told
+                    || heard.contains(&post.text[..])
+                    || !connection.topics.iter().any(is_subscribed)
+                {
+                    continue;
+                }
+                let (client, topic) = (connection.client, Short(&post.topic));
+                let why = format!(
+                    "client {client}, which listens to {topic}, did not hear [{}] of {}, published \
+                     at {}, and is not told",
+                    Short(&post.text),
+                    Short(&post.user),
+                    Millis(over)
+                );
+                return Some((due, place, why));
+            }
+        }
+        None
+    })
+}
+
+/// **Answers match deliveries.** A post that its client was told is not published is heard by nobody;
+/// what is heard was posted, by that user, under that topic, and before it is heard; and no post stays
+/// without an answer, unless its client gives it up.
+///
+/// Hadzilacos and Toueg 1994, integrity: what is delivered was broadcast. That what failed did not
+/// happen, or is said to be unknown, is what document 002's client needs in order to try again.
+pub(super) fn answers_match_deliveries(history: &History) -> Verdict {
+    judge(history, Property::AnswersMatchDeliveries, |board, posts| {
+        for (place, post) in board.posts.iter().enumerate() {
+            if post.over_ns.is_none() {
+                let why = format!("[{}] of {} has no answer", Short(&post.text), Short(&post.user));
+                return Some((board.end_ns, place, why));
+            }
+        }
+        for Connection { client, heard, .. } in &board.connections {
+            for heard in heard {
+                let wrong = match posts.get(&heard.text[..]) {
+                    None => Some((None, "nobody posted")),
+                    Some(Known { place, post }) => {
+                        let is_its = post.user == heard.user && post.topic == heard.topic;
+                        let what = match post.answer {
+                            _ if !is_its => Some("was posted by another, or elsewhere"),
+                            _ if heard.at_ns < post.invoke_ns => Some("is posted later"),
+                            Some(Posted::Not) => Some("is said not to be published"),
+                            _ => None,
+                        };
+                        what.map(|what| (Some(*place), what))
+                    }
+                };
+                if let Some((place, what)) = wrong {
+                    let why = format!("client {client} hears {}, which {what}", Shown(heard));
+                    // One that nobody posted has no place; the violation says when.
+                    return Some((heard.at_ns, place.unwrap_or(usize::MAX), why));
+                }
+            }
+        }
+        None
+    })
+}
+
+/// A post and its place in the history.
+struct Known<'a> {
+    place: usize,
+    post: &'a Post,
+}
+
+/// When something was broken, by which post, and how; if it was.
+type Broken = Option<(u64, usize, String)>;
+
+fn judge(
+    history: &History,
+    property: Property,
+    broken: impl FnOnce(&Board, &BTreeMap<&str, Known<'_>>) -> Broken,
+) -> Verdict {
+    let unknown = |why: &str| Verdict::Unknown { why: why.into() };
+    let Some(board) = &history.board else {
+        return unknown("the history says nothing of a board");
+    };
+    if board.posts.is_empty() || board.connections.is_empty() {
+        return unknown("nobody posted, or nobody listened");
+    }
+    let mut posts = BTreeMap::new();
+    for (place, post) in board.posts.iter().enumerate() {
+        if posts.insert(&post.text[..], Known { place, post }).is_some() {
+            return unknown(
+                "two posts have the same text, so that nobody can tell which was heard",
+            );
+        }
+    }
+    match broken(board, &posts) {
+        None => Verdict::Held,
+        Some((at, place, why)) => {
+            let ops = (place < board.posts.len()).then_some(place).into_iter().collect();
+            Verdict::Violated(Violation { property, why, ops, at: Some(at) })
+        }
+    }
+}
+
+/// What a client heard, for people.
+struct Shown<'a>(&'a Heard);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Heard { user, topic, text, at_ns } = self.0;
+        let (user, topic, text) = (Short(user), Short(topic), Short(text));
+        write!(f, "[{text}] of {user} under {topic} at {}", Millis(*at_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests;

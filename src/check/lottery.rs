@@ -1,0 +1,426 @@
+//! Whether the lottery's central kept every bet, once, and told each agency its winners: by what
+//! agencies asked and were told, and what was in the file of bets after each start and in the end.
+//! Reads the file by itself, and knows nothing of the central's log.
+//!
+//! The source of all five: document 001, "TP0 - Sistemas Distribuidos" (2024), exercises 6 and 7; what
+//! it leaves open about crashes is decided as in the head of `protocols/lottery`.
+
+use super::describe::{Millis, Short};
+use super::history::{Answer, Ask, Asked, Bet, File, Lottery, Told};
+use super::{History, Property, Verdict, Violation};
+use std::collections::BTreeMap;
+
+/// **Stored exactly once.** In the end every batch that was acknowledged is in the file, with as many
+/// bets as it was sent with; a batch with a number is there once, however often it was sent, and of
+/// two batches with one number of one agency one at most; a batch without a number is there no more
+/// often than it was sent, and no less often than it was acknowledged; and every row of the file is a
+/// bet that some agency sent.
+///
+/// Exactly-once by numbered requests: Birrell and Nelson, Implementing Remote Procedure Calls, ACM
+/// TOCS 2(1), 1984.
+pub(super) fn stored_exactly_once(history: &History) -> Verdict {
+    judge(Property::StoredExactlyOnce, history, |run| {
+        let (file, held) = run.last();
+        if let Some(row) = &held.foreign {
+            return Err(Found::at(file, format!("nobody sent what is in the file: {row}"), &[]));
+        }
+        let mut by_number: BTreeMap<(u32, u64), usize> = BTreeMap::new();
+        for (place, batch) in run.batches.iter().enumerate() {
+            let copies = held.whole[place];
+            let acknowledged = batch.acknowledged(run.lottery);
+            let (least, most) = match batch.number {
+                0 => (acknowledged.len(), batch.asks.len()),
+                _ => (acknowledged.len().min(1), 1),
+            };
+            if copies < least || copies > most {
+                let why = format!(
+                    "{} was sent {} times and acknowledged {}, and is in the file {copies} times",
+                    batch.name(),
+                    batch.asks.len(),
+                    acknowledged.len()
+                );
+                let asks = if acknowledged.is_empty() { &batch.asks } else { &acknowledged };
+                return Err(Found::at(file, why, asks));
+            }
+            for ask in &acknowledged {
+                let told = run.lottery.asks[*ask].answer.as_ref().map(|answer| &answer.told);
+                if told != Some(&Told::Stored(batch.bets.len() as u64)) {
+                    let why = format!("{} is acknowledged as another: {told:?}", batch.name());
+                    return Err(Found::at(file, why, &[*ask]));
+                }
+            }
+            let is_taken = copies > 0 || !acknowledged.is_empty();
+            if batch.number > 0 && is_taken {
+                let other = by_number.insert((batch.agency, batch.number), place);
+                if let Some(other) = other.map(|other| &run.batches[other]) {
+                    let why =
+                        format!("two batches of different bets were taken as {}", batch.name());
+                    let asks = [&batch.asks[..], &other.asks[..]].concat();
+                    return Err(Found::at(file, why, &asks));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// **Acknowledged is durable.** A batch is in the file after every start of the central that comes
+/// after its acknowledgement, and in the end.
+///
+/// A log written ahead of the answer: Gray and Reuter, Transaction Processing, 1993, chapter 9.
+pub(super) fn ack_implies_durable(history: &History) -> Verdict {
+    judge(Property::AckImpliesDurable, history, |run| {
+        let first = |batch: &Batch<'_>| {
+            let answer = |ask: &usize| run.lottery.asks[*ask].answer.as_ref();
+            let acknowledged = batch.acknowledged(run.lottery);
+            acknowledged.iter().filter_map(|ask| Some((answer(ask)?.at_ns, *ask))).min()
+        };
+        let first: Vec<Option<(u64, usize)>> = run.batches.iter().map(first).collect();
+        for file in &run.lottery.files {
+            let held = run.held(file);
+            for (place, first) in first.iter().enumerate() {
+                let Some((at_ns, ask)) = first.filter(|(at, _)| *at <= file.at_ns) else {
+                    continue;
+                };
+                if held.whole[place] == 0 {
+                    let why = format!(
+                        "{} was acknowledged at {}, and is not in the file at {}",
+                        run.batches[place].name(),
+                        Millis(at_ns),
+                        Millis(file.at_ns)
+                    );
+                    return Err(Found::at(file, why, &[ask]));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// **All or nothing.** After every start, and in the end, the file has whole rows, the bets of a batch
+/// are there in their order with none missing and none between them, and of a batch that was refused
+/// none is there.
+///
+/// Atomicity: Gray, The Transaction Concept: Virtues and Limitations, VLDB 1981.
+pub(super) fn batch_all_or_nothing(history: &History) -> Verdict {
+    judge(Property::BatchAllOrNothing, history, |run| {
+        for file in &run.lottery.files {
+            let held = run.held(file);
+            if let Some(torn) = &held.torn {
+                let why = format!("the file is no whole rows at {}: {torn}", Millis(file.at_ns));
+                return Err(Found::at(file, why, &[]));
+            }
+            for (place, batch) in run.batches.iter().enumerate() {
+                if held.parts[place] {
+                    let (name, at) = (batch.name(), Millis(file.at_ns));
+                    let why = format!("a part of {name} is in the file at {at}");
+                    return Err(Found::at(file, why, &batch.asks));
+                }
+                let is_refused = |ask: &&usize| {
+                    let answer = run.lottery.asks[**ask].answer.as_ref();
+                    answer.is_some_and(|answer| matches!(answer.told, Told::Refused(_)))
+                };
+                // One that was refused for now, and later taken, is there by right.
+                let refused = batch.asks.iter().find(is_refused);
+                let refused = refused.filter(|_| batch.asks.iter().all(|ask| is_refused(&ask)));
+                if let Some(ask) = refused.filter(|_| held.whole[place] > 0) {
+                    let (name, at) = (batch.name(), Millis(file.at_ns));
+                    let why = format!("{name} was refused, and is in the file at {at}");
+                    return Err(Found::at(file, why, &[*ask]));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// **One draw, after all.** No agency is told winners before every agency has said that it has
+/// finished; once one was told, none hears that the draw is still to come; no batch that its agency
+/// sent first after its own end was acknowledged is taken; and the central prints that it has drawn
+/// once at most, after all have finished. A crash may lose the line, never double it.
+pub(super) fn draw_once_after_all(history: &History) -> Verdict {
+    judge(Property::DrawOnceAfterAll, history, |run| {
+        let asks = || run.lottery.asks.iter().enumerate();
+        // When each agency first said that it has finished, and when it first had the answer.
+        let mut ends: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        for (_, ask) in asks().filter(|(_, ask)| ask.ask == Asked::Finished) {
+            let (said, heard) = ends.entry(ask.agency).or_insert((u64::MAX, u64::MAX));
+            match &ask.answer {
+                // It may have been taken.
+                None => *said = ask.invoke_ns.min(*said),
+                Some(Answer { told: Told::Finished, at_ns }) => {
+                    *said = ask.invoke_ns.min(*said);
+                    *heard = (*at_ns).min(*heard);
+                }
+                Some(_) => {}
+            }
+        }
+        let said = |agency| ends.get(&agency).map_or(u64::MAX, |(said, _)| *said);
+        let all = (1..=run.lottery.agencies).map(said).max().unwrap_or(u64::MAX);
+        let mut told: Option<(u64, usize)> = None;
+        for (place, ask) in asks() {
+            let Some(answer) = &ask.answer else { continue };
+            if !matches!(answer.told, Told::Winners(_)) {
+                continue;
+            }
+            if answer.at_ns < all {
+                let (agency, at) = (ask.agency, Millis(answer.at_ns));
+                let why = format!("agency {agency} was told winners at {at}, before all finished");
+                return Err(Found { why, asks: vec![place], at_ns: answer.at_ns });
+            }
+            told = Some(told.map_or((answer.at_ns, place), |told| told.min((answer.at_ns, place))));
+        }
+        let heard = |agency| ends.get(&agency).map_or(u64::MAX, |(_, heard)| *heard);
+        let all_heard = (1..=run.lottery.agencies).map(heard).max().unwrap_or(u64::MAX);
+        for (place, ask) in asks() {
+            let Some(answer) = &ask.answer else { continue };
+            if all_heard < ask.invoke_ns && answer.told == Told::NotDrawn {
+                let (agency, at) = (ask.agency, Millis(answer.at_ns));
+                let why =
+                    format!("agency {agency} was told no winners at {at}, after all finished");
+                return Err(Found { why, asks: vec![place], at_ns: answer.at_ns });
+            }
+            let is_after = told.is_some_and(|(at, _)| at < ask.invoke_ns);
+            if is_after && answer.told == Told::NotDrawn {
+                let (agency, at) = (ask.agency, Millis(answer.at_ns));
+                let why =
+                    format!("agency {agency} was told at {at} that the draw is to come again");
+                let asks = [place].into_iter().chain(told.map(|(_, place)| place)).collect();
+                return Err(Found { why, asks, at_ns: answer.at_ns });
+            }
+        }
+        let (_, last) = run.last();
+        for (place, batch) in run.batches.iter().enumerate() {
+            let sent = batch.asks.iter().map(|ask| run.lottery.asks[*ask].invoke_ns).min();
+            let is_taken = last.whole[place] > 0 || !batch.acknowledged(run.lottery).is_empty();
+            let heard = batch.bets.iter().map(|bet| heard(bet.agency)).min();
+            if let (Some(heard), Some(sent), true) = (heard, sent, is_taken)
+                && heard < sent
+            {
+                let why = format!("{} was sent after the agency's end, and taken", batch.name());
+                return Err(Found { why, asks: batch.asks.clone(), at_ns: sent });
+            }
+        }
+        match run.lottery.draws[..] {
+            [] => {
+                // The first file is that of the first start, the last that of the end.
+                let is_lost = run.lottery.files.len() > 2;
+                let Some((at_ns, place)) = told.filter(|_| !is_lost) else { return Ok(()) };
+                let why = "winners were told, no draw, and nothing can have lost its line".into();
+                Err(Found { why, asks: vec![place], at_ns })
+            }
+            [at_ns] if at_ns >= all => Ok(()),
+            [at_ns] => {
+                let why = format!("a draw at {}, before all finished", Millis(at_ns));
+                Err(Found { why, asks: Vec::new(), at_ns })
+            }
+            [_, at_ns, ..] => {
+                let why = format!("a second draw at {}", Millis(at_ns));
+                Err(Found { why, asks: Vec::new(), at_ns })
+            }
+        }
+    })
+}
+
+/// **Winners to their own agency.** Whenever an agency is told winners, they are the documents of those
+/// rows of the file that are its own and bet on the winning number, all of them, in their order.
+pub(super) fn winners_only_to_their_agency(history: &History) -> Verdict {
+    judge(Property::WinnersOnlyToTheirAgency, history, |run| {
+        let (_, held) = run.last();
+        let mut winners: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for bet in &held.rows {
+            if bet.number == run.lottery.winning_number {
+                winners.entry(bet.agency).or_default().push(bet.document);
+            }
+        }
+        for (place, ask) in run.lottery.asks.iter().enumerate() {
+            let Some(answer) = &ask.answer else { continue };
+            let Told::Winners(told) = &answer.told else { continue };
+            let own = winners.get(&ask.agency).map_or(&[][..], |own| own);
+            if told != own {
+                let (agency, at_ns) = (ask.agency, answer.at_ns);
+                let (told, own) = (format!("{told:?}"), format!("{own:?}"));
+                let (told, own) = (Short(&told), Short(&own));
+                let why = format!("agency {agency} was told winners {told}, and has {own}");
+                return Err(Found { why, asks: vec![place], at_ns });
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What breaks a property.
+struct Found {
+    why: String,
+    asks: Vec<usize>,
+    at_ns: u64,
+}
+
+impl Found {
+    fn at(file: &File, why: String, asks: &[usize]) -> Found {
+        Found { why, asks: asks.to_vec(), at_ns: file.at_ns }
+    }
+}
+
+fn judge(
+    property: Property,
+    history: &History,
+    look: impl FnOnce(&Run<'_>) -> Result<(), Found>,
+) -> Verdict {
+    let unknown = |why: &str| Verdict::Unknown { why: why.into() };
+    let Some(lottery) = &history.lottery else {
+        return unknown("the history says nothing of a lottery");
+    };
+    let Some(last) = lottery.files.last().filter(|_| !lottery.asks.is_empty()) else {
+        return unknown("the history says nothing of what agencies asked, or what the file had");
+    };
+    let run = match Run::new(lottery, last) {
+        Ok(run) => run,
+        Err(why) => return Verdict::Unknown { why },
+    };
+    match look(&run) {
+        Ok(()) => Verdict::Held,
+        Err(Found { why, asks, at_ns }) => {
+            Verdict::Violated(Violation { property, why, ops: asks, at: Some(at_ns) })
+        }
+    }
+}
+
+/// A run, with its batches.
+struct Run<'a> {
+    lottery: &'a Lottery,
+    batches: Vec<Batch<'a>>,
+    /// The batch of each bet, and its place there.
+    places: BTreeMap<&'a Bet, (usize, usize)>,
+    /// The file in the end.
+    last: &'a File,
+}
+
+/// Bets that were sent together, once or more often.
+struct Batch<'a> {
+    agency: u32,
+    number: u64,
+    bets: &'a [Bet],
+    /// The places of the asks that sent it.
+    asks: Vec<usize>,
+}
+
+/// What was in the file.
+struct Held {
+    rows: Vec<Bet>,
+    /// How many times each batch is there whole.
+    whole: Vec<usize>,
+    /// Whether something of each batch is there otherwise.
+    parts: Vec<bool>,
+    /// A row that nobody sent.
+    foreign: Option<String>,
+    /// Where the file stops being rows.
+    torn: Option<String>,
+}
+
+impl<'a> Run<'a> {
+    fn new(lottery: &'a Lottery, last: &'a File) -> Result<Run<'a>, String> {
+        let mut batches: Vec<Batch<'a>> = Vec::new();
+        let mut known: BTreeMap<(u32, u64, &[Bet]), usize> = BTreeMap::new();
+        let mut places: BTreeMap<&Bet, (usize, usize)> = BTreeMap::new();
+        for (at, Ask { agency, ask, .. }) in lottery.asks.iter().enumerate() {
+            let Asked::Bets { batch: number, bets } = ask else { continue };
+            let next = batches.len();
+            let place = *known.entry((*agency, *number, bets)).or_insert(next);
+            if place == next {
+                batches.push(Batch { agency: *agency, number: *number, bets, asks: Vec::new() });
+                for (row, bet) in bets.iter().enumerate() {
+                    if places.insert(bet, (place, row)).is_some() {
+                        let (agency, document) = (bet.agency, bet.document);
+                        return Err(format!(
+                            "agency {agency} has the same bet, of {document}, in two places: which \
+                             of them is stored cannot be told"
+                        ));
+                    }
+                }
+            }
+            batches[place].asks.push(at);
+        }
+        Ok(Run { lottery, batches, places, last })
+    }
+
+    fn last(&self) -> (&'a File, Held) {
+        (self.last, self.held(self.last))
+    }
+
+    /// What of its batches was in a file.
+    fn held(&self, file: &File) -> Held {
+        let (rows, torn) = read(&file.text);
+        let mut whole = vec![0; self.batches.len()];
+        let mut parts = vec![false; self.batches.len()];
+        let mut foreign = None;
+        let mut at = 0;
+        while let Some(bet) = rows.get(at) {
+            let Some(&(place, row)) = self.places.get(bet) else {
+                foreign.get_or_insert_with(|| Short(&format!("{bet:?}")).to_string());
+                at += 1;
+                continue;
+            };
+            let bets = self.batches[place].bets;
+            if row == 0 && rows[at..].starts_with(bets) {
+                whole[place] += 1;
+                at += bets.len();
+            } else {
+                parts[place] = true;
+                at += 1;
+            }
+        }
+        Held { rows, whole, parts, foreign, torn }
+    }
+}
+
+impl Batch<'_> {
+    /// The places of the asks that were answered that it is stored.
+    fn acknowledged(&self, lottery: &Lottery) -> Vec<usize> {
+        let is_stored = |ask: &usize| {
+            let answer = lottery.asks[*ask].answer.as_ref();
+            answer.is_some_and(|answer| matches!(answer.told, Told::Stored(_)))
+        };
+        self.asks.iter().copied().filter(is_stored).collect()
+    }
+
+    fn name(&self) -> String {
+        let (agency, number) = (self.agency, self.number);
+        let document = self.bets.first().map_or(0, |bet| bet.document);
+        format!("agency {agency}'s batch {number}, from document {document} on,")
+    }
+}
+
+/// The rows of a file, and what follows them that is none.
+fn read(text: &str) -> (Vec<Bet>, Option<String>) {
+    let mut rows = Vec::new();
+    let mut builder = csv::ReaderBuilder::new();
+    let mut reader = builder.has_headers(false).flexible(true).from_reader(text.as_bytes());
+    for record in reader.records() {
+        let bet = record.ok().as_ref().and_then(bet);
+        let Some(bet) = bet else {
+            let torn = format!("row {} is no bet", rows.len() + 1);
+            return (rows, Some(torn));
+        };
+        rows.push(bet);
+    }
+    let torn = (!text.is_empty() && !text.ends_with('\n')).then(|| "the last has no end".into());
+    (rows, torn)
+}
+
+fn bet(record: &csv::StringRecord) -> Option<Bet> {
+    let mut fields = record.iter();
+    let mut field = || fields.next();
+    let bet = Bet {
+        agency: field()?.parse().ok()?,
+        name: field()?.into(),
+        surname: field()?.into(),
+        document: field()?.parse().ok()?,
+        birthdate: field()?.into(),
+        number: field()?.parse().ok()?,
+    };
+    (record.len() == 6).then_some(bet)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+use super::super::check;
+use super::*;
+
+const MS: u64 = 1_000_000;
+
+/// A history with heartbeats of 100 ms, a timeout of 500 ms and 20 ms to notice, of which 10 ms are a message's; times are milliseconds.
+/// Node 9 keeps the list, and nodes 1 and 2 have been on it since 10 ms.
+fn history(more: impl IntoIterator<Item = (u64, What)>) -> History {
+    let nodes = [9, 1, 2].map(|node| (0, What::Start { node, durable: true }));
+    let all = nodes.into_iter().chain([(10, listed(1, 1)), (10, listed(2, 2))]).chain(more);
+    let timeline = all.map(|(at, what)| Happening { at: at * MS, what });
+    let bounds = Bounds {
+        heartbeat_ns: 100 * MS,
+        timeout_ns: 500 * MS,
+        delay_ns: 10 * MS,
+        notice_ns: 20 * MS,
+        ..Bounds::default()
+    };
+    History { timeline: timeline.collect(), bounds, ..History::default() }
+}
+
+fn listed(id: u32, rank: u32) -> What {
+    What::Listed { node: 9, id, rank, on: true }
+}
+
+fn off(id: u32) -> What {
+    What::Listed { node: 9, id, rank: id, on: false }
+}
+
+fn down(node: u32) -> What {
+    What::Down { node }
+}
+
+fn start(node: u32) -> What {
+    What::Start { node, durable: true }
+}
+
+fn pause(node: u32, on: bool) -> What {
+    What::Pause { node, on }
+}
+
+fn verdict(property: Property, history: &History) -> &'static str {
+    match check(property, history) {
+        Verdict::Held => "held",
+        Verdict::Unknown { .. } => "unknown",
+        Verdict::Violated(violation) => {
+            assert_eq!(violation.property, property);
+            assert!(violation.at.is_some() && !violation.why.contains('\n'));
+            "violated"
+        }
+    }
+}
+
+fn death(more: impl IntoIterator<Item = (u64, What)>) -> &'static str {
+    verdict(Property::DeathNoticedInTime, &history(more))
+}
+
+#[test]
+fn a_death_is_noticed_within_its_bounds() {
+    let dies = |off_at: Option<u64>, end| {
+        let off = off_at.map(|at| (at, off(1)));
+        death([Some((1_000, down(1))), off, Some((end, What::End))].into_iter().flatten())
+    };
+    assert_eq!(dies(Some(1_390), 3_000), "held");
+    assert_eq!(dies(Some(1_389), 3_000), "violated");
+    assert_eq!(dies(Some(1_520), 3_000), "held");
+    assert_eq!(dies(Some(1_521), 3_000), "violated");
+    assert_eq!(dies(None, 1_520), "held");
+    assert_eq!(dies(None, 1_521), "violated");
+    // It came back, and was heard before its time was over.
+    assert_eq!(death([(1_000, down(1)), (1_300, start(1)), (3_000, What::End)]), "held");
+    // A pause is a death, and the pause after it goes on with it.
+    assert_eq!(death([(1_000, pause(1, true)), (3_000, What::End)]), "violated");
+    let twice = [(1_000, pause(1, true)), (1_390, pause(1, false)), (1_395, down(1))];
+    assert_eq!(death(twice.into_iter().chain([(1_400, off(1)), (3_000, What::End)])), "held");
+}
+
+#[test]
+fn nobody_else_is_taken_off_the_list() {
+    assert_eq!(death([(1_000, off(1))]), "violated");
+    assert_eq!(death([(1_000, down(2)), (1_450, off(1))]), "violated");
+    // What it says now may not have been heard.
+    let back = |at| death([(1_000, down(1)), (1_400, start(1)), (at, off(1))]);
+    assert_eq!(back(1_450), "held");
+    assert_eq!(back(1_520), "held");
+    assert_eq!(back(1_521), "violated");
+}
+
+#[test]
+fn a_keeper_that_did_not_hear_has_more_time() {
+    let dead = |more: Vec<(u64, What)>| death([(1_000, down(1))].into_iter().chain(more));
+    let end = (1_600, What::End);
+    assert_eq!(dead(vec![end.clone()]), "violated");
+    assert_eq!(dead(vec![(1_100, pause(9, true)), (1_200, pause(9, false)), end.clone()]), "held");
+    assert_eq!(dead(vec![(1_100, pause(9, true)), (5_000, What::End)]), "held");
+    let late = vec![(1_100, pause(9, true)), (1_200, pause(9, false)), (1_721, What::End)];
+    assert_eq!(dead(late), "violated");
+    // It forgot, and did not list the dead again; or did, by what was on its way.
+    let forgot = [(1_100, down(9)), (1_200, start(9))];
+    assert_eq!(dead([&forgot[..], &[(5_000, What::End)]].concat()), "held");
+    assert_eq!(
+        dead([&forgot[..], &[(1_201, listed(1, 1)), (5_000, What::End)]].concat()),
+        "violated"
+    );
+    let fault = What::Fault { kind: FaultKind::Other, until: 1_500 * MS };
+    assert_eq!(dead(vec![(1_100, fault), end]), "held");
+}
+
+#[test]
+fn ranks_are_of_one_node_for_ever() {
+    let ranks = |more: Vec<(u64, What)>| verdict(Property::RanksUniqueAndStable, &history(more));
+    let rank = |node, id, rank| (50, What::Rank { node, id, rank });
+    assert_eq!(ranks(vec![rank(1, 1, 1), rank(2, 1, 1), rank(1, 2, 2), rank(1, 3, 3)]), "held");
+    assert_eq!(ranks(vec![rank(1, 1, 1), rank(2, 1, 3)]), "violated");
+    assert_eq!(ranks(vec![rank(1, 3, 2)]), "violated");
+    // The reference server came back and gave the first rank again.
+    assert_eq!(ranks(vec![(20, down(9)), (30, start(9)), (40, listed(2, 1))]), "violated");
+}
+
+#[test]
+fn without_a_list_there_is_no_verdict() {
+    let timeline = vec![Happening { at: 0, what: start(1) }, Happening { at: 5, what: What::End }];
+    let history = History { timeline, ..History::default() };
+    for property in [Property::RanksUniqueAndStable, Property::DeathNoticedInTime] {
+        assert_eq!(verdict(property, &history), "unknown");
+    }
+}

@@ -1,0 +1,169 @@
+use super::super::check;
+use super::*;
+
+const MS: u64 = 1_000_000;
+
+/// A history with bounds of 10 ms of skew, rounds of 20 ms, every 1000 ms; times are milliseconds.
+fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> History {
+    let timeline = timeline.into_iter().map(|(at, what)| Happening { at: at * MS, what });
+    let bounds = Bounds {
+        skew_ns: 10 * MS,
+        round_ns: 20 * MS,
+        interval_ns: 1_000 * MS,
+        far_ns: 1_000 * MS,
+        moved_ns: 100 * MS,
+        ..Bounds::default()
+    };
+    History { timeline: timeline.collect(), bounds, ..History::default() }
+}
+
+fn start(node: u32) -> What {
+    What::Start { node, durable: false }
+}
+
+/// A reading of a clock that has no correction.
+fn reads(node: u32, ahead_ms: i64) -> What {
+    owes(node, ahead_ms, 0)
+}
+
+fn owes(node: u32, ahead_ms: i64, owed_ms: i64) -> What {
+    let (ahead, owed) = (ahead_ms * MS as i64, owed_ms * MS as i64);
+    What::Clock { node, ahead, correction: 0, owed, own: true }
+}
+
+fn corrected(node: u32) -> What {
+    What::Corrected { node }
+}
+
+fn sets(node: u32) -> What {
+    What::Fault { kind: FaultKind::Clock(node), until: 0 }
+}
+
+fn holds(node: u32, id: u32) -> What {
+    What::Coordinator { node, id, epoch: 1 }
+}
+
+/// Two nodes, with two rounds behind them at 1010 ms, and what comes then.
+fn two(more: impl IntoIterator<Item = (u64, What)>) -> History {
+    let mut timeline = Vec::new();
+    for node in [1, 2] {
+        timeline.extend([(0, start(node)), (5, holds(node, 2))]);
+    }
+    for round in [10, 1_000] {
+        timeline.extend([(round, corrected(1)), (round + 10, corrected(2))]);
+    }
+    timeline.extend(more);
+    history(timeline)
+}
+
+fn verdict(property: Property, history: &History) -> &'static str {
+    match check(property, history) {
+        Verdict::Held => "held",
+        Verdict::Unknown { .. } => "unknown",
+        Verdict::Violated(violation) => {
+            assert_eq!(violation.property, property);
+            assert!(violation.at.is_some() && !violation.why.contains('\n'));
+            "violated"
+        }
+    }
+}
+
+fn skew(more: impl IntoIterator<Item = (u64, What)>) -> &'static str {
+    verdict(Property::SkewBound, &two(more))
+}
+
+#[test]
+fn clocks_of_one_round_are_held_to_the_bound() {
+    assert_eq!(skew([(1_100, reads(1, 5)), (1_100, reads(2, -5))]), "held");
+    assert_eq!(skew([(1_100, reads(1, 5)), (1_100, reads(2, -6))]), "violated");
+    // What slewing owes does not count, but what it should not owe does.
+    assert_eq!(skew([(1_100, reads(1, 5)), (1_100, owes(2, -50, 50))]), "held");
+    assert_eq!(skew([(1_100, reads(1, 5)), (1_100, owes(2, 5, 50))]), "violated");
+}
+
+#[test]
+fn what_no_round_brought_together_is_not_held_to_it() {
+    let apart = |at| [(at, reads(1, 50)), (at, reads(2, -50))];
+    assert_eq!(skew(apart(1_100)), "violated");
+    assert_eq!(skew(apart(2_000)), "violated");
+    // The next round is overdue.
+    assert_eq!(skew(apart(2_011)), "unknown");
+    // Only one of them had it, or a clock was set, or a node started, since.
+    for since in [corrected(1), sets(1), start(2), What::Down { node: 2 }] {
+        let what = format!("{since:?}");
+        let history = [(1_050, since)].into_iter().chain(apart(1_100));
+        assert_eq!(skew(history), "unknown", "{what}");
+    }
+    // After a start the second round counts again.
+    let both = |at| [(at, corrected(1)), (at, corrected(2))];
+    let again = [(1_050, start(2)), (1_050, holds(2, 2))].into_iter().chain(both(1_200));
+    assert_eq!(skew(again.clone().chain(apart(1_300))), "unknown");
+    assert_eq!(skew(again.chain(both(1_300)).chain(apart(1_400))), "violated");
+    // Two coordinators have two rounds at a time.
+    let parted = [(1_050, holds(1, 1))].into_iter().chain(both(1_200)).chain(apart(1_300));
+    assert_eq!(skew(parted), "unknown");
+    // Readings of different times say nothing.
+    assert_eq!(skew([(1_100, reads(1, 50)), (1_101, reads(2, -50))]), "unknown");
+}
+
+#[test]
+fn a_clock_that_runs_back_is_seen_unless_its_node_started() {
+    let never = |more: Vec<(u64, What)>| verdict(Property::ClockNeverBackwards, &two(more));
+    assert_eq!(never(vec![(1_100, reads(1, 50)), (1_110, reads(1, 40))]), "held");
+    let back = |between: Option<What>| {
+        let between = between.map(|what| (1_105, what));
+        let readings = [(1_100, reads(1, 50)), (1_110, reads(1, 39))];
+        let [first, second] = readings;
+        never([Some(first), between, Some(second)].into_iter().flatten().collect())
+    };
+    assert_eq!(back(None), "violated");
+    assert_eq!(back(Some(corrected(1))), "violated");
+    assert_eq!(back(Some(sets(1))), "violated");
+    assert_eq!(back(Some(start(1))), "held");
+    // Nobody at the node has seen it.
+    let other = What::Clock { node: 1, ahead: 0, correction: 0, owed: 0, own: false };
+    assert_eq!(never(vec![(1_100, reads(1, 50)), (1_149, other), (1_150, reads(1, 1))]), "held");
+}
+
+#[test]
+fn a_liar_may_be_moved_but_moves_nobody() {
+    let moves = |node, by_ms: i64| {
+        let correction = by_ms * MS as i64;
+        let ahead = if node == 3 { 3_600_000 * MS as i64 } else { 0 };
+        What::Clock { node, ahead: ahead + correction, correction, owed: 0, own: true }
+    };
+    let judge = |more: Vec<(u64, What)>| {
+        let first = [1, 2, 3, 4].map(|node| (0, moves(node, 0)));
+        verdict(Property::OneLiarMovesNobody, &history(first.into_iter().chain(more)))
+    };
+    assert_eq!(judge(vec![]), "unknown");
+    assert_eq!(judge(vec![(5, corrected(1)), (10, moves(1, 100))]), "held");
+    assert_eq!(judge(vec![(5, corrected(1)), (10, moves(1, -101))]), "violated");
+    assert_eq!(judge(vec![(5, corrected(3)), (5, corrected(1)), (10, moves(3, -5_000))]), "held");
+    // What is still owed counts.
+    let owed =
+        What::Clock { node: 2, ahead: 0, correction: 0, owed: 900_000 * MS as i64, own: true };
+    assert_eq!(judge(vec![(5, corrected(2)), (10, owed)]), "violated");
+    // Two liars, or two clocks of which one lies.
+    let two = (0, reads(5, 3_600_000));
+    assert_eq!(judge(vec![two, (5, corrected(1))]), "unknown");
+    let few = history([(0, reads(1, 0)), (0, reads(2, 3_600_000)), (5, corrected(1))]);
+    assert_eq!(verdict(Property::OneLiarMovesNobody, &few), "unknown");
+}
+
+#[test]
+fn without_readings_there_is_no_verdict_and_absurd_ones_do_not_panic() {
+    let all = [Property::SkewBound, Property::ClockNeverBackwards, Property::OneLiarMovesNobody];
+    for property in all {
+        assert_eq!(verdict(property, &two([])), "unknown");
+    }
+    let far = |node, ahead, owed| What::Clock { node, ahead, correction: owed, owed, own: true };
+    let absurd = two([
+        (1_100, far(1, i64::MAX, i64::MAX)),
+        (1_100, far(2, i64::MIN, i64::MIN)),
+        (1_200, far(1, i64::MIN, i64::MIN)),
+    ]);
+    assert_eq!(verdict(Property::SkewBound, &absurd), "violated");
+    assert_eq!(verdict(Property::ClockNeverBackwards, &absurd), "violated");
+    assert_eq!(verdict(Property::OneLiarMovesNobody, &absurd), "unknown");
+}

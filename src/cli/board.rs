@@ -1,0 +1,221 @@
+//! `node board`: somebody at the bulletin system, who sends messages to the broker and sees what the
+//! proxy brings; or an automatic client, which does so by itself.
+//!
+//! One loop owns the clock and standard output. Three threads feed it: the user's lines, the broker's
+//! answers, and what the proxy pushes; so messages appear while the user types and while an answer
+//! is awaited.
+
+mod link;
+mod talk;
+
+use self::link::{Event, Link, Side, Trouble};
+use self::talk::Talk;
+use crate::client;
+use clap::builder::RangedU64ValueParser;
+use node_protocols::board::{MAX_TEXT_BYTES, SERVERS, is_word};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  told to quit, or at the end of the input, and every message was published
+  1  some message was not published, or may not have been; or the proxy refuses a topic
+  2  wrong usage
+  3  at the start, broker or proxy cannot be reached or runs no board; or the output is gone";
+
+const EXAMPLES: &str = "\
+Commands:
+  send TEXT    have TEXT published under the first topic
+  quit         wait for what is under way, and end
+
+What comes looks like this: the client's own Lamport clock, the topic, the physical time by the
+servers' common clock, the sender, the server, and the message's Lamport clock:
+  [24] general | 2024-03-22 21:26:04.123 | ana via server 2, clock 23: hello
+Under the topic servers, which is always shown, a new coordinator is announced.
+
+A connection that breaks is made again, with waits from 0.1 to 5 s in between. What was said while
+the proxy was gone is missed; a message whose answer was lost is never sent again by itself.
+
+Examples:
+  node board --user ana                          at the system of configs/board
+  node board --user ana --topic rust --topic news
+  node board --user bot --auto --interval-ms 500 --count 20
+  echo 'send hello' | node board --user ana
+
+JSON (--json), one object a line, on stdout; received is the client's own clock:
+  {\"event\":\"message\",\"topic\":\"general\",\"user\":\"ana\",\"server\":2,\"text\":\"hello\",\"timestamp\":…,\"clock\":23,\"received\":24}
+  {\"event\":\"sent\",\"number\":1,\"server\":2,…}   {\"event\":\"not_sent\",\"number\":1,\"published\":\"no\",\"reason\":…}
+  {\"event\":\"missed\",\"messages\":5}            {\"event\":\"gone\",\"side\":\"proxy\",\"reason\":…}   {\"event\":\"back\",…}
+
+";
+
+const COMMANDS: &str = "Type send TEXT, or quit.";
+
+/// Messages that wait for their answers: a user or script that is faster than the system hears of it.
+const MAX_WAITING: usize = 1_000;
+
+/// Events that wait to be printed. Behind them the proxy's thread waits, and the proxy tells what is
+/// missed.
+const MAX_EVENTS: usize = 1_000;
+
+/// Send messages to the bulletin system, and see what is said there
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = format!("{EXAMPLES}{EXIT_CODES}"), after_help = EXIT_CODES)]
+pub struct BoardArgs {
+    /// The broker's native listener, IP:port or name:port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10501")]
+    broker: String,
+    /// The proxy's native listener
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10502")]
+    proxy: String,
+    /// Who sends: a word of 1 to 64 bytes
+    #[arg(long, value_name = "NAME", value_parser = word)]
+    user: String,
+    /// What to see, once or more; what is sent goes to the first
+    #[arg(long, value_name = "TOPIC", default_value = "general", value_parser = word)]
+    topic: Vec<String>,
+    /// Send by itself, and read no input
+    #[arg(long)]
+    auto: bool,
+    /// How often --auto sends, in milliseconds; the next waits for the answer to the one before
+    #[arg(long, value_name = "MS", default_value_t = 1_000, requires = "auto",
+          value_parser = RangedU64ValueParser::<u64>::new().range(1..=3_600_000))]
+    interval_ms: u64,
+    /// How many messages --auto sends; without it, it goes on until it is interrupted
+    #[arg(long, value_name = "N", requires = "auto")]
+    count: Option<u64>,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+    /// How long each step may take, connecting included, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 5_000,
+          value_parser = RangedU64ValueParser::<u64>::new().range(1..=3_600_000))]
+    timeout_ms: u64,
+}
+
+fn word(text: &str) -> Result<String, String> {
+    let rule = "it must be 1 to 64 bytes without spaces, quotes and backslashes";
+    if is_word(text) { Ok(text.into()) } else { Err(rule.into()) }
+}
+
+/// Why the client did not do all that it was to do.
+#[derive(Debug)]
+enum Failure {
+    /// An address has not the form of one.
+    Usage(String),
+    /// There is no connection to begin with.
+    Start(Side, Trouble),
+    /// So many messages failed.
+    Unpublished { failed: u64, of: u64 },
+    /// Standard output is gone, or a thread cannot be started.
+    Output(io::Error),
+}
+
+impl Failure {
+    fn exit(&self) -> u8 {
+        match self {
+            Failure::Start(_, Trouble::Refused(_)) | Failure::Unpublished { .. } => 1,
+            Failure::Usage(_) => 2,
+            Failure::Start(_, Trouble::Client(_)) | Failure::Output(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(what) => f.write_str(what),
+            Failure::Start(side, trouble) => write!(f, "the {}: {}", side.name(), trouble.text()),
+            Failure::Unpublished { failed, of } => {
+                write!(f, "{failed} of {of} messages were not published, or may not have been")
+            }
+            Failure::Output(error) => write!(f, "stopped: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+/// Runs `node board` on the process's own streams.
+pub fn run(args: &BoardArgs) -> ExitCode {
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let prompt = is_terminal && !args.auto && !args.json;
+    match run_with(args, io::stdin(), &mut io::stdout(), prompt) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Who closed stderr has the exit code.
+            let _ = writeln!(io::stderr(), "node board: {failure}");
+            ExitCode::from(failure.exit())
+        }
+    }
+}
+
+fn run_with(
+    args: &BoardArgs,
+    input: impl Read + Send + 'static,
+    out: &mut dyn Write,
+    prompt: bool,
+) -> Result<(), Failure> {
+    let (events, heard) = mpsc::sync_channel(MAX_EVENTS);
+    let (posts, to_send) = mpsc::sync_channel(MAX_WAITING);
+    let mut topics = args.topic.clone();
+    topics.push(SERVERS.into());
+    let open = |side, addr: &str, topics| {
+        let addr = client::resolve(addr).map_err(Failure::Usage)?;
+        let timeout = Duration::from_millis(args.timeout_ms);
+        Link::open(side, addr, timeout, topics, events.clone())
+            .map_err(|trouble| Failure::Start(side, trouble))
+    };
+    let broker = open(Side::Broker, &args.broker, Vec::new())?;
+    let proxy = open(Side::Proxy, &args.proxy, topics)?;
+    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new().name(name.into()).spawn(work)
+    };
+    spawn("broker", Box::new(move || broker.post(&to_send)))?;
+    spawn("proxy", Box::new(move || proxy.listen()))?;
+    if !args.auto {
+        spawn("input", Box::new(move || read_lines(BufReader::new(input), &events)))?;
+    }
+    let mut talk = Talk::new(args, out, prompt, posts);
+    if prompt {
+        let _ = writeln!(io::stderr(), "{COMMANDS}");
+    }
+    talk.show_prompt()?;
+    talk.go_on(&heard)?;
+    match talk.failed() {
+        (0, _) => Ok(()),
+        (failed, of) => Err(Failure::Unpublished { failed, of }),
+    }
+}
+
+/// The user's lines, without their ends. One that is longer than any message is cut, just above what
+/// the broker takes.
+fn read_lines(mut input: impl BufRead, events: &SyncSender<Event>) {
+    const MOST: u64 = MAX_TEXT_BYTES as u64 + 64;
+    loop {
+        let mut line = Vec::new();
+        let read = input.by_ref().take(MOST).read_until(b'\n', &mut line);
+        if !matches!(read, Ok(1..)) {
+            break;
+        }
+        if line.pop_if(|last| *last == b'\n').is_none() && line.len() as u64 == MOST {
+            let _ = input.skip_until(b'\n');
+        }
+        if events.send(Event::Line(line)).is_err() {
+            return;
+        }
+    }
+    // Nobody is there to hear it: the client has ended.
+    let _ = events.send(Event::InputEnded);
+}
+
+#[cfg(test)]
+mod tests;

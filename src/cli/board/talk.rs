@@ -1,0 +1,283 @@
+//! The client's one loop: what it does about lines, answers and messages, and what it prints. It
+//! knows no sockets.
+
+use super::link::{Event, Message, Outcome, Post, Side};
+use super::{BoardArgs, COMMANDS};
+use crate::client::escaped;
+use node_protocols::board::Maybe;
+use node_protocols::core::{LamportClock, LamportTime, WallTime};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+/// How long the client waits, in the end, for its own messages to come back from the proxy.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// When nothing is due.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The client at work.
+pub struct Talk<'a> {
+    args: &'a BoardArgs,
+    out: &'a mut dyn Write,
+    /// Whether a person types at a terminal.
+    prompt: bool,
+    posts: SyncSender<Post>,
+    clock: LamportClock,
+    sent: u64,
+    /// The numbers of those that are not answered yet.
+    waiting: VecDeque<u64>,
+    published: u64,
+    failed: u64,
+    /// How many of its own messages have come back from the proxy.
+    heard_back: u64,
+    /// When --auto sends next.
+    due: Instant,
+    /// No more is sent, since then; moved on by every answer.
+    ending: Option<Instant>,
+}
+
+impl<'a> Talk<'a> {
+    pub fn new(
+        args: &'a BoardArgs,
+        out: &'a mut dyn Write,
+        prompt: bool,
+        posts: SyncSender<Post>,
+    ) -> Talk<'a> {
+        Talk {
+            args,
+            out,
+            prompt,
+            posts,
+            clock: LamportClock::default(),
+            sent: 0,
+            waiting: VecDeque::new(),
+            published: 0,
+            failed: 0,
+            heard_back: 0,
+            due: Instant::now(),
+            ending: None,
+        }
+    }
+
+    /// How many messages failed, and of how many.
+    pub fn failed(&self) -> (u64, u64) {
+        (self.failed, self.sent)
+    }
+
+    pub fn go_on(&mut self, events: &Receiver<Event>) -> io::Result<()> {
+        while !self.is_over() {
+            self.speak()?;
+            match events.recv_timeout(self.wait()) {
+                Ok(event) => self.take(event)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                // The threads end after this loop.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// All that was sent is answered, and has come back or had time to.
+    fn is_over(&self) -> bool {
+        self.ending.is_some_and(|since| {
+            self.waiting.is_empty()
+                && (self.heard_back >= self.published || since.elapsed() >= LAST_WORDS)
+        })
+    }
+
+    /// How long nothing is to be done unless something happens.
+    fn wait(&self) -> Duration {
+        match self.ending {
+            Some(since) => LAST_WORDS.saturating_sub(since.elapsed()).max(Duration::from_millis(1)),
+            None if self.args.auto && self.waiting.is_empty() => {
+                self.due.saturating_duration_since(Instant::now())
+            }
+            None => IDLE,
+        }
+    }
+
+    /// Sends the automatic client's next message, when it is due.
+    fn speak(&mut self) -> io::Result<()> {
+        let is_due = self.waiting.is_empty() && Instant::now() >= self.due;
+        if !self.args.auto || self.ending.is_some() || !is_due {
+            return Ok(());
+        }
+        if self.args.count.is_some_and(|count| self.sent >= count) {
+            self.ending = Some(Instant::now());
+            return Ok(());
+        }
+        self.due = Instant::now() + Duration::from_millis(self.args.interval_ms);
+        self.send(format!("message {} of {}", self.sent + 1, self.args.user).into_bytes())
+    }
+
+    fn take(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Line(line) => self.obey(&line)?,
+            Event::InputEnded => self.ending = Some(Instant::now()),
+            Event::Answered(outcome) => self.on_answer(outcome)?,
+            Event::Heard(message) => self.on_message(&message)?,
+            Event::Missed(messages) => {
+                let object = json!({ "event": "missed", "messages": messages });
+                self.print(object, format_args!("missed {messages} messages: they came too fast"))?;
+            }
+            Event::Gone(side, reason) => {
+                let side = side.name();
+                let object = json!({ "event": "gone", "side": side, "reason": reason });
+                let line = format_args!("the {side} is gone: {reason}; connecting again");
+                self.print(object, line)?;
+            }
+            Event::Back(side) => {
+                let lost = match side {
+                    Side::Broker => "",
+                    Side::Proxy => "; messages may have been missed meanwhile",
+                };
+                let side = side.name();
+                let object = json!({ "event": "back", "side": side });
+                self.print(object, format_args!("the {side} is there again{lost}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, line: &[u8]) -> io::Result<()> {
+        let line = line.trim_ascii();
+        match line.strip_prefix(b"send") {
+            // After the command's end nothing more is sent.
+            _ if self.ending.is_some() => Ok(()),
+            Some(text) if text.first().is_some_and(u8::is_ascii_whitespace) => {
+                self.send(text.trim_ascii().to_vec())
+            }
+            _ if line == b"quit" => {
+                self.ending = Some(Instant::now());
+                Ok(())
+            }
+            _ if line.is_empty() => self.show_prompt(),
+            _ => {
+                // Standard output is for what is said.
+                let _ = writeln!(io::stderr(), "{COMMANDS}");
+                self.show_prompt()
+            }
+        }
+    }
+
+    fn send(&mut self, text: Vec<u8>) -> io::Result<()> {
+        let (user, topic) = (self.args.user.clone(), self.args.topic[0].clone());
+        let clock = self.clock.tick();
+        self.sent += 1;
+        let number = self.sent;
+        let post = Post { user, topic, text, clock, made: Instant::now() };
+        if let Err(full) = self.posts.try_send(post) {
+            let reason = match full {
+                TrySendError::Full(_) => "too many messages wait for their answers",
+                TrySendError::Disconnected(_) => "nothing is sent any more",
+            };
+            return self.fail(number, reason, Maybe::No);
+        }
+        self.waiting.push_back(number);
+        let topic = &self.args.topic[0];
+        let object = json!({ "event": "sending", "number": number, "clock": clock });
+        self.print(object, format_args!("I send message {number} under {topic}"))
+    }
+
+    fn on_answer(&mut self, outcome: Outcome) -> io::Result<()> {
+        // The broker answers one after the other.
+        let number = self.waiting.pop_front().unwrap_or_default();
+        if let Some(since) = &mut self.ending {
+            *since = Instant::now();
+        }
+        match outcome {
+            Outcome::Published { server, timestamp, clock } => {
+                self.published += 1;
+                let received = self.receive(clock)?;
+                let object = json!({
+                    "event": "sent", "number": number, "server": server,
+                    "timestamp": timestamp, "clock": clock, "received": received,
+                });
+                let (time, clock) = (WallTime::from_millis(timestamp), clock.0);
+                self.print(
+                    object,
+                    format_args!(
+                        "server {server} published message {number} | {time:.3} | clock {clock}"
+                    ),
+                )
+            }
+            Outcome::Failed { reason, published, clock } => {
+                if let Some(clock) = clock {
+                    self.receive(clock)?;
+                }
+                self.fail(number, &reason, published)
+            }
+        }
+    }
+
+    fn fail(&mut self, number: u64, reason: &str, published: Maybe) -> io::Result<()> {
+        self.failed += 1;
+        let object = json!({
+            "event": "not_sent", "number": number, "published": published, "reason": reason,
+        });
+        let what = match published {
+            Maybe::No => "was not published",
+            Maybe::Unknown => "may not have been published, and is not sent again",
+        };
+        self.print(object, format_args!("message {number} {what}: {reason}"))
+    }
+
+    fn on_message(&mut self, message: &Message) -> io::Result<()> {
+        let Message { topic, user, server, text, timestamp, clock } = message;
+        if *user == self.args.user && *topic == self.args.topic[0] {
+            self.heard_back += 1;
+        }
+        let received = self.receive(*clock)?;
+        let [topic, user, text] = [topic.as_bytes(), user.as_bytes(), text].map(escaped);
+        let object = json!({
+            "event": "message", "topic": topic, "user": user, "server": server, "text": text,
+            "timestamp": timestamp, "clock": clock, "received": received,
+        });
+        let (time, clock) = (WallTime::from_millis(*timestamp), clock.0);
+        match server {
+            Some(server) => self.print(
+                object,
+                format_args!(
+                    "{topic} | {time:.3} | {user} via server {server}, clock {clock}: {text}"
+                ),
+            ),
+            None => self.print(
+                object,
+                format_args!("{topic} | {time:.3} | somebody at the proxy, clock {clock}: {text}"),
+            ),
+        }
+    }
+
+    /// Lamport's rule for what was sent at `clock`.
+    fn receive(&mut self, clock: LamportTime) -> io::Result<LamportTime> {
+        if let Err(jump) = self.clock.observe(clock) {
+            let object = json!({ "event": "untrue_clock", "reason": jump.to_string() });
+            self.print(object, format_args!("a clock cannot be true, and is not taken: {jump}"))?;
+        }
+        Ok(self.clock.value())
+    }
+
+    fn print(&mut self, object: Value, line: fmt::Arguments<'_>) -> io::Result<()> {
+        if self.args.json {
+            writeln!(self.out, "{object}")?;
+        } else {
+            // Over the prompt; what is typed behind it stays typed.
+            let over = if self.prompt { "\r\u{1b}[K" } else { "" };
+            writeln!(self.out, "{over}[{}] {line}", self.clock.value().0)?;
+        }
+        self.show_prompt()?;
+        self.out.flush()
+    }
+
+    pub fn show_prompt(&mut self) -> io::Result<()> {
+        if self.prompt {
+            write!(self.out, "> ")?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+}

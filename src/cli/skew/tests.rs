@@ -1,0 +1,86 @@
+//! `node skew` against fake servers whose clocks are known.
+
+use super::*;
+use crate::client::testing::{Answer, FakeNode};
+use clap::Parser;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    skew: SkewArgs,
+}
+
+fn run_at(nodes: &str, args: &str) -> (String, Result<(), (u8, String)>) {
+    let words = ["skew", "--nodes", nodes].into_iter().chain(args.split_whitespace());
+    let args = Cli::try_parse_from(words).unwrap().skew;
+    let mut out = Vec::new();
+    let ended = run_with(&args, &mut out);
+    (
+        String::from_utf8(out).unwrap(),
+        ended.map_err(|failure| (failure.exit(), failure.to_string())),
+    )
+}
+
+/// A server whose clock is this far ahead of the others'.
+fn server(id: u32, origin: Instant, ahead_ms: i64, owed: i64) -> FakeNode {
+    FakeNode::start_encoded(move |_| {
+        let now = WallTime::from_millis(1_000_000_000)
+            .plus(i64::try_from(origin.elapsed().as_nanos()).unwrap());
+        let reply = Reply::Status {
+            node: NodeId(id),
+            clock: now.plus(ahead_ms * 1_000_000),
+            correction: 0,
+            owed,
+            coordinator: (id != 3).then_some(NodeId(2)),
+            rounds: 0,
+            adjustments: 0,
+        };
+        Answer::Encoded(postcard::to_allocvec(&reply).unwrap())
+    })
+}
+
+#[test]
+fn the_clocks_offsets_are_found_within_the_error_that_is_told() {
+    let origin = Instant::now();
+    let servers =
+        [server(1, origin, 500, 0), server(2, origin, -1_500, -7_000), server(3, origin, 2_000, 0)];
+    let nodes = servers.map(|server| server.addr.to_string()).join(",");
+    let (out, ended) = run_at(&nodes, "--json --readings 20");
+    assert_eq!(ended, Ok(()));
+    let object: serde_json::Value = serde_json::from_str(&out).unwrap();
+    for (place, true_offset) in [0.0, -2_000.0, 1_500.0].into_iter().enumerate() {
+        let node = &object["nodes"][place];
+        let error = (node["offset_ms"].as_f64().unwrap() - true_offset).abs();
+        // What is printed is cut to whole microseconds.
+        assert!(error <= node["error_ms"].as_f64().unwrap() + 0.003, "{out}");
+    }
+    let error = (object["largest_ms"].as_f64().unwrap() - 3_500.0).abs();
+    assert!(error <= object["error_ms"].as_f64().unwrap() + 0.003, "{out}");
+
+    let (out, ended) = run_at(&nodes, "");
+    assert_eq!(ended, Ok(()));
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(
+        lines[0].starts_with("node 1             0.000 ms ± 0.000 ms; follows node 2"),
+        "{out}"
+    );
+    assert!(lines[1].contains("owes -0.007 ms; coordinates"), "{out}");
+    assert!(lines[2].ends_with("; knows no coordinator"), "{out}");
+    assert!(lines[3].starts_with("largest skew 3"), "{out}");
+}
+
+#[test]
+fn one_clock_is_not_apart_from_itself() {
+    let one = server(1, Instant::now(), 0, 0).addr.to_string();
+    let (out, ended) = run_at(&one, "");
+    assert_eq!(ended, Ok(()));
+    assert!(out.ends_with("largest skew 0.000 ms ± 0.000 ms\n"), "{out}");
+}
+
+#[test]
+fn who_does_not_answer_or_is_no_address_is_told() {
+    let silent = FakeNode::start_encoded(|_| Answer::Silence).addr.to_string();
+    let (_, ended) = run_at(&silent, "--timeout-ms 30");
+    assert_eq!(ended, Err((3, format!("{silent}: no answer within 30 ms"))));
+    assert_eq!(run_at("nowhere", "").1.unwrap_err().0, 2);
+}

@@ -1,0 +1,413 @@
+//! Clients of the bulletin board. Each has a connection to the broker, over which it posts one text after
+//! the other, and one to the proxy, over which it listens to every topic. What is not answered in time is
+//! given up with its connection, and not posted again; whose listening ends listens anew.
+
+use super::{Token, Workload};
+use crate::check::History;
+use crate::check::history::{self, Connection, Heard, Post, Posted};
+use crate::config::Config;
+use crate::net::wire::PUSHED;
+use crate::registry::Registry;
+use crate::sim::scenario::Plan;
+use crate::sim::world::{Nanos, World};
+use node_protocols::board::{self, Board, Maybe, Reply, Request, Role};
+use node_protocols::core::{Bytes, LamportTime, Protocol, Rng, encode};
+use serde::Deserialize;
+
+/// What clients do: the table `[workload]`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How many clients.
+    pub clients: u32,
+    /// How many posts each sends.
+    pub operations: u32,
+    /// Under how many topics.
+    pub topics: u64,
+    /// The longest pause between two posts of a client, in milliseconds.
+    pub think_ms: u64,
+    /// When a client gives up an answer, in milliseconds.
+    pub timeout_ms: u64,
+    /// How many of a hundred posts lose their connection on the way or on the way back.
+    pub cut_percent: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            clients: 4,
+            operations: 30,
+            topics: 2,
+            think_ms: 1_000,
+            timeout_ms: 5_000,
+            cut_percent: 0,
+        }
+    }
+}
+
+/// Bounds that keep a run finite.
+pub(super) const MAX_CLIENTS: u32 = 1_000;
+const MAX_OPERATIONS: u32 = 10_000;
+const MAX_TOPICS: u64 = 100;
+
+impl Settings {
+    /// What of them makes no sense in a run of so many milliseconds.
+    pub fn check(&self, millis: u64, settle_millis: u64) -> Result<(), String> {
+        if !(1..=MAX_CLIENTS).contains(&self.clients)
+            || self.operations > MAX_OPERATIONS
+            || !(1..=MAX_TOPICS).contains(&self.topics)
+        {
+            return Err(format!(
+                "workload: clients 1 to {MAX_CLIENTS}, operations at most {MAX_OPERATIONS}, topics 1 \
+                 to {MAX_TOPICS}"
+            ));
+        }
+        if self.cut_percent > 100 || self.timeout_ms == 0 {
+            return Err("workload: cut_percent at most 100, timeout_ms at least 1".into());
+        }
+        let pauses = u64::from(self.operations).saturating_mul(self.think_ms);
+        if self.timeout_ms > settle_millis || pauses > millis + settle_millis {
+            return Err("workload: operations times think_ms must fit into seconds and \
+                        settle_seconds, and timeout_ms into settle_seconds, or clients would not \
+                        come to an end"
+                .into());
+        }
+        Ok(())
+    }
+}
+
+/// Whom clients talk to: the places of the nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Roles {
+    broker: usize,
+    proxy: usize,
+}
+
+impl Roles {
+    /// Those that the nodes' configs give; none where no node runs the board.
+    pub fn read(nodes: &[Config], registry: &Registry) -> Result<Option<Roles>, String> {
+        let (mut brokers, mut proxies, mut runs) = (Vec::new(), Vec::new(), false);
+        for (place, node) in nodes.iter().enumerate() {
+            if !node.protocols.iter().any(|one| one == Board::NAME) {
+                continue;
+            }
+            runs = true;
+            let whole: toml::Table =
+                toml::from_str(&node.show(registry)).map_err(|error| error.to_string())?;
+            let table = whole.get("protocols").and_then(|protocols| protocols.get(Board::NAME));
+            let config = table.cloned().map(toml::Value::try_into::<board::Config>);
+            match config {
+                Some(Ok(config)) if config.role == Role::Broker => brokers.push(place),
+                Some(Ok(config)) if config.role == Role::Proxy => proxies.push(place),
+                Some(Ok(_)) => {}
+                _ => return Err(format!("nodes: the board of node {} cannot be read", node.id)),
+            }
+        }
+        match (&brokers[..], &proxies[..]) {
+            _ if !runs => Ok(None),
+            ([broker], [proxy]) => Ok(Some(Roles { broker: *broker, proxy: *proxy })),
+            _ => Err("nodes: a board that is simulated has one broker and one proxy".into()),
+        }
+    }
+}
+
+/// All clients of a run. The world's client 2n is the connection of client n to the broker, 2n + 1 that
+/// to the proxy.
+pub struct Clients {
+    clients: Vec<Client>,
+    settings: Settings,
+    roles: Roles,
+    operations: u32,
+    posts: Vec<Post>,
+    /// Connection and sequence of each, as traces name them.
+    names: Vec<(u64, u32)>,
+    connections: Vec<Connection>,
+    /// Since when every client is done and listens.
+    done_at: Option<Nanos>,
+    scratch: Vec<u8>,
+}
+
+struct Client {
+    think: Rng,
+    cuts: Rng,
+    /// Its own Lamport clock.
+    clock: LamportTime,
+    sequence: u32,
+    sent: u32,
+    /// The post under way: its place, and its sequence.
+    posting: Option<(usize, u32)>,
+    /// Where it listens, or is about to: the place of the connection.
+    listening: Option<usize>,
+    /// The subscription under way: its sequence.
+    subscribing: Option<u32>,
+}
+
+/// When a connection that breaks does so: about as long after the request as its answer may take.
+const CUT_WITHIN: Nanos = 60_000_000;
+/// How long after the last answer what is published is still waited for.
+const LISTEN_ON: Nanos = 2_000_000_000;
+
+impl Clients {
+    /// The clients of a plan, at the beginning of the run.
+    pub fn new(settings: &Settings, roles: &Roles, plan: &Plan, world: &mut World) -> Clients {
+        let client = |number: u32| {
+            let stream =
+                |label: &str| Rng::stream(plan.seed, &format!("workload/board/{number}/{label}"));
+            Client {
+                think: stream("think"),
+                cuts: stream("cuts"),
+                clock: LamportTime(0),
+                sequence: 0,
+                sent: 0,
+                posting: None,
+                listening: None,
+                subscribing: None,
+            }
+        };
+        let mut clients = Clients {
+            clients: (0..plan.clients).map(client).collect(),
+            settings: settings.clone(),
+            roles: *roles,
+            operations: plan.operations,
+            posts: Vec::new(),
+            names: Vec::new(),
+            connections: Vec::new(),
+            done_at: None,
+            scratch: Vec::new(),
+        };
+        for place in 0..plan.clients {
+            for connection in [2 * place, 2 * place + 1] {
+                world.add_client(plan.seed, Board::NAME);
+                clients.think(connection, world);
+            }
+        }
+        clients
+    }
+
+    fn think(&mut self, connection: u32, world: &mut World) {
+        let client = &mut self.clients[connection as usize / 2];
+        let pause = client.think.below(self.settings.think_ms * 1_000 + 1);
+        world.wake(world.now() + pause * 1_000, Token::Think(connection).pack());
+    }
+
+    /// Sends the next post.
+    fn post(&mut self, place: u32, world: &mut World) {
+        let client = &mut self.clients[place as usize];
+        if client.posting.is_some() || client.sent >= self.operations {
+            return;
+        }
+        client.sent += 1;
+        client.sequence += 1;
+        client.clock.0 += 1;
+        let (sequence, connection) = (client.sequence, 2 * place);
+        let post = Post {
+            user: format!("user{place}"),
+            topic: format!("topic{}", client.think.below(self.settings.topics)),
+            text: format!("{place}-{}", client.sent),
+            invoke_ns: world.now(),
+            over_ns: None,
+            answer: None,
+        };
+        let request = Request::Send {
+            user: post.user[..].into(),
+            topic: post.topic[..].into(),
+            text: Bytes::new(post.text.as_bytes()),
+            timestamp: world.now() / 1_000_000,
+            clock: client.clock,
+        };
+        self.scratch.clear();
+        encode(&request, &mut self.scratch);
+        client.posting = Some((self.posts.len(), sequence));
+        self.posts.push(post);
+        self.names.push((connection.into(), sequence));
+        let is_cut = client.cuts.below(100) < self.settings.cut_percent;
+        let cut = client.cuts.below(CUT_WITHIN);
+        let patience = if is_cut { cut } else { self.settings.timeout_ms * 1_000_000 };
+        world.request(connection, self.roles.broker, sequence, &self.scratch);
+        world.wake(world.now() + patience, Token::Timeout(connection, sequence).pack());
+    }
+
+    /// The post is over: its client was told so, or waits no longer.
+    fn over(&mut self, place: u32, answer: Option<Posted>, world: &mut World) {
+        let Some((post, _)) = self.clients[place as usize].posting.take() else { return };
+        self.posts[post].over_ns = Some(world.now());
+        self.posts[post].answer = answer;
+        self.think(2 * place, world);
+    }
+
+    /// Subscribes to the next topic, over a new connection if there is none.
+    fn subscribe(&mut self, place: u32, world: &mut World) {
+        let client = &mut self.clients[place as usize];
+        if client.subscribing.is_some() {
+            return;
+        }
+        let listening = *client.listening.get_or_insert_with(|| {
+            self.connections.push(Connection {
+                client: place.into(),
+                topics: Vec::new(),
+                until_ns: None,
+                heard: Vec::new(),
+                missed: Vec::new(),
+            });
+            self.connections.len() - 1
+        });
+        let topics = &mut self.connections[listening].topics;
+        if topics.len() as u64 >= self.settings.topics {
+            return;
+        }
+        let topic = format!("topic{}", topics.len());
+        client.sequence += 1;
+        client.subscribing = Some(client.sequence);
+        self.scratch.clear();
+        encode(&Request::Subscribe { topic: topic[..].into() }, &mut self.scratch);
+        topics.push((topic, None));
+        let (connection, sequence) = (2 * place + 1, client.sequence);
+        world.request(connection, self.roles.proxy, sequence, &self.scratch);
+        let patience = self.settings.timeout_ms * 1_000_000;
+        world.wake(world.now() + patience, Token::Timeout(connection, sequence).pack());
+    }
+
+    /// The client knows that it listens no more, and begins anew.
+    fn end_listening(&mut self, place: u32, world: &mut World) {
+        let client = &mut self.clients[place as usize];
+        client.subscribing = None;
+        if let Some(listening) = client.listening.take() {
+            self.connections[listening].until_ns = Some(world.now());
+        }
+        self.think(2 * place + 1, world);
+    }
+
+    fn told(&mut self, place: u32, sequence: u32, reply: Reply<'_>, world: &mut World) {
+        let client = &mut self.clients[place as usize];
+        if client.posting.is_none_or(|(_, posting)| posting != sequence) {
+            return;
+        }
+        let (answer, clock) = match reply {
+            Reply::Sent { clock, .. } => (Posted::Published, clock),
+            Reply::Error { published: Maybe::No, clock, .. } => (Posted::Not, clock),
+            Reply::Error { published: Maybe::Unknown, clock, .. } => (Posted::Unknown, clock),
+            // Nobody asked for these at the broker.
+            Reply::Subscribed { .. }
+            | Reply::Unsubscribed { .. }
+            | Reply::Published { .. }
+            | Reply::Message { .. }
+            | Reply::Missed { .. }
+            | Reply::Status { .. } => return,
+        };
+        client.clock = LamportTime(client.clock.max(clock).0 + 1);
+        self.over(place, Some(answer), world);
+    }
+
+    fn heard(&mut self, place: u32, sequence: u32, reply: Reply<'_>, world: &mut World) {
+        let client = &mut self.clients[place as usize];
+        let Some(listening) = client.listening else { return };
+        let connection = &mut self.connections[listening];
+        match reply {
+            Reply::Subscribed { .. } if client.subscribing == Some(sequence) => {
+                client.subscribing = None;
+                if let Some((_, from)) = connection.topics.last_mut() {
+                    *from = Some(world.now());
+                }
+                self.subscribe(place, world);
+            }
+            Reply::Message { topic, user, text, .. } if sequence == PUSHED => {
+                connection.heard.push(Heard {
+                    at_ns: world.now(),
+                    user: user.into_owned(),
+                    topic: topic.into_owned(),
+                    text: String::from_utf8_lossy(&text).into_owned(),
+                });
+            }
+            Reply::Missed { .. } if sequence == PUSHED => connection.missed.push(world.now()),
+            // What is refused is asked again on a new connection.
+            Reply::Error { .. } => {
+                world.disconnect(2 * place + 1);
+                self.end_listening(place, world);
+            }
+            Reply::Subscribed { .. }
+            | Reply::Message { .. }
+            | Reply::Missed { .. }
+            | Reply::Sent { .. }
+            | Reply::Unsubscribed { .. }
+            | Reply::Published { .. }
+            | Reply::Status { .. } => {}
+        }
+    }
+
+    fn is_done(&self, client: &Client) -> bool {
+        let listens = client.listening.is_some_and(|place| {
+            let topics = &self.connections[place].topics;
+            topics.len() as u64 == self.settings.topics && client.subscribing.is_none()
+        });
+        client.sent >= self.operations && client.posting.is_none() && listens
+    }
+}
+
+impl Workload for Clients {
+    fn wake(&mut self, connection: u32, world: &mut World) {
+        match connection % 2 {
+            0 => self.post(connection / 2, world),
+            _ => self.subscribe(connection / 2, world),
+        }
+    }
+
+    fn reply(&mut self, connection: u32, sequence: u32, reply: &[u8], world: &mut World) {
+        // The Host encoded it from this type; what does not decode is no reply.
+        let Ok(reply) = postcard::from_bytes::<Reply<'_>>(reply) else { return };
+        match connection % 2 {
+            0 => self.told(connection / 2, sequence, reply, world),
+            _ => self.heard(connection / 2, sequence, reply, world),
+        }
+    }
+
+    fn timeout(&mut self, connection: u32, sequence: u32, world: &mut World) {
+        let (place, client) = (connection / 2, &self.clients[connection as usize / 2]);
+        if connection.is_multiple_of(2) {
+            if client.posting.is_some_and(|(_, posting)| posting == sequence) {
+                world.disconnect(connection);
+                self.over(place, None, world);
+            }
+        } else if client.subscribing == Some(sequence) {
+            world.disconnect(connection);
+            self.end_listening(place, world);
+        }
+    }
+
+    fn closed(&mut self, connection: u32, world: &mut World) {
+        match connection % 2 {
+            0 => self.over(connection / 2, None, world),
+            _ => self.end_listening(connection / 2, world),
+        }
+    }
+
+    fn is_over(&mut self, world: &mut World, _: Nanos) -> bool {
+        if !self.clients.iter().all(|client| self.is_done(client)) {
+            self.done_at = None;
+            return false;
+        }
+        let done_at = *self.done_at.get_or_insert(world.now());
+        world.now() >= done_at + LISTEN_ON
+    }
+
+    fn unsettled(&self, _: &World) -> String {
+        let late = self.clients.iter().enumerate().filter(|(_, client)| !self.is_done(client));
+        let describe = |(place, client): (usize, &Client)| {
+            let what = if client.listening.is_some() { "listens" } else { "does not listen" };
+            format!("client {place} has sent {} posts and {what}", client.sent)
+        };
+        late.map(describe).collect::<Vec<_>>().join(", ")
+    }
+
+    fn take_history(&mut self, world: &mut World) -> History {
+        let board = history::Board {
+            posts: std::mem::take(&mut self.posts),
+            connections: std::mem::take(&mut self.connections),
+            end_ns: world.now(),
+        };
+        History { board: Some(board), ..History::default() }
+    }
+
+    fn name(&self, post: usize) -> Option<(u64, u32)> {
+        self.names.get(post).copied()
+    }
+}

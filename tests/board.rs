@@ -1,0 +1,602 @@
+//! The bulletin system as real processes: posts over all gateways, servers that are killed and stopped
+//! under traffic, the reference server's services byte by byte, and subscribers that do not read.
+
+mod common;
+
+use common::clients::{Json, connect};
+use common::{LONG, Node, free_port, local, wait_until};
+use node::client::Client;
+use node_protocols::berkeley::{self, Berkeley};
+use node_protocols::board::{Board, Maybe, Reply, Request};
+use node_protocols::core::{Bytes, LamportTime, Protocol};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const SERVERS: [u32; 3] = [1, 2, 3];
+const BROKER: u32 = 4;
+const PROXY: u32 = 5;
+const REFERENCE: u32 = 6;
+
+/// How long the reference server lists a server that is silent.
+const LISTED: Duration = Duration::from_secs(3);
+
+/// Three servers, a broker, a proxy and a reference server, all on this machine.
+struct System {
+    dir: TempDir,
+    /// Native, JSON and NATS; not all nodes open all.
+    ports: BTreeMap<u32, [u16; 3]>,
+    /// Lines of the proxy's `[limits]`.
+    limits: &'static str,
+    nodes: BTreeMap<u32, Node>,
+}
+
+impl System {
+    /// Starts all, and waits until the servers agree on a coordinator and take posts.
+    fn start(limits: &'static str) -> System {
+        let ids = SERVERS.into_iter().chain([BROKER, PROXY, REFERENCE]);
+        let ports = ids.map(|id| (id, [free_port(), free_port(), free_port()])).collect();
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        let mut system = System { dir, ports, limits, nodes: BTreeMap::new() };
+        for id in system.ports.keys().copied().collect::<Vec<_>>() {
+            fs::write(system.path(id), system.config(id)).expect("a config");
+            system.run(id);
+        }
+        system.wait_coordinator(&SERVERS);
+        let mut client = system.client(BROKER);
+        wait_until("a post is published", LONG, || {
+            matches!(post(&mut client, "nobody", "nowhere", b""), Reply::Sent { .. }).then_some(())
+        });
+        system
+    }
+
+    fn path(&self, id: u32) -> PathBuf {
+        self.dir.path().join(format!("{id}.toml"))
+    }
+
+    fn config(&self, id: u32) -> String {
+        let [native, json, nats] = self.ports[&id];
+        let listener = |port: u16, gateway: &str| {
+            format!("[[listeners]]\naddr = \"127.0.0.1:{port}\"\ngateway = \"{gateway}\"\n")
+        };
+        let peers: String = self
+            .ports
+            .iter()
+            .filter(|(peer, _)| **peer != id)
+            .map(|(peer, ports)| format!("{peer} = \"127.0.0.1:{}\"\n", ports[0]))
+            .collect();
+        let mut node = format!("[node]\nid = {id}\ncluster = \"test\"\n");
+        let mut listeners = listener(native, "native");
+        let protocols = match id {
+            BROKER => {
+                listeners += &listener(json, "json");
+                "[protocols.board]\nrole = \"broker\"\nservers = [1, 2, 3]\n".to_string()
+            }
+            PROXY => {
+                listeners += &listener(json, "json");
+                listeners += &listener(nats, "nats");
+                format!("[limits]\n{}\n[protocols.board]\nrole = \"proxy\"\n", self.limits)
+            }
+            REFERENCE => {
+                listeners += &listener(json, "json");
+                node += &format!("data_dir = {:?}\n", self.dir.path().join("data"));
+                let listed = LISTED.as_millis();
+                format!(
+                    "[protocols.membership]\nrole = \"reference\"\nheartbeat_ms = 200\n\
+                     timeout_ms = {listed}\n"
+                )
+            }
+            server => {
+                node += &format!("clock_offset_ms = {}\n", (i64::from(server) - 2) * 50);
+                format!(
+                    "[protocols.membership]\nrole = \"member\"\nname = \"server{server}\"\n\
+                     reference = {REFERENCE}\nheartbeat_ms = 200\n\
+                     [protocols.bully]\nby = \"rank\"\nelection_timeout_ms = 700\n\
+                     health_check_ms = 300\n\
+                     [protocols.berkeley]\nservers = [1, 2, 3]\nslew_ppm = 500000\n\
+                     interval_ms = 200\n\
+                     [protocols.board]\nrole = \"server\"\nname = \"server{server}\"\n\
+                     proxy = {PROXY}\n"
+                )
+            }
+        };
+        format!("{node}[peers]\n{peers}{listeners}{protocols}")
+    }
+
+    /// Starts a node, and waits until it listens.
+    fn run(&mut self, id: u32) {
+        let node = Node::spawn(&self.path(id), &self.path(id).with_extension(""), None);
+        wait_until("the node listens", LONG, || {
+            node.assert_runs();
+            TcpStream::connect(self.native(id)).ok()
+        });
+        self.nodes.insert(id, node);
+    }
+
+    /// As kill -9 does.
+    fn kill(&mut self, id: u32) {
+        drop(self.nodes.remove(&id).expect("it runs"));
+    }
+
+    fn native(&self, id: u32) -> SocketAddr {
+        local(self.ports[&id][0])
+    }
+
+    fn json(&self, id: u32) -> Json {
+        Json::connect(local(self.ports[&id][1]))
+    }
+
+    /// A client of the board.
+    fn client(&self, id: u32) -> Client {
+        Client::connect(self.native(id), Board::NAME, LONG).expect("the node takes clients")
+    }
+
+    fn subscriber(&self, topics: &[&str]) -> Client {
+        let mut client = self.client(PROXY);
+        for topic in topics {
+            let request = Request::Subscribe { topic: (*topic).into() };
+            let reply: Reply<'_> = client.request(&request, LONG).expect("the proxy answers");
+            assert_eq!(reply, Reply::Subscribed { topic: (*topic).into() });
+        }
+        client
+    }
+
+    fn coordinator(&self, id: u32) -> Option<u32> {
+        let mut client = Client::connect(self.native(id), Berkeley::NAME, LONG).ok()?;
+        let asked = client.request(&berkeley::Request::Status {}, LONG).ok()?;
+        let berkeley::Reply::Status { coordinator, .. } = asked;
+        coordinator.map(|id| id.0)
+    }
+
+    /// Waits until these servers hold the same one of them coordinator.
+    fn wait_coordinator(&self, servers: &[u32]) -> u32 {
+        wait_until("the servers agree on a coordinator", LONG, || {
+            let first = self.coordinator(servers[0])?;
+            let agree = servers.iter().all(|id| self.coordinator(*id) == Some(first));
+            (agree && servers.contains(&first)).then_some(first)
+        })
+    }
+
+    /// Names and ranks on the reference server's list.
+    fn list(&self) -> BTreeMap<String, u64> {
+        let request = r#"{"service":"list","data":{"timestamp":0,"clock":0}}"#;
+        let mut answer = self.json(REFERENCE).ask(request);
+        let list = answer["data"]["list"].take();
+        let list = list.as_array().expect("a list").iter();
+        let of = |one: &Value| {
+            (one["name"].as_str().expect("a name").into(), one["rank"].as_u64().expect("a rank"))
+        };
+        list.map(of).collect()
+    }
+}
+
+fn post(client: &mut Client, user: &str, topic: &str, text: &[u8]) -> Reply<'static> {
+    let request = Request::Send {
+        user: user.into(),
+        topic: topic.into(),
+        text: Bytes::new(text),
+        timestamp: 0,
+        clock: LamportTime(0),
+    };
+    match client.request(&request, LONG).expect("the broker answers") {
+        Reply::Sent { server, timestamp, clock } => Reply::Sent { server, timestamp, clock },
+        Reply::Error { reason, published, timestamp, clock } => {
+            Reply::Error { reason: reason.into_owned().into(), published, timestamp, clock }
+        }
+        other => panic!("no answer to a post: {other:?}"),
+    }
+}
+
+/// What a subscriber hears next: topic, user, text.
+fn hear(client: &mut Client) -> (String, String, String) {
+    match client.next_push(LONG).expect("the proxy is there") {
+        Some(Reply::Message { topic, user, text, .. }) => {
+            (topic.into(), user.into(), String::from_utf8_lossy(&text).into())
+        }
+        other => panic!("no message: {other:?}"),
+    }
+}
+
+/// A NATS client by hand.
+struct Nats {
+    stream: BufReader<TcpStream>,
+}
+
+impl Nats {
+    fn connect(system: &System, topic: &str) -> Nats {
+        let stream = connect(local(system.ports[&PROXY][2]));
+        let mut nats = Nats { stream: BufReader::new(stream) };
+        assert!(nats.line().starts_with("INFO {"));
+        nats.send("CONNECT {\"verbose\":false}\r\n");
+        nats.send(&format!("SUB {topic} 1\r\nPING\r\n"));
+        assert_eq!(nats.line(), "PONG");
+        nats
+    }
+
+    fn send(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).expect("the proxy reads");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("the proxy writes");
+        line.strip_suffix("\r\n").expect("a line has an end").into()
+    }
+
+    /// The next message's text, or the error.
+    fn hear(&mut self) -> Result<Vec<u8>, String> {
+        let line = self.line();
+        let Some(rest) = line.strip_prefix("MSG ") else { return Err(line) };
+        let length: usize = rest.rsplit(' ').next().expect("a length").parse().expect("a number");
+        let mut text = vec![0; length + 2];
+        self.stream.read_exact(&mut text).expect("the proxy writes");
+        text.truncate(length);
+        Ok(text)
+    }
+}
+
+#[test]
+fn a_post_goes_through_broker_and_server_to_subscribers_over_every_gateway() {
+    let system = System::start("");
+    let mut native = system.subscriber(&["general"]);
+    let mut nats = Nats::connect(&system, "general");
+    let mut json = system.json(PROXY);
+    let subscribed = json.ask(r#"{"service":"subscribe","data":{"topic":"general"}}"#);
+    assert_eq!(subscribed, json!({ "service": "subscribed", "data": { "topic": "general" } }));
+
+    let sent = system.json(BROKER).ask(
+        r#"{"service":"send","data":{"user":"ana","topic":"general","text":"hello é","timestamp":1,"clock":5000}}"#,
+    );
+    assert_eq!(sent["service"], "sent");
+    let server = sent["data"]["server"].as_u64().expect("a server");
+    assert!((1..=3).contains(&server), "{sent}");
+    // Lamport: the answer is after the question.
+    assert!(sent["data"]["clock"].as_u64() > Some(5_000), "{sent}");
+
+    assert_eq!(hear(&mut native), ("general".into(), "ana".into(), "hello é".into()));
+    assert_eq!(nats.hear(), Ok("hello é".into()));
+    let heard = json.answer();
+    let data = &heard["data"];
+    assert_eq!(heard["service"], "message");
+    let who = (&data["topic"], &data["user"], &data["server"], &data["text"]);
+    assert_eq!(who, (&json!("general"), &json!("ana"), &json!(server), &json!("hello é")));
+    assert!(data["clock"].as_u64() > Some(5_000), "{heard}");
+    assert!(data["timestamp"].as_u64() > Some(1_700_000_000_000), "{heard}");
+
+    // What a NATS client publishes reaches the others, and itself.
+    nats.send("PUB general 2\r\nhi\r\n");
+    assert_eq!(hear(&mut native), ("general".into(), String::new(), "hi".into()));
+    assert_eq!(nats.hear(), Ok("hi".into()));
+    assert_eq!(json.answer()["data"]["text"], "hi");
+}
+
+/// How each post of a user ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ended {
+    Published,
+    Refused,
+    Unknown,
+}
+
+/// Posts `USER N`, one after the other, until told to stop.
+fn talk(mut client: Client, user: String, stop: &AtomicBool) -> Vec<Ended> {
+    let mut ended = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let text = ended.len().to_string();
+        ended.push(match post(&mut client, &user, "general", text.as_bytes()) {
+            Reply::Error { published: Maybe::No, .. } => Ended::Refused,
+            Reply::Error { published: Maybe::Unknown, .. } => Ended::Unknown,
+            _ => Ended::Published,
+        });
+    }
+    ended
+}
+
+#[test]
+fn servers_killed_under_traffic_cost_no_answer_no_order_and_nothing_comes_twice() {
+    let mut system = System::start("");
+    // The highest rank: with all three there, it stays the coordinator.
+    wait_until("all are listed", LONG, || (system.list().len() == 3).then_some(()));
+    let highest = system.list().into_iter().max_by_key(|one| one.1).expect("three are listed").0;
+    let first = wait_until("the highest rank coordinates", LONG, || {
+        Some(system.wait_coordinator(&SERVERS)).filter(|id| highest == format!("server{id}"))
+    });
+    let others: Vec<u32> = SERVERS.into_iter().filter(|id| *id != first).collect();
+    let mut subscriber = system.subscriber(&["general", "servers"]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let users = ["ana", "bob", "eve"].map(|user| {
+        let (client, stop) = (system.client(BROKER), Arc::clone(&stop));
+        thread::spawn(move || talk(client, user.into(), &stop))
+    });
+
+    let mut heard: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut coordinators = Vec::new();
+    // Takes in what is said, until `enough`.
+    let mut listen = |system: &System, enough: &dyn Fn(usize, &[String]) -> bool| {
+        let (start, before) = (Instant::now(), heard.values().map(Vec::len).sum::<usize>());
+        loop {
+            let count: usize = heard.values().map(Vec::len).sum();
+            if enough(count - before, &coordinators) {
+                return;
+            }
+            assert!(start.elapsed() < LONG, "{}", system.nodes[&PROXY].stderr());
+            let (topic, user, text) = hear(&mut subscriber);
+            if topic == "servers" {
+                let said: Value = serde_json::from_str(&text).expect("it is JSON");
+                assert_eq!(said["service"], "election");
+                coordinators.push(said["data"]["coordinator"].as_str().expect("a name").into());
+            } else {
+                heard.entry(user).or_default().push(text.parse().expect("a number"));
+            }
+        }
+    };
+    listen(&system, &|count, _| count >= 100);
+    system.kill(others[0]);
+    listen(&system, &|count, _| count >= 100);
+    system.run(others[0]);
+    listen(&system, &|count, _| count >= 100);
+    system.kill(first);
+    let name = format!("server{first}");
+    listen(&system, &|_, coordinators| coordinators.last().is_some_and(|last| *last != name));
+    system.wait_coordinator(&others);
+    listen(&system, &|count, _| count >= 100);
+    stop.store(true, Ordering::Relaxed);
+
+    // Each call returned: each post was answered, and what was published or may have been is heard.
+    let ended = users.map(|user| user.join().expect("each post is answered"));
+    let mut client = system.client(BROKER);
+    let last = post(&mut client, "last", "general", b"0");
+    assert!(matches!(last, Reply::Sent { .. }), "{last:?}");
+    loop {
+        let (topic, user, text) = hear(&mut subscriber);
+        if user == "last" {
+            break;
+        }
+        if topic == "general" {
+            heard.entry(user).or_default().push(text.parse().expect("a number"));
+        }
+    }
+    for (user, ended) in ["ana", "bob", "eve"].into_iter().zip(ended) {
+        let heard = &heard[user];
+        assert!(heard.windows(2).all(|two| two[0] < two[1]), "{user}: {heard:?}");
+        for (number, ended) in ended.iter().enumerate() {
+            let is_heard = heard.binary_search(&number).is_ok();
+            let right = match ended {
+                Ended::Published => is_heard,
+                Ended::Refused => !is_heard,
+                Ended::Unknown => true,
+            };
+            assert!(right, "{user}'s {number}: {ended:?}, heard: {is_heard}");
+        }
+    }
+}
+
+/// One line of JSON, as it comes.
+fn raw(stream: &mut BufReader<TcpStream>, line: &str) -> String {
+    writeln!(stream.get_mut(), "{line}").expect("the node reads");
+    let mut answer = String::new();
+    stream.read_line(&mut answer).expect("the node answers");
+    answer.trim_end().into()
+}
+
+/// The text with each number in place of `#`, which are returned apart.
+fn numbers(text: &str) -> (String, Vec<u64>) {
+    let mut form = String::new();
+    let mut found = Vec::new();
+    let mut digits = String::new();
+    for c in text.chars().chain(['\n']) {
+        if c.is_ascii_digit() {
+            digits.push(c);
+            continue;
+        }
+        if !digits.is_empty() {
+            found.push(std::mem::take(&mut digits).parse().expect("a number"));
+            form.push('#');
+        }
+        form.push(c);
+    }
+    (form.trim_end().into(), found)
+}
+
+#[test]
+fn the_reference_server_answers_in_the_documents_form() {
+    let system = System::start("");
+    wait_until("all are listed", LONG, || (system.list().len() == 3).then_some(()));
+    let mut stream = BufReader::new(connect(local(system.ports[&REFERENCE][1])));
+    let rank = r#"{"service":"rank","data":{"user":"other","timestamp":1234567890,"clock":9000}}"#;
+    let (form, values) = numbers(&raw(&mut stream, rank));
+    assert_eq!(form, r##"{"service":"rank","data":{"rank":#,"timestamp":#,"clock":#}}"##);
+    assert_eq!(values[0], 4);
+    assert!(values[1] > 1_700_000_000_000 && values[2] > 9_000, "{values:?}");
+    // The same one on asking again.
+    assert_eq!(numbers(&raw(&mut stream, rank)).1[0], 4);
+
+    let heartbeat =
+        r#"{"service":"heartbeat","data":{"user":"other","timestamp":1234567890,"clock":1}}"#;
+    let (form, values) = numbers(&raw(&mut stream, heartbeat));
+    assert_eq!(form, r##"{"service":"heartbeat","data":{"timestamp":#,"clock":#}}"##);
+    assert!(values[1] > 9_000, "{values:?}");
+
+    let list = r#"{"service":"list","data":{"timestamp":1234567890,"clock":1}}"#;
+    let (form, _) = numbers(&raw(&mut stream, list));
+    let one = |name| format!(r##"{{"name":"{name}","rank":#}}"##);
+    let all = [one("server#"), one("server#"), one("server#"), one("other")].join(",");
+    let expected = r##"{"service":"list","data":{"list":[ALL],"timestamp":#,"clock":#}}"##;
+    assert_eq!(form, expected.replace("ALL", &all));
+    // Who sends no heartbeat leaves the list.
+    wait_until("it is off the list", LONG, || (!system.list().contains_key("other")).then_some(()));
+    assert_eq!(system.list().len(), 3);
+}
+
+#[test]
+fn a_server_that_is_stopped_for_a_while_stays_listed_and_one_stopped_for_long_comes_back() {
+    let system = System::start("");
+    wait_until("all are listed", LONG, || (system.list().len() == 3).then_some(()));
+    let ranks = system.list();
+    let stopped = Instant::now();
+    system.nodes[&2].signal(Signal::STOP);
+    // Half of the time that it has.
+    while stopped.elapsed() < LISTED / 2 {
+        assert_eq!(system.list(), ranks);
+    }
+    system.nodes[&2].signal(Signal::CONT);
+    let on = Instant::now();
+    while on.elapsed() < LISTED {
+        assert_eq!(system.list(), ranks);
+    }
+
+    let stopped = Instant::now();
+    system.nodes[&2].signal(Signal::STOP);
+    wait_until("it is off the list", LONG, || (system.list().len() == 2).then_some(()));
+    // A heartbeat may have been up to 200 ms old, and one on its way.
+    assert!(stopped.elapsed() >= LISTED - Duration::from_millis(250), "{:?}", stopped.elapsed());
+    system.nodes[&2].signal(Signal::CONT);
+    wait_until("it is listed with its rank", LONG, || (system.list() == ranks).then_some(()));
+    system.wait_coordinator(&SERVERS);
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_told_what_it_missed_and_costs_the_others_nothing() {
+    const TEXT_BYTES: usize = 256 << 10;
+    // More than the kernel holds for all of them.
+    const MESSAGES: usize = 150;
+    let system = System::start("client_high_water_bytes = 65536");
+    let proxy = &system.nodes[&PROXY];
+    let mut asleep = system.subscriber(&["general"]);
+    let mut nats_asleep = Nats::connect(&system, "general");
+    let mut awake = system.subscriber(&["general"]);
+    let reader = thread::spawn(move || {
+        (0..MESSAGES).for_each(|_| drop(hear(&mut awake)));
+        awake
+    });
+    let mut client = system.client(BROKER);
+    let text = vec![b'x'; TEXT_BYTES];
+    let before = proxy.rss_bytes();
+    let mut most = 0;
+    for _ in 0..MESSAGES {
+        let reply = post(&mut client, "ana", "general", &text);
+        assert!(matches!(reply, Reply::Sent { .. }), "{reply:?}");
+        most = most.max(proxy.rss_bytes());
+    }
+    let mut awake = reader.join().expect("who reads hears all");
+    // Three connections with some messages each in both directions, and not the 75 MiB of all.
+    assert!(most - before < 16 << 20, "{before} bytes before, {most} at most");
+
+    let (mut heard, mut missed) = (0, 0);
+    while missed == 0 {
+        match asleep.next_push(LONG).expect("it is still connected") {
+            Some(Reply::Message { .. }) => heard += 1,
+            Some(Reply::Missed { messages }) => missed = messages as usize,
+            other => panic!("neither a message nor what was missed: {other:?}"),
+        }
+    }
+    assert_eq!(heard + missed, MESSAGES);
+    let mut heard = 0;
+    let told = loop {
+        match nats_asleep.hear() {
+            Ok(_) => heard += 1,
+            Err(told) => break told,
+        }
+    };
+    let missed = MESSAGES - heard;
+    assert_eq!(told, format!("-ERR 'Slow Consumer: {missed} messages missed'"));
+
+    // All three go on.
+    post(&mut client, "ana", "general", b"end");
+    assert_eq!(nats_asleep.hear(), Ok(b"end".to_vec()));
+    for client in [&mut asleep, &mut awake] {
+        assert_eq!(hear(client).2, "end");
+    }
+}
+
+#[test]
+fn the_interactive_client_goes_on_when_the_proxy_is_back_and_skew_reads_the_clocks() {
+    let mut system = System::start("");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_node"))
+        .args(["board", "--json", "--user", "ana"])
+        .args(["--broker", &system.native(BROKER).to_string()])
+        .args(["--proxy", &system.native(PROXY).to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut input = child.stdin.take().expect("it is piped");
+    let output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let (sender, events) = mpsc::channel();
+    thread::spawn(move || {
+        for line in output.lines() {
+            let event: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    let wait_for = |event: &str| {
+        wait_until(event, LONG, || events.try_recv().ok().filter(|one| one["event"] == event))
+    };
+    writeln!(input, "send one").expect("it reads");
+    assert_eq!(wait_for("message")["text"], "one");
+    system.kill(PROXY);
+    assert_eq!(wait_for("gone")["side"], "proxy");
+    system.run(PROXY);
+    assert_eq!(wait_for("back")["side"], "proxy");
+    wait_until("a message comes", LONG, || {
+        // Until the servers are linked to the proxy, posts are refused.
+        writeln!(input, "send two").expect("it reads");
+        wait_until("an answer", LONG, || {
+            let event = events.try_recv().ok()?;
+            (event["event"] == "sent" || event["event"] == "not_sent").then_some(event)
+        })["event"]
+            .eq("sent")
+            .then_some(())
+    });
+    writeln!(input, "quit").expect("it reads");
+    let status = wait_until("it ends", LONG, || child.try_wait().expect("it is our child"));
+    assert!(matches!(status.code(), Some(0 | 1)), "{status}");
+
+    // Offsets of 50 ms are gone after a while.
+    let nodes = SERVERS.map(|id| system.native(id).to_string()).join(",");
+    wait_until("the clocks are together", LONG, || {
+        let skew = Command::new(env!("CARGO_BIN_EXE_node"))
+            .args(["skew", "--json", "--nodes", &nodes])
+            .output()
+            .expect("the binary runs");
+        assert!(skew.status.success());
+        let skew: Value = serde_json::from_slice(&skew.stdout).expect("JSON");
+        (skew["largest_ms"].as_f64()? < 5.0).then_some(())
+    });
+}
+
+#[test]
+fn the_generator_writes_configs_of_any_number_of_servers_and_bots() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    for (servers, bots) in [("1", "0"), ("5", "3")] {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        let written = Command::new(format!("{root}/scripts/generate-board.sh"))
+            .args(["-n", servers, "-b", bots, "-q", "-T", "6000", "-o"])
+            .arg(dir.path())
+            .output()
+            .expect("it runs");
+        assert!(written.status.success(), "{written:?}");
+        let files: Vec<PathBuf> = fs::read_dir(dir.path())
+            .expect("it is there")
+            .map(|file| file.expect("it is").path())
+            .collect();
+        let count: usize =
+            [servers, bots].iter().map(|n| n.parse::<usize>().expect("a number")).sum();
+        assert_eq!(files.len(), count + 3);
+        let mut check = Command::new(env!("CARGO_BIN_EXE_node"));
+        let checked = check.arg("check").args(files).output().expect("it runs");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+}

@@ -1,0 +1,160 @@
+//! The servers of the bulletin system in the simulator: that clocks come as close as they can, that
+//! scenarios reach what they are there for, and the seeds of what the simulator has found. Their
+//! verdicts are in `simulator.rs`, and the bugs that they find in `mutants.rs`.
+
+use node::check::history::Posted;
+use node::check::timeline::What;
+use node::registry::Registry;
+use node::sim::run::{Outcome, run};
+use node::sim::scenario::Scenario;
+use node::sim::tracer::Tracer;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+struct Simulator {
+    scenario: Arc<Scenario>,
+    registry: Arc<Registry>,
+}
+
+impl Simulator {
+    fn new(name: &str) -> Simulator {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/sim").join(name);
+        let registry = Arc::new(Registry::new());
+        let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+        Simulator { scenario, registry }
+    }
+
+    /// A run in which everything holds.
+    fn run(&self, seed: u64) -> Outcome {
+        let plan = self.scenario.plan(seed);
+        let outcome = run(&self.scenario, &self.registry, &plan, Tracer::new());
+        assert_eq!((&outcome.failure, &outcome.unknown[..]), (&None, &[][..]), "seed {seed}");
+        outcome
+    }
+}
+
+/// u(1 − 1/n) for n clocks and messages that take u more or less long is the least that any algorithm
+/// can promise in the worst case (Lundelius and Lynch 1984). Berkeley's skew at a time, with what slewing
+/// owes, is within one and a half times that, half of the time at least.
+#[test]
+fn the_median_skew_is_near_the_lower_bound() {
+    let simulator = Simulator::new("berkeley.toml");
+    let (u, n) = (9_900_u64, 5);
+    let bound_us = u * (n - 1) / n;
+    for seed in 1..=20 {
+        let mut skews = Vec::new();
+        let mut clocks = BTreeMap::new();
+        for happening in &simulator.run(seed).history.timeline {
+            if let What::Clock { node, ahead, own: false, .. } = happening.what {
+                let (first, last) = clocks.entry(happening.at).or_insert((ahead, ahead));
+                (*first, *last) = (ahead.min(*first), ahead.max(*last));
+                assert!((1..=5).contains(&node));
+            }
+        }
+        skews.extend(clocks.values().map(|(first, last)| last.abs_diff(*first) / 1_000));
+        assert!(skews.len() > 300, "all clocks are read ten times a second");
+        skews.sort_unstable();
+        let median_us = skews[skews.len() / 2];
+        println!("seed {seed}: median skew {median_us} µs, u(1 − 1/n) = {bound_us} µs");
+        assert!(2 * median_us <= 3 * bound_us, "seed {seed}: {median_us} µs");
+    }
+}
+
+/// The coordinator's wall clock stepped between its question and the answers, which were held against
+/// the wall clock: servers whose answers came later were told to move as far.
+#[test]
+fn a_coordinator_whose_clock_steps_in_a_round_moves_nobody() {
+    let simulator = Simulator::new("berkeley-step.toml");
+    for seed in [1_635, 2_694] {
+        simulator.run(seed);
+    }
+}
+
+/// A post that was doubled on its way had two answers, and the second said that it was not published.
+#[test]
+fn what_was_published_is_not_denied() {
+    let simulator = Simulator::new("board.toml");
+    for seed in [71, 75, 84, 115, 131] {
+        simulator.run(seed);
+    }
+}
+
+/// A post that was doubled on its way to the server was refused there, as the proxy could not be reached,
+/// and its copy was published.
+#[test]
+fn what_was_refused_is_not_published() {
+    let simulator = Simulator::new("board.toml");
+    for seed in [4_629, 8_492] {
+        simulator.run(seed);
+    }
+}
+
+/// A server took the answer to its announcement for the answer to a post with the same stamp, and said
+/// that the post was published, which then was lost.
+#[test]
+fn an_answer_is_to_what_was_asked() {
+    Simulator::new("board.toml").run(665);
+}
+
+/// Two servers were coordinators of the same epoch, the one of higher rank with the lower id: each held its
+/// own reign to be the later, and told the other so for ever.
+#[test]
+fn two_coordinators_of_one_epoch_come_to_an_end() {
+    let simulator = Simulator::new("board.toml");
+    let outcome = simulator.run(281);
+    assert!(outcome.deliveries < 100_000, "{} messages", outcome.deliveries);
+}
+
+#[test]
+fn the_board_reaches_what_it_is_there_for() {
+    let simulator = Simulator::new("board.toml");
+    let (mut published, mut not, mut unknown, mut silent) = (0, 0, 0, 0);
+    let (mut ended, mut gaps, mut heard) = (0, 0, 0);
+    for seed in 1..=60 {
+        let board = simulator.run(seed).history.board.expect("a board");
+        for post in &board.posts {
+            match post.answer {
+                Some(Posted::Published) => published += 1,
+                Some(Posted::Not) => not += 1,
+                Some(Posted::Unknown) => unknown += 1,
+                None => silent += 1,
+            }
+        }
+        ended += board.connections.iter().filter(|one| one.until_ns.is_some()).count();
+        let mut texts = BTreeSet::new();
+        for connection in &board.connections {
+            heard += connection.heard.len();
+            texts.extend(connection.heard.iter().map(|heard| &heard.text[..]));
+        }
+        let is_lost = |text: &str| !texts.contains(text);
+        gaps += board.posts.iter().filter(|post| is_lost(&post.text)).count();
+    }
+    println!(
+        "{published} published, {not} not, {unknown} unknown, {silent} without answer; \
+         {heard} heard, {gaps} by nobody; {ended} connections ended"
+    );
+    assert!(published > 3_000 && not > 50 && unknown > 50 && silent > 100);
+    assert!(heard > 10_000 && gaps > 100 && ended > 20);
+}
+
+/// Who is on the list, who leaves it, and who comes back.
+#[test]
+fn membership_reaches_what_it_is_there_for() {
+    let simulator = Simulator::new("membership.toml");
+    let (mut on, mut off, mut starts) = (0, 0, 0);
+    for seed in 1..=60 {
+        for happening in &simulator.run(seed).history.timeline {
+            match happening.what {
+                What::Listed { on: true, .. } => on += 1,
+                What::Listed { on: false, .. } => off += 1,
+                What::Start { node: 9, .. } => starts += 1,
+                _ => {}
+            }
+        }
+    }
+    println!(
+        "{on} times on the list, {off} times off it, the reference server started {starts} times"
+    );
+    assert!(on > 300 && off > 50 && starts > 70);
+}

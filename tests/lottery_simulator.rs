@@ -1,0 +1,221 @@
+//! The lottery in the simulator: that its scenarios reach what they are there for, that wrong settings
+//! are told, and that what a run leaves is judged the same from its file. Their verdicts, and the bugs
+//! that they find, are in `simulator.rs` and `mutants.rs`.
+
+use node::check::history::{Asked, Lottery, Told};
+use node::registry::Registry;
+use node::sim::run::{Outcome, run};
+use node::sim::scenario::{Plan, Scenario};
+use node::sim::tracer::Tracer;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn node(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    command.current_dir(root()).args(words).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("what it says is text")
+}
+
+fn load(path: &Path) -> Result<(Arc<Scenario>, Arc<Registry>), String> {
+    let registry = Arc::new(Registry::new());
+    Ok((Arc::new(Scenario::load(path, &registry)?), registry))
+}
+
+fn shipped(name: &str) -> PathBuf {
+    root().join("configs/sim").join(name)
+}
+
+/// What happened in runs: how many times.
+#[derive(Debug, Default)]
+struct Met {
+    retries_acknowledged: u32,
+    duplicates_acknowledged: u32,
+    refused: BTreeMap<&'static str, u32>,
+    starts: usize,
+    starts_after_the_draw: usize,
+    lines_lost: u32,
+    quoted: u32,
+}
+
+const REFUSALS: [&str; 5] = [
+    "given to other bets",
+    "the agency has finished",
+    "out of range",
+    "day of the calendar",
+    "of one agency",
+];
+
+impl Met {
+    fn count(&mut self, lottery: &Lottery) {
+        let mut sent = BTreeMap::new();
+        for ask in &lottery.asks {
+            let Asked::Bets { batch, bets } = &ask.ask else { continue };
+            let told = ask.answer.as_ref().map(|answer| &answer.told);
+            let (unanswered, stored) = sent.entry((ask.agency, batch, bets)).or_insert((0, 0));
+            match told {
+                None => *unanswered += 1,
+                Some(Told::Stored(_)) => {
+                    self.retries_acknowledged += u32::from(*unanswered > 0 && *stored == 0);
+                    self.duplicates_acknowledged += u32::from(*stored > 0);
+                    *stored += 1;
+                }
+                Some(Told::Refused(reason)) => {
+                    let known = REFUSALS.iter().find(|known| reason.contains(*known));
+                    *self.refused.entry(known.copied().unwrap_or("else")).or_default() += 1;
+                }
+                Some(other) => panic!("bets were answered {other:?}"),
+            }
+        }
+        let starts = &lottery.files[..lottery.files.len() - 1];
+        self.starts += starts.len();
+        let is_told = |told: &Told| matches!(told, Told::Winners(_));
+        let answers = lottery.asks.iter().filter_map(|ask| ask.answer.as_ref());
+        let drawn = answers.filter(|answer| is_told(&answer.told)).map(|answer| answer.at_ns).min();
+        let drawn = drawn.expect("a run goes on until winners are told");
+        self.starts_after_the_draw += starts.iter().filter(|file| file.at_ns > drawn).count();
+        self.lines_lost += u32::from(lottery.draws.is_empty());
+        self.quoted += u32::from(lottery.files.iter().any(|file| file.text.contains('"')));
+    }
+}
+
+#[test]
+fn scenarios_reach_what_they_are_there_for() {
+    for name in ["lottery.toml", "lottery-torn.toml"] {
+        let (scenario, registry) = load(&shipped(name)).expect("it loads");
+        let mut met = Met::default();
+        for seed in 1..=40 {
+            let Outcome { history, failure, .. } =
+                run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
+            assert_eq!(failure, None, "{name}, seed {seed}");
+            met.count(&history.lottery.expect("a lottery"));
+        }
+        println!("{name}: {met:?}");
+        assert!(met.retries_acknowledged > 100 && met.duplicates_acknowledged > 100, "{met:?}");
+        for reason in REFUSALS {
+            assert!(met.refused.get(reason).is_some_and(|times| *times > 5), "{reason}: {met:?}");
+        }
+        assert!(met.starts > 100 && met.starts_after_the_draw > 10, "{met:?}");
+        assert!(met.quoted == 40, "{met:?}");
+    }
+}
+
+/// A full disk that was measured, and then another fault of it: the node has room again when both are over.
+#[test]
+fn seeds_that_found_something_hold() {
+    let (scenario, registry) = load(&shipped("lottery.toml")).expect("it loads");
+    for seed in [131, 149, 298] {
+        let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
+        assert_eq!(outcome.failure, None, "seed {seed}");
+    }
+}
+
+/// A shrunk plan has fewer agencies with bets, and the others finish without any.
+#[test]
+fn a_smaller_plan_comes_to_its_draw_too() {
+    let (scenario, registry) = load(&shipped("lottery.toml")).expect("it loads");
+    let whole = scenario.plan(1);
+    assert_eq!((whole.clients, whole.operations), (5, 10));
+    for (clients, operations) in [(1, 10), (1, 0), (3, 1)] {
+        let plan = Plan { clients, operations, ..whole.clone() };
+        assert_eq!(scenario.check(&plan), Ok(()));
+        let outcome = run(&scenario, &registry, &plan, Tracer::new());
+        assert_eq!(outcome.failure, None);
+        let lottery = outcome.history.lottery.expect("a lottery");
+        let told = lottery.asks.iter().filter_map(|ask| ask.answer.as_ref());
+        assert!(told.filter(|answer| matches!(answer.told, Told::Winners(_))).count() >= 5);
+    }
+    assert!(scenario.check(&Plan { clients: 6, ..whole.clone() }).is_err());
+    assert!(scenario.check(&Plan { operations: 11, ..whole }).is_err());
+}
+
+#[test]
+fn settings_that_make_no_sense_are_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("wrong.toml");
+    let central = root().join("configs/lottery/central.toml");
+    let store = root().join("configs/kv-leader.toml");
+    let other = dir.path().join("other.toml");
+    let second = fs::read_to_string(&central).expect("the config").replace("id = 1", "id = 2");
+    fs::write(&other, second).expect("a file");
+    let error = |nodes: &[&Path], workload: &str| {
+        let head = format!("nodes = {nodes:?}\nproperties = []\n");
+        fs::write(&file, format!("{head}[workload]\n{workload}\n")).expect("a file");
+        load(&file).map(|_| ()).expect_err(workload)
+    };
+    for (workload, why) in [
+        ("keys = 3", "wrong.toml:4: unknown field `keys`"),
+        ("cut_percent = 100", "cut_percent"),
+        ("quote_percent = 101", "percents"),
+        ("bets = 0", "bets"),
+        ("results = 0", "results"),
+        ("operations = 10001", "operations"),
+        ("timeout_ms = 0", "timeout_ms"),
+        ("timeout_ms = 9000000000", "timeout_ms"),
+        ("think_ms = 18446744073709551615", "think_ms"),
+    ] {
+        let said = error(&[&central], workload);
+        assert!(said.contains(why), "{workload}: {said}");
+    }
+    let said = error(&[&store], "misbehave_percent = 3");
+    assert!(said.contains("wrong.toml:4: unknown field `misbehave_percent`"), "{said}");
+    let said = error(&[&central, &other], "operations = 3");
+    assert!(said.contains("what the nodes run has no simulated clients"), "{said}");
+}
+
+/// A connection is told to the central when its first request arrives, as the driver does.
+#[test]
+fn the_central_hears_of_connections() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let trace = dir.path().join("trace.jsonl");
+    let path = trace.to_str().expect("a name");
+    let output = node(&["sim", "configs/sim/lottery.toml", "--seed", "1", "--trace", path]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let trace = fs::read_to_string(path).expect("a trace");
+    let lines = trace.matches("action: accept_connections | result: success").count();
+    assert!(lines >= 5, "{lines}");
+}
+
+#[test]
+fn what_a_run_leaves_is_judged_by_verify() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("history.jsonl");
+    let path = file.to_str().expect("a name");
+    let output = node(&["sim", "configs/sim/lottery.toml", "--seed", "2", "--history", path]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let verdicts = node(&["verify", path]);
+    assert_eq!(verdicts.status.code(), Some(0), "{}", text(&verdicts.stdout));
+    let said: Vec<&str> =
+        text(&verdicts.stdout).lines().filter_map(|line| line.split(' ').next()).collect();
+    let five = [
+        "stored_exactly_once",
+        "ack_implies_durable",
+        "batch_all_or_nothing",
+        "draw_once_after_all",
+        "winners_only_to_their_agency",
+    ];
+    assert_eq!(said, five);
+
+    let history = fs::read_to_string(&file).expect("the history");
+    let mut lottery: Lottery = serde_json::from_str(&history).expect("one lottery");
+    let last = lottery.files.last_mut().expect("the file in the end");
+    last.text.clear();
+    fs::write(&file, serde_json::to_string(&lottery).expect("JSON")).expect("a file");
+    let verdicts = node(&["verify", "--json", "--property", "ack_implies_durable", path]);
+    assert_eq!(verdicts.status.code(), Some(1), "{}", text(&verdicts.stdout));
+    let all: serde_json::Value = serde_json::from_slice(&verdicts.stdout).expect("JSON");
+    assert_eq!(all["properties"][0]["operations"][0]["agency"], 1, "{all}");
+    // A history of something else says nothing of it.
+    fs::write(&file, "{\"replica\":\"n1\",\"applied\":1,\"digest\":\"0\"}\n").expect("a file");
+    let verdicts = node(&["verify", "--property", "stored_exactly_once", path]);
+    assert_eq!(verdicts.status.code(), Some(2), "{}", text(&verdicts.stdout));
+}
