@@ -68,15 +68,28 @@ trap 'exit 130' INT TERM
 say "the central starts, and $agencies agencies send their bets"
 begin=$(date +%s.%N)
 scripts/cluster.sh up "$dir"
+# Each says here with what it ended: `wait -n` does not know of one that ended before it was called.
+mkfifo "$dir/ended"
+exec 3<> "$dir/ended"
+# agency ID: one agency, which ends early with this.
+agency() {
+  local agent code=0
+  "$binary" agency --id "$1" --central "127.0.0.1:$((port + 1))" --bets "$bets/agency-$1.csv" \
+    --period-ms 200 > "$dir/agency-$1.out" 2> "$dir/agency-$1.log" &
+  agent=$!
+  trap 'kill "$agent" 2>/dev/null || true' TERM
+  wait "$agent" || code=$?
+  echo "$code" >&3
+}
 for id in $(seq "$agencies"); do
-  "$binary" agency --id "$id" --central "127.0.0.1:$((port + 1))" --bets "$bets/agency-$id.csv" \
-    --period-ms 200 > "$dir/agency-$id.out" 2> "$dir/agency-$id.log" &
+  agency "$id" &
   agents="$agents $!"
 done
 code=0
 # Without the bets of one, the others would wait for a draw without end.
 for _ in $agents; do
-  wait -n || { code=$?; break; }
+  read -r code <&3
+  [ "$code" -eq 0 ] || break
 done
 if [ "$code" -ne 0 ]; then
   grep -h 'result: fail' "$dir"/agency-*.out >&2 || true
