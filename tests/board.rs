@@ -278,6 +278,22 @@ fn a_post_goes_through_broker_and_server_to_subscribers_over_every_gateway() {
     assert_eq!(hear(&mut native), ("general".into(), String::new(), "hi".into()));
     assert_eq!(nats.hear(), Ok("hi".into()));
     assert_eq!(json.answer()["data"]["text"], "hi");
+
+    // What it hears and its answers come in the order of its requests, however many come at once,
+    // and whoever else hears them.
+    nats.send("CONNECT {}\r\n");
+    assert_eq!(nats.line(), "+OK");
+    let (count, mut requests) = (100, String::new());
+    for number in 100..100 + count {
+        requests += &format!("PUB general 3\r\n{number}\r\n");
+    }
+    nats.send(&requests);
+    for number in 100..100 + count {
+        assert_eq!(nats.hear(), Ok(number.to_string().into_bytes()));
+        assert_eq!(nats.line(), "+OK");
+        assert_eq!(hear(&mut native).2, number.to_string());
+        assert_eq!(json.answer()["data"]["text"], number.to_string());
+    }
 }
 
 /// How each post of a user ended.

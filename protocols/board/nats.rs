@@ -11,6 +11,7 @@ use ::core::fmt::Write;
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
+use memchr::memchr;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The state of one connection.
@@ -69,8 +70,7 @@ impl Gateway for Nats {
             };
         };
         let (line, after) = (&input[..end], end + CRLF.len());
-        let mut words =
-            line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let mut words = Words(line);
         let command = words.next().unwrap_or_default();
         if command.eq_ignore_ascii_case(b"PUB") {
             return self.publish(words, input, after, idle, output);
@@ -108,7 +108,7 @@ impl Gateway for Nats {
                 output.push(b' ');
                 output.extend_from_slice(sid.as_bytes());
                 output.push(b' ');
-                let _ = write!(Text(output), "{}", text.len());
+                output.extend_from_slice(itoa::Buffer::new().format(text.len()).as_bytes());
                 output.extend_from_slice(CRLF);
                 output.extend_from_slice(&text);
                 output.extend_from_slice(CRLF);
@@ -146,12 +146,7 @@ impl Nats {
         self.form = xxh3_64(&text);
     }
 
-    fn line<'a>(
-        &mut self,
-        command: &[u8],
-        mut words: impl Iterator<Item = &'a [u8]>,
-        line: &[u8],
-    ) -> Line<'a> {
+    fn line<'a>(&mut self, command: &[u8], mut words: Words<'a>, line: &[u8]) -> Line<'a> {
         let is = |name: &str| command.eq_ignore_ascii_case(name.as_bytes());
         let (first, second, third) = (words.next(), words.next(), words.next());
         if is("PING") {
@@ -196,14 +191,14 @@ impl Nats {
     /// `PUB topic bytes`, and the bytes.
     fn publish<'a>(
         &self,
-        mut words: impl Iterator<Item = &'a [u8]>,
+        mut words: Words<'a>,
         input: &'a [u8],
         after: usize,
         idle: bool,
         output: &mut Vec<u8>,
     ) -> Decoded<Request<'a>> {
         let (topic, length, more) = (words.next(), words.next(), words.next());
-        let length = length.and_then(|digits| str::from_utf8(digits).ok()?.parse::<usize>().ok());
+        let length = length.and_then(number);
         let (Some(topic), Some(length), None) = (topic.and_then(word), length, more) else {
             // Where the next line begins is not known then.
             return close(
@@ -231,8 +226,33 @@ impl Nats {
 
 /// Where a line ends.
 fn find_end(input: &[u8]) -> Option<usize> {
-    let newline = input.iter().take(MAX_LINE_BYTES).position(|byte| *byte == b'\n')?;
+    let newline = memchr(b'\n', &input[..input.len().min(MAX_LINE_BYTES)])?;
     input[..newline].strip_suffix(b"\r").map(<[u8]>::len)
+}
+
+/// What blanks part.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        // Words are a few bytes long: searches that prepare for more take longer.
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let start = self.0.iter().position(|byte| !is_blank(byte))?;
+        let rest = &self.0[start..];
+        let (word, rest) = rest.split_at(rest.iter().position(is_blank).unwrap_or(rest.len()));
+        self.0 = rest;
+        Some(word)
+    }
+}
+
+/// A number without a sign.
+fn number(digits: &[u8]) -> Option<usize> {
+    digits.iter().try_fold(0usize, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// A name, if it can be one.
@@ -384,6 +404,7 @@ mod tests {
             "PUB a\r\n",
             "PUB a x\r\n",
             "PUB a -1\r\n",
+            "PUB a +1\r\nb\r\n",
             "PUB a inbox 3\r\nabc\r\n",
             "PUB a 1048577\r\n",
             "PUB a 99999999999999999999\r\n",

@@ -98,14 +98,7 @@ impl<P: Protocol> Context<'_, P> {
     /// Sends the same to several clients, without a request of theirs: what they subscribed to. See
     /// [`on_backpressure`](Protocol::on_backpressure) for clients that do not read.
     pub fn push(&mut self, to: impl IntoIterator<Item = ClientId>, reply: &P::Reply<'_>) {
-        let mut to = to.into_iter().peekable();
-        if to.peek().is_none() {
-            return;
-        }
-        let reply = self.io.outbox.span(|arena| super::outbox::encode(reply, arena));
-        for to in to {
-            self.io.outbox.push(Effect::Push { to, reply });
-        }
+        self.io.outbox.push_to(to, |arena| super::outbox::encode(reply, arena));
     }
 
     /// Appends a record to the node's log. What is sent, replied or printed in or after this

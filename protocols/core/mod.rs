@@ -36,7 +36,7 @@ pub use self::gateway::{Decoded, Gateway};
 pub use self::host::{FrameError, Host, Malformed};
 pub use self::ids::{Caller, ClientId, Epoch, NodeId, RequestId};
 pub use self::lamport::{Jump, LamportClock, LamportRule, LamportTime};
-pub use self::outbox::{Effect, Outbox, RecordSink, Span, Text, encode};
+pub use self::outbox::{Effect, Group, Outbox, RecordSink, Span, Text, encode};
 pub(crate) use self::planted::planted;
 pub use self::protocol::{ConfigError, Corrupt, Env, Exit, Input, Never, Protocol};
 pub use self::rng::Rng;

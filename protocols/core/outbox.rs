@@ -17,6 +17,14 @@ pub struct Span {
     end: u32,
 }
 
+/// A list of clients in the [`Outbox`]. Pushes one after the other to the same clients have equal
+/// groups, so that a driver can serve them in one go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Group {
+    start: u32,
+    end: u32,
+}
+
 /// One thing to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
@@ -34,10 +42,11 @@ pub enum Effect {
         /// The encoded reply.
         reply: Span,
     },
-    /// Send a client something that it has not asked for just now; dropped when it has gone.
+    /// Send clients something that they have not asked for just now; dropped for those who have
+    /// gone.
     Push {
-        /// The client.
-        to: ClientId,
+        /// The clients.
+        to: Group,
         /// The encoded reply.
         reply: Span,
     },
@@ -82,6 +91,10 @@ pub enum Effect {
 pub struct Outbox {
     arena: Vec<u8>,
     effects: Vec<Effect>,
+    /// The clients of all groups.
+    clients: Vec<ClientId>,
+    /// The last push's.
+    group: Group,
     records: Vec<u8>,
     /// What to append to protocols' files, by their tags.
     files: Vec<(u16, Vec<u8>)>,
@@ -103,6 +116,11 @@ impl Outbox {
     /// The bytes behind an effect.
     pub fn bytes(&self, span: Span) -> &[u8] {
         &self.arena[span.start as usize..span.end as usize]
+    }
+
+    /// The clients of a push.
+    pub fn clients(&self, group: Group) -> &[ClientId] {
+        &self.clients[group.start as usize..group.end as usize]
     }
 
     /// How many bytes the effects hold.
@@ -146,6 +164,8 @@ impl Outbox {
     /// Forgets the effects, which the driver has moved to where they go; records stay.
     pub fn clear_effects(&mut self) {
         self.effects.clear();
+        self.clients.clear();
+        self.group = Group::default();
         self.arena.clear();
         self.arena.shrink_to(ARENA_KEPT);
     }
@@ -176,6 +196,26 @@ impl Outbox {
 
     pub(crate) fn push(&mut self, effect: Effect) {
         self.effects.push(effect);
+    }
+
+    /// Pushes to these clients what `fill` writes, if there are any.
+    pub(crate) fn push_to(
+        &mut self,
+        to: impl IntoIterator<Item = ClientId>,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let start = self.clients.len();
+        self.clients.extend(to);
+        if self.clients.len() == start {
+            return;
+        }
+        if self.clients[start..] == *self.clients(self.group) {
+            self.clients.truncate(start);
+        } else {
+            self.group = Group { start: index(start), end: index(self.clients.len()) };
+        }
+        let reply = self.span(fill);
+        self.effects.push(Effect::Push { to: self.group, reply });
     }
 
     pub(crate) fn span(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Span {

@@ -18,6 +18,7 @@ mod console;
 mod greeting;
 mod links;
 mod notices;
+mod pushes;
 mod signals;
 mod table;
 mod tracing;
@@ -32,6 +33,7 @@ use self::connection::Connection;
 use self::console::Console;
 use self::links::Links;
 use self::notices::Notices;
+use self::pushes::Pushes;
 use self::signals::Signals;
 use self::table::{Key, Table};
 use self::tracing::Tracing;
@@ -41,7 +43,7 @@ use crate::registry::Registry;
 use crate::wal::WalError;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use node_protocols::core::{Counter, Env, Exit, Host, Now, Rng, Span, Time};
+use node_protocols::core::{Counter, Env, Exit, Host, Now, Rng, Time};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -68,9 +70,7 @@ pub struct Node {
     scratch: Vec<u8>,
     /// The request being handed over.
     request: Vec<u8>,
-    /// What was pushed last, as it goes out: span, protocol and form, and the bytes.
-    pushed_form: Option<PushedForm>,
-    pushed: Vec<u8>,
+    pushes: Pushes,
     dirty: Vec<Key>,
     ready: Vec<Key>,
     /// The cap on clients in force.
@@ -100,10 +100,6 @@ struct Listening {
     /// A budget or a lack of descriptors cut the accepting short.
     more: bool,
 }
-
-/// What tells one encoding of a push from another: the reply, the protocol's place, and the session's
-/// form.
-type PushedForm = (Span, usize, (&'static str, u64));
 
 /// The node cannot go on.
 #[derive(Debug)]
@@ -184,8 +180,7 @@ impl Node {
             notices: Notices::default(),
             scratch: vec![0; READ_BYTES],
             request: Vec::new(),
-            pushed_form: None,
-            pushed: Vec::new(),
+            pushes: Pushes::default(),
             dirty: Vec::new(),
             ready: Vec::new(),
             clients: 0,

@@ -316,6 +316,9 @@ impl Node {
                     self.touch(key);
                 }
                 Effect::Reply { to, reply } => {
+                    if self.pushes.wait_for(to.client, self.host.outbox()) {
+                        self.finish_pushes();
+                    }
                     let Some(connection) = self.table.get_mut(to.client) else { continue };
                     let Kind::Client(session) = &mut connection.kind else { continue };
                     let reply = self.host.outbox().bytes(reply);
@@ -334,25 +337,7 @@ impl Node {
                         self.queue(to.client);
                     }
                 }
-                Effect::Push { to, reply: span } => {
-                    let Some(connection) = self.table.get_mut(to) else { continue };
-                    let Kind::Client(session) = &mut connection.kind else { continue };
-                    let reply = self.host.outbox().bytes(span);
-                    if let Some(tracing) = &mut self.tracing {
-                        tracing.push(connection.addr, session.place, reply, &self.host);
-                    }
-                    session.is_pushed_to = true;
-                    // Most who get the same get it in the same form: it is made once.
-                    let form = (span, session.place, session.form());
-                    if self.pushed_form != Some(form) {
-                        self.pushed_form = Some(form);
-                        self.pushed.clear();
-                        session.encode_push(reply, &mut self.pushed);
-                    }
-                    let out = connection.out.tail_for(self.pushed.len());
-                    out.extend_from_slice(&self.pushed);
-                    self.touch(to);
-                }
+                Effect::Push { to, reply } => self.push(to, reply),
                 Effect::Print { line } => self.console.line(self.host.outbox().bytes(line)),
                 // The first to ask has the say.
                 Effect::Stop { exit } => {
@@ -365,8 +350,7 @@ impl Node {
                 tracing.effect(self.host.outbox().effects()[place], &self.host);
             }
         }
-        // Its bytes are no more.
-        self.pushed_form = None;
+        self.finish_pushes();
         self.host.outbox_mut().clear_effects();
     }
 

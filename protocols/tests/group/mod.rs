@@ -271,7 +271,9 @@ impl Group {
                     self.replies.insert(to.sequence, outbox.bytes(reply).to_vec());
                 }
                 Effect::Push { to, reply } => {
-                    self.pushed.push((to.slot, outbox.bytes(reply).to_vec()));
+                    for client in outbox.clients(to) {
+                        self.pushed.push((client.slot, outbox.bytes(reply).to_vec()));
+                    }
                 }
                 Effect::Print { line } => self.printed.push((id, text(line))),
                 Effect::Fact { fact, .. } => self.facts.push((id, fact)),

@@ -338,7 +338,9 @@ impl World {
                     self.reply(place, to, host.outbox().bytes(reply), &host);
                 }
                 Effect::Push { to, reply } => {
-                    self.push(place, to, host.outbox().bytes(reply), &host);
+                    for client in host.outbox().clients(to) {
+                        self.push(place, *client, host.outbox().bytes(reply), &host);
+                    }
                 }
                 Effect::Print { line } => {
                     let line = host.outbox().bytes(line);

@@ -1,0 +1,75 @@
+//! Pushes: what goes to many clients at once. Those that follow each other to the same clients are
+//! made in one go for each form, and copied once to each connection. Knows when that must end, so
+//! that each client gets everything in the order of the effects.
+
+use super::Node;
+use super::connection::Kind;
+use node_protocols::core::{ClientId, Group, Outbox, Span};
+
+#[derive(Default)]
+pub(super) struct Pushes {
+    /// Who gets what waits.
+    to: Group,
+    /// What waits, in its order.
+    replies: Vec<Span>,
+    /// The form that `bytes` are in: a protocol's place, and what its sessions have in common.
+    form: Option<(usize, (&'static str, u64))>,
+    /// What waits, as it goes out.
+    bytes: Vec<u8>,
+}
+
+impl Pushes {
+    /// Whether something waits for this client.
+    pub(super) fn wait_for(&self, client: ClientId, outbox: &Outbox) -> bool {
+        !self.replies.is_empty() && outbox.clients(self.to).contains(&client)
+    }
+}
+
+impl Node {
+    /// Pushes a reply to clients, with the next ones if those go to the same clients.
+    pub(super) fn push(&mut self, to: Group, reply: Span) {
+        if self.pushes.to != to {
+            self.finish_pushes();
+            self.pushes.to = to;
+        }
+        self.pushes.replies.push(reply);
+        if self.tracing.is_some() {
+            // A trace has the effects in their order.
+            self.finish_pushes();
+        }
+    }
+
+    /// Moves what waits to its connections.
+    pub(super) fn finish_pushes(&mut self) {
+        if self.pushes.replies.is_empty() {
+            return;
+        }
+        for place in 0..self.host.outbox().clients(self.pushes.to).len() {
+            let client = self.host.outbox().clients(self.pushes.to)[place];
+            let Some(connection) = self.table.get_mut(client) else { continue };
+            let Kind::Client(session) = &mut connection.kind else { continue };
+            session.is_pushed_to = true;
+            let outbox = self.host.outbox();
+            let Pushes { replies, form, bytes, .. } = &mut self.pushes;
+            if let Some(tracing) = &mut self.tracing {
+                for reply in &*replies {
+                    let reply = outbox.bytes(*reply);
+                    tracing.push(connection.addr, session.place, reply, &self.host);
+                }
+            }
+            // Most who get the same get it in the same form.
+            let wanted = (session.place, session.form());
+            if *form != Some(wanted) {
+                *form = Some(wanted);
+                bytes.clear();
+                for reply in &*replies {
+                    session.encode_push(outbox.bytes(*reply), bytes);
+                }
+            }
+            connection.out.tail_for(bytes.len()).extend_from_slice(bytes);
+            self.touch(client);
+        }
+        self.pushes.replies.clear();
+        self.pushes.form = None;
+    }
+}
