@@ -110,7 +110,7 @@ fn two_coordinators_of_one_epoch_come_to_an_end() {
 fn the_board_reaches_what_it_is_there_for() {
     let simulator = Simulator::new("board.toml");
     let (mut published, mut not, mut unknown, mut silent) = (0, 0, 0, 0);
-    let (mut ended, mut gaps, mut heard) = (0, 0, 0);
+    let (mut ended, mut gaps, mut heard, mut told) = (0, 0, 0, 0);
     for seed in 1..=60 {
         let board = simulator.run(seed).history.board.expect("a board");
         for post in &board.posts {
@@ -125,6 +125,7 @@ fn the_board_reaches_what_it_is_there_for() {
         let mut texts = BTreeSet::new();
         for connection in &board.connections {
             heard += connection.heard.len();
+            told += connection.missed.iter().map(|(_, messages)| messages).sum::<u64>();
             texts.extend(connection.heard.iter().map(|heard| &heard.text[..]));
         }
         let is_lost = |text: &str| !texts.contains(text);
@@ -132,10 +133,10 @@ fn the_board_reaches_what_it_is_there_for() {
     }
     println!(
         "{published} published, {not} not, {unknown} unknown, {silent} without answer; \
-         {heard} heard, {gaps} by nobody; {ended} connections ended"
+         {heard} heard, {gaps} by nobody; {ended} connections ended, {told} told to be missed"
     );
     assert!(published > 3_000 && not > 50 && unknown > 50 && silent > 100);
-    assert!(heard > 10_000 && gaps > 100 && ended > 20);
+    assert!(heard > 10_000 && gaps > 100 && ended > 20 && told > 500);
 }
 
 /// Who is on the list, who leaves it, and who comes back.

@@ -75,6 +75,7 @@ impl Bug {
             Bug::Board(board::Mutant::LateNotDropped) => "per_publisher_order",
             Bug::Board(board::Mutant::TwiceDelivered) => "delivered_at_most_once",
             Bug::Board(board::Mutant::AgainSaidLate) => "answers_match_deliveries",
+            Bug::Board(board::Mutant::MissedMiscounted) => "no_silent_gap",
             Bug::Lottery(mutant) => return lottery_property(mutant),
         })
     }

@@ -13,13 +13,19 @@ pub enum Mutant {
     TwiceDelivered,
     /// A post that arrives twice is said, the second time, not to be published.
     AgainSaidLate,
+    /// Who did not read is told of one missed message less.
+    MissedMiscounted,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 3] =
-        [Mutant::LateNotDropped, Mutant::TwiceDelivered, Mutant::AgainSaidLate];
+    pub const ALL: [Mutant; 4] = [
+        Mutant::LateNotDropped,
+        Mutant::TwiceDelivered,
+        Mutant::AgainSaidLate,
+        Mutant::MissedMiscounted,
+    ];
 }
 
 crate::core::planted!();

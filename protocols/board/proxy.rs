@@ -128,7 +128,12 @@ impl Proxy {
             if self.clients.contains_key(&client) {
                 self.full.entry(client).or_default();
             }
-        } else if let Some(messages) = self.full.remove(&client).filter(|missed| *missed > 0) {
+        } else if let Some(missed) = self.full.remove(&client) {
+            let unsaid = u64::from(self.planted.has(Mutant::MissedMiscounted));
+            let messages = missed.saturating_sub(unsaid);
+            if messages == 0 {
+                return;
+            }
             cx.push([client], &Reply::Missed { messages });
         }
     }

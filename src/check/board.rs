@@ -66,7 +66,7 @@ pub(super) fn delivered_at_most_once(history: &History) -> Verdict {
 
 /// **No silent gap.** A post that its client was told is published is heard over every connection that
 /// subscribed to its topic before it was sent and lasts until [`Bounds::notice_ns`] after the answer,
-/// unless the listener was told meanwhile that it had missed something.
+/// or else counts among those that the listener was told, after the post was sent, to have missed.
 ///
 /// Eugster et al. 2003, on reliable delivery: who subscribes gets what is published, or learns that it
 /// does not.
@@ -79,31 +79,38 @@ pub(super) fn no_silent_gap(history: &History) -> Verdict {
             let heard: BTreeSet<&str> =
                 connection.heard.iter().map(|heard| &heard.text[..]).collect();
             let until = connection.until_ns.unwrap_or(board.end_ns);
-            for (place, post) in board.posts.iter().enumerate() {
-                let (Some(Posted::Published), Some(over)) = (post.answer, post.over_ns) else {
-                    continue;
+            let is_owed = |post: &Post| {
+                let Some(over) = post.over_ns.filter(|_| post.answer == Some(Posted::Published))
+                else {
+                    return false;
                 };
-                let due = over.saturating_add(notice_ns);
                 let is_subscribed = |(topic, from): &(String, Option<u64>)| {
                     *topic == post.topic && from.is_some_and(|from| from <= post.invoke_ns)
                 };
-                let is_told = connection.missed.iter().any(|at| *at >= post.invoke_ns);
-                if due > until
-                    || is_told
-                    || heard.contains(&post.text[..])
-                    || !connection.topics.iter().any(is_subscribed)
-                {
-                    continue;
+                over.saturating_add(notice_ns) <= until
+                    && connection.topics.iter().any(is_subscribed)
+            };
+            let missing =
+                |(_, post): &(usize, &Post)| is_owed(post) && !heard.contains(&post.text[..]);
+            let mut gaps: Vec<(usize, &Post)> =
+                board.posts.iter().enumerate().filter(missing).collect();
+            // What is told counts posts sent before: the latest has the fewest to be counted by.
+            gaps.sort_by_key(|(_, post)| std::cmp::Reverse(post.invoke_ns));
+            for (before, (place, post)) in gaps.into_iter().enumerate() {
+                let later = connection.missed.iter().filter(|(at, _)| *at >= post.invoke_ns);
+                let told = later.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
+                if before as u64 >= told {
+                    let (client, topic) = (connection.client, Short(&post.topic));
+                    let over = post.over_ns.unwrap_or_default();
+                    let why = format!(
+                        "client {client}, which listens to {topic}, did not hear [{}] of {}, \
+                         published at {}, and is not told",
+                        Short(&post.text),
+                        Short(&post.user),
+                        Millis(over)
+                    );
+                    return Some((over.saturating_add(notice_ns), place, why));
                 }
-                let (client, topic) = (connection.client, Short(&post.topic));
-                let why = format!(
-                    "client {client}, which listens to {topic}, did not hear [{}] of {}, published \
-                     at {}, and is not told",
-                    Short(&post.text),
-                    Short(&post.user),
-                    Millis(over)
-                );
-                return Some((due, place, why));
             }
         }
         None

@@ -231,8 +231,8 @@ pub struct Connection {
     pub until_ns: Option<u64>,
     /// What it heard, in order.
     pub heard: Vec<Heard>,
-    /// When it was told that it had missed something.
-    pub missed: Vec<u64>,
+    /// When it was told that it had missed how many posts.
+    pub missed: Vec<(u64, u64)>,
 }
 
 /// Something that a client heard.

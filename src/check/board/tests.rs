@@ -122,8 +122,18 @@ fn what_a_listener_misses_it_must_be_told() {
         change(&mut board.connections[0]);
         verdicts(board)
     };
-    assert_eq!(told(|one| one.missed.push(150)), "....");
-    assert_eq!(told(|one| one.missed.push(149)), "..x.");
+    assert_eq!(told(|one| one.missed.push((150, 1))), "....");
+    assert_eq!(told(|one| one.missed.push((149, 1))), "..x.");
+    // Two posts are missing, and one is told.
+    let mut board = gap();
+    board.connections[0].heard.remove(0);
+    board.connections[0].missed = vec![(160, 1)];
+    assert_eq!(verdicts(board.clone()), "..x.");
+    board.connections[0].missed = vec![(120, 1), (160, 1)];
+    assert_eq!(verdicts(board.clone()), "....");
+    // The later of them cannot have been counted before it was sent.
+    board.connections[0].missed = vec![(120, 2)];
+    assert_eq!(verdicts(board), "..x.");
     // The connection ended when it could still have come; or it began too late, or elsewhere.
     assert_eq!(told(|one| one.until_ns = Some(204)), "....");
     assert_eq!(told(|one| one.until_ns = Some(205)), "..x.");

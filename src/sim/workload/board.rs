@@ -30,6 +30,11 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// How many of a hundred posts lose their connection on the way or on the way back.
     pub cut_percent: u64,
+    /// How many of a hundred posts are followed by a time in which their client does not read what it
+    /// listens to.
+    pub doze_percent: u64,
+    /// The longest such time, in milliseconds.
+    pub doze_ms: u64,
 }
 
 impl Default for Settings {
@@ -41,6 +46,8 @@ impl Default for Settings {
             think_ms: 1_000,
             timeout_ms: 5_000,
             cut_percent: 0,
+            doze_percent: 0,
+            doze_ms: 5_000,
         }
     }
 }
@@ -62,13 +69,15 @@ impl Settings {
                  to {MAX_TOPICS}"
             ));
         }
-        if self.cut_percent > 100 || self.timeout_ms == 0 {
-            return Err("workload: cut_percent at most 100, timeout_ms at least 1".into());
+        if self.cut_percent > 100 || self.doze_percent > 100 || self.timeout_ms == 0 {
+            return Err(
+                "workload: cut_percent and doze_percent at most 100, timeout_ms at least 1".into(),
+            );
         }
         let pauses = u64::from(self.operations).saturating_mul(self.think_ms);
-        if self.timeout_ms > settle_millis || pauses > millis + settle_millis {
+        if self.timeout_ms.max(self.doze_ms) > settle_millis || pauses > millis + settle_millis {
             return Err("workload: operations times think_ms must fit into seconds and \
-                        settle_seconds, and timeout_ms into settle_seconds, or clients would not \
+                        settle_seconds, and timeout_ms and doze_ms into settle_seconds, or clients would not \
                         come to an end"
                 .into());
         }
@@ -130,6 +139,10 @@ pub struct Clients {
 struct Client {
     think: Rng,
     cuts: Rng,
+    dozes: Rng,
+    /// The last time in which it did not read what it listens to, until it is known that whatever it
+    /// missed then was told.
+    doze: Option<Doze>,
     /// Its own Lamport clock.
     clock: LamportTime,
     sequence: u32,
@@ -140,6 +153,19 @@ struct Client {
     listening: Option<usize>,
     /// The subscription under way: its sequence.
     subscribing: Option<u32>,
+}
+
+/// A time in which a client does not read what it listens to.
+struct Doze {
+    from: Nanos,
+    /// When it reads on; none as long as it does not.
+    until: Option<Nanos>,
+}
+
+impl Client {
+    fn is_dozing(&self) -> bool {
+        self.doze.as_ref().is_some_and(|doze| doze.until.is_none())
+    }
 }
 
 /// When a connection that breaks does so: about as long after the request as its answer may take.
@@ -156,6 +182,8 @@ impl Clients {
             Client {
                 think: stream("think"),
                 cuts: stream("cuts"),
+                dozes: stream("dozes"),
+                doze: None,
                 clock: LamportTime(0),
                 sequence: 0,
                 sent: 0,
@@ -225,6 +253,20 @@ impl Clients {
         let patience = if is_cut { cut } else { self.settings.timeout_ms * 1_000_000 };
         world.request(connection, self.roles.broker, sequence, &self.scratch);
         world.wake(world.now() + patience, Token::Timeout(connection, sequence).pack());
+        self.doze(place, world);
+    }
+
+    /// Perhaps does not read for a while.
+    fn doze(&mut self, place: u32, world: &mut World) {
+        let client = &mut self.clients[place as usize];
+        let begins = client.dozes.below(100) < self.settings.doze_percent;
+        let pause = client.dozes.below(self.settings.doze_ms * 1_000 + 1) * 1_000;
+        if begins && client.listening.is_some() && !client.is_dozing() {
+            let from = client.doze.take().map_or(world.now(), |doze| doze.from);
+            client.doze = Some(Doze { from, until: None });
+            world.stop_reading(2 * place + 1);
+            world.wake(world.now() + pause, Token::Think(2 * place + 1).pack());
+        }
     }
 
     /// The post is over: its client was told so, or waits no longer.
@@ -271,8 +313,10 @@ impl Clients {
     fn end_listening(&mut self, place: u32, world: &mut World) {
         let client = &mut self.clients[place as usize];
         client.subscribing = None;
+        // What it did not read went with the connection, and so did the word of what it missed.
+        let until = client.doze.take().map_or(world.now(), |doze| doze.from);
         if let Some(listening) = client.listening.take() {
-            self.connections[listening].until_ns = Some(world.now());
+            self.connections[listening].until_ns = Some(until);
         }
         self.think(2 * place + 1, world);
     }
@@ -311,14 +355,24 @@ impl Clients {
                 self.subscribe(place, world);
             }
             Reply::Message { topic, user, text, .. } if sequence == PUSHED => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                // What was missed is told before anything that is published later.
+                if let Some(until) = client.doze.as_ref().and_then(|doze| doze.until)
+                    && self.posts.iter().any(|post| post.text == text && post.invoke_ns >= until)
+                {
+                    client.doze = None;
+                }
                 connection.heard.push(Heard {
                     at_ns: world.now(),
                     user: user.into_owned(),
                     topic: topic.into_owned(),
-                    text: String::from_utf8_lossy(&text).into_owned(),
+                    text,
                 });
             }
-            Reply::Missed { .. } if sequence == PUSHED => connection.missed.push(world.now()),
+            Reply::Missed { messages } if sequence == PUSHED => {
+                connection.missed.push((world.now(), messages));
+                client.doze = client.doze.take().filter(|doze| doze.until.is_none());
+            }
             // What is refused is asked again on a new connection.
             Reply::Error { .. } => {
                 world.disconnect(2 * place + 1);
@@ -339,7 +393,8 @@ impl Clients {
             let topics = &self.connections[place].topics;
             topics.len() as u64 == self.settings.topics && client.subscribing.is_none()
         });
-        client.sent >= self.operations && client.posting.is_none() && listens
+        let is_idle = client.posting.is_none() && !client.is_dozing();
+        client.sent >= self.operations && is_idle && listens
     }
 }
 
@@ -347,7 +402,14 @@ impl Workload for Clients {
     fn wake(&mut self, connection: u32, world: &mut World) {
         match connection % 2 {
             0 => self.post(connection / 2, world),
-            _ => self.subscribe(connection / 2, world),
+            _ => {
+                let client = &mut self.clients[connection as usize / 2];
+                if let Some(doze @ Doze { until: None, .. }) = &mut client.doze {
+                    doze.until = Some(world.now());
+                    world.read_on(connection);
+                }
+                self.subscribe(connection / 2, world);
+            }
         }
     }
 

@@ -5,6 +5,9 @@ use crate::net::wire::PUSHED;
 use node_protocols::core::{Caller, ClientId, Host, RequestId, Rng};
 use std::net::SocketAddr;
 
+/// How much waits in the connection of a client that does not read before its node knows.
+const WAITING_PUSHES: usize = 2;
+
 impl World {
     /// Adds a client of a protocol, which all nodes that it asks run.
     pub fn add_client(&mut self, seed: u64, protocol: &'static str) -> u32 {
@@ -16,6 +19,9 @@ impl World {
             node: None,
             rng: Rng::stream(seed, &format!("sim/client/{client}")),
             last_push: 0,
+            is_asleep: false,
+            waiting: Vec::new(),
+            is_backed_up: false,
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
         });
         client
@@ -104,20 +110,87 @@ impl World {
             let protocol = &*host.protocols()[place];
             self.tracer.push(self.now, self.ids[node], to.slot, reply, protocol);
         }
+        let slot = self.payloads.put(reply);
+        if state.generation != to.generation || !state.is_asleep {
+            return self.bring(to, slot);
+        }
+        state.waiting.push(slot);
+        if state.waiting.len() > WAITING_PUSHES && !state.is_backed_up {
+            state.is_backed_up = true;
+            self.tell(to.slot, true);
+        }
+    }
+
+    /// Brings a client what was pushed, in its order.
+    fn bring(&mut self, to: ClientId, slot: u32) {
+        let state = &mut self.clients[to.slot as usize];
         let at = self.now + within(&mut state.rng, &self.network.delay);
         let at = at.max(state.last_push);
         state.last_push = at;
-        let slot = self.payloads.put(reply);
         let (client, generation) = (to.slot, to.generation);
         self.at(at, What::Reply { client, generation, sequence: PUSHED, slot });
+    }
+
+    /// Has the client's node hear whether it reads.
+    fn tell(&mut self, client: u32, full: bool) {
+        let Client { node, generation, .. } = self.clients[client as usize];
+        if let Some(node) = node {
+            self.at(self.now, What::Backpressure { client, generation, node, full });
+        }
+    }
+
+    /// The client reads no more, until it [reads on](World::read_on): what it subscribed to waits in
+    /// its connection, and when that is full its node hears of it. What it asked for still comes.
+    pub fn stop_reading(&mut self, client: u32) {
+        self.clients[client as usize].is_asleep = true;
+    }
+
+    /// The client reads what waits, and from now on what comes.
+    pub fn read_on(&mut self, client: u32) {
+        let state = &mut self.clients[client as usize];
+        state.is_asleep = false;
+        let to = ClientId { slot: client, generation: state.generation };
+        for slot in std::mem::take(&mut state.waiting) {
+            self.bring(to, slot);
+        }
+        if std::mem::take(&mut self.clients[client as usize].is_backed_up) {
+            self.tell(client, false);
+        }
+    }
+
+    pub(super) fn backpressure(&mut self, client: u32, generation: u32, node: u16, full: bool) {
+        if self.defers(node, What::Backpressure { client, generation, node, full }) {
+            return;
+        }
+        let now = self.node_now(node as usize);
+        let protocol = self.clients[client as usize].protocol;
+        let state = &mut self.nodes[node as usize];
+        if state.callers.contains(&(client, generation))
+            && let Some(host) = &mut state.host
+            && let Some(place) = host.place(protocol)
+        {
+            host.handle_backpressure(place, ClientId { slot: client, generation }, full, now);
+            self.finish_turn(node as usize);
+        }
+    }
+
+    /// The client's connection is gone, with what waits in it.
+    pub(super) fn next_generation(&mut self, client: u32) {
+        let state = &mut self.clients[client as usize];
+        state.generation += 1;
+        (state.is_asleep, state.is_backed_up) = (false, false);
+        for slot in std::mem::take(&mut state.waiting) {
+            let bytes = self.payloads.take(slot);
+            self.payloads.give(slot, bytes);
+        }
     }
 
     /// The client gives up its connection, and whatever may still come over it.
     pub fn disconnect(&mut self, client: u32) {
         let state = &mut self.clients[client as usize];
-        let generation = state.generation;
-        state.generation += 1;
-        if let Some(node) = state.node.take() {
+        let (generation, node) = (state.generation, state.node.take());
+        self.next_generation(client);
+        if let Some(node) = node {
             let at = self.now + self.network.notice;
             self.at(at, What::Gone { client, generation, node });
         }

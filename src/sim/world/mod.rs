@@ -158,6 +158,7 @@ enum What {
     Reply { client: u32, generation: u32, sequence: u32, slot: u32 },
     Closed { client: u32, generation: u32 },
     Gone { client: u32, generation: u32, node: u16 },
+    Backpressure { client: u32, generation: u32, node: u16, full: bool },
     Driver { token: u64 },
 }
 
@@ -261,6 +262,11 @@ struct Client {
     rng: Rng,
     /// When the last of what it subscribed to arrives.
     last_push: Nanos,
+    /// It does not read: what it subscribed to waits in its connection.
+    is_asleep: bool,
+    waiting: Vec<u32>,
+    /// Its node knows, or will, that it does not read.
+    is_backed_up: bool,
     addr: SocketAddr,
 }
 
@@ -420,12 +426,15 @@ impl World {
             }
             What::Closed { client, generation } => {
                 if self.clients[client as usize].generation == generation {
-                    self.clients[client as usize].generation += 1;
                     self.clients[client as usize].node = None;
+                    self.next_generation(client);
                     return Step::Closed { client };
                 }
             }
             What::Gone { client, generation, node } => self.client_gone(client, generation, node),
+            What::Backpressure { client, generation, node, full } => {
+                self.backpressure(client, generation, node, full);
+            }
             What::Driver { token } => return Step::Wake { token },
         }
         Step::Inside

@@ -226,6 +226,9 @@ impl World {
                 What::Gone { client, generation, node } => {
                     self.client_gone(client, generation, node);
                 }
+                What::Backpressure { client, generation, node, full } => {
+                    self.backpressure(client, generation, node, full);
+                }
                 // The others concern no node's turn, and are never deferred.
                 What::Synced { .. }
                 | What::Resume { .. }
