@@ -12,8 +12,10 @@ pub(super) struct Pushes {
     to: Group,
     /// What waits, in its order.
     replies: Vec<Span>,
-    /// The form that `bytes` are in: a protocol's place, and what its sessions have in common.
-    form: Option<(usize, (&'static str, u64))>,
+    /// The form that `bytes` are in: a protocol's place, the gateway, and what its sessions have in
+    /// common.
+    form: Option<(usize, &'static str)>,
+    common: Vec<u8>,
     /// What waits, as it goes out.
     bytes: Vec<u8>,
 }
@@ -50,7 +52,7 @@ impl Node {
             let Kind::Client(session) = &mut connection.kind else { continue };
             session.is_pushed_to = true;
             let outbox = self.host.outbox();
-            let Pushes { replies, form, bytes, .. } = &mut self.pushes;
+            let Pushes { replies, form, common, bytes, .. } = &mut self.pushes;
             if let Some(tracing) = &mut self.tracing {
                 for reply in &*replies {
                     let reply = outbox.bytes(*reply);
@@ -58,9 +60,11 @@ impl Node {
                 }
             }
             // Most who get the same get it in the same form.
-            let wanted = (session.place, session.form());
-            if *form != Some(wanted) {
-                *form = Some(wanted);
+            let (gateway, wanted) = session.form();
+            if *form != Some((session.place, gateway)) || common != wanted {
+                *form = Some((session.place, gateway));
+                common.clear();
+                common.extend_from_slice(wanted);
                 bytes.clear();
                 for reply in &*replies {
                     session.encode_push(outbox.bytes(*reply), bytes);
