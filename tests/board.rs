@@ -542,6 +542,27 @@ fn a_subscriber_that_does_not_read_is_told_what_it_missed_and_costs_the_others_n
     }
 }
 
+/// What comes in at once goes out to many: as much of it as the node can hold, and then the rest.
+#[test]
+fn a_burst_to_many_subscribers_reaches_all_in_bounded_memory() {
+    const SUBSCRIBERS: usize = 200;
+    const MESSAGES: usize = 20_000;
+    let system = System::start("");
+    let listen = |mut nats: Nats| {
+        move || (0..MESSAGES).for_each(|_| assert_eq!(nats.hear(), Ok(b"x".to_vec())))
+    };
+    let readers: Vec<_> =
+        (0..SUBSCRIBERS).map(|_| thread::spawn(listen(Nats::connect(&system, "burst")))).collect();
+    let mut publisher = Nats::connect(&system, "other");
+    publisher.send(&"PUB burst 1\r\nx\r\n".repeat(MESSAGES));
+    for reader in readers {
+        reader.join().expect("it hears all");
+    }
+    // All of it at once would be 60 MB.
+    let peak = system.nodes[&PROXY].peak_rss_bytes();
+    assert!(peak < 40 << 20, "{peak} bytes");
+}
+
 #[test]
 fn the_interactive_client_goes_on_when_the_proxy_is_back_and_skew_reads_the_clocks() {
     let mut system = System::start("");

@@ -4,6 +4,7 @@
 
 use super::Node;
 use super::connection::Kind;
+use super::traffic::REPLIED_BYTES_PER_TURN;
 use node_protocols::core::{ClientId, Group, Outbox, Span};
 
 #[derive(Default)]
@@ -46,6 +47,7 @@ impl Node {
         if self.pushes.replies.is_empty() {
             return;
         }
+        let high_water = self.config.limits.client_high_water_bytes as usize;
         for place in 0..self.host.outbox().clients(self.pushes.to).len() {
             let client = self.host.outbox().clients(self.pushes.to)[place];
             let Some(connection) = self.table.get_mut(client) else { continue };
@@ -71,6 +73,10 @@ impl Node {
                 }
             }
             connection.out.tail_for(bytes.len()).extend_from_slice(bytes);
+            // Whether it reads shows when it is written to: nothing more is asked before that.
+            let is_much = connection.out.len() > high_water && !session.is_backed_up;
+            let more = if is_much { REPLIED_BYTES_PER_TURN } else { bytes.len() };
+            self.replied_bytes = self.replied_bytes.saturating_add(more);
             self.touch(client);
         }
         self.pushes.replies.clear();
