@@ -3,6 +3,7 @@
 //! What the loads share is here: what is counted and how it is shown, and sockets. Each load has its
 //! own module, and knows nothing of the other.
 
+mod board;
 mod kv;
 mod socket;
 mod stats;
@@ -28,6 +29,9 @@ pub enum BenchCommand {
     /// The key-value store
     #[command(after_long_help = kv::HELP)]
     Kv(kv::KvBenchArgs),
+    /// The bulletin system's proxy, or any NATS server
+    #[command(after_long_help = board::HELP)]
+    Board(board::BoardBenchArgs),
 }
 
 /// How a bench ends; its help documents the numbers.
@@ -44,6 +48,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
     let is_watched = err.is_terminal();
     let exit = match args.command {
         BenchCommand::Kv(args) => kv::run_with(&args, args.progress || is_watched, out, err),
+        BenchCommand::Board(args) => board::run_with(&args, args.progress || is_watched, out, err),
     };
     ExitCode::from(exit.unwrap_or_else(|error| {
         // Who closed stderr has the exit code.

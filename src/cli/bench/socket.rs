@@ -30,9 +30,19 @@ impl Socket {
         Ok(())
     }
 
+    /// No event comes any more. The connection stays.
+    pub fn ignore(&mut self, registry: &Registry) -> io::Result<()> {
+        self.stream.as_mut().map_or(Ok(()), |stream| registry.deregister(stream))
+    }
+
     /// Notes that there is room.
     pub fn on_event(&mut self, event: &Event) {
         self.writable |= event.is_writable();
+    }
+
+    /// How much waits to be written.
+    pub fn pending(&self) -> usize {
+        self.out.len() - self.written
     }
 
     /// Writes what waits, as far as the socket takes it.

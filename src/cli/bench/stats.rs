@@ -31,9 +31,11 @@ pub enum Trouble {
     NotApplied,
     /// A PUT that may take effect.
     MayStillApply,
+    /// A message under the topic that is none of this run, or not as it was published.
+    Foreign,
 }
 
-const TROUBLES: [(Trouble, &str); 9] = [
+const TROUBLES: [(Trouble, &str); 10] = [
     (Trouble::ConnectFailed, "connect_failed"),
     (Trouble::Refused, "refused"),
     (Trouble::Closed, "closed"),
@@ -43,6 +45,7 @@ const TROUBLES: [(Trouble, &str); 9] = [
     (Trouble::TryOther, "try_other"),
     (Trouble::NotApplied, "not_applied"),
     (Trouble::MayStillApply, "may_still_apply"),
+    (Trouble::Foreign, "foreign"),
 ];
 
 /// How a connection ended: the kind, and words about it.

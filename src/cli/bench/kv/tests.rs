@@ -18,8 +18,10 @@ struct Cli {
 
 fn parse(args: &str) -> KvBenchArgs {
     let words = ["bench", "kv"].into_iter().chain(args.split_whitespace());
-    let BenchCommand::Kv(args) = Cli::try_parse_from(words).unwrap().bench.command;
-    args
+    match Cli::try_parse_from(words).unwrap().bench.command {
+        BenchCommand::Kv(args) => args,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A short run; its report as JSON.
