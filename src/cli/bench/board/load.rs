@@ -25,6 +25,9 @@ const EVENTS: usize = 1024;
 const READ_BYTES: usize = 64 << 10;
 /// What is published and not written yet: more would only wait here, and that would show as latency.
 pub const MAX_UNWRITTEN_BYTES: usize = 64 << 10;
+/// How many connect at a time: servers often have 128 places for those that they have not accepted
+/// yet, and whoever finds none waits a second or more.
+const MAX_CONNECTING: usize = 64;
 /// As much of a server's name and version is shown.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -160,19 +163,24 @@ impl<'p> Load<'p> {
         Ok(run.stats)
     }
 
-    /// Connects and subscribes all.
+    /// Connects and subscribes all, some at a time.
     fn connect(&mut self) -> Result<(), Stop> {
         let Plan { subscribers, not_reading, .. } = *self.plan;
-        for index in 0..=subscribers + not_reading {
-            let role = match index {
-                0 => Role::Publisher,
-                _ if index <= subscribers => Role::Reader,
-                _ => Role::NotReading,
-            };
-            let connection = Connection::dial(index, role, self.poll.registry(), &self.run)?;
-            self.connections.push(connection);
-        }
-        while let Some(waiting) = self.connections.iter().find(|one| !one.is_ready()) {
+        let all = 1 + subscribers + not_reading;
+        loop {
+            let mut waiting = self.connections.iter().filter(|one| !one.is_ready()).count();
+            while self.connections.len() < all && waiting < MAX_CONNECTING {
+                let index = self.connections.len();
+                let role = match index {
+                    0 => Role::Publisher,
+                    _ if index <= subscribers => Role::Reader,
+                    _ => Role::NotReading,
+                };
+                let connection = Connection::dial(index, role, self.poll.registry(), &self.run)?;
+                self.connections.push(connection);
+                waiting += 1;
+            }
+            let Some(waiting) = self.connections.iter().find(|one| !one.is_ready()) else { break };
             if self.run.now_ns() >= self.run.give_up_ns {
                 return Err(waiting.timed_out(&self.run).into());
             }

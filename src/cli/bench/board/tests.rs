@@ -118,8 +118,8 @@ fn message(payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_message_comes_to_every_subscriber_once() {
-    for (window, bytes) in [(1, 16), (3, 128), (100, 100_000)] {
-        let args = format!("--window {window} --message-bytes {bytes}");
+    for (window, bytes, more) in [(1, 16, 0), (3, 128, 100), (100, 100_000, 0)] {
+        let args = format!("--window {window} --message-bytes {bytes} --not-reading {more}");
         let (exit, report) = bench_whole(server(|_, payload| message(payload)), &args);
         assert_eq!(exit, Exit::Measured, "{report}");
         assert!(report["deliveries"].as_u64().unwrap() > 0, "{report}");
