@@ -9,7 +9,9 @@ use super::link::Event;
 use super::talk::QUIT;
 use node_protocols::board::MAX_TEXT_BYTES;
 use rustix::process::{Signal, getpid, kill_process};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Config, Editor, ExternalPrinter};
@@ -46,6 +48,18 @@ impl Before {
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, termios);
         }
     }
+
+    /// Between two lines of the editor, what is typed waits for the next, Ctrl-D too, and is not
+    /// echoed twice; Ctrl-C is a signal.
+    fn keep_keys(&self) {
+        if let Some(termios) = &self.0 {
+            let mut termios = Termios::clone(termios);
+            termios.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+            termios.special_codes[SpecialCodeIndex::VMIN] = 1;
+            termios.special_codes[SpecialCodeIndex::VTIME] = 0;
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &termios);
+        }
+    }
 }
 
 type LineEditor = Editor<(), MemHistory>;
@@ -75,9 +89,11 @@ impl Terminal {
         let Ok(mut editor) = LineEditor::with_history(config, history) else { return Ok(None) };
         let Ok(printer) = editor.create_external_printer() else { return Ok(None) };
         let told = Arc::clone(&closing);
+        before.keep_keys();
         let reader = thread::Builder::new()
             .name("terminal".into())
-            .spawn(move || read_lines(editor, &urgent, &told))?;
+            .spawn(move || read_lines(editor, &urgent, &told))
+            .inspect_err(|_| before.restore())?;
         let printer = Box::new(printer);
         Ok(Some(Terminal { printer, reader, closing, before, output: Vec::new() }))
     }
