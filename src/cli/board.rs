@@ -32,9 +32,9 @@ Exit codes:
   1    some message was not published, or may not have been; or the proxy refuses a topic
   2    wrong usage
   3    at the start, broker or proxy cannot be reached or is another node; or the output is gone
-  130  interrupted (Ctrl-C, SIGINT), and
-  143  told to stop (SIGTERM): at once, and stderr says how many messages were not published, or may
-       not have been";
+  130  interrupted (Ctrl-C, SIGINT): ends at once; stderr says how many messages were not published,
+       or may not have been
+  143  told to stop (SIGTERM): likewise";
 
 const EXAMPLES: &str = "\
 Commands:
@@ -56,11 +56,10 @@ Examples:
   node board --user bot --auto --interval-ms 500 --count 20
   echo 'send hello' | node board --user ana
 
-JSON (--json), one object a line, on stdout; clock is that of what is told, received the client's own
-after it:
+JSON (--json), one object a line, on stdout; received is the client's own clock:
   {\"event\":\"sending\",\"number\":1,\"clock\":1}
   {\"event\":\"sent\",\"number\":1,\"server\":2,\"timestamp\":…,\"clock\":17,\"received\":18}
-  {\"event\":\"not_sent\",\"number\":1,\"published\":\"no\",\"reason\":…}   published is no or unknown
+  {\"event\":\"not_sent\",\"number\":1,\"published\":\"no\",\"reason\":…}   published: no or unknown
   {\"event\":\"message\",\"topic\":\"general\",\"user\":\"ana\",\"server\":2,\"text\":\"hello\",\"timestamp\":…,\"clock\":23,\"received\":24}
   {\"event\":\"missed\",\"messages\":5}
   {\"event\":\"untrue_clock\",\"reason\":…}          a clock so far ahead that it is not taken
