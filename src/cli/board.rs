@@ -193,12 +193,15 @@ pub fn run(args: &BoardArgs) -> ExitCode {
 
 fn run_on_process(args: &BoardArgs) -> Result<(), Failure> {
     let connected = Connected::open(args)?;
-    let (before, closing) = (Before::now(), Arc::new(AtomicBool::new(false)));
+    let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let is_typed = is_typed && !args.auto && !args.json;
+    // Who reads no terminal may not set it either, as in the background.
+    let before = if is_typed { Before::now() } else { Before::default() };
+    let closing = Arc::new(AtomicBool::new(false));
     for signal in [Signal::INT, Signal::TERM] {
         watch_signal(signal, connected.urgent(), before.clone(), Arc::clone(&closing))?;
     }
-    let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
-    if is_typed && !args.auto && !args.json {
+    if is_typed {
         let _ = writeln!(io::stderr(), "{COMMANDS}");
         if let Some(mut terminal) = Terminal::open(before, closing, connected.urgent())? {
             return connected.talk(args, &mut terminal, true);

@@ -32,12 +32,13 @@ const PRINTED: Duration = Duration::from_millis(200);
 /// Moves the cursor up and down again: what comes before it has been shown when it is taken.
 const NOTHING: &str = "\u{1b}[A\n";
 
-/// How the terminal was, which can be restored at any time, more than once.
-#[derive(Clone)]
+/// How the terminal was, which can be restored at any time, more than once; none was changed by
+/// default.
+#[derive(Clone, Default)]
 pub struct Before(Option<Arc<Termios>>);
 
 impl Before {
-    /// None where standard input is no terminal.
+    /// As standard input is now.
     pub fn now() -> Before {
         Before(tcgetattr(io::stdin()).ok().map(Arc::new))
     }
