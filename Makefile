@@ -41,9 +41,10 @@ board-demo: build ## Show, unattended, its clocks come together, its coordinator
 check: build ## Check every config of configs/
 	@find configs -name '*.toml' -not -path 'configs/sim/*' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
 
-bench: build ## Measure the key-value store, and calls between two nodes, on this machine
+bench: build ## Measure the key-value store, calls between two nodes, and the bulletin system's proxy
 	@scripts/bench-kv.sh
 	@scripts/bench-clocks.sh
+	@scripts/bench-board.sh
 
 docker-image: ## Build the static binary and the image node:latest
 	@scripts/docker-image.sh

@@ -318,7 +318,7 @@ fn event_of(pushed: Reply<'_>) -> Option<Event> {
             let text = text.to_vec();
             Some(Event::Heard(Message { topic, user, server, text, timestamp, clock }))
         }
-        Reply::Missed { messages } => Some(Event::Missed(messages)),
+        Reply::Missed { messages, .. } => Some(Event::Missed(messages)),
         Reply::Sent { .. }
         | Reply::Subscribed { .. }
         | Reply::Unsubscribed { .. }

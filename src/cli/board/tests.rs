@@ -48,7 +48,8 @@ fn proxy(pushes: Vec<u8>) -> FakeNode {
         Request::Subscribe { topic } => {
             sequence += 1;
             let is_last = topic == "servers";
-            let mut bytes = frame(sequence, &Reply::Subscribed { topic });
+            let mut bytes =
+                frame(sequence, &Reply::Subscribed { topic, timestamp: 1, clock: LamportTime(1) });
             if is_last {
                 sequence = 0;
                 bytes.extend(pushes.take().unwrap_or_default());
@@ -147,8 +148,10 @@ fn what_is_sent_and_what_comes_is_shown_with_all_clocks() {
 #[test]
 fn json_has_an_object_a_line() {
     let (broker, _) = broker(17);
-    let pushes =
-        [frame(PUSHED, &message("bob", b"hi", 30)), frame(PUSHED, &Reply::Missed { messages: 5 })];
+    let pushes = [
+        frame(PUSHED, &message("bob", b"hi", 30)),
+        frame(PUSHED, &Reply::Missed { messages: 5, timestamp: 1, clock: LamportTime(1) }),
+    ];
     let proxy = proxy(pushes.concat());
     let (broker, proxy) = (broker.addr.to_string(), proxy.addr.to_string());
     let (lines, ended) = run_at(&broker, &proxy, "--json --auto --count 2 --interval-ms 1", "");
