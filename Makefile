@@ -32,7 +32,7 @@ election-demo: build ## Kill and restart the coordinator of N nodes, and judge t
 lottery: build ## Hold the lottery with generated bets, or with those of a folder (BETS=dir)
 	@scripts/lottery.sh "$(BETS)"
 
-board: build ## Start the bulletin system, eight nodes, and talk in it
+board: build ## Start the bulletin system, eight nodes, and talk in it (PORT=10501)
 	@scripts/board.sh
 
 board-demo: build ## Show, unattended, its clocks come together, its coordinator and a server die

@@ -34,10 +34,9 @@ measure() { # WINDOW NOT_READING
       printf " %6.2f%s\n", own, (own >= 0.9 ? " (the load is the limit)" : "") }'
 }
 if [ -z "$server" ]; then
+  clear_folder "$dir" "make bench"
   trap finish EXIT
   trap 'exit 130' INT TERM
-  finish
-  rm -rf "$dir"
   mkdir -p "$dir"
   cat > "$dir/node-1.toml" <<CONFIG
 # A proxy of the bulletin system alone, written by scripts/bench-board.sh; configs/board/proxy.toml

@@ -4,6 +4,7 @@
 use crate::client::{Client, ClientError, escaped};
 use node_protocols::board::{Board, Maybe, Reply, Request};
 use node_protocols::core::{Bytes, LamportTime, NodeId, Protocol};
+use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -40,10 +41,16 @@ impl Side {
 
 /// What the client hears.
 pub enum Event {
-    /// The user typed this.
+    /// A line of the input.
     Line(Vec<u8>),
-    /// The user types no more.
+    /// A line that was typed at the terminal; dropping the other tells that it is dealt with.
+    Typed(Vec<u8>, SyncSender<()>),
+    /// The input has no more.
     InputEnded,
+    /// A signal, or Ctrl-C: end now.
+    Stop(Signal),
+    /// There is something urgent.
+    Look,
     /// How the oldest unanswered post ended.
     Answered(Outcome),
     /// Somebody said something.
@@ -88,6 +95,8 @@ pub enum Trouble {
     Client(ClientError),
     /// The node is there, and does not do it.
     Refused(String),
+    /// The node has another part in the board.
+    Role(Side, SocketAddr),
 }
 
 impl Trouble {
@@ -95,6 +104,10 @@ impl Trouble {
         match self {
             Trouble::Client(error) => error.to_string(),
             Trouble::Refused(reason) => reason.clone(),
+            Trouble::Role(side, addr) => {
+                let side = side.name();
+                format!("{addr}: this node is not the {side}; --{side} takes the {side}'s address")
+            }
         }
     }
 }
@@ -124,8 +137,29 @@ impl Link {
         events: SyncSender<Event>,
     ) -> Result<Link, Trouble> {
         let mut link = Link { side, addr, timeout, topics, client: None, wait: FIRST_WAIT, events };
-        link.client = Some(link.connect()?);
+        let mut client = link.connect()?;
+        if side == Side::Broker {
+            link.check_broker(&mut client)?;
+        }
+        link.client = Some(client);
         Ok(link)
+    }
+
+    /// Nothing but how it refuses a post tells a broker from another node: this one is of nobody.
+    fn check_broker(&self, client: &mut Client) -> Result<(), Trouble> {
+        let post = Post {
+            user: String::new(),
+            topic: String::new(),
+            text: Vec::new(),
+            clock: LamportTime(0),
+            made: Instant::now(),
+        };
+        match ask(client, &post, self.timeout).map_err(Trouble::Client)? {
+            Outcome::Failed { reason, .. } if reason == NOT_THE_BROKER => {
+                Err(Trouble::Role(self.side, self.addr))
+            }
+            Outcome::Failed { .. } | Outcome::Published { .. } => Ok(()),
+        }
     }
 
     fn connect(&self) -> Result<Client, Trouble> {
@@ -135,6 +169,9 @@ impl Link {
             let request = Request::Subscribe { topic: topic.into() };
             match client.request(&request, self.timeout).map_err(Trouble::Client)? {
                 Reply::Subscribed { .. } => {}
+                Reply::Error { reason, .. } if reason == NOT_THE_PROXY => {
+                    return Err(Trouble::Role(self.side, self.addr));
+                }
                 Reply::Error { reason, .. } => {
                     return Err(Trouble::Refused(escaped(reason.as_bytes())));
                 }
@@ -196,8 +233,7 @@ impl Link {
     fn notice_end(&mut self) -> Result<(), Unheard> {
         match &self.client {
             Some(client) if !client.is_open() => {
-                let reason = ClientError::Closed { addr: self.addr }.to_string();
-                self.lose(reason)
+                self.lose(ended(&ClientError::Closed { addr: self.addr }))
             }
             _ => Ok(()),
         }
@@ -248,15 +284,28 @@ impl Link {
             Ok(Some(pushed)) => event_of(pushed).map(Some).ok_or_else(|| UNEXPECTED.into()),
             Ok(None) => {
                 let asked = client.request::<Reply<'_>>(&Request::Status {}, self.timeout);
-                asked.map(|_| None).map_err(|error| error.to_string())
+                asked.map(|_| None).map_err(|error| ended(&error))
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(ended(&error)),
         };
         match heard {
             Ok(Some(event)) => self.tell(event),
             Ok(None) => Ok(()),
             Err(reason) => self.lose(reason),
         }
+    }
+}
+
+/// How nodes refuse what is another's to do.
+const NOT_THE_BROKER: &str = "send to the broker";
+const NOT_THE_PROXY: &str = "subscribe and publish at the proxy";
+
+/// Why a connection is lost over which the user asked nothing.
+fn ended(error: &ClientError) -> String {
+    match error {
+        ClientError::Closed { addr } => format!("{addr}: the connection has ended"),
+        ClientError::Lost { addr, source } => format!("{addr}: the connection broke ({source})"),
+        other => other.to_string(),
     }
 }
 

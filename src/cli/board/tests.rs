@@ -66,6 +66,8 @@ fn broker(clock: u64) -> (FakeNode, Arc<Mutex<Vec<String>>>) {
     let got = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&got);
     let node = FakeNode::start_encoded(move |body| match postcard::from_bytes(body).unwrap() {
+        // What tells a broker from other nodes is of nobody.
+        Request::Send { user, .. } if user.is_empty() => Answer::Encoded(encoded(&refusal())),
         Request::Send { user, topic, text, clock: sent, .. } => {
             let text = String::from_utf8_lossy(&text);
             kept.lock().unwrap().push(format!("{user} {topic} {text} {}", sent.0));
@@ -77,10 +79,25 @@ fn broker(clock: u64) -> (FakeNode, Arc<Mutex<Vec<String>>>) {
     (node, got)
 }
 
+fn refusal() -> Reply<'static> {
+    let (reason, published, clock) = ("no user".into(), Maybe::No, LamportTime(1));
+    Reply::Error { reason, published, timestamp: 0, clock }
+}
+
 fn refusing(published: Maybe) -> FakeNode {
     let (reason, clock) = ("\u{1b}[31mno".into(), LamportTime(9));
     let reply = encoded(&Reply::Error { reason, published, timestamp: 0, clock });
     FakeNode::start_encoded(move |_| Answer::Encoded(reply.clone()))
+}
+
+fn run_with(
+    args: &BoardArgs,
+    input: impl Read + Send + 'static,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let connected = Connected::open(args)?;
+    connected.read(args, input)?;
+    connected.talk(args, out, false)
 }
 
 /// Runs the client as ana on these lines.
@@ -93,7 +110,7 @@ fn run_at(
     let words = ["board", "--broker", broker, "--proxy", proxy, "--user", "ana"];
     let args = Cli::try_parse_from(words.into_iter().chain(args.split_whitespace())).unwrap().board;
     let mut out = Vec::new();
-    let ended = run_with(&args, input.as_bytes(), &mut out, false);
+    let ended = run_with(&args, input.as_bytes(), &mut out);
     let out = String::from_utf8(out).unwrap();
     (
         out.lines().map(String::from).collect(),
@@ -171,11 +188,11 @@ fn a_broker_that_closes_is_told_and_connected_to_again_and_nothing_is_sent_twice
     let mut count = 0;
     let broker = FakeNode::start_encoded(move |_| {
         count += 1;
-        // Closes instead of the first answer, and after that answers.
-        if count == 1 {
-            return Answer::Close;
+        // The first asks whether it is a broker. It closes instead of the next answer.
+        if count <= 2 {
+            return if count == 1 { Answer::Encoded(encoded(&refusal())) } else { Answer::Close };
         }
-        let (server, timestamp, clock) = (NodeId(count), 0, LamportTime(1));
+        let (server, timestamp, clock) = (NodeId(count - 1), 0, LamportTime(1));
         Answer::Encoded(encoded(&Reply::Sent { server, timestamp, clock }))
     });
     let (broker, proxy) = (broker.addr.to_string(), proxy(Vec::new()).addr.to_string());
@@ -201,8 +218,11 @@ fn what_waits_for_a_broker_that_stays_away_is_given_up_at_once() {
             Welcome::Accepted { id: NodeId(1), incarnation: 1, lamport: LamportTime::default() };
         push_message(&mut bytes, &welcome);
         stream.write_all(&bytes).unwrap();
-        // The greeting has been read, or closing would reset the connection.
+        // The greeting and the first request, which asks whether it is a broker, have been read, or
+        // closing would reset the connection.
         assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        stream.write_all(&frame(1, &refusal())).unwrap();
     });
     let proxy = proxy(Vec::new()).addr.to_string();
     let begin = Instant::now();
@@ -241,17 +261,34 @@ fn a_clock_that_cannot_be_true_is_told_and_not_taken() {
 #[test]
 fn whoever_is_not_there_refuses_or_is_something_else_is_told_at_the_start() {
     let right = proxy(Vec::new()).addr.to_string();
+    let publisher = broker(1).0.addr.to_string();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (_, ended) = run_at(&nobody.to_string(), &right, "", "");
     let hint = "connection refused (is the node running there?)";
-    assert_eq!(ended, Err((3, format!("the broker: {nobody}: {hint}"))));
+    assert_eq!(ended, Err((3, format!("the broker (--broker): {nobody}: {hint}"))));
 
     let stranger = raw_server(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).to_string();
-    let (_, ended) = run_at(&right, &stranger, "", "");
+    let (_, ended) = run_at(&publisher, &stranger, "", "");
     assert_eq!(ended.unwrap_err().0, 3);
 
-    let (_, ended) = run_at(&right, &refusing(Maybe::No).addr.to_string(), "", "");
-    assert_eq!(ended, Err((1, "the proxy: \\u{1b}[31mno".into())));
+    let (_, ended) = run_at(&publisher, &refusing(Maybe::No).addr.to_string(), "", "");
+    assert_eq!(ended, Err((1, "the proxy (--proxy): \\u{1b}[31mno".into())));
+
+    // Nodes of the board that have another part.
+    let no = |reason: &'static str| {
+        let (reason, published, clock) = (reason.into(), Maybe::No, LamportTime(9));
+        let reply = encoded(&Reply::Error { reason, published, timestamp: 0, clock });
+        FakeNode::start_encoded(move |_| Answer::Encoded(reply.clone())).addr.to_string()
+    };
+    let server = no("send to the broker");
+    let (_, ended) = run_at(&server, &right, "", "");
+    let told =
+        format!("{server}: this node is not the broker; --broker takes the broker's address");
+    assert_eq!(ended, Err((3, format!("the broker (--broker): {told}"))));
+    let server = no("subscribe and publish at the proxy");
+    let (_, ended) = run_at(&publisher, &server, "", "");
+    let told = format!("{server}: this node is not the proxy; --proxy takes the proxy's address");
+    assert_eq!(ended, Err((3, format!("the proxy (--proxy): {told}"))));
 
     let (_, ended) = run_at("nowhere", &right, "", "");
     assert_eq!(ended.unwrap_err().0, 2);
@@ -259,17 +296,4 @@ fn whoever_is_not_there_refuses_or_is_something_else_is_told_at_the_start() {
         let words = ["board"].into_iter().chain(wrong.split(' '));
         assert!(Cli::try_parse_from(words).is_err(), "{wrong}");
     }
-}
-
-#[test]
-fn a_prompt_comes_after_every_line() {
-    let (broker, _) = broker(1);
-    let (broker, proxy) = (broker.addr.to_string(), proxy(Vec::new()).addr.to_string());
-    let words = ["board", "--broker", &broker, "--proxy", &proxy, "--user", "ana"];
-    let args = Cli::try_parse_from(words).unwrap().board;
-    let mut out = Vec::new();
-    run_with(&args, &b"send a\n"[..], &mut out, true).unwrap();
-    let out = String::from_utf8(out).unwrap();
-    assert!(out.starts_with("> \r\u{1b}[K[1] I send message 1 under general\n> \r"), "{out:?}");
-    assert!(out.ends_with("\n> "), "{out:?}");
 }
