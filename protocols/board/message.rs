@@ -1,5 +1,6 @@
 //! What goes between the nodes of the bulletin system, and what clients ask.
 
+use super::Role;
 use crate::core::{Bytes, LamportTime, NodeId};
 use alloc::borrow::Cow;
 use serde::{Deserialize, Serialize};
@@ -271,6 +272,8 @@ pub enum Reply<'a> {
     },
     /// How it goes.
     Status {
+        /// What the node is.
+        role: Role,
         /// Broker: posts that are under way or wait.
         pending: u64,
         /// Server: posts processed. Proxy: messages published. Broker: posts answered.

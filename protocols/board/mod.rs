@@ -249,14 +249,15 @@ impl Protocol for Board {
         let to = caller.request;
         match (&mut self.part, request) {
             (part, Request::Status {}) => {
-                let [pending, done, subscribers, missed] = match part {
-                    Part::Broker(broker) => broker.status(),
-                    Part::Server(server) => server.status(),
-                    Part::Proxy(proxy) => proxy.status(),
-                    Part::Bot(bot) => bot.status(),
+                let (role, [pending, done, subscribers, missed]) = match part {
+                    Part::Broker(broker) => (Role::Broker, broker.status()),
+                    Part::Server(server) => (Role::Server, server.status()),
+                    Part::Proxy(proxy) => (Role::Proxy, proxy.status()),
+                    Part::Bot(bot) => (Role::Bot, bot.status()),
                 };
                 let (timestamp, clock) = (cx.wall_clock().millis(), cx.lamport());
-                let reply = Reply::Status { pending, done, subscribers, missed, timestamp, clock };
+                let reply =
+                    Reply::Status { role, pending, done, subscribers, missed, timestamp, clock };
                 cx.reply(to, &reply);
             }
             (Part::Broker(broker), Request::Send { user, topic, text, clock, .. }) => {

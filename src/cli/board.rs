@@ -15,6 +15,7 @@ use self::terminal::{Before, Terminal};
 use crate::client;
 use clap::builder::RangedU64ValueParser;
 use node_protocols::board::{MAX_TEXT_BYTES, SERVERS, is_word};
+use node_protocols::core::LamportTime;
 use rustix::process::Signal;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
@@ -259,6 +260,8 @@ struct Connected {
     urgent: SyncSender<Event>,
     urgently: Receiver<Event>,
     posts: SyncSender<Post>,
+    /// Where the nodes' clocks stand.
+    clock: LamportTime,
 }
 
 impl Connected {
@@ -276,10 +279,11 @@ impl Connected {
         };
         let broker = open(Side::Broker, &args.broker, Vec::new())?;
         let proxy = open(Side::Proxy, &args.proxy, topics)?;
+        let clock = broker.clock().max(proxy.clock());
         let named = |name: &str| thread::Builder::new().name(name.into());
         named("broker").spawn(move || broker.post(&to_send))?;
         named("proxy").spawn(move || proxy.listen())?;
-        Ok(Connected { events, heard, urgent, urgently, posts })
+        Ok(Connected { events, heard, urgent, urgently, posts, clock })
     }
 
     fn urgent(&self) -> Urgent {
@@ -298,7 +302,7 @@ impl Connected {
 
     /// Talks until the end.
     fn talk(self, args: &BoardArgs, out: &mut dyn Write, at_terminal: bool) -> Result<(), Failure> {
-        let mut talk = Talk::new(args, out, at_terminal, self.posts);
+        let mut talk = Talk::new(args, out, at_terminal, self.posts, self.clock);
         let stopped = talk.go_on(&self.heard, &self.urgently)?;
         match (stopped, talk.failed()) {
             (Some(signal), (failed, of)) => Err(Failure::Stopped { signal, failed, of }),

@@ -2,7 +2,7 @@
 //! breaks. They hand over events, and know nothing of clocks and lines.
 
 use crate::client::{Client, ClientError, escaped};
-use node_protocols::board::{Board, Maybe, Reply, Request};
+use node_protocols::board::{Board, Maybe, Reply, Request, Role};
 use node_protocols::core::{Bytes, LamportTime, NodeId, Protocol};
 use rustix::process::Signal;
 use std::net::SocketAddr;
@@ -35,6 +35,13 @@ impl Side {
         match self {
             Side::Broker => "broker",
             Side::Proxy => "proxy",
+        }
+    }
+
+    fn role(self) -> Role {
+        match self {
+            Side::Broker => Role::Broker,
+            Side::Proxy => Role::Proxy,
         }
     }
 }
@@ -122,6 +129,8 @@ pub struct Link {
     client: Option<Client>,
     wait: Duration,
     events: SyncSender<Event>,
+    /// Where the node's clock stood when it was connected to.
+    clock: LamportTime,
 }
 
 /// Whoever listened to events has gone: there is nothing more to do.
@@ -136,42 +145,32 @@ impl Link {
         topics: Vec<String>,
         events: SyncSender<Event>,
     ) -> Result<Link, Trouble> {
-        let mut link = Link { side, addr, timeout, topics, client: None, wait: FIRST_WAIT, events };
-        let mut client = link.connect()?;
-        if side == Side::Broker {
-            link.check_broker(&mut client)?;
-        }
-        link.client = Some(client);
+        let (client, wait, clock) = (None, FIRST_WAIT, LamportTime(0));
+        let mut link = Link { side, addr, timeout, topics, client, wait, events, clock };
+        link.client = Some(link.connect()?);
         Ok(link)
     }
 
-    /// Nothing but how it refuses a post tells a broker from another node: this one is of nobody.
-    fn check_broker(&self, client: &mut Client) -> Result<(), Trouble> {
-        let post = Post {
-            user: String::new(),
-            topic: String::new(),
-            text: Vec::new(),
-            clock: LamportTime(0),
-            made: Instant::now(),
-        };
-        match ask(client, &post, self.timeout).map_err(Trouble::Client)? {
-            Outcome::Failed { reason, .. } if reason == NOT_THE_BROKER => {
-                Err(Trouble::Role(self.side, self.addr))
-            }
-            Outcome::Failed { .. } | Outcome::Published { .. } => Ok(()),
-        }
+    /// Where the node's clock stood when it was connected to.
+    pub fn clock(&self) -> LamportTime {
+        self.clock
     }
 
-    fn connect(&self) -> Result<Client, Trouble> {
+    fn connect(&mut self) -> Result<Client, Trouble> {
         let mut client =
             Client::connect(self.addr, Board::NAME, self.timeout).map_err(Trouble::Client)?;
+        match client.request(&Request::Status {}, self.timeout).map_err(Trouble::Client)? {
+            Reply::Status { role, clock, .. } if role == self.side.role() => self.clock = clock,
+            Reply::Status { .. } => return Err(Trouble::Role(self.side, self.addr)),
+            Reply::Error { reason, .. } => {
+                return Err(Trouble::Refused(escaped(reason.as_bytes())));
+            }
+            _ => return Err(Trouble::Refused(UNEXPECTED.into())),
+        }
         for topic in &self.topics {
             let request = Request::Subscribe { topic: topic.into() };
             match client.request(&request, self.timeout).map_err(Trouble::Client)? {
                 Reply::Subscribed { .. } => {}
-                Reply::Error { reason, .. } if reason == NOT_THE_PROXY => {
-                    return Err(Trouble::Role(self.side, self.addr));
-                }
                 Reply::Error { reason, .. } => {
                     return Err(Trouble::Refused(escaped(reason.as_bytes())));
                 }
@@ -295,10 +294,6 @@ impl Link {
         }
     }
 }
-
-/// How nodes refuse what is another's to do.
-const NOT_THE_BROKER: &str = "send to the broker";
-const NOT_THE_PROXY: &str = "subscribe and publish at the proxy";
 
 /// Why a connection is lost over which the user asked nothing.
 fn ended(error: &ClientError) -> String {

@@ -55,13 +55,17 @@ impl<'a> Talk<'a> {
         out: &'a mut dyn Write,
         at_terminal: bool,
         posts: SyncSender<Post>,
+        theirs: LamportTime,
     ) -> Talk<'a> {
+        // As between nodes that make a link. One that cannot be true is told of with what comes.
+        let mut clock = LamportClock::default();
+        let _ = clock.catch_up(theirs);
         Talk {
             args,
             out,
             at_terminal,
             posts,
-            clock: LamportClock::default(),
+            clock,
             sent: 0,
             waiting: VecDeque::new(),
             published: 0,
