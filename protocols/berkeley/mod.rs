@@ -24,8 +24,9 @@
 //! u(1 − 1/n) for n clocks and delays that vary by u (J. Lundelius and N. Lynch, "An Upper and Lower Bound
 //! for Clock Synchronization", Information and Control 62, 1984).
 //!
-//! **Assumes** one coordinator at a time, from the fact `Coordinator`. Rounds carry its reign: what an
-//! earlier coordinator still says is ignored, and so is an answer that comes too late for its round; who
+//! **Assumes** one coordinator at a time, from the fact `Coordinator`. Rounds carry its reign, and a server
+//! follows nobody but the coordinator of that fact, in that reign: what an earlier one still says is ignored,
+//! and so is one that names itself. An answer that comes too late for its round is ignored too; who
 //! did not answer is asked again in the next. Servers are trusted to tell what their clocks show, not to
 //! have good ones.
 
@@ -117,14 +118,14 @@ pub struct Berkeley {
     processed: u64,
 }
 
-/// A coordinator's time: a later one is larger.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// A coordinator's time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Reign {
     epoch: Epoch,
     id: NodeId,
 }
 
-/// A question: those of a later reign, and of one reign those of a later round, are later.
+/// A question: of one reign, those of a later round are later.
 struct Asked {
     reign: Reign,
     round: u64,
@@ -323,8 +324,8 @@ impl Berkeley {
 
     /// A coordinator asks what time it is here.
     fn on_ask(&mut self, reign: Reign, round: u64, cx: &mut Context<'_, Self>) {
-        let is_known = |asked: &Asked| (asked.reign, asked.round) >= (reign, round);
-        if self.is_over(reign) || self.asked.as_ref().is_some_and(is_known) {
+        let is_known = |asked: &Asked| asked.reign == reign && asked.round >= round;
+        if self.coordinator != Some(reign) || self.asked.as_ref().is_some_and(is_known) {
             return cx.count(Counter::Stale);
         }
         let wall = cx.wall_clock();
@@ -332,11 +333,6 @@ impl Berkeley {
         self.asked = Some(Asked { reign, round, correction });
         let clock = wall.plus(correction);
         cx.send(reign.id, &Message::Time { epoch: reign.epoch, round, clock });
-    }
-
-    /// Whether a later coordinator is known here.
-    fn is_over(&self, reign: Reign) -> bool {
-        self.coordinator.is_some_and(|latest| reign < latest)
     }
 
     fn on_time(
@@ -398,10 +394,9 @@ impl Berkeley {
     }
 
     fn on_adjust(&mut self, reign: Reign, round: u64, nanos: i64, cx: &mut Context<'_, Self>) {
-        let is_over = self.is_over(reign);
-        let asked = self.asked.as_ref();
+        let asked = self.asked.as_ref().filter(|_| self.coordinator == Some(reign));
         let asked = asked.filter(|asked| (asked.reign, asked.round) == (reign, round));
-        let Some(asked) = asked.filter(|_| !is_over) else {
+        let Some(asked) = asked else {
             // For a question that another has followed. One that comes twice says the same.
             return cx.count(Counter::Stale);
         };
