@@ -55,8 +55,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The ids of the servers whose clocks are kept together; this node is always one. Empty for all
-    /// nodes.
+    /// The ids of the servers whose clocks are kept together, this node's and another's at least. Empty
+    /// for all nodes.
     pub servers: Vec<u32>,
     /// How often the coordinator holds a round, in milliseconds; 0 for never.
     pub interval_ms: u64,
@@ -188,6 +188,18 @@ impl Protocol for Berkeley {
         let is_node = |id: &u32| *id == env.id.0 || env.peers.contains(&NodeId(*id));
         if !config.servers.iter().all(is_node) {
             return wrong("servers", "each must be an id of [peers], or this node's");
+        }
+        if !config.servers.is_empty() && !config.servers.contains(&env.id.0) {
+            return wrong("servers", "this node runs berkeley, so its own id must be among them");
+        }
+        let mut servers = config.servers.clone();
+        servers.sort_unstable();
+        servers.dedup();
+        if servers.len() < config.servers.len() {
+            return wrong("servers", "each id stands there once");
+        }
+        if servers.len() == 1 {
+            return wrong("servers", "a clock is kept with others': name two servers or more");
         }
         let takes_part = |id: &&NodeId| config.servers.is_empty() || config.servers.contains(&id.0);
         Ok(Berkeley {
@@ -384,10 +396,12 @@ impl Berkeley {
         }
         let (clock, me, number) = (cx.lamport().0, self.me, round.number);
         let lines = Times { me, answers: &round.answers };
+        let gamma_ms = self.config.gamma_ms;
         cx.print(format_args!(
-            "[{clock}.{me}] round {number}: offsets {lines}; average {} of {}; adjusts {}",
+            "[{clock}.{me}] round {number}: offsets {lines}; average {} of {}{}; adjusts {}",
             Ms(average),
             agreeing.len(),
+            LeftOut { agreeing, gamma_ms, times: lines },
             Adjustments { average, times: lines }
         ));
         self.adjust(round.correction, average, cx);
@@ -459,6 +473,29 @@ impl fmt::Display for Times<'_> {
     }
 }
 
+/// Whose clocks are not averaged, and why; nothing if all are.
+struct LeftOut<'a> {
+    /// Sorted, and all there are between the first and the last.
+    agreeing: &'a [i64],
+    gamma_ms: u64,
+    times: Times<'a>,
+}
+
+impl fmt::Display for LeftOut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = Answer { id: self.times.me, offset: 0 };
+        let all = [own].into_iter().chain(self.times.answers.iter().copied());
+        let out = all.filter(|one| self.agreeing.binary_search(&one.offset).is_err());
+        for (place, Answer { id, .. }) in out.clone().enumerate() {
+            match place {
+                0 => write!(f, " (gamma {} ms leaves out {id}", self.gamma_ms)?,
+                _ => write!(f, ", {id}")?,
+            }
+        }
+        if out.count() > 0 { f.write_str(")") } else { Ok(()) }
+    }
+}
+
 /// Who has to move how far.
 struct Adjustments<'a> {
     average: i64,
@@ -489,6 +526,17 @@ mod tests {
         assert_eq!(agreeing(&[-2_000, 0, 2_000], 10), [0]);
         assert_eq!(agreeing(&[-15, -5, 0, 5, 12], 10), [-5, 0, 5]);
         assert_eq!(agreeing(&[i64::MIN, 0, i64::MAX], 10), [0]);
+    }
+
+    #[test]
+    fn who_is_left_out_is_named() {
+        let answers = [(2, 100), (5, -300), (7, 400)];
+        let answers = answers.map(|(id, offset)| Answer { id: NodeId(id), offset });
+        let times = Times { me: NodeId(3), answers: &answers };
+        let shown = |agreeing: &[i64]| format!("{}", LeftOut { agreeing, gamma_ms: 50, times });
+        assert_eq!(shown(&[-300, 0, 100, 400]), "");
+        assert_eq!(shown(&[0, 100, 400]), " (gamma 50 ms leaves out 5)");
+        assert_eq!(shown(&[400]), " (gamma 50 ms leaves out 3, 2, 5)");
     }
 
     #[test]
