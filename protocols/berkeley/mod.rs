@@ -308,11 +308,12 @@ impl Berkeley {
 
     /// Asks all servers for their time, unless that is under way.
     fn start_round(&mut self, cx: &mut Context<'_, Self>) {
-        let Some(Reign { epoch, .. }) = self.coordinator.filter(|_| self.round.is_none()) else {
-            return;
-        };
+        let Some(Reign { epoch, .. }) = self.coordinator else { return };
         if self.config.interval_ms > 0 {
             cx.set_timer(Timer::Round, Duration::from_millis(self.config.interval_ms));
+        }
+        if self.round.is_some() {
+            return;
         }
         let asked = self.peers.iter().filter(|peer| peer.1).count();
         if asked == 0 {
@@ -390,7 +391,12 @@ impl Berkeley {
         let sum: i128 = agreeing.iter().map(|offset| i128::from(*offset)).sum();
         // The average of some numbers of a type fits into it.
         let average = (sum / agreeing.len() as i128) as i64;
+        let is_left_out = self.config.planted().has(Mutant::OneNotAdjusted);
+        let lowest = round.answers.iter().map(|answer| answer.id).min();
         for answer in &round.answers {
+            if is_left_out && Some(answer.id) == lowest {
+                continue;
+            }
             let nanos = average.saturating_sub(answer.offset);
             cx.send(answer.id, &Message::Adjust { epoch, round: round.number, nanos });
         }

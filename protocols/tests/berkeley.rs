@@ -257,6 +257,25 @@ fn a_server_that_names_itself_coordinator_moves_no_clock() {
     }
 }
 
+/// A coordinator that waits longer for an answer than until the next round went without rounds from then on.
+#[test]
+fn rounds_go_on_when_one_takes_longer_than_until_the_next() {
+    let mut group = servers(1, 3, Config { interval_ms: 200, timeout_ms: 500, ..config() });
+    group.start_all();
+    group.run(5 * SECOND);
+    // One answer does not come.
+    group.loss_percent = 100;
+    group.run(250 * MS);
+    group.loss_percent = 0;
+    group.run(2 * SECOND);
+    let rounds = |group: &mut Group| match group.ask::<Berkeley>(3, &Request::Status {}) {
+        Reply::Status { rounds, .. } => rounds,
+    };
+    let before = rounds(&mut group);
+    group.run(10 * SECOND);
+    assert!(rounds(&mut group) >= before + 49, "{} rounds", rounds(&mut group) - before);
+}
+
 #[test]
 fn a_difference_counts_from_where_the_clock_was_when_it_was_asked_for() {
     let mut group = servers(1, 2, Config { interval_ms: 0, ..config() });
