@@ -21,7 +21,7 @@
 //! heartbeat may be lost with it; one that is
 //! paused for less stays on it. Who comes back has its rank, and is listed again at once. A reference
 //! server that starts lists those that it hears from again. One that was held up heard nobody meanwhile:
-//! by how much its timer is late, everybody has more time, within a thirtieth of `timeout_ms`.
+//! its timer is late then, and everybody has as much more time, but for a fifteenth of `timeout_ms`.
 //!
 //! **Assumes** one reference server, which comes back with its data directory. A failure detector by
 //! timeouts is not more than that: who is slow is taken for dead, and who is dead for alive for a while.
