@@ -94,7 +94,7 @@ impl Node {
 
     fn mark(&self, at: u64) -> Mark {
         let now = if self.paused { at.saturating_sub(self.paused_at) } else { 0 };
-        Mark { at, held_up: self.held_up + now, pauses: self.pauses }
+        Mark { at, held_up: self.held_up.saturating_add(now), pauses: self.pauses }
     }
 }
 
@@ -110,8 +110,9 @@ struct Mark {
 impl Mark {
     /// The keeper's time from an earlier moment to this one, and how often it was held up meanwhile.
     fn since(self, earlier: Mark) -> (u64, u64) {
-        let (all, held_up) = (self.at - earlier.at, self.held_up - earlier.held_up);
-        (all.saturating_sub(held_up), self.pauses - earlier.pauses)
+        let all = self.at.saturating_sub(earlier.at);
+        let held_up = self.held_up.saturating_sub(earlier.held_up);
+        (all.saturating_sub(held_up), self.pauses.saturating_sub(earlier.pauses))
     }
 }
 
@@ -135,7 +136,7 @@ impl Lists {
         let overdue = |(&(keeper, member), place): (&(u32, u32), &Place)| {
             let (keeper, node) = (self.node(keeper), self.node(member));
             if place.is_listed && node.is_silent() && !keeper.is_silent() {
-                let held_up = keeper.mark(at).held_up - place.silent.held_up;
+                let held_up = keeper.mark(at).held_up.saturating_sub(place.silent.held_up);
                 let from = place.silent.at.max(self.hindered).saturating_add(held_up);
                 let due = from.saturating_add(timeout_ns).saturating_add(notice_ns);
                 let since = Millis(at.saturating_sub(place.silent.at));
@@ -207,7 +208,10 @@ impl Lists {
         let before = *node;
         match (before.paused, paused) {
             (false, true) => (node.paused_at, node.pauses) = (at, node.pauses + 1),
-            (true, false) => node.held_up += at.saturating_sub(node.paused_at),
+            (true, false) => {
+                let now = at.saturating_sub(node.paused_at);
+                node.held_up = node.held_up.saturating_add(now);
+            }
             (false, false) | (true, true) => {}
         }
         (node.down, node.paused) = (down, paused);

@@ -133,7 +133,7 @@ fn who_comes_back_is_listed_again() {
     assert_eq!(then(vec![(2_120, listed(1, 1)), (9_000, What::End)]), "held");
     assert_eq!(then(vec![(2_100, down(1)), (9_000, What::End)]), "held");
     // Neither is heard of by a keeper that is held up, or that starts.
-    let held_up = vec![(2_050, pause(9, true)), (3_000, pause(9, false))];
+    let held_up = [(2_050, pause(9, true)), (3_000, pause(9, false))];
     assert_eq!(then([&held_up[..], &[(3_120, What::End)]].concat()), "held");
     assert_eq!(then([&held_up[..], &[(3_121, What::End)]].concat()), "violated");
     let forgot = [(1_000, down(9)), (1_200, start(9))];

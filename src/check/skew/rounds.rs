@@ -145,7 +145,7 @@ impl Rounds {
 impl Reading {
     /// How far the correction has moved since this reading, and how far it had to, if that is more.
     fn too_slow(&self, now: &Reading, slew_ppm: u64) -> Option<(i128, i128)> {
-        let long = i128::from(now.at - self.at);
+        let long = i128::from(now.at.saturating_sub(self.at));
         let is_set =
             (now.own - self.own).abs() > long * i128::from(SET_PPM) / 1_000_000 + ROUNDING_NS;
         if is_set || self.owed == 0 {
