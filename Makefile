@@ -32,7 +32,7 @@ election-demo: build ## Kill and restart the coordinator of N nodes, and judge t
 lottery: build ## Hold the lottery with generated bets, or with those of a folder (BETS=dir)
 	@scripts/lottery.sh "$(BETS)"
 
-board: build ## Start the bulletin system, eight nodes, and talk in it
+board: build ## Start the bulletin system, eight nodes, and talk in it (PORT=10501)
 	@scripts/board.sh
 
 board-demo: build ## Show, unattended, its clocks come together, its coordinator and a server die
@@ -41,9 +41,10 @@ board-demo: build ## Show, unattended, its clocks come together, its coordinator
 check: build ## Check every config of configs/
 	@find configs -name '*.toml' -not -path 'configs/sim/*' -exec $(NODE) check {} + > /dev/null && echo "all configs are right"
 
-bench: build ## Measure the key-value store, and calls between two nodes, on this machine
+bench: build ## Measure the key-value store, calls between two nodes, and the bulletin system's proxy
 	@scripts/bench-kv.sh
 	@scripts/bench-clocks.sh
+	@scripts/bench-board.sh
 
 docker-image: ## Build the static binary and the image node:latest
 	@scripts/docker-image.sh

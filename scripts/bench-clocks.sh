@@ -8,11 +8,10 @@ node_binary > /dev/null
 seconds=${SECONDS_EACH:-3}
 dir=run/bench-clocks
 port=30201
+clear_folder "$dir" "make bench"
 finish() { scripts/cluster.sh down "$dir" 2>/dev/null || true; }
 trap finish EXIT
 trap 'exit 130' INT TERM
-finish
-rm -rf "$dir"
 scripts/generate-clocks.sh -q -n 2 -o "$dir" -p $port -i 3600000,3600000 -t 100 2> /dev/null
 sed -i 's/^interval_ms = .*/interval_ms = [0, 0]/' "$dir/node-1.toml"
 scripts/cluster.sh up "$dir"

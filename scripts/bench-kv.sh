@@ -8,6 +8,7 @@ binary=$(node_binary)
 seconds=${SECONDS_EACH:-3}
 dir=run/bench-kv
 port=30097
+clear_folder "$dir" "make bench"
 finish() { scripts/cluster.sh down "$dir" 2>/dev/null || true; }
 trap finish EXIT
 trap 'exit 130' INT TERM

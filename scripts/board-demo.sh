@@ -37,10 +37,11 @@ is_below() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a < b) }'; }
 
 # skew SERVER...: the largest skew between their clocks, in milliseconds.
 skew() {
-  local nodes="" id
+  local nodes="" id read
   for id in "$@"; do nodes="$nodes,$(server "$id")"; done
-  "$binary" skew --nodes "${nodes#,}" --json --timeout-ms 2000 |
-    sed -n 's/.*"largest_ms":\([0-9.]*\).*/\1/p'
+  # It fails unless all of them answer.
+  read=$("$binary" skew --nodes "${nodes#,}" --json --timeout-ms 2000) || return 1
+  echo "$read" | sed -n 's/.*"largest_ms":\([0-9.]*\).*/\1/p'
 }
 
 # shrink SERVER...: prints the skew each second until it is under a millisecond; sets first and last.
@@ -83,8 +84,7 @@ coordinator() {
 # other_than SERVER: the two others.
 other_than() { seq 3 | grep -vx "$1"; }
 
-scripts/cluster.sh down "$dir" 2>/dev/null || true
-rm -rf "$dir"
+clear_folder "$dir" "make board-demo"
 scripts/generate-board.sh -o "$dir" -p $port -a $address -T $listed
 client=""
 finish() {

@@ -23,8 +23,7 @@ verdict() {
     "$dir"/node-*.jsonl 2> "$dir/verify.err" || { cat "$dir/verify.err" >&2; return 1; }
 }
 
-scripts/cluster.sh down "$dir" 2>/dev/null || true
-rm -rf "$dir"
+clear_folder "$dir" "make clocks-demo"
 scripts/generate-clocks.sh -o "$dir" -p $port -i 100,400 -c $calls -d
 tailer=""
 finish() {

@@ -6,7 +6,8 @@ usage() {
   cat <<'USAGE'
 usage: scripts/cluster.sh up|down|status|tail DIR [NODE...]
 
-  up      starts node-*.toml of DIR (or only the named nodes: 1 3 …) and waits until they listen
+  up      starts node-*.toml of DIR (or only the named nodes: 1 3 …) and waits until they listen; when
+          one does not, those that were started are stopped again
   down    stops them (SIGTERM, then SIGKILL after 10 s) by their pid files
   status  lists them
   tail    shows their console lines, each behind [its node], until interrupted
@@ -39,11 +40,23 @@ listens() { # NAME: every listener of its config is up
   [ "$have" -ge "$want" ] || ! is_running "$dir/$1.pid"
 }
 
+# give_up NAME NODE...: tells why NAME did not start, stops what was started and ends the script.
+give_up() {
+  local name=$1 others=""
+  shift
+  [ $# -le 1 ] || others="; the others that were started are stopped again"
+  echo "$name did not start: $(tail -n 1 "$dir/$name.log")$others" >&2
+  down "$@"
+  exit 1
+}
+
 up() {
   local binary name trace started=""
   binary=$(node_binary)
   for name in $(names "$@"); do
     [ -e "$dir/$name.toml" ] || { echo "no config $dir/$name.toml" >&2; exit 1; }
+  done
+  for name in $(names "$@"); do
     if is_running "$dir/$name.pid"; then
       echo "$name runs already" >&2
       continue
@@ -60,7 +73,10 @@ up() {
   for name in $started; do
     # Below info the log does not say that it listens; then only the process is waited for.
     case "${NODE_LOG:-info}" in
-      info | debug | trace) wait_for 20 "$name listens" listens "$name" ;;
+      info | debug | trace)
+        # shellcheck disable=SC2086
+        wait_for 20 "$name listens" listens "$name" || give_up "$name" ${started//node-/}
+        ;;
     esac
     if ! is_running "$dir/$name.pid"; then
       # A node whose work is done ends by itself.
@@ -68,8 +84,8 @@ up() {
         echo "$name has ended: its work is done" >&2
         continue
       fi
-      echo "$name did not start: $(tail -n 1 "$dir/$name.log")" >&2
-      exit 1
+      # shellcheck disable=SC2086
+      give_up "$name" ${started//node-/}
     fi
   done
 }

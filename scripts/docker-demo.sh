@@ -223,18 +223,20 @@ skew() {
 # coordinator_of SERVER...: the one that all of these hold coordinator, if it is one of them
 coordinator_of() {
   local held
-  held=$(skew "$@" | grep -o '"coordinator":[0-9a-z]*' | sort -u)
+  # It fails unless all of them answer.
+  held=$(skew "$@") || return 1
+  held=$(echo "$held" | grep -o '"coordinator":[0-9a-z]*' | sort -u)
   [ "$(echo "$held" | wc -l)" -eq 1 ] && printf '%s\n' "$@" | grep -x "${held##*:}"
 }
 
 board() {
-  local servers=$nodes first others said
+  local servers=$nodes first others said together
   begin scripts/generate-board.sh
   # Two bots, broker, proxy and reference server come after the servers.
   nodes=$((servers + 5))
   # shellcheck disable=SC2046
   wait_for $LONG "the servers agree on a coordinator" coordinator_of $(seq "$servers")
-  are_together() { skew $(seq "$servers") | grep -q '"largest_ms":[0-4]\.'; }
+  are_together() { together=$(skew $(seq "$servers")) && echo "$together" | grep -q '"largest_ms":[0-4]\.'; }
   wait_for $LONG "the clocks are within 5 ms" are_together
   say "the clocks, after $SECONDS s"
   skew $(seq "$servers")

@@ -38,8 +38,7 @@ agreed() {
     END { for (file in held) n += held[file] == coordinator; exit n != want }' $files
 }
 
-scripts/cluster.sh down "$dir" 2>/dev/null || true
-rm -rf "$dir"
+clear_folder "$dir" "make election-demo"
 scripts/generate-election.sh -n "$nodes" -o "$dir" -t $timeout -c $check -d
 tailer=""
 finish() {

@@ -17,8 +17,7 @@ fail() { echo "kv-demo: $*" >&2; exit 1; }
 # client SERVER COMMAND...: one request of the one client whose session this demo follows
 client() { local server=$1; shift; "$binary" kv --servers "$server" --session "$session" "$@"; }
 
-scripts/cluster.sh down "$dir" 2>/dev/null || true
-rm -rf "$dir"
+clear_folder "$dir" "make kv-demo"
 scripts/generate-kv.sh -o "$dir" -d disk -t 20000
 tailer=""
 finish() {

@@ -5,8 +5,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 binary=$(node_binary)
 dir=run/kv
-scripts/cluster.sh down "$dir" 2>/dev/null || true
-rm -rf "$dir"
+clear_folder "$dir" "make kv" "talk to it with $binary kv"
 scripts/generate-kv.sh -o "$dir"
 tailer=""
 finish() {

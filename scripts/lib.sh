@@ -59,14 +59,41 @@ is_running() {
     ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null
 }
 
+# runs_its_config PIDFILE: whether that node runs, with the config beside the file: after a crash of the
+# machine the number may be that of another node.
+runs_its_config() {
+  local config
+  is_running "$1" || return 1
+  config=$(tr '\0' '\n' 2>/dev/null < "/proc/$(cat "$1")/cmdline" | sed -n '/^--config$/{ n; p; q; }')
+  case $config in
+    /*) ;;
+    *) config=/proc/$(cat "$1")/cwd/$config ;;
+  esac
+  [ "$config" -ef "${1%.pid}.toml" ]
+}
+
+# clear_folder DIR WHAT [ADVICE]: removes what an earlier run has left in DIR, or ends the script while
+# nodes of it still run: they are WHAT. To be called before a trap that stops the nodes of DIR.
+clear_folder() {
+  local file
+  for file in "$1"/node-*.pid; do
+    if runs_its_config "$file"; then
+      echo "$2 already runs; ${3:+$3, or }stop it with scripts/cluster.sh down $1" >&2
+      exit 1
+    fi
+  done
+  rm -rf "$1"
+}
+
 # is_complete SERVER: whether that server answers GETs, and PUTs reach the leader.
 is_complete() { "$(node_binary)" kv --servers "$1" --json info | grep -q '"complete":true'; }
 
 # servers_agree ADDR...: whether these servers of the bulletin system hold the same coordinator.
 servers_agree() {
   local held
-  held=$("$(node_binary)" skew --readings 1 --timeout-ms 1000 --nodes "$(IFS=,; echo "$*")" --json |
-    grep -o '"coordinator":[0-9a-z]*') || return 1
+  # It fails unless all of them answer.
+  held=$("$(node_binary)" skew --readings 1 --timeout-ms 1000 --nodes "$(IFS=,; echo "$*")" --json) || return 1
+  held=$(echo "$held" | grep -o '"coordinator":[0-9a-z]*') || return 1
   [ "$(echo "$held" | sort -u | wc -l)" = 1 ] && [ "${held#*:null}" = "$held" ]
 }
 
@@ -100,6 +127,27 @@ need_numbers() {
   done
 }
 
+# is_ipv4 TEXT: whether it is four numbers of 0 to 255, as configs take them.
+is_ipv4() {
+  local part parts
+  case $1 in *[!0-9.]* | *..* | .* | *. | *.*.*.*.*) return 1 ;; *.*.*.*) ;; *) return 1 ;; esac
+  IFS=. read -r -a parts <<< "$1"
+  for part in "${parts[@]}"; do
+    case $part in 0?* | ????*) return 1 ;; esac
+    [ "$part" -le 255 ] || return 1
+  done
+}
+
+# need_address ADDRESS: ends the script unless it is an IP address as configs have it. Whether [IPv6] is
+# right is left to the node.
+need_address() {
+  case $1 in "["*[!0-9a-fA-F:.]*"]") ;; "["*:*"]") return ;; esac
+  if ! is_ipv4 "$1"; then
+    echo "ADDRESS is an IP address, such as 127.0.0.1 or [::1], not \"$1\"" >&2
+    exit 2
+  fi
+}
+
 # no_more ARGUMENT...: ends the script when something is left of the command line.
 no_more() {
   if [ $# -gt 0 ]; then
@@ -113,6 +161,7 @@ no_more() {
 write_configs() {
   local writer=$1 i last
   need_numbers NODES "$nodes" PORT "$port"
+  need_address "$address"
   if [ "$nodes" -lt 1 ] || [ "$nodes" -gt 1000 ]; then
     echo "NODES must be 1 to 1000: each group of listeners has 1000 ports" >&2
     exit 2
@@ -186,8 +235,7 @@ winners() {
 watch() {
   local dir=run/$1
   node_binary > /dev/null
-  scripts/cluster.sh down "$dir" 2>/dev/null || true
-  rm -rf "$dir"
+  clear_folder "$dir" "make $1"
   "scripts/generate-$1.sh" -o "$dir"
   # shellcheck disable=SC2064
   trap "scripts/cluster.sh down $dir; echo 'the nodes are stopped' >&2" EXIT

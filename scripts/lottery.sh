@@ -23,8 +23,7 @@ dir=run/lottery port=${PORT:-12345}
 fail() { echo "lottery: $*" >&2; exit 1; }
 say() { printf '\n== %s\n' "$*"; }
 
-scripts/cluster.sh down "$dir" 2>/dev/null || true
-rm -rf "$dir"
+clear_folder "$dir" "make lottery"
 mkdir -p "$dir"
 if [ -z "$bets" ]; then
   bets=$dir/bets

@@ -180,8 +180,8 @@ pub trait DynGateway {
     }
 
     /// See [`Gateway::form`].
-    fn form(&self) -> u64 {
-        0
+    fn form(&self) -> &[u8] {
+        &[]
     }
 
     /// See [`Gateway::decode`]; a request is left in `request`.
@@ -204,7 +204,7 @@ impl<G: Gateway> DynGateway for Typed<G> {
         self.0.greet(output);
     }
 
-    fn form(&self) -> u64 {
+    fn form(&self) -> &[u8] {
         self.0.form()
     }
 

@@ -9,16 +9,19 @@ use node::client::Client;
 use node_protocols::berkeley::{self, Berkeley};
 use node_protocols::board::{Board, Maybe, Reply, Request};
 use node_protocols::core::{Bytes, LamportTime, Protocol};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -146,7 +149,10 @@ impl System {
         for topic in topics {
             let request = Request::Subscribe { topic: (*topic).into() };
             let reply: Reply<'_> = client.request(&request, LONG).expect("the proxy answers");
-            assert_eq!(reply, Reply::Subscribed { topic: (*topic).into() });
+            assert!(
+                matches!(&reply, Reply::Subscribed { topic: one, .. } if one == topic),
+                "{reply:?}"
+            );
         }
         client
     }
@@ -252,7 +258,9 @@ fn a_post_goes_through_broker_and_server_to_subscribers_over_every_gateway() {
     let mut nats = Nats::connect(&system, "general");
     let mut json = system.json(PROXY);
     let subscribed = json.ask(r#"{"service":"subscribe","data":{"topic":"general"}}"#);
-    assert_eq!(subscribed, json!({ "service": "subscribed", "data": { "topic": "general" } }));
+    assert_eq!(subscribed["service"], "subscribed");
+    assert_eq!(subscribed["data"]["topic"], "general");
+    assert!(subscribed["data"]["clock"].is_u64() && subscribed["data"]["timestamp"].is_u64());
 
     let sent = system.json(BROKER).ask(
         r#"{"service":"send","data":{"user":"ana","topic":"general","text":"hello é","timestamp":1,"clock":5000}}"#,
@@ -267,6 +275,8 @@ fn a_post_goes_through_broker_and_server_to_subscribers_over_every_gateway() {
     assert_eq!(nats.hear(), Ok("hello é".into()));
     let heard = json.answer();
     let data = &heard["data"];
+    // The answer has the message's own time.
+    assert_eq!(data["timestamp"], sent["data"]["timestamp"], "{heard} {sent}");
     assert_eq!(heard["service"], "message");
     let who = (&data["topic"], &data["user"], &data["server"], &data["text"]);
     assert_eq!(who, (&json!("general"), &json!("ana"), &json!(server), &json!("hello é")));
@@ -512,7 +522,7 @@ fn a_subscriber_that_does_not_read_is_told_what_it_missed_and_costs_the_others_n
     while missed == 0 {
         match asleep.next_push(LONG).expect("it is still connected") {
             Some(Reply::Message { .. }) => heard += 1,
-            Some(Reply::Missed { messages }) => missed = messages as usize,
+            Some(Reply::Missed { messages, .. }) => missed = messages as usize,
             other => panic!("neither a message nor what was missed: {other:?}"),
         }
     }
@@ -533,6 +543,27 @@ fn a_subscriber_that_does_not_read_is_told_what_it_missed_and_costs_the_others_n
     for client in [&mut asleep, &mut awake] {
         assert_eq!(hear(client).2, "end");
     }
+}
+
+/// What comes in at once goes out to many: as much of it as the node can hold, and then the rest.
+#[test]
+fn a_burst_to_many_subscribers_reaches_all_in_bounded_memory() {
+    const SUBSCRIBERS: usize = 200;
+    const MESSAGES: usize = 20_000;
+    let system = System::start("");
+    let listen = |mut nats: Nats| {
+        move || (0..MESSAGES).for_each(|_| assert_eq!(nats.hear(), Ok(b"x".to_vec())))
+    };
+    let readers: Vec<_> =
+        (0..SUBSCRIBERS).map(|_| thread::spawn(listen(Nats::connect(&system, "burst")))).collect();
+    let mut publisher = Nats::connect(&system, "other");
+    publisher.send(&"PUB burst 1\r\nx\r\n".repeat(MESSAGES));
+    for reader in readers {
+        reader.join().expect("it hears all");
+    }
+    // All of it at once would be 60 MB.
+    let peak = system.nodes[&PROXY].peak_rss_bytes();
+    assert!(peak < 40 << 20, "{peak} bytes");
 }
 
 #[test]
@@ -593,6 +624,144 @@ fn the_interactive_client_goes_on_when_the_proxy_is_back_and_skew_reads_the_cloc
     });
 }
 
+/// `node board` at a terminal of its own.
+struct AtTerminal {
+    child: Child,
+    controller: File,
+    /// The other end, kept open: a terminal without users has no settings.
+    terminal: OwnedFd,
+    before: String,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl AtTerminal {
+    /// Starts it, and waits until it takes commands.
+    fn start(system: &System, columns: u16) -> AtTerminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let controller = openpt(flags).expect("a pseudoterminal");
+        unlockpt(&controller).expect("it is ours");
+        let terminal = ioctl_tiocgptpeer(&controller, flags).expect("its other end");
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).expect("it is a terminal");
+        let end = || Stdio::from(terminal.try_clone().expect("a descriptor"));
+        let before = settings(&terminal);
+        let child = Command::new(env!("CARGO_BIN_EXE_node"))
+            .args(["board", "--user", "ana"])
+            .args(["--broker", &system.native(BROKER).to_string()])
+            .args(["--proxy", &system.native(PROXY).to_string()])
+            .env("TERM", "xterm")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("the binary runs");
+        let controller = File::from(controller);
+        let (shown, mut reader) = (Arc::default(), controller.try_clone().expect("a descriptor"));
+        let kept: Arc<Mutex<Vec<u8>>> = Arc::clone(&shown);
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = reader.read(&mut bytes) {
+                kept.lock().expect("nobody panics with it").extend(&bytes[..n]);
+            }
+        });
+        let at = AtTerminal { child, controller, terminal, before, shown };
+        at.wait_for("> ");
+        at
+    }
+
+    fn type_in(&mut self, keys: &str) {
+        self.controller.write_all(keys.as_bytes()).expect("the terminal takes it");
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().expect("nobody panics with it")).into()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, part: &str) {
+        wait_until(part, LONG, || self.shown().contains(part).then_some(()));
+    }
+
+    /// Waits for its end: the exit code. The terminal must be as it was.
+    #[track_caller]
+    fn end(mut self) -> Option<i32> {
+        let status = wait_until("it ends", LONG, || self.child.try_wait().expect("our child"));
+        assert_eq!(settings(&self.terminal), self.before);
+        status.code()
+    }
+}
+
+fn settings(terminal: &OwnedFd) -> String {
+    format!("{:?}", tcgetattr(terminal).expect("it is a terminal"))
+}
+
+#[test]
+fn what_is_typed_at_a_terminal_stays_below_what_comes_and_the_terminal_is_restored() {
+    let system = System::start("");
+    let mut client = system.client(BROKER);
+    let mut subscriber = system.subscriber(&["general"]);
+    for columns in [120, 30] {
+        let mut at = AtTerminal::start(&system, columns);
+        at.type_in("send one two three four five six seven wrong");
+        at.wait_for("seven wrong");
+        let reply = post(&mut client, "bob", "general", b"look \x1b[31m");
+        assert!(matches!(reply, Reply::Sent { .. }), "{reply:?}");
+        assert_eq!(hear(&mut subscriber).1, "bob");
+        // What was typed is shown anew, and can be corrected.
+        wait_until("both are there", LONG, || {
+            let shown = at.shown();
+            let (_, after) = shown.split_once("look \\u{1b}[31m")?;
+            after.contains("> send one").then_some(())
+        });
+        at.type_in("\x7f\x7f\x7f\x7f\x7fright\r");
+        let heard =
+            ("general".into(), "ana".into(), "one two three four five six seven right".into());
+        assert_eq!(hear(&mut subscriber), heard);
+        assert!(!at.shown().contains("\x1b[31m"), "{:?}", at.shown());
+        at.type_in("hello\r");
+        at.wait_for("\"hello\" is no command. Type send TEXT, or quit.");
+        at.type_in("quit\r");
+        assert_eq!(at.end(), Some(0));
+    }
+    let ends: [(&str, Option<Signal>, i32); 4] = [
+        ("\x04", None, 0),
+        ("\x03", None, 130),
+        ("send never", Some(Signal::INT), 130),
+        ("send never", Some(Signal::TERM), 143),
+    ];
+    for (keys, signal, code) in ends {
+        let mut at = AtTerminal::start(&system, 80);
+        at.type_in(keys);
+        if let Some(signal) = signal {
+            at.wait_for(keys);
+            kill_process(Pid::from_child(&at.child), signal).expect("it runs");
+        }
+        assert_eq!(at.end(), Some(code), "{keys:?} {signal:?}");
+    }
+}
+
+#[test]
+fn a_client_of_the_wrong_node_does_not_start() {
+    let system = System::start("");
+    for (broker, proxy, wrong) in [
+        (PROXY, PROXY, "broker"),
+        (1, PROXY, "broker"),
+        (BROKER, BROKER, "proxy"),
+        (BROKER, 2, "proxy"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_node"))
+            .args(["board", "--user", "ana"])
+            .args(["--broker", &system.native(broker).to_string()])
+            .args(["--proxy", &system.native(proxy).to_string()])
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary runs");
+        assert_eq!(output.status.code(), Some(3));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&format!("--{wrong} takes the {wrong}'s address")), "{said}");
+    }
+}
+
 #[test]
 fn the_generator_writes_configs_of_any_number_of_servers_and_bots() {
     let root = env!("CARGO_MANIFEST_DIR");
@@ -614,5 +783,12 @@ fn the_generator_writes_configs_of_any_number_of_servers_and_bots() {
         let mut check = Command::new(env!("CARGO_BIN_EXE_node"));
         let checked = check.arg("check").args(files).output().expect("it runs");
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+    for wrong in ["256.1.1.1", "1.2.3", "localhost", "01.2.3.4", "[::g]", ""] {
+        let refused = Command::new(format!("{root}/scripts/generate-board.sh"))
+            .args(["-a", wrong, "-o", "/dev/null/none"])
+            .output()
+            .expect("it runs");
+        assert_eq!(refused.status.code(), Some(2), "{wrong}: {refused:?}");
     }
 }

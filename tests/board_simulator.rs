@@ -4,11 +4,16 @@
 
 use node::check::history::Posted;
 use node::check::timeline::What;
+use node::check::{History, Property, Verdict, check};
+use node::explain::elections::count;
+use node::explain::{Source, merge};
 use node::registry::Registry;
 use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
+use node::trace::history;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,8 +32,12 @@ impl Simulator {
 
     /// A run in which everything holds.
     fn run(&self, seed: u64) -> Outcome {
+        self.run_with(seed, Tracer::new())
+    }
+
+    fn run_with(&self, seed: u64, tracer: Tracer) -> Outcome {
         let plan = self.scenario.plan(seed);
-        let outcome = run(&self.scenario, &self.registry, &plan, Tracer::new());
+        let outcome = run(&self.scenario, &self.registry, &plan, tracer);
         assert_eq!((&outcome.failure, &outcome.unknown[..]), (&None, &[][..]), "seed {seed}");
         outcome
     }
@@ -137,6 +146,51 @@ fn the_board_reaches_what_it_is_there_for() {
     );
     assert!(published > 3_000 && not > 50 && unknown > 50 && silent > 100);
     assert!(heard > 10_000 && gaps > 100 && ended > 20 && told > 500);
+}
+
+/// What a run's own timeline shows and what its trace shows get the same verdicts; and a trace in which
+/// other nodes elected, or by other rules, does not hold.
+#[test]
+fn elections_by_rank_are_judged_from_traces_as_in_runs() {
+    let simulator = Simulator::new("board-election.toml");
+    let calm = [
+        Property::ElectionTerminates,
+        Property::OneCoordinatorPerComponent,
+        Property::HighestLiveIdWins,
+    ];
+    let (mut elections, mut not_the_highest_id) = (0, 0);
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("trace.jsonl");
+    for seed in 1..=40 {
+        let tracer = Tracer::to(Box::new(File::create(&path).expect("a file")));
+        let outcome = simulator.run_with(seed, tracer);
+        let trace = fs::read_to_string(&path).expect("a trace");
+        let verdicts = |trace: &str| {
+            let history = history::read(trace.as_bytes()).expect("it reads");
+            let history = History { bounds: outcome.history.bounds, ..history };
+            calm.map(|property| check(property, &history))
+        };
+        assert_eq!(verdicts(&trace), [Verdict::Held, Verdict::Held, Verdict::Held], "seed {seed}");
+        let all = trace.replace(r#""elects":"no""#, r#""elects":"id""#);
+        let [terminates, ..] = verdicts(&all);
+        assert!(matches!(terminates, Verdict::Violated(_)), "seed {seed}: {terminates:?}");
+
+        let source = Source { name: String::new(), text: trace.clone() };
+        let found = count(&merge(&[source]).expect("it merges"));
+        elections += found.len();
+        let last = found.last().expect("an election");
+        assert!(last.agreed.is_some(), "seed {seed}: {last:?}");
+        if last.winner != Some(3) {
+            not_the_highest_id += 1;
+            let by_id = trace.replace(r#""elects":"rank""#, r#""elects":"id""#);
+            let [.., wins] = verdicts(&by_id);
+            assert!(matches!(wins, Verdict::Violated(_)), "seed {seed}: {wins:?}");
+        }
+    }
+    println!(
+        "{elections} elections; in {not_the_highest_id} runs the last winner has not the highest id"
+    );
+    assert!(elections > 60 && not_the_highest_id > 20);
 }
 
 /// Who is on the list, who leaves it, and who comes back.

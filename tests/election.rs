@@ -6,6 +6,7 @@ mod common;
 use common::clients::Native;
 use common::group::Group;
 use common::{LONG, Node, wait_until};
+use node::check::timeline::{Elects, What};
 use node::explain::elections::{Election, count, textbook_most};
 use node::explain::{Source, merge};
 use node::net::wire::{Hello, Role, push_frame};
@@ -15,6 +16,7 @@ use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
 use node_protocols::bully::Message;
 use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -98,6 +100,65 @@ fn real_elections_cost_what_the_textbook_says_when_the_second_highest_finds_out(
         let election = cost(nodes, nodes - 1);
         assert_eq!((election.by, election.winner), (nodes as u32 - 1, Some(nodes as u32 - 1)));
         assert_eq!(election.messages(), nodes as u64 - 1, "{election:?}");
+    }
+}
+
+/// Three servers elect by rank, and node 4, which gives the ranks, does not elect: the table has neither
+/// its consent nor its messages, and the next rank wins when the highest dies.
+#[test]
+fn by_rank_only_those_that_elect_have_to_agree() {
+    let server = |id: u32| {
+        format!(
+            "role = \"member\"\nname = \"server{id}\"\nreference = 4\n[protocols.bully]\n\
+             by = \"rank\"\nelection_timeout_ms = 1500\nhealth_check_ms = 200"
+        )
+    };
+    let tables = [server(1), server(2), server(3), "role = \"reference\"".into()];
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let mut group = Group::prepare("membership", &tables);
+    group.trace = true;
+    for id in 1..=3 {
+        let config = fs::read_to_string(group.path(id, "toml")).expect("a config");
+        let json = "gateway = \"json\"\n";
+        let config = config.replace(json, &format!("{json}protocol = \"bully\"\n"));
+        fs::write(group.path(id, "toml"), config).expect("a config");
+    }
+    let mut nodes: BTreeMap<usize, Node> = (1..=4).map(|id| (id, group.spawn(id))).collect();
+    // Ascending by rank.
+    let ranked: Vec<usize> = wait_until("all have ranks", LONG, || {
+        common::clients::try_connect(group.json_addr(4)).ok()?;
+        let request = r#"{"service":"list","data":{"timestamp":0,"clock":0}}"#;
+        let answer = group.json(4).ask(request);
+        let mut list: Vec<_> = answer["data"]["list"].as_array().expect("a list").clone();
+        list.sort_by_key(|one| one["rank"].as_u64());
+        let id = |name: &str| name.strip_prefix("server")?.parse().ok();
+        let ids = list.iter().filter_map(|one| id(one["name"].as_str()?));
+        Some(ids.collect::<Vec<usize>>()).filter(|ids| ids.len() == 3)
+    });
+    let agree = |on: usize, who: &[usize]| {
+        for id in who {
+            wait_until("it holds the coordinator", LONG, || {
+                common::clients::try_connect(group.json_addr(*id)).ok()?;
+                let status = group.status(*id);
+                (status["coordinator"] == on && status["electing"] == false).then_some(())
+            });
+        }
+    };
+    agree(ranked[2], &ranked);
+    drop(nodes.remove(&ranked[2]));
+    agree(ranked[1], &ranked[..2]);
+    drop(nodes);
+    let found = elections(&group);
+    let won = |id: usize| {
+        let by = |one: &&Election| one.winner == Some(id as u32) && one.agreed.is_some();
+        found.iter().filter(by).count()
+    };
+    assert!(won(ranked[2]) >= 1 && won(ranked[1]) >= 1, "{found:?}");
+    for (id, elects) in [(1, Elects::Rank), (2, Elects::Rank), (3, Elects::Rank), (4, Elects::No)] {
+        let trace = fs::read(group.path(id, "jsonl")).expect("a trace");
+        let timeline = node::trace::history::read(&trace[..]).expect("it reads").timeline;
+        let says = |what: &What| matches!(what, What::Start { elects: it, .. } if *it == elects);
+        assert_eq!(timeline.iter().filter(|one| says(&one.what)).count(), 1, "node {id}");
     }
 }
 

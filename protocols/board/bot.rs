@@ -1,6 +1,6 @@
 //! A bot: says something from time to time, and prints what it hears.
 
-use super::{Board, Config, Message, Outcome, Post, Timer, stale};
+use super::{Board, Config, Had, Message, Outcome, Post, Timer, stale};
 use crate::core::{Bytes, Context, Escaped, NodeId, WallTime};
 use ::core::time::Duration;
 use alloc::borrow::Cow;
@@ -16,8 +16,8 @@ pub(super) struct Bot {
     topic: String,
     texts: Vec<String>,
     interval: Duration,
-    /// What it subscribes to, and how many deliveries it has had; none before the proxy knows.
-    topics: Vec<(String, Option<u64>)>,
+    /// What it subscribes to, and what it has had; none before the proxy knows.
+    topics: Vec<(String, Option<Had>)>,
     /// How many posts it has sent, and how many of them were answered.
     sent: u64,
     answered: u64,
@@ -118,33 +118,33 @@ impl Bot {
                     }
                 }
             }
-            Message::Subscribed { topic, deliveries } if from == self.proxy => {
+            Message::Subscribed { topic, now } if from == self.proxy => {
                 let Some((_, had)) = self.topics.iter_mut().find(|one| one.0 == *topic) else {
                     return stale(cx);
                 };
-                let missed = had.and_then(|had| deliveries.checked_sub(had));
-                let started_anew = had.is_some_and(|had| had > deliveries);
-                *had = Some(deliveries);
-                self.missed += missed.unwrap_or_default();
+                let before = had.replace(now);
+                let goes_on = before.filter(|before| before.since == now.since);
+                let missed =
+                    goes_on.map_or(0, |before| now.deliveries.saturating_sub(before.deliveries));
+                self.missed += missed;
                 let topic = Escaped(topic.as_bytes());
-                match missed {
-                    _ if started_anew => {
-                        self.say(cx, format_args!("may have missed messages under {topic}"));
-                    }
-                    None | Some(0) => self.say(cx, format_args!("hears {topic}")),
-                    Some(some) => {
-                        self.say(cx, format_args!("missed {some} messages under {topic}"));
-                    }
+                if before.is_some() && goes_on.is_none() {
+                    // It is not the proxy that counted before.
+                    self.say(cx, format_args!("may have missed messages under {topic}"));
+                } else if missed > 0 {
+                    self.say(cx, format_args!("missed {missed} messages under {topic}"));
+                } else {
+                    self.say(cx, format_args!("hears {topic}"));
                 }
             }
             Message::Deliver { number, timestamp, server, post } if from == self.proxy => {
                 let own = self.topics.iter_mut().find(|one| one.0 == *post.topic);
                 let Some((_, Some(had))) = own else { return stale(cx) };
-                if number <= *had {
+                if number <= had.deliveries {
                     return stale(cx);
                 }
-                let missed = number - *had - 1;
-                *had = number;
+                let missed = number - had.deliveries - 1;
+                had.deliveries = number;
                 self.heard += 1;
                 self.missed += missed;
                 if missed > 0 {

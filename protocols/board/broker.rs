@@ -1,6 +1,8 @@
 //! The broker: takes posts, gives each to a server at random, one at a time for each user.
 
-use super::{Board, Config, MAX_TEXT_BYTES, Maybe, Message, Outcome, Post, Refusal, Reply};
+use super::{
+    Board, Config, MAX_TEXT_BYTES, Maybe, Message, Outcome, Post, Refusal, Reply, SERVERS,
+};
 use super::{Timer, error, is_word, stale};
 use crate::core::{Bytes, Context, LamportTime, NodeId, RequestId, Time};
 use ::core::time::Duration;
@@ -90,10 +92,10 @@ impl Broker {
             Message::Send { number, post } => {
                 self.take(Origin::Bot { id: from, number }, post, cx);
             }
-            Message::Done { stamp, outcome } => {
+            Message::Done { stamp, timestamp, outcome } => {
                 let is_its = self.under_way.get(&stamp).is_some_and(|one| one.server == from);
                 if is_its {
-                    self.end(stamp, outcome, cx);
+                    self.end(stamp, outcome, timestamp, cx);
                 } else {
                     stale(cx);
                 }
@@ -108,7 +110,7 @@ impl Broker {
         // What it had may have come through, and its answers will not.
         let lost = self.under_way.iter().filter(|(_, one)| !up && one.server == peer);
         for stamp in lost.map(|(stamp, _)| *stamp).collect::<Vec<_>>() {
-            self.end(stamp, Outcome::Unknown, cx);
+            self.end(stamp, Outcome::Unknown, cx.wall_clock().millis(), cx);
         }
     }
 
@@ -118,7 +120,7 @@ impl Broker {
             && now - oldest.since >= self.timeout
         {
             let stamp = *stamp;
-            self.end(stamp, Outcome::Unknown, cx);
+            self.end(stamp, Outcome::Unknown, cx.wall_clock().millis(), cx);
         }
         self.watch(cx);
     }
@@ -138,6 +140,9 @@ impl Broker {
         let is_sound = is_word(&post.user) && is_word(&post.topic);
         if !is_sound || post.text.len() > MAX_TEXT_BYTES {
             return self.tell(origin, Outcome::Refused(Refusal::Form), None, cx);
+        }
+        if post.topic == SERVERS {
+            return self.tell(origin, Outcome::Refused(Refusal::Servers), None, cx);
         }
         if let Some(queue) = self.users.get_mut(&*post.user) {
             let bytes = self.waiting_bytes + post.text.len();
@@ -176,11 +181,17 @@ impl Broker {
     }
 
     /// A post is over: its origin is told, and the next of its user goes.
-    fn end(&mut self, stamp: LamportTime, outcome: Outcome, cx: &mut Context<'_, Board>) {
+    fn end(
+        &mut self,
+        stamp: LamportTime,
+        outcome: Outcome,
+        timestamp: u64,
+        cx: &mut Context<'_, Board>,
+    ) {
         let Some(UnderWay { origin, user, server, .. }) = self.under_way.remove(&stamp) else {
             return;
         };
-        self.tell(origin, outcome, Some(server), cx);
+        self.tell(origin, outcome, Some((server, timestamp)), cx);
         let Some(mut queue) = self.users.remove(&user) else { return };
         while let Some(Waiting { origin, topic, text }) = queue.pop_front() {
             self.waiting -= 1;
@@ -198,7 +209,7 @@ impl Broker {
         &mut self,
         origin: Origin,
         outcome: Outcome,
-        server: Option<NodeId>,
+        server: Option<(NodeId, u64)>,
         cx: &mut Context<'_, Board>,
     ) {
         self.done += 1;
@@ -207,9 +218,8 @@ impl Broker {
             Origin::Client(to) => to,
         };
         let reply = match (outcome, server) {
-            (Outcome::Published, Some(server)) => {
-                let (timestamp, clock) = (cx.wall_clock().millis(), cx.local_event());
-                Reply::Sent { server, timestamp, clock }
+            (Outcome::Published, Some((server, timestamp))) => {
+                Reply::Sent { server, timestamp, clock: cx.local_event() }
             }
             (Outcome::Refused(refusal), _) => error(refusal.reason(), Maybe::No, cx),
             (Outcome::Published | Outcome::Unknown, _) => {

@@ -1,5 +1,6 @@
 //! What goes between the nodes of the bulletin system, and what clients ask.
 
+use super::Role;
 use crate::core::{Bytes, LamportTime, NodeId};
 use alloc::borrow::Cow;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,17 @@ pub enum Refusal {
     Late,
     /// A name or topic that cannot be, or too long a text.
     Form,
+    /// Under the servers' own topic.
+    Servers,
+}
+
+/// How far a bot's subscription is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Had {
+    /// When it began, by the proxy's clock.
+    pub since: LamportTime,
+    /// How many deliveries there have been.
+    pub deliveries: u64,
 }
 
 /// Between nodes.
@@ -74,6 +86,8 @@ pub enum Message<'a> {
     Done {
         /// As in `Work`.
         stamp: LamportTime,
+        /// As in `Publish`; of the refusal, if it was not published.
+        timestamp: u64,
         /// How it ended.
         outcome: Outcome,
     },
@@ -103,16 +117,17 @@ pub enum Message<'a> {
         /// The topic.
         #[serde(borrow)]
         topic: Cow<'a, str>,
-        /// How many deliveries the bot has had over this subscription; none for a new one.
-        had: Option<u64>,
+        /// What the bot has had over this subscription; none for a new one.
+        had: Option<Had>,
     },
     /// From the proxy to a bot.
     Subscribed {
         /// The topic.
         #[serde(borrow)]
         topic: Cow<'a, str>,
-        /// How many there have been: those above what the bot had are missed.
-        deliveries: u64,
+        /// What there has been: the deliveries above what the bot had are missed, and if it began
+        /// anew, nobody knows how many are.
+        now: Had,
     },
     /// From the proxy to a bot.
     Deliver {
@@ -182,7 +197,7 @@ pub enum Reply<'a> {
     Sent {
         /// Which server processed it.
         server: NodeId,
-        /// Milliseconds.
+        /// The message's: milliseconds since the epoch by the servers' common clock.
         timestamp: u64,
         /// Lamport's clock.
         clock: LamportTime,
@@ -192,17 +207,29 @@ pub enum Reply<'a> {
         /// The topic.
         #[serde(borrow)]
         topic: Cow<'a, str>,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
     },
     /// No more comes of the topic.
     Unsubscribed {
         /// The topic.
         #[serde(borrow)]
         topic: Cow<'a, str>,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
     },
     /// It goes to so many subscribers.
     Published {
         /// How many.
         subscribers: u64,
+        /// The message's: milliseconds since the epoch by the proxy's clock.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
     },
     /// Without being asked for: somebody said this.
     Message {
@@ -226,6 +253,10 @@ pub enum Reply<'a> {
     Missed {
         /// How many.
         messages: u64,
+        /// Milliseconds.
+        timestamp: u64,
+        /// Lamport's clock.
+        clock: LamportTime,
     },
     /// The post did not come through, or it is not known whether it did.
     Error {
@@ -241,6 +272,8 @@ pub enum Reply<'a> {
     },
     /// How it goes.
     Status {
+        /// What the node is.
+        role: Role,
         /// Broker: posts that are under way or wait.
         pending: u64,
         /// Server: posts processed. Proxy: messages published. Broker: posts answered.
@@ -249,6 +282,8 @@ pub enum Reply<'a> {
         subscribers: u64,
         /// Proxy: messages that subscribers missed.
         missed: u64,
+        /// Milliseconds.
+        timestamp: u64,
         /// Lamport's clock.
         clock: LamportTime,
     },

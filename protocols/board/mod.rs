@@ -32,7 +32,7 @@ mod nats;
 mod proxy;
 mod server;
 
-pub use self::message::{Maybe, Message, Outcome, Post, Refusal, Reply, Request};
+pub use self::message::{Had, Maybe, Message, Outcome, Post, Refusal, Reply, Request};
 #[cfg(feature = "mutants")]
 pub use self::mutants::Mutant;
 pub use self::nats::Nats;
@@ -196,8 +196,17 @@ impl Protocol for Board {
             Role::Server => Part::Server(Server::new(config.name.clone(), proxy()?)),
             Role::Proxy => Part::Proxy(Proxy::new(config.planted())),
             Role::Bot => {
-                if !config.topics.iter().chain([&config.topic]).all(|topic| is_word(topic)) {
-                    return wrong("topics", "each must be a word of 1 to 64 bytes");
+                if !is_word(&config.topic) || config.topic == SERVERS {
+                    let rule =
+                        "it must be a word of 1 to 64 bytes, and not servers, the servers' own";
+                    return wrong("topic", rule);
+                }
+                let mut topics: Vec<&String> = config.topics.iter().collect();
+                topics.sort_unstable();
+                topics.dedup();
+                if topics.len() < config.topics.len() || !topics.iter().all(|topic| is_word(topic))
+                {
+                    return wrong("topics", "each must be a different word of 1 to 64 bytes");
                 }
                 if config.texts.iter().any(|text| text.len() > MAX_TEXT_BYTES) {
                     return wrong("texts", "each must have at most 1048576 bytes");
@@ -240,14 +249,16 @@ impl Protocol for Board {
         let to = caller.request;
         match (&mut self.part, request) {
             (part, Request::Status {}) => {
-                let [pending, done, subscribers, missed] = match part {
-                    Part::Broker(broker) => broker.status(),
-                    Part::Server(server) => server.status(),
-                    Part::Proxy(proxy) => proxy.status(),
-                    Part::Bot(bot) => bot.status(),
+                let (role, [pending, done, subscribers, missed]) = match part {
+                    Part::Broker(broker) => (Role::Broker, broker.status()),
+                    Part::Server(server) => (Role::Server, server.status()),
+                    Part::Proxy(proxy) => (Role::Proxy, proxy.status()),
+                    Part::Bot(bot) => (Role::Bot, bot.status()),
                 };
-                let clock = cx.lamport();
-                cx.reply(to, &Reply::Status { pending, done, subscribers, missed, clock });
+                let (timestamp, clock) = (cx.wall_clock().millis(), cx.lamport());
+                let reply =
+                    Reply::Status { role, pending, done, subscribers, missed, timestamp, clock };
+                cx.reply(to, &reply);
             }
             (Part::Broker(broker), Request::Send { user, topic, text, clock, .. }) => {
                 if cx.receive_event(clock).is_err() {
@@ -347,6 +358,7 @@ impl Refusal {
             Refusal::NoProxy => "the server has no link to the proxy: try again",
             Refusal::Busy => "too many posts wait: try again later",
             Refusal::Late => "a later post of this user was published before it",
+            Refusal::Servers => "under the topic servers speak the servers alone",
             Refusal::Form => {
                 "user and topic are words of 1 to 64 bytes, and a text has at most 1048576 bytes"
             }

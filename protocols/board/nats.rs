@@ -9,20 +9,25 @@ use super::{Board, MAX_NAME_BYTES, MAX_TEXT_BYTES, Reply, Request};
 use crate::core::{Bytes, Decoded, Escaped, Gateway, Text};
 use ::core::fmt::Write;
 use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use memchr::memchr;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// The state of one connection.
 pub struct Nats {
     /// Whether the client wants an `+OK` for everything; NATS' default.
     verbose: bool,
-    /// Topics and the client's own names for its subscriptions to them.
-    subscriptions: Vec<(String, String)>,
-    /// A hash of these.
-    form: u64,
+    /// The client's own names for its subscriptions, by topic.
+    subscriptions: BTreeMap<String, Vec<String>>,
+    /// The topic that is being subscribed to.
+    subscribing: Option<String>,
+    /// All of them, as text.
+    form: Vec<u8>,
 }
+
+/// How many subscriptions a client may have. It may subscribe to one topic several times.
+const MAX_SUBSCRIPTIONS: usize = 1_000;
 
 /// A line holds a command, names and a number; only `CONNECT` has more.
 const MAX_LINE_BYTES: usize = 4 << 10;
@@ -30,7 +35,7 @@ const CRLF: &[u8] = b"\r\n";
 
 impl Default for Nats {
     fn default() -> Nats {
-        Nats { verbose: true, subscriptions: Vec::new(), form: 0 }
+        Nats { verbose: true, subscriptions: BTreeMap::new(), subscribing: None, form: Vec::new() }
     }
 }
 
@@ -41,6 +46,8 @@ enum Line<'a> {
     Answer(&'static str),
     /// The client is told what is wrong, and goes on.
     Wrong(&'static str),
+    /// What follows may be a payload: nobody knows where the next line begins.
+    Unknown,
 }
 
 impl Gateway for Nats {
@@ -69,7 +76,7 @@ impl Gateway for Nats {
                 Decoded::Incomplete
             };
         };
-        let (line, after) = (&input[..end], end + CRLF.len());
+        let (line, after) = (input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]), end + 1);
         let mut words = Words(line);
         let command = words.next().unwrap_or_default();
         if command.eq_ignore_ascii_case(b"PUB") {
@@ -89,36 +96,44 @@ impl Gateway for Nats {
                 wrong(output, reason);
                 Decoded::Answered { used: after }
             }
+            Line::Unknown => close(output, idle, "Unknown Protocol Operation"),
         }
     }
 
-    fn form(&self) -> u64 {
-        self.form
+    fn form(&self) -> &[u8] {
+        &self.form
     }
 
     fn encode(&mut self, reply: Reply<'_>, output: &mut Vec<u8>) {
         match reply {
             Reply::Message { topic, text, .. } => {
-                let Some((_, sid)) = self.subscriptions.iter().find(|one| *one.0 == *topic) else {
-                    return;
-                };
-                output.reserve(topic.len() + sid.len() + text.len() + 32);
-                output.extend_from_slice(b"MSG ");
-                output.extend_from_slice(topic.as_bytes());
-                output.push(b' ');
-                output.extend_from_slice(sid.as_bytes());
-                output.push(b' ');
-                output.extend_from_slice(itoa::Buffer::new().format(text.len()).as_bytes());
-                output.extend_from_slice(CRLF);
-                output.extend_from_slice(&text);
-                output.extend_from_slice(CRLF);
+                for sid in self.subscriptions.get(&*topic).into_iter().flatten() {
+                    output.reserve(topic.len() + sid.len() + text.len() + 32);
+                    output.extend_from_slice(b"MSG ");
+                    output.extend_from_slice(topic.as_bytes());
+                    output.push(b' ');
+                    output.extend_from_slice(sid.as_bytes());
+                    output.push(b' ');
+                    output.extend_from_slice(itoa::Buffer::new().format(text.len()).as_bytes());
+                    output.extend_from_slice(CRLF);
+                    output.extend_from_slice(&text);
+                    output.extend_from_slice(CRLF);
+                }
             }
-            Reply::Missed { messages } => {
+            Reply::Missed { messages, .. } => {
                 let _ =
                     write!(Text(output), "-ERR 'Slow Consumer: {messages} messages missed'\r\n");
             }
-            Reply::Error { reason, .. } => wrong(output, &reason),
+            Reply::Error { reason, .. } => {
+                // Nothing else is asked while a subscription is being made.
+                if let Some(refused) = self.subscribing.take() {
+                    self.subscriptions.remove(&refused);
+                    self.changed();
+                }
+                wrong(output, &reason);
+            }
             Reply::Subscribed { .. } | Reply::Unsubscribed { .. } | Reply::Published { .. } => {
+                self.subscribing = None;
                 output.extend_from_slice(self.ok().as_bytes());
             }
             // Nobody asks for these here.
@@ -134,16 +149,16 @@ impl Nats {
         if self.verbose { "+OK\r\n" } else { "" }
     }
 
-    /// Topics and names hold no space, so this tells any two lists apart.
+    /// Topics and names hold no space and no line's end, so this tells any two lists apart.
     fn changed(&mut self) {
-        let mut text = Vec::new();
-        for (topic, sid) in &self.subscriptions {
-            for word in [topic, sid] {
-                text.extend_from_slice(word.as_bytes());
-                text.push(b' ');
+        self.form.clear();
+        for (topic, sids) in &self.subscriptions {
+            for word in [topic].into_iter().chain(sids) {
+                self.form.extend_from_slice(word.as_bytes());
+                self.form.push(b' ');
             }
+            self.form.push(b'\n');
         }
-        self.form = xxh3_64(&text);
     }
 
     fn line<'a>(&mut self, command: &[u8], mut words: Words<'a>, line: &[u8]) -> Line<'a> {
@@ -157,34 +172,57 @@ impl Nats {
             self.verbose = !is_quiet(line);
             Line::Answer(self.ok())
         } else if is("SUB") {
-            let (Some(topic), Some(sid), None) = (first, second, third) else {
-                return Line::Wrong("Queue groups are not supported");
+            let (Some(topic), Some(sid)) = (first, second) else {
+                return Line::Wrong("SUB needs a subject and a name for the subscription");
             };
+            if third.is_some() {
+                return Line::Wrong("Queue groups are not supported");
+            }
             let (Some(topic), Some(sid)) = (word(topic), word(sid)) else {
                 return Line::Wrong("Invalid Subject");
             };
             if topic.contains(['*', '>']) {
                 return Line::Wrong("Wildcards are not supported");
             }
-            self.subscriptions.retain(|one| one.0 != topic && one.1 != sid);
-            self.subscriptions.push((topic.into(), sid.into()));
+            if self.subscriptions.values().flatten().any(|own| own == sid) {
+                return Line::Wrong("a subscription has this name already");
+            }
+            if self.subscriptions.values().map(Vec::len).sum::<usize>() >= MAX_SUBSCRIPTIONS {
+                return Line::Wrong("Maximum Subscriptions Exceeded");
+            }
+            let sids = self.subscriptions.entry(topic.into()).or_default();
+            sids.push(sid.into());
+            let is_first = sids.len() == 1;
             self.changed();
+            if !is_first {
+                return Line::Answer(self.ok());
+            }
+            self.subscribing = Some(topic.into());
             Line::Request(Request::Subscribe { topic: Cow::Borrowed(topic) })
         } else if is("UNSUB") {
-            let (Some(sid), None) = (first, second) else {
-                return Line::Wrong("Limits are not supported");
+            let Some(sid) = first else {
+                return Line::Wrong("UNSUB needs the name of a subscription");
             };
-            let place = self.subscriptions.iter().position(|one| one.1.as_bytes() == sid);
-            let removed = place.map(|place| self.subscriptions.remove(place));
+            if second.is_some() {
+                return Line::Wrong("Limits are not supported");
+            }
+            let has = |sids: &Vec<String>| sids.iter().any(|own| own.as_bytes() == sid);
+            let own = self.subscriptions.iter_mut().find(|(_, sids)| has(sids));
+            let Some((topic, sids)) = own else { return Line::Answer(self.ok()) };
+            sids.retain(|own| own.as_bytes() != sid);
+            let last = sids.is_empty().then(|| topic.clone());
+            if let Some(topic) = &last {
+                self.subscriptions.remove(topic);
+            }
             self.changed();
-            match removed {
-                Some((topic, _)) => Line::Request(Request::Unsubscribe { topic: topic.into() }),
+            match last {
+                Some(topic) => Line::Request(Request::Unsubscribe { topic: topic.into() }),
                 None => Line::Answer(self.ok()),
             }
         } else if command.is_empty() {
             Line::Answer("")
         } else {
-            Line::Wrong("Unknown Protocol Operation")
+            Line::Unknown
         }
     }
 
@@ -224,10 +262,9 @@ impl Nats {
     }
 }
 
-/// Where a line ends.
+/// Where a line's end is. NATS' own servers take one without CR, too.
 fn find_end(input: &[u8]) -> Option<usize> {
-    let newline = memchr(b'\n', &input[..input.len().min(MAX_LINE_BYTES)])?;
-    input[..newline].strip_suffix(b"\r").map(<[u8]>::len)
+    memchr(b'\n', &input[..input.len().min(MAX_LINE_BYTES)])
 }
 
 /// What blanks part.
@@ -319,6 +356,14 @@ mod tests {
         Reply::Message { topic: topic.into(), user: "".into(), server, text, timestamp, clock }
     }
 
+    fn subscribed() -> Reply<'static> {
+        Reply::Subscribed { topic: "a".into(), timestamp: 1, clock: LamportTime(1) }
+    }
+
+    fn published() -> Reply<'static> {
+        Reply::Published { subscribers: 1, timestamp: 1, clock: LamportTime(1) }
+    }
+
     fn encoded(nats: &mut Nats, reply: Reply<'_>) -> String {
         let mut output = Vec::new();
         nats.encode(reply, &mut output);
@@ -344,20 +389,57 @@ mod tests {
                 Request::Publish { topic: "x".into(), text },
             ]
         );
-        assert_eq!(encoded(&mut nats, Reply::Published { subscribers: 1 }), "+OK\r\n");
+        assert_eq!(encoded(&mut nats, published()), "+OK\r\n");
         assert_eq!(encoded(&mut nats, message("x", "hi")), "MSG x 7 2\r\nhi\r\n");
         assert_eq!(encoded(&mut nats, message("foo.bar", "")), "MSG foo.bar 90 0\r\n\r\n");
         let (requests, _) = talk(&mut nats, "UNSUB 7\r\nUNSUB 8\r\n");
         assert_eq!(requests, [Request::Unsubscribe { topic: "x".into() }]);
         assert_eq!(encoded(&mut nats, message("x", "hi")), "", "it is on its way no more");
-        assert!(encoded(&mut nats, Reply::Missed { messages: 3 }).contains("3 messages missed"));
+        let missed = Reply::Missed { messages: 3, timestamp: 1, clock: LamportTime(1) };
+        assert!(encoded(&mut nats, missed).contains("3 messages missed"));
     }
 
     #[test]
     fn who_does_not_want_it_gets_no_ok() {
         let mut nats = quiet();
         assert_eq!(talk(&mut nats, "SUB a 1\r\nUNSUB 2\r\nPONG\r\n").1, "");
-        assert_eq!(encoded(&mut nats, Reply::Published { subscribers: 0 }), "");
+        assert_eq!(encoded(&mut nats, published()), "");
+    }
+
+    #[test]
+    fn a_topic_may_have_several_subscriptions_and_all_get_the_message() {
+        let mut nats = quiet();
+        let (requests, said) = talk(&mut nats, "SUB a 1\r\nSUB a 2\r\nSUB b 1\r\n");
+        assert_eq!(requests, [Request::Subscribe { topic: "a".into() }]);
+        assert!(said.contains("has this name already"), "{said}");
+        let got = encoded(&mut nats, message("a", "hi"));
+        assert_eq!(got, "MSG a 1 2\r\nhi\r\nMSG a 2 2\r\nhi\r\n");
+        assert_eq!(talk(&mut nats, "UNSUB 1\r\n"), (vec![], String::new()));
+        assert_eq!(encoded(&mut nats, message("a", "hi")), "MSG a 2 2\r\nhi\r\n");
+        let (requests, _) = talk(&mut nats, "UNSUB 2\nPING\n");
+        assert_eq!(
+            requests,
+            [Request::Unsubscribe { topic: "a".into() }],
+            "a line may end so, too"
+        );
+    }
+
+    #[test]
+    fn a_subscription_that_is_refused_is_none_and_they_are_bounded() {
+        let (reason, published) = ("no".into(), super::super::Maybe::No);
+        let refusal = Reply::Error { reason, published, timestamp: 1, clock: LamportTime(1) };
+        let mut nats = quiet();
+        talk(&mut nats, "SUB a 1\r\n");
+        encoded(&mut nats, refusal.clone());
+        assert_eq!(encoded(&mut nats, message("a", "hi")), "");
+        talk(&mut nats, "SUB a 1\r\n");
+        encoded(&mut nats, subscribed());
+        encoded(&mut nats, refusal);
+        assert_eq!(encoded(&mut nats, message("a", "hi")), "MSG a 1 2\r\nhi\r\n");
+        let many: String =
+            (2..=MAX_SUBSCRIPTIONS).map(|n| alloc::format!("SUB a {n}\r\n")).collect();
+        assert_eq!(talk(&mut nats, &many).1, "");
+        assert!(talk(&mut nats, "SUB b 0\r\n").1.contains("Maximum Subscriptions"));
     }
 
     #[test]
@@ -389,10 +471,9 @@ mod tests {
             ("SUB a.* 1", "Wildcards"),
             ("SUB > 1", "Wildcards"),
             ("SUB a group 1", "Queue groups"),
-            ("SUB a", "Queue groups"),
+            ("SUB a", "SUB needs"),
+            ("UNSUB", "UNSUB needs"),
             ("UNSUB 1 5", "Limits"),
-            ("HPUB a 1 2", "Unknown Protocol Operation"),
-            ("\u{1b}[2J", "Unknown Protocol Operation"),
         ] {
             let (requests, said) = talk(&mut quiet(), &alloc::format!("{line}\r\nPING\r\n"));
             assert!(requests.is_empty(), "{line}");
@@ -409,6 +490,9 @@ mod tests {
             "PUB a 1048577\r\n",
             "PUB a 99999999999999999999\r\n",
             "PUB a 2\r\nabcd\r\n",
+            // Its payload would be taken for lines.
+            "HPUB a 12 23\r\nNATS/1.0\r\n\r\nPUB b 1\r\nx\r\n\r\n",
+            "\u{1b}[2J\r\n",
             &long,
         ] {
             let mut output = Vec::new();

@@ -1,29 +1,32 @@
 //! The proxy: brings what is published to those who subscribe, and waits for none of them.
 
 use super::{
-    Board, MAX_TEXT_BYTES, Maybe, Message, Mutant, Outcome, Planted, Post, Refusal, Reply,
+    Board, Had, MAX_TEXT_BYTES, Maybe, Message, Mutant, Outcome, Planted, Post, Refusal, Reply,
+    SERVERS,
 };
 use super::{error, is_word, stale};
 use crate::core::{Bytes, ClientId, Context, LamportTime, NodeId, RequestId};
 use ::core::cmp::Ordering;
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 #[derive(Default)]
 pub(super) struct Proxy {
-    topics: BTreeMap<String, Topic>,
-    /// How many topics each connection subscribes to.
-    clients: BTreeMap<ClientId, usize>,
-    /// The connections that do not read, and how many messages they have missed.
+    topics: BTreeMap<Arc<str>, Topic>,
+    /// What each connection subscribes to.
+    clients: BTreeMap<ClientId, BTreeSet<Arc<str>>>,
+    /// How many subscriptions the connections have.
+    subscriptions: usize,
+    /// The connections that do not read, and how many messages they have missed. They stay in it
+    /// while they subscribe to nothing: who comes back is told of what it missed before.
     full: BTreeMap<ClientId, u64>,
     /// The nodes that there is a link to.
     linked: Vec<NodeId>,
-    /// The stamp of each user's last post.
-    stamps: BTreeMap<String, LamportTime>,
-    /// Users who were forgotten had no later stamp.
-    forgotten: LamportTime,
+    /// By whose clock the stamps are: the broker's, or that of a server that announces something.
+    stamps: BTreeMap<NodeId, Stamps>,
     published: u64,
     missed: u64,
     planted: Planted,
@@ -32,8 +35,25 @@ pub(super) struct Proxy {
 #[derive(Default)]
 struct Topic {
     clients: Vec<ClientId>,
-    /// Nodes, and how many deliveries each has had or missed.
-    nodes: Vec<(NodeId, u64)>,
+    nodes: Vec<Listener>,
+}
+
+/// A node that subscribes.
+struct Listener {
+    id: NodeId,
+    /// When it began, by this node's clock: tells what a proxy counted from what one before it did.
+    since: LamportTime,
+    /// How many deliveries it has had or missed since then.
+    deliveries: u64,
+}
+
+/// The stamps of one clock.
+#[derive(Default)]
+struct Stamps {
+    /// Of each user's last post.
+    last: BTreeMap<String, LamportTime>,
+    /// Users who were forgotten had no later stamp.
+    forgotten: LamportTime,
 }
 
 /// How a post stands to what its user has published.
@@ -50,6 +70,8 @@ enum Order {
 const MAX_USERS: usize = 100_000;
 /// What one connection may subscribe to.
 const MAX_TOPICS: usize = 1_000;
+/// What all connections may. A subscription takes some hundred bytes.
+const MAX_SUBSCRIPTIONS: usize = 100_000;
 
 impl Proxy {
     pub(super) fn new(planted: Planted) -> Proxy {
@@ -58,62 +80,73 @@ impl Proxy {
 
     pub(super) fn status(&self) -> [u64; 4] {
         let mut nodes: Vec<NodeId> =
-            self.topics.values().flat_map(|topic| &topic.nodes).map(|node| node.0).collect();
+            self.topics.values().flat_map(|topic| &topic.nodes).map(|node| node.id).collect();
         nodes.sort_unstable();
         nodes.dedup();
         [0, self.published, (self.clients.len() + nodes.len()) as u64, self.missed]
     }
 
     pub(super) fn check_invariants(&self) {
-        let subscriptions: usize = self.topics.values().map(|topic| topic.clients.len()).sum();
-        let counted: usize = self.clients.values().sum();
-        assert!(subscriptions == counted, "{subscriptions} subscriptions, {counted} counted");
-        assert!(self.full.keys().all(|client| self.clients.contains_key(client)));
+        let subscribers: usize = self.topics.values().map(|topic| topic.clients.len()).sum();
+        let topics: usize = self.clients.values().map(BTreeSet::len).sum();
+        let counted = self.subscriptions;
+        assert!(subscribers == counted && topics == counted, "{subscribers}, {topics}, {counted}");
     }
 
     pub(super) fn subscribe(&mut self, to: RequestId, topic: &str, cx: &mut Context<'_, Board>) {
-        let count = self.clients.get(&to.client).copied().unwrap_or_default();
-        if !is_word(topic) || count >= MAX_TOPICS {
-            let reason = "a topic is a word of 1 to 64 bytes, and a connection has at most 1000";
-            let error = error(reason, Maybe::No, cx);
-            return cx.reply(to, &error);
+        let own = self.clients.get(&to.client);
+        if own.is_none_or(|own| !own.contains(topic)) {
+            let is_full = own.is_some_and(|own| own.len() >= MAX_TOPICS);
+            let reason = if !is_word(topic) {
+                "a topic is a word of 1 to 64 bytes"
+            } else if is_full || self.subscriptions >= MAX_SUBSCRIPTIONS {
+                "a connection subscribes to at most 1000 topics, and all together to 100000"
+            } else {
+                ""
+            };
+            if !reason.is_empty() {
+                let error = error(reason, Maybe::No, cx);
+                return cx.reply(to, &error);
+            }
+            let name = self.topics.get_key_value(topic).map(|(name, _)| Arc::clone(name));
+            let name = name.unwrap_or_else(|| topic.into());
+            self.topics.entry(Arc::clone(&name)).or_default().clients.push(to.client);
+            self.clients.entry(to.client).or_default().insert(name);
+            self.subscriptions += 1;
         }
-        let subscribers = &mut self.topics.entry(topic.into()).or_default().clients;
-        if !subscribers.contains(&to.client) {
-            subscribers.push(to.client);
-            self.clients.insert(to.client, count + 1);
-        }
-        cx.reply(to, &Reply::Subscribed { topic: topic.into() });
+        let (timestamp, clock) = (cx.wall_clock().millis(), cx.local_event());
+        cx.reply(to, &Reply::Subscribed { topic: topic.into(), timestamp, clock });
     }
 
     pub(super) fn unsubscribe(&mut self, to: RequestId, topic: &str, cx: &mut Context<'_, Board>) {
-        self.remove(to.client, Some(topic));
-        cx.reply(to, &Reply::Unsubscribed { topic: topic.into() });
+        if let Some(own) = self.clients.get_mut(&to.client)
+            && own.remove(topic)
+        {
+            if own.is_empty() {
+                self.clients.remove(&to.client);
+            }
+            self.remove(to.client, topic);
+        }
+        let (timestamp, clock) = (cx.wall_clock().millis(), cx.local_event());
+        cx.reply(to, &Reply::Unsubscribed { topic: topic.into(), timestamp, clock });
     }
 
     pub(super) fn on_gone(&mut self, client: ClientId) {
-        if self.clients.contains_key(&client) {
-            self.remove(client, None);
+        self.full.remove(&client);
+        for topic in self.clients.remove(&client).unwrap_or_default() {
+            self.remove(client, &topic);
         }
     }
 
-    /// Takes a connection's subscription to one topic away, or all.
-    fn remove(&mut self, client: ClientId, only: Option<&str>) {
-        let mut count = self.clients.get(&client).copied().unwrap_or_default();
-        self.topics.retain(|name, topic| {
-            if only.is_none_or(|only| only == name)
-                && let Some(place) = topic.clients.iter().position(|one| *one == client)
-            {
-                topic.clients.swap_remove(place);
-                count -= 1;
-            }
-            !topic.clients.is_empty() || !topic.nodes.is_empty()
-        });
-        if count > 0 {
-            self.clients.insert(client, count);
-        } else {
-            self.clients.remove(&client);
-            self.full.remove(&client);
+    /// Takes a connection out of a topic's subscribers.
+    fn remove(&mut self, client: ClientId, name: &str) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        if let Some(place) = topic.clients.iter().position(|one| *one == client) {
+            topic.clients.swap_remove(place);
+            self.subscriptions -= 1;
+        }
+        if topic.clients.is_empty() && topic.nodes.is_empty() {
+            self.topics.remove(name);
         }
     }
 
@@ -125,16 +158,14 @@ impl Proxy {
         cx: &mut Context<'_, Board>,
     ) {
         if full {
-            if self.clients.contains_key(&client) {
-                self.full.entry(client).or_default();
-            }
+            self.full.entry(client).or_default();
         } else if let Some(missed) = self.full.remove(&client) {
             let unsaid = u64::from(self.planted.has(Mutant::MissedMiscounted));
             let messages = missed.saturating_sub(unsaid);
-            if messages == 0 {
-                return;
+            if messages > 0 {
+                let (timestamp, clock) = (cx.wall_clock().millis(), cx.local_event());
+                cx.push([client], &Reply::Missed { messages, timestamp, clock });
             }
-            cx.push([client], &Reply::Missed { messages });
         }
     }
 
@@ -146,8 +177,10 @@ impl Proxy {
     ) {
         match message {
             Message::Publish { clock, stamp, timestamp, post } => {
+                // What servers say of themselves comes from them alone.
+                let is_sound = is_word(&post.topic) && (*post.topic != *SERVERS || clock == from);
                 let order =
-                    if is_word(&post.topic) { self.order(&post.user, stamp) } else { Order::Late };
+                    if is_sound { self.order(clock, &post.user, stamp) } else { Order::Late };
                 let outcome = match order {
                     Order::Next => {
                         self.publish(timestamp, Some(from), &post, cx);
@@ -171,8 +204,9 @@ impl Proxy {
     }
 
     /// How a post stands to those of its user that were published; notes one that comes next.
-    fn order(&mut self, user: &str, stamp: LamportTime) -> Order {
-        if let Some(last) = self.stamps.get_mut(user) {
+    fn order(&mut self, clock: NodeId, user: &str, stamp: LamportTime) -> Order {
+        let Stamps { last, forgotten } = self.stamps.entry(clock).or_default();
+        if let Some(last) = last.get_mut(user) {
             let order = match stamp.cmp(last) {
                 Ordering::Greater => Order::Next,
                 Ordering::Equal if self.planted.has(Mutant::TwiceDelivered) => Order::Next,
@@ -184,17 +218,17 @@ impl Proxy {
             *last = stamp.max(*last);
             return order;
         }
-        if stamp <= self.forgotten {
+        if stamp <= *forgotten {
             return Order::Late;
         }
-        if self.stamps.len() >= MAX_USERS {
-            let oldest = self.stamps.iter().min_by_key(|(_, stamp)| **stamp);
-            if let Some((user, stamp)) = oldest.map(|(user, stamp)| (user.clone(), *stamp)) {
-                self.forgotten = self.forgotten.max(stamp);
-                self.stamps.remove(&user);
-            }
+        if last.len() >= MAX_USERS {
+            // Half of them at once, so that it costs nothing per user.
+            let mut stamps: Vec<LamportTime> = last.values().copied().collect();
+            let (_, median, _) = stamps.select_nth_unstable(MAX_USERS / 2);
+            *forgotten = (*forgotten).max(*median);
+            last.retain(|_, stamp| *stamp > *forgotten);
         }
-        self.stamps.insert(user.into(), stamp);
+        last.insert(user.into(), stamp);
         Order::Next
     }
 
@@ -210,10 +244,15 @@ impl Proxy {
             let error = error(Refusal::Form.reason(), Maybe::No, cx);
             return cx.reply(to, &error);
         }
+        if topic == SERVERS {
+            let error = error(Refusal::Servers.reason(), Maybe::No, cx);
+            return cx.reply(to, &error);
+        }
         let timestamp = cx.wall_clock().millis();
         let post = Post { user: Cow::Borrowed(""), topic: topic.into(), text };
         let subscribers = self.publish(timestamp, None, &post, cx);
-        cx.reply(to, &Reply::Published { subscribers });
+        let clock = cx.lamport();
+        cx.reply(to, &Reply::Published { subscribers, timestamp, clock });
     }
 
     /// Brings a post to all who subscribe; answers how many those are.
@@ -250,11 +289,11 @@ impl Proxy {
                 cx.push(reading.copied(), &message);
             }
         }
-        for (node, deliveries) in &mut topic.nodes {
+        for Listener { id, deliveries, .. } in &mut topic.nodes {
             *deliveries += 1;
-            if self.linked.contains(node) {
+            if self.linked.contains(id) {
                 let (number, post) = (*deliveries, post.clone());
-                cx.send(*node, &Message::Deliver { number, timestamp, server, post });
+                cx.send(*id, &Message::Deliver { number, timestamp, server, post });
             } else {
                 self.missed += 1;
             }
@@ -266,23 +305,28 @@ impl Proxy {
         &mut self,
         from: NodeId,
         name: &str,
-        had: Option<u64>,
+        had: Option<Had>,
         cx: &mut Context<'_, Board>,
     ) {
         if !is_word(name) {
             return stale(cx);
         }
         let nodes = &mut self.topics.entry(name.into()).or_default().nodes;
-        let place = nodes.iter().position(|node| node.0 == from).unwrap_or_else(|| {
-            nodes.push((from, 0));
+        let place = nodes.iter().position(|node| node.id == from);
+        // One that was told of it before goes on; all others hear from now on.
+        let goes_on = place.filter(|place| had.is_some_and(|had| had.since == nodes[*place].since));
+        let place = goes_on.unwrap_or_else(|| {
+            let listener = Listener { id: from, since: cx.local_event(), deliveries: 0 };
+            if let Some(place) = place {
+                nodes[place] = listener;
+                return place;
+            }
+            nodes.push(listener);
             nodes.len() - 1
         });
-        if had.is_none() {
-            // It has started anew, and hears from now on.
-            nodes[place].1 = 0;
-        }
-        let deliveries = nodes[place].1;
-        cx.send(from, &Message::Subscribed { topic: name.into(), deliveries });
+        let Listener { since, deliveries, .. } = nodes[place];
+        let now = Had { since, deliveries };
+        cx.send(from, &Message::Subscribed { topic: name.into(), now });
     }
 
     pub(super) fn on_link(&mut self, peer: NodeId, up: bool) {

@@ -10,8 +10,8 @@ pub(super) struct Server {
     name: String,
     proxy: NodeId,
     is_linked: bool,
-    /// What the proxy has not confirmed yet, and which broker gave it.
-    pending: BTreeMap<LamportTime, NodeId>,
+    /// What the proxy has not confirmed yet: which broker gave it, and the timestamp it has.
+    pending: BTreeMap<LamportTime, (NodeId, u64)>,
     /// What came over the present links, by stamp and broker: a copy of what was refused could find the
     /// proxy there, and be published after all.
     taken: BTreeSet<(LamportTime, NodeId)>,
@@ -55,11 +55,12 @@ impl Server {
         match message {
             Message::Work { stamp, post } => self.on_work(from, stamp, post, cx),
             Message::Published { clock, stamp, outcome } if from == self.proxy => {
+                let given = self.pending.get(&stamp).filter(|(broker, _)| *broker == clock);
                 if clock == cx.me() {
-                    self.announcing = self.announcing.filter(|announced| *announced != stamp);
-                } else if self.pending.get(&stamp) == Some(&clock) {
+                    self.on_announced(stamp, outcome, cx);
+                } else if let Some((_, timestamp)) = given.copied() {
                     self.pending.remove(&stamp);
-                    cx.send(clock, &Message::Done { stamp, outcome });
+                    cx.send(clock, &Message::Done { stamp, timestamp, outcome });
                 } else {
                     stale(cx);
                 }
@@ -85,25 +86,33 @@ impl Server {
         let (clock, me) = (cx.lamport().0, cx.me());
         let (user, topic) = (Escaped(post.user.as_bytes()), Escaped(post.topic.as_bytes()));
         cx.print(format_args!("[{clock}.{me}] processes {user}'s message under {topic}"));
+        let timestamp = self.now(cx);
         if self.is_linked {
-            self.pending.insert(stamp, broker);
-            self.publish(broker, stamp, post, cx);
+            self.pending.insert(stamp, (broker, timestamp));
+            let clock = broker;
+            cx.send(self.proxy, &Message::Publish { clock, stamp, timestamp, post });
         } else {
             let outcome = Outcome::Refused(Refusal::NoProxy);
-            cx.send(broker, &Message::Done { stamp, outcome });
+            cx.send(broker, &Message::Done { stamp, timestamp, outcome });
         }
         cx.publish(Fact::Processed);
     }
 
-    fn publish(
-        &self,
-        clock: NodeId,
-        stamp: LamportTime,
-        post: Post<'_>,
-        cx: &mut Context<'_, Board>,
-    ) {
-        let timestamp = self.correction.read(cx.wall_clock()).millis();
-        cx.send(self.proxy, &Message::Publish { clock, stamp, timestamp, post });
+    /// Milliseconds by the servers' common clock.
+    fn now(&self, cx: &Context<'_, Board>) -> u64 {
+        self.correction.read(cx.wall_clock()).millis()
+    }
+
+    /// The proxy has an announcement of this server's. It refuses one only when it has a later one,
+    /// as after a restart of this server: then it is made anew.
+    fn on_announced(&mut self, stamp: LamportTime, outcome: Outcome, cx: &mut Context<'_, Board>) {
+        if self.announcing != Some(stamp) {
+            return;
+        }
+        self.announcing = None;
+        if outcome != Outcome::Published {
+            self.announce(cx);
+        }
     }
 
     pub(super) fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Context<'_, Board>) {
@@ -120,8 +129,9 @@ impl Server {
             }
             return;
         }
-        for (stamp, broker) in ::core::mem::take(&mut self.pending) {
-            cx.send(broker, &Message::Done { stamp, outcome: Outcome::Unknown });
+        let outcome = Outcome::Unknown;
+        for (stamp, (broker, timestamp)) in ::core::mem::take(&mut self.pending) {
+            cx.send(broker, &Message::Done { stamp, timestamp, outcome });
         }
     }
 
@@ -147,7 +157,7 @@ impl Server {
         if !self.is_linked {
             return;
         }
-        let timestamp = self.correction.read(cx.wall_clock()).millis();
+        let timestamp = self.now(cx);
         let name = &self.name;
         let text = format!(
             "{{\"service\":\"election\",\"data\":{{\"coordinator\":\"{name}\",\"epoch\":{epoch},\
@@ -156,6 +166,7 @@ impl Server {
         );
         let text = Bytes::new(text.as_bytes());
         let post = Post { user: name.into(), topic: SERVERS.into(), text };
-        self.publish(cx.me(), stamp, post, cx);
+        let clock = cx.me();
+        cx.send(self.proxy, &Message::Publish { clock, stamp, timestamp, post });
     }
 }

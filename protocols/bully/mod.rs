@@ -360,6 +360,10 @@ impl Bully {
         if is_linked {
             self.meet(id, cx);
         }
+        if self.coordinates() {
+            // Perhaps it is the first above this one.
+            self.check_later(cx);
+        }
     }
 
     /// Another node is within reach.

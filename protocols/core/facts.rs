@@ -7,7 +7,9 @@ use super::{Correction, Epoch, NodeId};
 /// one publisher on a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fact {
-    /// Who coordinates, in which reign. A hint: not safe under partition.
+    /// Who coordinates, in which reign. A hint: not safe under partition. Traces and checkers take a node
+    /// whose protocol publishes it for one that elects, by rank if the protocol needs [`Fact::Rank`], by
+    /// id otherwise.
     Coordinator {
         /// The coordinator.
         id: NodeId,

@@ -26,8 +26,8 @@ pub trait Gateway: Default + 'static {
     ) -> Decoded<<Self::Protocol as Protocol>::Request<'a>>;
 
     /// Equal for two connections that encode what is pushed to both alike, so that it is done once.
-    fn form(&self) -> u64 {
-        0
+    fn form(&self) -> &[u8] {
+        &[]
     }
 
     /// Appends the wire form of a reply.

@@ -27,9 +27,10 @@ pub enum LamportRule {
 /// clock of the cluster to the end of its range.
 const MAX_JUMP: u64 = 1 << 32;
 
-/// How far above the local value a client's may be. Clients are not known, and make requests as fast
-/// as they can: at a million a second this is months from the end of the range.
-const MAX_CLIENT_JUMP: u64 = 1 << 20;
+/// How far clients may move the clock ahead, in all, beyond as many steps as the node has made itself.
+/// Clients are not known, and make requests as fast as they can: this keeps the clock within reach of
+/// peers that hear nothing meanwhile.
+const MAX_CLIENT_LEAD: u64 = 1 << 20;
 
 /// Where a peer's clock may stand when a link is made. A node that starts anew, without a data
 /// directory, or that missed what others were told, may be further behind than a frame may be ahead,
@@ -60,18 +61,27 @@ impl fmt::Display for Jump {
 ///
 /// A durable one never goes back across a restart: before it passes a bound, a higher bound is
 /// written to the log, and a restart begins at the last one written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LamportClock {
     value: u64,
     rule: LamportRule,
     /// The highest value that a restart would not repeat; none when nothing is written.
     reserved: Option<u64>,
+    /// How far ahead clients may still move it; each step of its own adds one.
+    client_lead: u64,
+}
+
+impl Default for LamportClock {
+    fn default() -> Self {
+        LamportClock::new(LamportRule::default(), false)
+    }
 }
 
 impl LamportClock {
     /// A clock at zero.
     pub fn new(rule: LamportRule, durable: bool) -> LamportClock {
-        LamportClock { value: 0, rule, reserved: durable.then_some(0) }
+        let reserved = durable.then_some(0);
+        LamportClock { value: 0, rule, reserved, client_lead: MAX_CLIENT_LEAD }
     }
 
     /// Begins where the bound of an earlier start allows.
@@ -104,27 +114,33 @@ impl LamportClock {
     pub fn tick(&mut self) -> LamportTime {
         // 2^64 events do not happen, and `observe` bounds what a peer can add.
         self.value = self.value.saturating_add(1);
+        self.client_lead = (self.client_lead + 1).min(MAX_CLIENT_LEAD);
         self.value()
     }
 
     /// A receive of a frame that was sent at `received`.
     pub fn observe(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
-        self.observe_within(received, MAX_JUMP)
+        if received.0 > self.value.saturating_add(MAX_JUMP) {
+            return Err(Jump { local: self.value(), received });
+        }
+        Ok(self.receive(received))
     }
 
     /// A receive of a request that a client sent at `received` on its own clock.
     pub fn observe_client(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
-        self.observe_within(received, MAX_CLIENT_JUMP)
-    }
-
-    fn observe_within(&mut self, received: LamportTime, most: u64) -> Result<LamportTime, Jump> {
-        if received.0 > self.value.saturating_add(most) {
+        let lead = received.0.saturating_sub(self.value);
+        if lead > self.client_lead {
             return Err(Jump { local: self.value(), received });
         }
+        self.client_lead -= lead;
+        Ok(self.receive(received))
+    }
+
+    fn receive(&mut self, received: LamportTime) -> LamportTime {
         self.value = self.value.max(received.0);
         match self.rule {
-            LamportRule::MaxPlusOne => Ok(self.tick()),
-            LamportRule::Max => Ok(self.value()),
+            LamportRule::MaxPlusOne => self.tick(),
+            LamportRule::Max => self.value(),
         }
     }
 
@@ -204,8 +220,24 @@ mod tests {
             assert_eq!(clock.value(), LamportTime(1));
         }
         assert!(clock.observe(LamportTime(MAX_JUMP + 1)).is_ok());
+    }
+
+    #[test]
+    fn clients_move_the_clock_by_little_more_than_it_moves_itself() {
+        let mut clock = LamportClock::default();
+        assert!(clock.observe_client(LamportTime(MAX_CLIENT_LEAD + 1)).is_err());
+        assert!(clock.observe_client(LamportTime(MAX_CLIENT_LEAD)).is_ok());
+        // However many they are: the receive was one step.
         let local = clock.value().0;
-        assert!(clock.observe_client(LamportTime(local + MAX_CLIENT_JUMP + 1)).is_err());
-        assert!(clock.observe_client(LamportTime(local + MAX_CLIENT_JUMP)).is_ok());
+        assert!(clock.observe_client(LamportTime(local + 2)).is_err());
+        assert_eq!(clock.value().0, local);
+        assert!(clock.observe_client(LamportTime(local + 1)).is_ok());
+        for _ in 0..100 {
+            clock.tick();
+        }
+        let local = clock.value().0;
+        assert!(clock.observe_client(LamportTime(local + 101)).is_ok());
+        // One that is behind moves nothing, and is always heard.
+        assert!(clock.observe_client(LamportTime(0)).is_ok());
     }
 }

@@ -95,6 +95,8 @@ pub struct Outbox {
     clients: Vec<ClientId>,
     /// The last push's.
     group: Group,
+    /// What pushes to several clients take beyond the arena, once each has its own.
+    copied: usize,
     records: Vec<u8>,
     /// What to append to protocols' files, by their tags.
     files: Vec<(u16, Vec<u8>)>,
@@ -123,9 +125,10 @@ impl Outbox {
         &self.clients[group.start as usize..group.end as usize]
     }
 
-    /// How many bytes the effects hold.
+    /// How many bytes the effects have where they go: what is pushed to several clients counts for
+    /// each.
     pub fn len(&self) -> usize {
-        self.arena.len()
+        self.arena.len() + self.copied
     }
 
     /// Whether there is nothing to do.
@@ -166,6 +169,7 @@ impl Outbox {
         self.effects.clear();
         self.clients.clear();
         self.group = Group::default();
+        self.copied = 0;
         self.arena.clear();
         self.arena.shrink_to(ARENA_KEPT);
     }
@@ -215,6 +219,8 @@ impl Outbox {
             self.group = Group { start: index(start), end: index(self.clients.len()) };
         }
         let reply = self.span(fill);
+        let others = (self.group.end - self.group.start - 1) as usize;
+        self.copied += others * (reply.end - reply.start) as usize;
         self.effects.push(Effect::Push { to: self.group, reply });
     }
 

@@ -94,7 +94,7 @@ fn send(group: &mut Group, client: u32, user: &str, text: &str) -> u32 {
 fn subscribe(group: &mut Group, client: u32, topic: &str) {
     let asked = group.request::<Board>(PROXY, client, &Request::Subscribe { topic: topic.into() });
     let reply = group.reply::<Board>(asked);
-    assert_eq!(reply, Some(Reply::Subscribed { topic: topic.into() }));
+    assert!(matches!(&reply, Some(Reply::Subscribed { topic: one, .. }) if one == topic));
 }
 
 /// Whom a client heard say what, in order.
@@ -112,7 +112,7 @@ fn heard(group: &Group, client: u32) -> Vec<(String, String)> {
 fn missed(group: &Group, client: u32) -> u64 {
     let pushed = group.pushed::<Board>(client).into_iter();
     let some = pushed.filter_map(|reply| match reply {
-        Reply::Missed { messages } => Some(messages),
+        Reply::Missed { messages, .. } => Some(messages),
         _ => None,
     });
     some.sum()
@@ -273,7 +273,8 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
     let publish = |group: &mut Group, text: &str| {
         let request = Request::Publish { topic: "general".into(), text: text.into() };
         let asked = group.request::<Board>(PROXY, 1, &request);
-        assert_eq!(group.reply::<Board>(asked), Some(Reply::Published { subscribers: 2 }));
+        let reply = group.reply::<Board>(asked);
+        assert!(matches!(reply, Some(Reply::Published { subscribers: 2, .. })), "{reply:?}");
     };
     publish(&mut group, "a");
     group.backpressure::<Board>(PROXY, 10, true);
@@ -295,7 +296,8 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
     group.gone::<Board>(PROXY, 10);
     let request = Request::Publish { topic: "general".into(), text: "f".into() };
     let asked = group.request::<Board>(PROXY, 1, &request);
-    assert_eq!(group.reply::<Board>(asked), Some(Reply::Published { subscribers: 1 }));
+    let reply = group.reply::<Board>(asked);
+    assert!(matches!(reply, Some(Reply::Published { subscribers: 1, .. })), "{reply:?}");
     let status = group.ask::<Board>(PROXY, &Request::Status {});
     assert!(matches!(status, Reply::Status { subscribers: 1, missed: 3, done: 6, .. }));
 }
@@ -417,12 +419,42 @@ fn what_cannot_be_is_refused_with_a_reason() {
     };
     let asked = group.request::<Board>(BROKER, 1, &request);
     assert!(reason(&mut group, asked).contains("too far ahead"));
+    // Under their own topic the servers speak alone, whoever asks and wherever.
+    let request = Request::Send {
+        user: "server3".into(),
+        topic: "servers".into(),
+        text: "text".into(),
+        timestamp: 0,
+        clock: LamportTime(1),
+    };
+    let asked = group.request::<Board>(BROKER, 1, &request);
+    assert!(reason(&mut group, asked).contains("the servers alone"));
+    let request = Request::Publish { topic: "servers".into(), text: "text".into() };
+    let asked = group.request::<Board>(PROXY, 1, &request);
+    assert!(reason(&mut group, asked).contains("the servers alone"));
     // Nobody waits for these.
-    let late = Message::Done { stamp: LamportTime(1), outcome: Outcome::Published };
+    let late = Message::Done { stamp: LamportTime(1), timestamp: 1, outcome: Outcome::Published };
     group.forge::<Board>(1, BROKER, &late);
     let odd = Message::Sent { number: 7, outcome: Outcome::Refused(Refusal::Busy) };
     group.forge::<Board>(1, BROKER, &odd);
     group.forge::<Board>(1, PROXY, &odd);
+}
+
+#[test]
+fn a_connections_subscriptions_are_bounded_and_go_with_it() {
+    let mut group = board(1, false);
+    let ask = |group: &mut Group, topic: &str| {
+        let request = Request::Subscribe { topic: topic.into() };
+        let asked = group.request::<Board>(PROXY, 1, &request);
+        matches!(group.reply::<Board>(asked), Some(Reply::Subscribed { .. }))
+    };
+    for topic in 0..1_000 {
+        assert!(ask(&mut group, &format!("topic{topic}")));
+    }
+    assert!(!ask(&mut group, "one-more"));
+    assert!(ask(&mut group, "topic7"), "it has that one");
+    group.gone::<Board>(PROXY, 1);
+    assert!(ask(&mut group, "one-more"));
 }
 
 #[test]
@@ -443,4 +475,8 @@ fn a_configs_mistakes_are_named() {
     assert_eq!(refused(BOT, &|config| config.broker = Some(77)), Some("broker"));
     assert_eq!(refused(BOT, &|config| config.topics.push(String::new())), Some("topics"));
     assert_eq!(refused(BOT, &|config| config.interval_ms = 0), Some("interval_ms"));
+    assert_eq!(refused(BOT, &|config| config.topic = "a b".into()), Some("topic"));
+    assert_eq!(refused(BOT, &|config| config.topic = "servers".into()), Some("topic"));
+    let twice = |config: &mut Config| config.topics = vec!["a".into(), "a".into()];
+    assert_eq!(refused(BOT, &twice), Some("topics"));
 }

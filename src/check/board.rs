@@ -64,9 +64,10 @@ pub(super) fn delivered_at_most_once(history: &History) -> Verdict {
     })
 }
 
-/// **No silent gap.** A post that its client was told is published is heard over every connection that
-/// subscribed to its topic before it was sent and lasts until [`Bounds::notice_ns`] after the answer,
-/// or else counts among those that the listener was told, after the post was sent, to have missed.
+/// **No silent gap.** A post that its client was told is published, or that anybody heard, is heard over
+/// every connection that subscribed to its topic before it was sent and lasts until
+/// [`Bounds::notice_ns`] after that, or else counts among those that the listener was told, after the
+/// post was sent, to have missed.
 ///
 /// Eugster et al. 2003, on reliable delivery: who subscribes gets what is published, or learns that it
 /// does not.
@@ -75,19 +76,25 @@ pub(super) fn delivered_at_most_once(history: &History) -> Verdict {
 pub(super) fn no_silent_gap(history: &History) -> Verdict {
     let notice_ns = history.bounds.notice_ns;
     judge(history, Property::NoSilentGap, |board, _| {
+        // When it was known that a post is published.
+        let mut published: BTreeMap<&str, u64> = BTreeMap::new();
+        let answered = board.posts.iter().filter(|post| post.answer == Some(Posted::Published));
+        let answered = answered.filter_map(|post| Some((&post.text[..], post.over_ns?)));
+        let heard = board.connections.iter().flat_map(|connection| &connection.heard);
+        for (text, at) in answered.chain(heard.map(|heard| (&heard.text[..], heard.at_ns))) {
+            let known = published.entry(text).or_insert(at);
+            *known = at.min(*known);
+        }
         for connection in &board.connections {
             let heard: BTreeSet<&str> =
                 connection.heard.iter().map(|heard| &heard.text[..]).collect();
             let until = connection.until_ns.unwrap_or(board.end_ns);
             let is_owed = |post: &Post| {
-                let Some(over) = post.over_ns.filter(|_| post.answer == Some(Posted::Published))
-                else {
-                    return false;
-                };
+                let Some(known) = published.get(&post.text[..]) else { return false };
                 let is_subscribed = |(topic, from): &(String, Option<u64>)| {
                     *topic == post.topic && from.is_some_and(|from| from <= post.invoke_ns)
                 };
-                over.saturating_add(notice_ns) <= until
+                known.saturating_add(notice_ns) <= until
                     && connection.topics.iter().any(is_subscribed)
             };
             let missing =
@@ -101,15 +108,15 @@ pub(super) fn no_silent_gap(history: &History) -> Verdict {
                 let told = later.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
                 if before as u64 >= told {
                     let (client, topic) = (connection.client, Short(&post.topic));
-                    let over = post.over_ns.unwrap_or_default();
+                    let known = published[&post.text[..]];
                     let why = format!(
                         "client {client}, which listens to {topic}, did not hear [{}] of {}, \
                          published at {}, and is not told",
                         Short(&post.text),
                         Short(&post.user),
-                        Millis(over)
+                        Millis(known)
                     );
-                    return Some((over.saturating_add(notice_ns), place, why));
+                    return Some((known.saturating_add(notice_ns), place, why));
                 }
             }
         }

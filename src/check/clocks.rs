@@ -64,7 +64,7 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
     let mut broken: Option<(u64, String)> = None;
     for Happening { at, what } in timeline {
         let (node, lamport) = match what {
-            What::Start { node, durable } => {
+            What::Start { node, durable, .. } => {
                 let latest = nodes.entry(*node).or_default();
                 let goes_on = std::mem::replace(&mut latest.durable, *durable) && *durable;
                 latest.sent = latest.sent.filter(|_| goes_on);

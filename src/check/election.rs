@@ -1,25 +1,29 @@
-//! Whether nodes agree on who coordinates. Knows no protocol: only when nodes are up, what hinders
-//! them, and whom each says it holds coordinator.
+//! Whether nodes agree on who coordinates. Knows no protocol: only when nodes are up, which of them
+//! elect, what hinders them, and whom each says it holds coordinator.
 //!
 //! Garcia-Molina: Elections in a Distributed Computing System, IEEE Transactions on Computers
 //! C-31(1), 1982.
 //!
 //! A node **holds** the coordinator that it published last since it started; none after a start.
 //!
+//! An **elector** is a node that is up and elects; where elections go by rank, once it has published
+//! its own since it started. Nobody else is asked whom it holds, and nobody else can win.
+//!
 //! **Disturbances** are starts, stops, pauses and faults while they last, but not messages that come
-//! twice. A partition disturbs when it begins and when it ends; meanwhile its sides are components
-//! of a calm cluster, of which none knows of another. Of several partitions at a time, nodes are in
-//! one component when none of them parts them. What is asked of a calm cluster is asked of every
-//! moment that nothing has disturbed for [`Bounds::agree_ns`]; what holds between happenings of one
-//! and the same time does not count. A run without such a moment shows nothing.
+//! twice; and that an elector gets its rank. A partition disturbs when it begins and when it ends;
+//! meanwhile its sides are components of a calm cluster, of which none knows of another. Of several
+//! partitions at a time, nodes are in one component when none of them parts them. What is asked of a
+//! calm cluster is asked of every moment that nothing has disturbed for [`Bounds::agree_ns`]; what
+//! holds between happenings of one and the same time does not count. A run without such a moment, or
+//! without an elector then, shows nothing.
 
 use super::describe::Millis;
-use super::timeline::{Bounds, FaultKind, Happening, What, begin, nothing_of};
+use super::timeline::{Bounds, Elects, FaultKind, Happening, What, begin, nothing_of};
 use super::{History, Property, Verdict, Violation};
 use std::ops::Range;
 
-/// **Election terminates.** In a calm cluster every node that is up holds a coordinator, which is
-/// up, and in its component.
+/// **Election terminates.** In a calm cluster every elector holds a coordinator, which is an elector
+/// too, and in its component.
 ///
 /// Garcia-Molina 1982, assertion 2 of the bully election: if no failures occur meanwhile, a node
 /// will be coordinator, and the others will know it.
@@ -31,6 +35,7 @@ pub(super) fn election_terminates(history: &History) -> Verdict {
         let problem = match cluster.nodes.iter().find(|other| other.id == held) {
             Some(other) if !other.up => "is down",
             Some(other) if !cluster.connects(node.id, other.id) => "is beyond a partition",
+            Some(other) if other.standing().is_none() => "takes no part in elections",
             Some(_) => return None,
             None => "never was",
         };
@@ -38,7 +43,7 @@ pub(super) fn election_terminates(history: &History) -> Verdict {
     })
 }
 
-/// **One coordinator per component.** In a calm cluster the nodes of a component hold the same
+/// **One coordinator per component.** In a calm cluster the electors of a component hold the same
 /// coordinator. Those that hold none are for [`election_terminates`].
 ///
 /// Garcia-Molina 1982, assertion 1: two nodes in normal operation, in one group, have the same
@@ -58,19 +63,24 @@ pub(super) fn one_coordinator_per_component(history: &History) -> Verdict {
     })
 }
 
-/// **Highest live id wins.** In a calm cluster whoever holds a coordinator holds the node with the
-/// highest id of those that are up in its component.
+/// **Highest live id wins.** In a calm cluster an elector that holds a coordinator holds the elector
+/// with the highest id in its component, or the highest rank where elections go by rank.
 ///
 /// Garcia-Molina 1982: the bully algorithm forces nodes with lower identification numbers into
 /// accepting the highest as coordinator.
 pub(super) fn highest_live_id_wins(history: &History) -> Verdict {
     judge_calm(history, Property::HighestLiveIdWins, |cluster, node| {
         let held = node.holds?;
-        let highest = cluster.component(node.id).map(|other| other.id).max()?;
-        (held != highest).then(|| {
+        let highest = cluster.component(node.id).max_by_key(|other| other.standing())?;
+        (held != highest.id).then(|| {
+            let by = match highest.rank {
+                Some(rank) => format!(", by its rank {rank}"),
+                None => String::new(),
+            };
+            let (id, highest) = (node.id, highest.id);
             format!(
-                "node {} holds node {held} coordinator, but the highest within its reach is {highest}",
-                node.id
+                "node {id} holds node {held} coordinator, but the highest within its reach is \
+                 {highest}{by}"
             )
         })
     })
@@ -111,7 +121,7 @@ pub(super) fn one_coordinator(history: &History) -> Verdict {
     broken.map_or(Verdict::Held, Verdict::Violated)
 }
 
-/// Asks `what` is wrong with each node that is up, at every moment at which the cluster is calm.
+/// Asks `what` is wrong with each elector, at every moment at which the cluster is calm.
 fn judge_calm(
     history: &History,
     property: Property,
@@ -122,21 +132,26 @@ fn judge_calm(
         return nothing_of(&history.timeline, "elections");
     };
     let began = sweep.begin;
-    let mut judged = false;
+    let (mut calm, mut judged) = (false, false);
     let broken = sweep.run(|cluster, during| {
         let at = cluster.calm_since()?.saturating_add(agree_ns).max(during.start);
         if at >= during.end {
             return None;
         }
-        judged = true;
-        let wrong = cluster.up().find_map(|node| what(cluster, node))?;
-        let (calm, now) = (cluster.disturbed - began, at - began);
-        let why = format!("{wrong} at {}, undisturbed since {}", Millis(now), Millis(calm));
+        calm = true;
+        judged |= cluster.electors().next().is_some();
+        let wrong = cluster.electors().find_map(|node| what(cluster, node))?;
+        let (since, now) = (cluster.disturbed - began, at - began);
+        let why = format!("{wrong} at {}, undisturbed since {}", Millis(now), Millis(since));
         Some(Violation { property, why, ops: Vec::new(), at: Some(at) })
     });
     match broken {
         Some(violation) => Verdict::Violated(violation),
         None if judged => Verdict::Held,
+        None if calm => {
+            let why = "whenever the run is undisturbed, no node takes part in elections".into();
+            Verdict::Unknown { why }
+        }
         None => {
             let why = format!("the run is never undisturbed for {}", Millis(agree_ns));
             Verdict::Unknown { why }
@@ -166,8 +181,13 @@ impl<'a> Sweep<'a> {
         for Happening { at, what } in timeline {
             end = end.max(*at);
             match what {
-                What::Start { .. } | What::Coordinator { .. } => says = true,
+                What::Start { elects: Elects::Id | Elects::Rank, .. } => says = true,
+                What::Coordinator { .. } => says = true,
+                What::Start { elects: Elects::No, .. } => {}
                 What::Down { .. } | What::Pause { .. } => {}
+                // A node takes part once it knows its own rank; whether the others know it too is for
+                // them to see to in time.
+                What::Rank { node, id, .. } if node == id => {}
                 What::Fault { kind: FaultKind::Duplicate, .. }
                 | What::Send { .. }
                 | What::Receive { .. }
@@ -225,12 +245,24 @@ struct Node {
     id: u32,
     up: bool,
     paused: bool,
+    elects: Elects,
+    /// What it has published since it started.
+    rank: Option<u32>,
     holds: Option<u32>,
     /// Since when it leads, if it does.
     leads_since: u64,
 }
 
 impl Node {
+    /// How high it stands among electors; none if it is none, or would be if it were up.
+    fn standing(&self) -> Option<u32> {
+        match self.elects {
+            Elects::No => None,
+            Elects::Id => Some(self.id),
+            Elects::Rank => self.rank,
+        }
+    }
+
     /// Whether it holds itself coordinator, and can act as one.
     fn leads(&self) -> bool {
         self.up && !self.paused && self.holds == Some(self.id)
@@ -244,12 +276,14 @@ impl<'a> Cluster<'a> {
 
     fn apply(&mut self, at: u64, change: Change<'a>) {
         match change {
-            Change::Happens(What::Start { node, .. }) => {
+            Change::Happens(What::Start { node, elects, .. }) => {
                 self.disturbed = at;
                 self.change(at, *node, |node| {
                     (node.up, node.paused, node.holds) = (true, false, None);
+                    (node.elects, node.rank) = (*elects, None);
                 });
             }
+            Change::Happens(What::Rank { id, rank, .. }) => self.take_rank(at, *id, *rank),
             Change::Happens(What::Down { node }) => {
                 self.disturbed = at;
                 self.change(at, *node, |node| (node.up, node.paused) = (false, false));
@@ -287,17 +321,34 @@ impl<'a> Cluster<'a> {
                 | What::Receive { .. }
                 | What::Corrected { .. }
                 | What::Clock { .. }
-                | What::Rank { .. }
                 | What::Listed { .. }
                 | What::End,
             ) => {}
         }
     }
 
+    /// A node has published its own rank.
+    fn take_rank(&mut self, at: u64, id: u32, rank: u32) {
+        let Ok(place) = self.nodes.binary_search_by_key(&id, |node| node.id) else { return };
+        let node = &mut self.nodes[place];
+        if node.elects == Elects::Rank && node.rank != Some(rank) {
+            node.rank = Some(rank);
+            self.disturbed = at;
+        }
+    }
+
     /// A node that is first heard of otherwise than by its start was up before anybody looked.
     fn change(&mut self, at: u64, id: u32, change: impl FnOnce(&mut Node)) {
         let place = self.nodes.binary_search_by_key(&id, |node| node.id).unwrap_or_else(|place| {
-            let fresh = Node { id, up: true, paused: false, holds: None, leads_since: 0 };
+            let fresh = Node {
+                id,
+                up: true,
+                paused: false,
+                elects: Elects::default(),
+                rank: None,
+                holds: None,
+                leads_since: 0,
+            };
             self.nodes.insert(place, fresh);
             place
         });
@@ -309,8 +360,8 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    fn up(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| node.up)
+    fn electors(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.up && node.standing().is_some())
     }
 
     /// Since when nothing disturbs, if so.
@@ -324,9 +375,9 @@ impl<'a> Cluster<'a> {
         self.partitions.iter().all(|side| side.contains(&one) == side.contains(&other))
     }
 
-    /// The nodes that are up and that this one can reach, itself included.
+    /// The electors that this one can reach, itself included.
     fn component(&self, id: u32) -> impl Iterator<Item = &Node> {
-        self.up().filter(move |other| self.connects(id, other.id))
+        self.electors().filter(move |other| self.connects(id, other.id))
     }
 
     /// The two that have held themselves coordinator for longest.

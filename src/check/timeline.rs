@@ -2,6 +2,7 @@
 //! a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages.
 
 use super::Verdict;
+use serde::{Deserialize, Serialize};
 
 /// Something that happened, in nanoseconds of one clock for the whole run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +22,8 @@ pub enum What {
         node: u32,
         /// Whether it has a data directory, so that its clock goes on from where it was.
         durable: bool,
+        /// What makes it the coordinator, if it can be.
+        elects: Elects,
     },
     /// A node stopped, in order or not.
     Down {
@@ -111,6 +114,19 @@ pub enum What {
     },
     /// Somebody still watched; the last one says how long the run was.
     End,
+}
+
+/// Whether a node takes part in elections, and what makes one node higher than another there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Elects {
+    /// It takes no part.
+    No,
+    /// Its id; also what is assumed of a node whose trace does not say.
+    #[default]
+    Id,
+    /// Its rank: it takes part from when it has published its own.
+    Rank,
 }
 
 /// What a fault does, as far as checkers care.

@@ -132,6 +132,8 @@ fn start_log(level: LevelFilter) {
         .set_thread_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Error)
+        // The editor of lines would log into the line that it edits.
+        .add_filter_ignore_str("rustyline")
         .build();
     // Only a second logger in the same process is refused, and then the first goes on.
     let _ = WriteLogger::init(level, config, std::io::stderr());

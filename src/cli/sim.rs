@@ -41,7 +41,7 @@ pub struct SimArgs {
     /// One seed
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Seeds A to B, both included
+    /// Seeds A to B, both included; N alone is N..N
     #[arg(long, value_name = "A..B", value_parser = parse_seeds)]
     seeds: Option<(u64, u64)>,
     /// How many runs at once [default: one for each processor]
@@ -118,7 +118,8 @@ const MAX_REPORTS: usize = 5;
 const MAX_SEEDS: u64 = 10_000_000;
 
 fn parse_seeds(text: &str) -> Result<(u64, u64), String> {
-    let parts = text.split_once("..").ok_or("write A..B, for example 1..1000")?;
+    // One alone is from itself to itself.
+    let parts = text.split_once("..").unwrap_or((text, text));
     let number = |text: &str| text.trim_start_matches('=').parse::<u64>();
     match (number(parts.0), number(parts.1)) {
         (Ok(first), Ok(last)) if first <= last && last - first < MAX_SEEDS && last < u64::MAX => {
@@ -127,7 +128,7 @@ fn parse_seeds(text: &str) -> Result<(u64, u64), String> {
         (Ok(first), Ok(last)) if first <= last => {
             Err(format!("at most {MAX_SEEDS} seeds at once, and none is 2^64-1"))
         }
-        _ => Err("write A..B with A not above B, for example 1..1000".into()),
+        _ => Err("write A..B with A not above B, for example 1..1000, or one seed".into()),
     }
 }
 
@@ -462,6 +463,20 @@ impl Progress {
     fn end(&self) {
         if self.on {
             eprint!("\r{:90}\r", "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_range_or_one() {
+        assert_eq!(parse_seeds("1..1000"), Ok((1, 1_000)));
+        assert_eq!(parse_seeds("3"), Ok((3, 3)));
+        for wrong in ["", "x", "..", "3..", "4..3", "1..18446744073709551615"] {
+            assert!(parse_seeds(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -12,14 +12,16 @@ use node_protocols::core::{NodeId, Protocol, WallTime};
 use serde_json::json;
 use std::fmt;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  all clocks were read
-  2  wrong usage
-  3  a node cannot be reached, keeps no clock (protocol berkeley), or did not answer in time";
+  2  wrong usage, such as a node that is named twice
+  3  a node cannot be reached, keeps no clock (protocol berkeley), or did not answer in time; the
+     clocks of the others are shown";
 
 const EXAMPLES: &str = "\
 A node's offset is how far its clock is ahead of the first one's; each is known within half the round
@@ -31,7 +33,8 @@ Examples:
 
 JSON (--json), one object, on stdout, milliseconds throughout:
   {\"nodes\":[{\"node\":1,\"offset_ms\":0.000,\"error_ms\":0.051,\"owed_ms\":0.000,\"coordinator\":3},…],
-   \"largest_ms\":3999.870,\"error_ms\":0.098}
+   \"largest_ms\":3999.870,\"error_ms\":0.098,\"unread\":[{\"addr\":\"127.0.0.1:10506\",\"reason\":…},…]}
+unread is there when a clock could not be read; nothing is printed when none could.
 
 ";
 
@@ -65,8 +68,8 @@ pub struct SkewArgs {
 enum Failure {
     /// An address has not the form of one.
     Usage(String),
-    /// There is no node, or no answer.
-    Client(ClientError),
+    /// Clocks that were not read.
+    Unread(Vec<(SocketAddr, ClientError)>),
     /// The results cannot be printed.
     Output(io::Error),
 }
@@ -75,7 +78,7 @@ impl Failure {
     fn exit(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::Client(_) | Failure::Output(_) => 3,
+            Failure::Unread(_) | Failure::Output(_) => 3,
         }
     }
 }
@@ -84,15 +87,15 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(what) => f.write_str(what),
-            Failure::Client(error) => error.fmt(f),
+            Failure::Unread(errors) => {
+                for (place, (_, error)) in errors.iter().enumerate() {
+                    write!(f, "{}{error}", if place == 0 { "" } else { "\nnode skew: " })?;
+                }
+                let it = if errors.len() == 1 { "it" } else { "them" };
+                write!(f, "; or leave {it} out with --nodes")
+            }
             Failure::Output(error) => write!(f, "stopped: {error}"),
         }
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Failure {
-        Failure::Client(error)
     }
 }
 
@@ -125,26 +128,56 @@ struct Reading {
     coordinator: Option<NodeId>,
 }
 
+/// A server whose clock is read.
+struct Server {
+    addr: SocketAddr,
+    client: Result<Client, ClientError>,
+    best: Option<Reading>,
+}
+
 fn run_with(args: &SkewArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let timeout = Duration::from_millis(args.timeout_ms);
-    let mut clients = Vec::new();
-    for addr in &args.nodes {
-        let addr = client::resolve(addr).map_err(Failure::Usage)?;
-        clients.push(Client::connect(addr, Berkeley::NAME, timeout)?);
+    let mut addrs: Vec<SocketAddr> = Vec::new();
+    for text in &args.nodes {
+        let addr = client::resolve(text).map_err(Failure::Usage)?;
+        if addrs.contains(&addr) {
+            return Err(Failure::Usage(format!("{addr} is named twice")));
+        }
+        addrs.push(addr);
     }
+    let connect = |addr| Client::connect(addr, Berkeley::NAME, timeout);
+    let mut servers: Vec<Server> =
+        addrs.into_iter().map(|addr| Server { addr, client: connect(addr), best: None }).collect();
     let origin = Instant::now();
-    let mut best: Vec<Option<Reading>> = vec![None; clients.len()];
     // In turn, so that clocks that are being moved are read at about the same time.
     for _ in 0..args.readings {
-        for (client, best) in clients.iter_mut().zip(&mut best) {
-            let reading = read(client, origin, timeout)?;
-            if best.is_none_or(|best| reading.error < best.error) {
-                *best = Some(reading);
+        for Server { client, best, .. } in &mut servers {
+            let Ok(connected) = client else { continue };
+            match read(connected, origin, timeout) {
+                Ok(reading) if best.is_none_or(|best| reading.error < best.error) => {
+                    *best = Some(reading);
+                }
+                Ok(_) => {}
+                // Who stops answering is not waited for again.
+                Err(error) => *client = Err(error),
             }
         }
     }
-    let readings: Vec<Reading> = best.into_iter().flatten().collect();
-    Ok(show(&readings, args.json, out)?)
+    let mut readings: Vec<Reading> = Vec::new();
+    let mut unread: Vec<(SocketAddr, ClientError)> = Vec::new();
+    for Server { addr, client, best } in servers {
+        match (client, best) {
+            (Err(error), _) => unread.push((addr, error)),
+            // A node may have several addresses.
+            (Ok(_), Some(best)) if readings.iter().any(|other| other.node == best.node) => {
+                let twice = format!("{addr} is node {}, which is named twice", best.node);
+                return Err(Failure::Usage(twice));
+            }
+            (Ok(_), best) => readings.extend(best),
+        }
+    }
+    show(&readings, &unread, args.json, out)?;
+    if unread.is_empty() { Ok(()) } else { Err(Failure::Unread(unread)) }
 }
 
 fn read(client: &mut Client, origin: Instant, timeout: Duration) -> Result<Reading, ClientError> {
@@ -159,8 +192,12 @@ fn read(client: &mut Client, origin: Instant, timeout: Duration) -> Result<Readi
     Ok(Reading { node, offset, error, owed, coordinator })
 }
 
-fn show(readings: &[Reading], json: bool, out: &mut dyn Write) -> io::Result<()> {
-    // Somebody was asked: clap wants one address at least.
+fn show(
+    readings: &[Reading],
+    unread: &[(SocketAddr, ClientError)],
+    json: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let Some(first) = readings.first() else { return Ok(()) };
     let relative = |one: &Reading| one.offset.saturating_sub(first.offset);
     let error = |one: &Reading| if one.node == first.node { 0 } else { one.error + first.error };
@@ -181,7 +218,12 @@ fn show(readings: &[Reading], json: bool, out: &mut dyn Write) -> io::Result<()>
                 })
             })
             .collect();
-        let object = json!({ "nodes": nodes, "largest_ms": ms(largest), "error_ms": ms(bound) });
+        let mut object =
+            json!({ "nodes": nodes, "largest_ms": ms(largest), "error_ms": ms(bound) });
+        if !unread.is_empty() {
+            let one = |(addr, reason): &(SocketAddr, ClientError)| json!({ "addr": addr.to_string(), "reason": reason.to_string() });
+            object["unread"] = unread.iter().map(one).collect();
+        }
         return writeln!(out, "{object}");
     }
     for one in readings {

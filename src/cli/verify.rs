@@ -66,16 +66,23 @@ use std::process::ExitCode;
 ///
 /// and of elections, by the coordinators that nodes publish in traces, at every moment that no start,
 /// stop, pause or fault has disturbed for --agree-ms (a partition disturbs when it begins and ends),
+/// of the nodes that elect: those whose traces say so at their start, and where elections go by rank,
+/// that have their rank,
 ///
-///   election_terminates            every node holds a coordinator, which is up and within reach
-///   one_coordinator_per_component  nodes that can reach each other hold the same one
-///   highest_live_id_wins           it is the one with the highest id that they can reach
+///   election_terminates            each holds a coordinator, which is one of them, up and within reach
+///   one_coordinator_per_component  those that can reach each other hold the same one
+///   highest_live_id_wins           it is the highest that they can reach, by id or by rank
 ///
 /// or at any time
 ///
 ///   one_coordinator  no two nodes hold themselves coordinator for longer than --handover-ms. The
 ///                    bully algorithm does not promise this under partition, nor when messages take
 ///                    longer than its timeout
+///
+/// (a trace of a real node does not show that the node was held up, or cut off from others: whoever does
+/// that to nodes should expect elections to look violated), and of the ranks that nodes publish in traces,
+///
+///   ranks_unique_and_stable  a node has one rank for ever, and a rank one node
 ///
 /// and of the lottery, by one line with all of a run, which `node sim --history` writes,
 ///
@@ -93,6 +100,9 @@ use std::process::ExitCode;
 ///   delivered_at_most_once    no client hears a post twice
 ///   no_silent_gap             who listens hears what is published, or is told that something is missing
 ///   answers_match_deliveries  what is heard was posted, and its client not told that it was not
+///
+/// skew_bound, clock_never_backwards, one_liar_moves_nobody and death_noticed_in_time are unknown here: only
+/// the simulator sees all clocks at one time, and who is held up.
 ///
 /// Prints a line for each property: held, violated and why, or unknown and why. Exit codes: 0 when
 /// all held, 1 when one was violated, 2 when the answer is not known: a file cannot be read or is
@@ -202,6 +212,10 @@ fn judge(property: Property, history: &History) -> Verdict {
             if history.ops.is_empty() =>
         {
             Verdict::Unknown { why: "the history says nothing of operations".into() }
+        }
+        // Only the simulator knows the bounds, and who was held up.
+        Property::DeathNoticedInTime => {
+            Verdict::Unknown { why: "only node sim judges it, by the bounds of a scenario".into() }
         }
         _ => check::check(property, history),
     }
@@ -329,6 +343,7 @@ fn show_json(history: &History, verdicts: &[(Property, Verdict)]) -> String {
 mod tests {
     use super::*;
     use crate::check::history::Replica;
+    use crate::check::timeline::Happening;
 
     const STALE: &str = r#"
         {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10,"return_ns":25,"outcome":"ok","timestamp":7}
@@ -411,6 +426,75 @@ mod tests {
             "clock_condition      violated: node 1 receiving 1 at 20.000 ms has Lamport value 4 and \
              vector {1: 1, 2: 1}, but the event of node 2 in its past, at 10.000 ms, has 4\n"
         );
+    }
+
+    /// Node 1, of rank 2, and node 2, of rank 1, hold `winner` coordinator; node 3 gives ranks and does not
+    /// elect.
+    fn by_rank(winner: u32) -> History {
+        let coordinator = |at: u32, node: u32| {
+            format!(
+                r#"{{"at":{at}000000,"node":{node},"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: {winner}, epoch: 1 }}"}}"#
+            )
+        };
+        let server = |node: u32| {
+            let ranks = (1..=2).map(|id| {
+                let rank = 3 - id;
+                format!(
+                    r#"{{"at":12000000,"node":{node},"kind":"fact","protocol":"membership","fact":"Rank","label":"Rank {{ id: {id}, rank: {rank} }}"}}"#
+                )
+            });
+            let ranks = ranks.collect::<Vec<_>>().join("\n");
+            let start = format!(
+                r#"{{"at":10000000,"node":{node},"kind":"start","incarnation":1,"elects":"rank"}}"#
+            );
+            format!("{RUN}\n{start}\n{ranks}\n{}\n", coordinator(20, node))
+        };
+        let start = r#"{"at":10000000,"node":3,"kind":"start","incarnation":1,"elects":"no"}"#;
+        let reference = format!(
+            r#"{RUN}{}{start}{}{{"at":90000000,"node":3,"kind":"note","line":"x"}}"#,
+            '\n', '\n'
+        );
+        let mut traces = Traces::default();
+        for text in [server(1), server(2), reference] {
+            read(text.as_bytes(), &mut traces).unwrap();
+        }
+        let mut history = History { timeline: traces.finish(), ..History::default() };
+        history.bounds.agree_ns = 50_000_000;
+        history
+    }
+
+    #[test]
+    fn an_election_by_rank_is_judged_by_ranks_among_those_that_elect() {
+        let verdicts = |winner| {
+            let history = by_rank(winner);
+            let shown = properties(&[], &history);
+            let judged = shown.into_iter().map(|property| (property, judge(property, &history)));
+            show(&judged.collect::<Vec<_>>())
+        };
+        assert_eq!(
+            verdicts(1),
+            "election_terminates  held\n\
+             one_coordinator_per_component held\n\
+             highest_live_id_wins held\n\
+             ranks_unique_and_stable held\n"
+        );
+        assert_eq!(
+            verdicts(2),
+            "election_terminates  held\n\
+             one_coordinator_per_component held\n\
+             highest_live_id_wins violated: node 1 holds node 2 coordinator, but the highest within \
+             its reach is 1, by its rank 2 at 52.000 ms, undisturbed since 2.000 ms\n\
+             ranks_unique_and_stable held\n"
+        );
+        assert!(verdicts(3).contains("node 3 coordinator, which takes no part in elections"));
+        let mut history = by_rank(1);
+        history
+            .timeline
+            .push(Happening { at: 95_000_000, what: What::Rank { node: 2, id: 1, rank: 1 } });
+        let again = judge(Property::RanksUniqueAndStable, &history);
+        assert!(matches!(again, Verdict::Violated(_)), "{again:?}");
+        let listed = judge(Property::DeathNoticedInTime, &history);
+        assert!(matches!(listed, Verdict::Unknown { .. }), "{listed:?}");
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! The elections of a run as a table: when each began, who won it, how long it took and what it
-//! cost in messages, beside the most that the textbook allows. Knows the names of the messages of
-//! the protocol `bully` and nothing else of it.
+//! cost in messages, beside the most that the textbook allows. Knows which nodes elect, and the names of
+//! the messages of the protocol `bully`, and nothing else of it.
+//!
+//! A node takes part from its start, or where elections go by rank, from when it has published its own.
 //!
 //! Garcia-Molina: Elections in a Distributed Computing System, IEEE Transactions on Computers
 //! C-31(1), 1982.
 
 use super::Merged;
 use super::text::title;
-use crate::trace::history::coordinator;
+use crate::check::timeline::Elects;
+use crate::trace::history::{coordinator, rank};
 use crate::trace::{Event, Line};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 /// One election: from its first message until all agreed.
@@ -19,7 +22,8 @@ pub struct Election {
     pub began: u64,
     /// Who sent it.
     pub by: u32,
-    /// When all nodes that were up held one coordinator, which was up; none if that was never.
+    /// When all that took part and were up held one coordinator, which was one of them; none if that
+    /// was never.
     pub agreed: Option<u64>,
     /// Whom they held.
     pub winner: Option<u32>,
@@ -50,8 +54,8 @@ pub fn textbook_most(n: usize) -> u64 {
 ///
 /// One begins with an `Election` or `Coordinator` message while none is under way, unless it repeats
 /// the announcement of the reign that all hold, and is over when
-/// all nodes that are up hold the same coordinator in the same reign, it is up, and at least one
-/// node has announced or published it. Then it is over at the end of that moment: what is sent at
+/// all that take part and are up hold the same coordinator in the same reign, it is one of them, and at
+/// least one node has announced or published it. Then it is over at the end of that moment: what is sent at
 /// the same time still belongs to it. An `Ok` while none is under way answers the last one.
 pub fn count(run: &Merged) -> Vec<Election> {
     Tally::of(run).elections
@@ -66,7 +70,7 @@ pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
         "#{:>11} {:>6} {:>6} {:>12} {:>9} {:>6} {:>12} {:>6} {:>8}",
         "began", "by", "winner", "agreed after", "Election", "Ok", "Coordinator", "sum", "n^2-n-1"
     )?;
-    let most = textbook_most(run.nodes.len());
+    let most = textbook_most(tally.parties.len());
     let mut changes = tally.changes.iter().peekable();
     for election in &tally.elections {
         while let Some((t, change)) = changes.next_if(|(t, _)| *t <= election.began) {
@@ -104,6 +108,8 @@ struct Tally {
     /// When which node started or stopped, in words.
     changes: Vec<(u64, String)>,
     nodes: BTreeMap<u32, Node>,
+    /// Who took part at any time.
+    parties: BTreeSet<u32>,
     under_way: Option<UnderWay>,
     /// The reign that all last agreed on.
     agreed: Option<(u32, u64)>,
@@ -112,6 +118,9 @@ struct Tally {
 #[derive(Default)]
 struct Node {
     up: bool,
+    elects: Elects,
+    /// Whether it has published its rank.
+    has_rank: bool,
     /// The coordinator that it holds, and its reign.
     holds: Option<(u32, u64)>,
 }
@@ -123,6 +132,17 @@ struct UnderWay {
     announced: bool,
     /// When all came to hold `winner`, as long as they do.
     agreed: Option<u64>,
+}
+
+impl Node {
+    fn takes_part(&self) -> bool {
+        self.up
+            && match self.elects {
+                Elects::No => false,
+                Elects::Id => true,
+                Elects::Rank => self.has_rank,
+            }
+    }
 }
 
 impl Tally {
@@ -149,18 +169,24 @@ impl Tally {
             return;
         };
         match &line.event {
-            Event::Start { .. } => {
+            Event::Start { elects, .. } => {
                 let again = if self.nodes.contains_key(&node) { " again" } else { "" };
-                self.nodes.insert(node, Node { up: true, holds: None });
+                let fresh = Node { up: true, elects: *elects, ..Node::default() };
+                self.nodes.insert(node, fresh);
                 self.changes.push((t, format!("node {node} starts{again}")));
             }
             Event::Crash => self.down(t, node, "is killed"),
             Event::Stop => self.down(t, node, "stops"),
             Event::Fact { label, .. } => {
-                let Some(held) = coordinator(label) else { return };
-                self.node(node).holds = Some(held);
-                if let Some(under_way) = &mut self.under_way {
-                    under_way.announced = true;
+                if let Some(held) = coordinator(label) {
+                    self.node(node).holds = Some(held);
+                    if let Some(under_way) = &mut self.under_way {
+                        under_way.announced = true;
+                    }
+                } else if rank(label).is_some_and(|(id, _)| id == node) {
+                    self.node(node).has_rank = true;
+                } else {
+                    return;
                 }
             }
             Event::Send { protocol, label, .. } if protocol == "bully" => {
@@ -173,7 +199,7 @@ impl Tally {
 
     /// A node that sends or publishes is up, though its start may be in no trace.
     fn node(&mut self, node: u32) -> &mut Node {
-        self.nodes.entry(node).or_insert(Node { up: true, holds: None })
+        self.nodes.entry(node).or_insert(Node { up: true, ..Node::default() })
     }
 
     fn down(&mut self, t: u64, node: u32, how: &str) {
@@ -220,11 +246,14 @@ impl Tally {
 
     /// Sees whether all agree since this line.
     fn compare(&mut self, t: u64) {
+        let parties = self.nodes.iter().filter(|(_, node)| node.takes_part());
+        self.parties.extend(parties.map(|(id, _)| *id));
         let Some(under_way) = self.under_way.as_mut().filter(|it| it.announced) else { return };
-        let mut held = self.nodes.values().filter(|node| node.up).map(|node| node.holds);
+        let parties = self.nodes.values().filter(|node| node.takes_part());
+        let mut held = parties.map(|node| node.holds);
         let first = held.next().flatten();
         let winner = first.filter(|first| held.all(|held| held == Some(*first)));
-        let winner = winner.filter(|(id, _)| self.nodes.get(id).is_some_and(|node| node.up));
+        let winner = winner.filter(|(id, _)| self.nodes.get(id).is_some_and(Node::takes_part));
         self.agreed = winner.or(self.agreed);
         let winner = winner.map(|(id, _)| id);
         match winner {
@@ -260,7 +289,7 @@ mod tests {
         r#"{"at":0,"kind":"run","source":"sim","scenario":"x","seed":1,"nodes":[1,2,3]}"#;
 
     /// Lines in few words: `AT NODE WHAT`, with a `>` before the label of a message, and `= ID` for
-    /// a coordinator in reign 1, `== ID` in reign 2.
+    /// a coordinator in reign 1, `== ID` in reign 2, and `rank RANK` for the node's own.
     fn line(short: &str) -> String {
         let mut words = short.splitn(3, ' ');
         let [at, node, what] = [(); 3].map(|()| words.next().expect("three words"));
@@ -278,6 +307,11 @@ mod tests {
             fact(id, 1)
         } else if what == "start" {
             r#""start","incarnation":1"#.to_string()
+        } else if let Some(elects) = what.strip_prefix("start by ") {
+            format!(r#""start","incarnation":1,"elects":"{elects}""#)
+        } else if let Some(rank) = what.strip_prefix("rank ") {
+            let fact = r#""fact","protocol":"membership","fact":"Rank""#;
+            format!(r#"{fact},"label":"Rank {{ id: {node}, rank: {rank} }}""#)
         } else {
             format!("\"{what}\"")
         };
@@ -383,6 +417,59 @@ mod tests {
        0.701 node 2 stops
 ";
         assert_eq!(out.split_once('\n').unwrap().1, table, "\n{out}");
+    }
+
+    /// Servers 1 and 2 elect by rank, a third comes without a rank, and nodes 4 and 5 do not elect.
+    #[test]
+    fn only_those_that_take_part_have_to_agree_and_are_counted() {
+        let story = [
+            "0 4 start by no",
+            "0 5 start by no",
+            "0 1 start by rank",
+            "0 2 start by rank",
+            "1 1 rank 2",
+            "1 2 rank 1",
+            "5 2 >Election { epoch: 0 }",
+            "6 1 >Ok",
+            "6 1 = 1",
+            "6 1 >Coordinator { epoch: 1 }",
+            "7 2 = 1",
+            "20 3 start by rank",
+            "30 1 crash",
+            "40 2 >Election { epoch: 1 }",
+            "41 2 == 2",
+        ];
+        let text = text(&RUN.replace("[1,2,3]", "[1,2,3,4,5]"), &story);
+        let sources = [Source { name: "x".into(), text }];
+        let run = merge(&sources).unwrap();
+        assert_eq!(
+            shown(&count(&run)),
+            ["5 by 2: Some(1) Some(7) 1+1+1", "40 by 2: Some(2) Some(41) 1+0+0"]
+        );
+        let mut out = Vec::new();
+        write(&run, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        // Two took part: 2² − 2 − 1.
+        assert_eq!(out.lines().filter(|line| line.ends_with(" 3        1")).count(), 1, "{out}");
+    }
+
+    /// Who starts anew has no rank before it is told again.
+    #[test]
+    fn nobody_agrees_on_who_has_no_rank_yet() {
+        let story = [
+            "0 1 start by rank",
+            "0 2 start by rank",
+            "1 1 rank 2",
+            "1 2 rank 1",
+            "2 1 >Coordinator { epoch: 1 }",
+            "2 1 = 1",
+            "3 1 crash",
+            "4 1 start by rank",
+            "5 2 = 1",
+            "6 1 rank 2",
+            "7 1 = 1",
+        ];
+        assert_eq!(shown(&elections(RUN, &story)), ["2 by 1: Some(1) Some(7) 0+0+1"]);
     }
 
     #[test]

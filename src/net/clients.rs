@@ -162,9 +162,9 @@ impl Session {
     }
 
     /// Equal for sessions that encode what is pushed alike.
-    pub(super) fn form(&self) -> (&'static str, u64) {
+    pub(super) fn form(&self) -> (&'static str, &[u8]) {
         match &self.codec {
-            Codec::Native => (NATIVE, 0),
+            Codec::Native => (NATIVE, &[]),
             Codec::Ordered { gateway, name, .. } => (name, gateway.form()),
         }
     }

@@ -171,7 +171,7 @@ impl Node {
         let mut tracing = tracing.transpose()?;
         if let Some(tracing) = &mut tracing {
             let nodes = [env.id].iter().chain(&env.peers).map(|id| id.0).collect();
-            tracing.run(&config.cluster, nodes, &env);
+            tracing.run(&config.cluster, nodes, &env, &host);
         }
         let mut node = Node {
             now: clock.now(),

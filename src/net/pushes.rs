@@ -4,6 +4,7 @@
 
 use super::Node;
 use super::connection::Kind;
+use super::traffic::REPLIED_BYTES_PER_TURN;
 use node_protocols::core::{ClientId, Group, Outbox, Span};
 
 #[derive(Default)]
@@ -12,8 +13,10 @@ pub(super) struct Pushes {
     to: Group,
     /// What waits, in its order.
     replies: Vec<Span>,
-    /// The form that `bytes` are in: a protocol's place, and what its sessions have in common.
-    form: Option<(usize, (&'static str, u64))>,
+    /// The form that `bytes` are in: a protocol's place, the gateway, and what its sessions have in
+    /// common.
+    form: Option<(usize, &'static str)>,
+    common: Vec<u8>,
     /// What waits, as it goes out.
     bytes: Vec<u8>,
 }
@@ -44,13 +47,14 @@ impl Node {
         if self.pushes.replies.is_empty() {
             return;
         }
+        let high_water = self.config.limits.client_high_water_bytes as usize;
         for place in 0..self.host.outbox().clients(self.pushes.to).len() {
             let client = self.host.outbox().clients(self.pushes.to)[place];
             let Some(connection) = self.table.get_mut(client) else { continue };
             let Kind::Client(session) = &mut connection.kind else { continue };
             session.is_pushed_to = true;
             let outbox = self.host.outbox();
-            let Pushes { replies, form, bytes, .. } = &mut self.pushes;
+            let Pushes { replies, form, common, bytes, .. } = &mut self.pushes;
             if let Some(tracing) = &mut self.tracing {
                 for reply in &*replies {
                     let reply = outbox.bytes(*reply);
@@ -58,15 +62,21 @@ impl Node {
                 }
             }
             // Most who get the same get it in the same form.
-            let wanted = (session.place, session.form());
-            if *form != Some(wanted) {
-                *form = Some(wanted);
+            let (gateway, wanted) = session.form();
+            if *form != Some((session.place, gateway)) || common != wanted {
+                *form = Some((session.place, gateway));
+                common.clear();
+                common.extend_from_slice(wanted);
                 bytes.clear();
                 for reply in &*replies {
                     session.encode_push(outbox.bytes(*reply), bytes);
                 }
             }
             connection.out.tail_for(bytes.len()).extend_from_slice(bytes);
+            // Whether it reads shows when it is written to: nothing more is asked before that.
+            let is_much = connection.out.len() > high_water && !session.is_backed_up;
+            let more = if is_much { REPLIED_BYTES_PER_TURN } else { bytes.len() };
+            self.replied_bytes = self.replied_bytes.saturating_add(more);
             self.touch(client);
         }
         self.pushes.replies.clear();

@@ -3,7 +3,7 @@
 //! A message has the same name at both ends: its link's (who dialled, its incarnation, its how
 //! many-th dial), its direction, and its number on it. TCP keeps the order, so counting is enough.
 
-use crate::trace::{Event, LineWriter};
+use crate::trace::{self, Event, LineWriter};
 use node_protocols::core::{Effect, Env, Host, NodeId, RequestId, Time};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
@@ -54,11 +54,12 @@ impl Tracing {
         Ok(Tracing { writer: LineWriter::new(sink), node: node.0, origin, at: origin, lost: 0 })
     }
 
-    pub(super) fn run(&mut self, config: &str, nodes: Vec<u32>, env: &Env) {
+    pub(super) fn run(&mut self, config: &str, nodes: Vec<u32>, env: &Env, host: &Host) {
         let (source, scenario) = ("node".into(), config.to_string().into());
         self.writer.line(self.at, None, None, Event::Run { source, scenario, seed: None, nodes });
         let (incarnation, durable) = (env.incarnation, env.durable);
-        self.line(None, Event::Start { incarnation, durable });
+        let elects = trace::elects(host);
+        self.line(None, Event::Start { incarnation, durable, elects });
     }
 
     pub(super) fn begin_turn(&mut self, now: Time) {

@@ -17,9 +17,9 @@ const DISTRIBUTE_ABOVE: usize = 256 << 10;
 /// the links' queues and the protocols' logs, which give up above theirs.
 const MAX_UNANSWERED_BYTES: usize = 16 << 20;
 
-/// Replies of one turn above which requests wait for the next: the bound on clients' memory is
+/// Replies and pushes of one turn above which requests wait for the next: the bound on clients' memory is
 /// kept when connections are flushed, and a turn may serve thousands of them.
-const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
+pub(super) const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
 
 /// What goes to the disk in one turn before requests wait for the next: it is in memory until then.
 const DURABLE_BYTES_PER_TURN: u64 = 4 << 20;
@@ -37,7 +37,7 @@ impl Node {
 
     /// Whether further requests wait for the next turn.
     fn is_turn_full(&self) -> bool {
-        self.replied_bytes > REPLIED_BYTES_PER_TURN
+        self.replied_bytes >= REPLIED_BYTES_PER_TURN
             || self.host.outbox().durable_len() > DURABLE_BYTES_PER_TURN
     }
 

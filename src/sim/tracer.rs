@@ -3,7 +3,7 @@
 
 use super::world::Nanos;
 use crate::check::Property;
-use crate::check::timeline::{FaultKind, Happening, What};
+use crate::check::timeline::{Elects, FaultKind, Happening, What};
 use crate::trace::{Event, LineWriter};
 use node_protocols::core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
@@ -239,10 +239,17 @@ impl Tracer {
         self.full.as_mut().map_or(Ok(()), LineWriter::flush)
     }
 
-    pub(super) fn start(&mut self, at: Nanos, node: NodeId, incarnation: u64, durable: bool) {
+    pub(super) fn start(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        incarnation: u64,
+        durable: bool,
+        elects: Elects,
+    ) {
         self.mix(Kind::Start, at, node.0.into(), incarnation);
-        self.saw(at, Watched::Nodes, || What::Start { node: node.0, durable });
-        self.line(at, Some(node), None, Event::Start { incarnation, durable });
+        self.saw(at, Watched::Nodes, || What::Start { node: node.0, durable, elects });
+        self.line(at, Some(node), None, Event::Start { incarnation, durable, elects });
     }
 
     pub(super) fn crash(&mut self, at: Nanos, node: NodeId) {

@@ -3,7 +3,7 @@
 
 mod timeline;
 
-pub(crate) use self::timeline::coordinator;
+pub(crate) use self::timeline::{coordinator, rank};
 
 use self::timeline::Timeline;
 use super::{Event, Line};
@@ -197,11 +197,15 @@ mod tests {
     fn any_line() -> impl Strategy<Value = String> {
         let at = prop_oneof![0..50_u64, 2_000_000_000..2_000_000_050_u64, Just(u64::MAX)];
         let value = prop_oneof![0..9_u64, Just(u64::MAX)];
-        (at, 0..4_u32, 0..17, 0..4_u32, value).prop_map(|(at, node, kind, other, value)| {
+        (at, 0..4_u32, 0..19, 0..4_u32, value).prop_map(|(at, node, kind, other, value)| {
             let what = match kind {
                 0 => r#""run","source":"node","scenario":"","nodes":[]"#.into(),
                 1 => r#""run","source":"sim","scenario":"","nodes":[4294967295]"#.into(),
-                2 | 3 => format!(r#""start","incarnation":{value},"durable":{}"#, other > 1),
+                2 | 3 => format!(
+                    r#""start","incarnation":{value},"durable":{},"elects":"{}""#,
+                    other > 1,
+                    ["no", "id", "rank", "rank"][other as usize]
+                ),
                 4 => r#""crash""#.into(),
                 5 => r#""stop""#.into(),
                 6 => format!(r#""pause","on":{}"#, other > 1),
@@ -219,6 +223,12 @@ mod tests {
                 ),
                 15 => format!(
                     r#""fault","place":0,"fault":"loss","nodes":[],"until":{value},"label":"""#
+                ),
+                16 => format!(
+                    r#""fact","protocol":"","fact":"","label":"Rank {{ id: {other}, rank: {node} }}""#
+                ),
+                17 => format!(
+                    r#""fact","protocol":"","fact":"","label":"Listed {{ id: {other}, rank: {node}, on: true }}""#
                 ),
                 _ => r#""note","line":"""#.into(),
             };

@@ -9,6 +9,8 @@ mod writer;
 
 pub use self::writer::LineWriter;
 
+use crate::check::timeline::Elects;
+use node_protocols::core::{FactKind, Host};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -55,6 +57,9 @@ pub enum Event<'a> {
         /// Whether it has a data directory, so that its clock goes on from where it was.
         #[serde(default)]
         durable: bool,
+        /// `no`, or what makes a node the coordinator: its `id` or its `rank`.
+        #[serde(default)]
+        elects: Elects,
     },
     /// The node stopped without warning.
     Crash,
@@ -186,4 +191,17 @@ pub enum Event<'a> {
         /// The operations that it rests on.
         ops: Vec<Cow<'a, str>>,
     },
+}
+
+/// Whether a node takes part in elections: one of its protocols publishes who coordinates, and goes by
+/// ranks if it needs them.
+pub fn elects(host: &Host) -> Elects {
+    let publishes = |kind: FactKind| {
+        host.protocols().iter().find(move |protocol| protocol.publishes().contains(&kind))
+    };
+    match publishes(FactKind::Coordinator) {
+        None => Elects::No,
+        Some(elector) if elector.needs().contains(&FactKind::Rank) => Elects::Rank,
+        Some(_) => Elects::Id,
+    }
 }

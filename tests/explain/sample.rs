@@ -4,6 +4,7 @@
 //!
 //! This is no simulator; it only writes what one would.
 
+use node::check::timeline::Elects;
 use node::trace::{Event, Line};
 use std::collections::BTreeMap;
 
@@ -91,7 +92,11 @@ impl Sample {
         };
         world.write(None, None, head);
         for node in nodes {
-            world.write(Some(node), None, Event::Start { incarnation: 1, durable: false });
+            world.write(
+                Some(node),
+                None,
+                Event::Start { incarnation: 1, durable: false, elects: Elects::No },
+            );
             world.coordinator(node);
             let first = world.below(50) * MS;
             world.at(first, Act::Timer(node));
@@ -122,7 +127,11 @@ impl World {
                 }
                 Act::Restart(node) => {
                     self.servers[node as usize].down = false;
-                    self.write(Some(node), None, Event::Start { incarnation: 2, durable: false });
+                    self.write(
+                        Some(node),
+                        None,
+                        Event::Start { incarnation: 2, durable: false, elects: Elects::No },
+                    );
                     self.coordinator(node);
                     self.at(20 * MS, Act::Timer(node));
                 }

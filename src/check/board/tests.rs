@@ -140,10 +140,12 @@ fn what_a_listener_misses_it_must_be_told() {
     assert_eq!(told(|one| one.topics[0].1 = Some(151)), "....");
     assert_eq!(told(|one| one.topics[0].1 = None), "....");
     assert_eq!(told(|one| one.topics[0].0 = "other".into()), "....");
-    // What was not published, or perhaps not, may be missing.
+    // What was not published, or perhaps not, may be missing, unless somebody heard it.
     let mut board = gap();
     board.posts[3].answer = Some(Posted::Unknown);
-    assert_eq!(verdicts(board), "....");
+    assert_eq!(verdicts(board.clone()), "....");
+    board.connections[1].heard.push(heard(154, "bo", "b1"));
+    assert_eq!(verdicts(board), "..x.");
 }
 
 #[test]

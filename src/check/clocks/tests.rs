@@ -1,10 +1,11 @@
+use super::super::timeline::Elects;
 use super::*;
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
 
 fn start(at: u64, node: u32, durable: bool) -> Happening {
-    Happening { at: at * MS, what: What::Start { node, durable } }
+    Happening { at: at * MS, what: What::Start { node, durable, elects: Elects::No } }
 }
 
 /// A send whose event has the message's number.
@@ -213,7 +214,7 @@ fn naive(timeline: &[Happening]) -> bool {
         let mut had_disk = false;
         for one in timeline {
             let (lamport, event) = match one.what {
-                What::Start { node: it, durable } if it == node => {
+                What::Start { node: it, durable, .. } if it == node => {
                     sent = sent.filter(|_| durable && had_disk);
                     had_disk = durable;
                     last = sent.map(|sent| sent.1);

@@ -16,7 +16,16 @@ fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> History {
 }
 
 fn start(node: u32) -> What {
-    What::Start { node, durable: false }
+    What::Start { node, durable: false, elects: Elects::Id }
+}
+
+fn start_by(node: u32, elects: Elects) -> What {
+    What::Start { node, durable: false, elects }
+}
+
+/// A node publishes its own rank.
+fn rank(node: u32, rank: u32) -> What {
+    What::Rank { node, id: node, rank }
 }
 
 fn down(node: u32) -> What {
@@ -43,6 +52,18 @@ fn partition(side: &[u32], until: u64) -> What {
 fn three(more: impl IntoIterator<Item = (u64, What)>) -> History {
     let mut timeline: Vec<(u64, What)> = (1..=3).map(|node| (0, start(node))).collect();
     timeline.extend((1..=3).map(|node| (5, holds(node, 3))));
+    timeline.extend(more);
+    history(timeline)
+}
+
+/// Node 9 gives ranks and does not elect, nor does node 4; nodes 1, 2 and 3 get ranks 3, 2 and 1, and
+/// hold node 1 coordinator from 5 ms on; and what comes then.
+fn three_by_rank(more: impl IntoIterator<Item = (u64, What)>) -> History {
+    let mut timeline: Vec<(u64, What)> =
+        (1..=3).map(|node| (0, start_by(node, Elects::Rank))).collect();
+    timeline.extend([4, 9].map(|node| (0, start_by(node, Elects::No))));
+    timeline.extend([(2, rank(1, 3)), (2, rank(2, 2)), (2, rank(3, 1))]);
+    timeline.extend((1..=3).map(|node| (5, holds(node, 1))));
     timeline.extend(more);
     history(timeline)
 }
@@ -174,6 +195,87 @@ fn one_that_is_not_the_highest_is_named() {
         why.starts_with("node 1 holds node 2 coordinator, but the highest within its reach is 3")
     );
     assert_eq!(verdicts(&history), "..x");
+}
+
+#[test]
+fn who_takes_no_part_need_not_hold_anybody_and_cannot_win() {
+    let no = |node| (0, start_by(node, Elects::No));
+    let with = |held| {
+        let bystander = three([no(7), (200, holds(1, held)), (250, What::End)]);
+        (verdicts(&bystander), bystander)
+    };
+    assert_eq!(with(3).0, "...");
+    let (said, history) = with(7);
+    assert_eq!(said, "xxx");
+    let (_, why) = violation(Property::ElectionTerminates, &history);
+    assert!(why.starts_with("node 1 holds node 7 coordinator, which takes no part"), "{why}");
+    // Nobody elects, and that is no verdict.
+    assert_eq!(verdicts(&self::history([no(1), no(2), (900, What::End)])), "???");
+    // A node that elected before may be started again without.
+    let changed = three([(200, start_by(2, Elects::No)), (400, What::End)]);
+    assert_eq!(verdicts(&changed), "...");
+}
+
+#[test]
+fn the_highest_rank_wins_where_elections_go_by_rank() {
+    let history = three_by_rank([(200, What::End)]);
+    assert_eq!(verdicts(&history), "...");
+    assert_eq!(leaders(&history), None);
+    // The next rank takes over, and the highest again when it is back and has its rank.
+    let back = [
+        (200, down(1)),
+        (250, holds(2, 2)),
+        (250, holds(3, 2)),
+        (400, start_by(1, Elects::Rank)),
+        (550, rank(1, 3)),
+    ];
+    let again = [(560, holds(1, 1)), (561, holds(2, 1)), (562, holds(3, 1)), (800, What::End)];
+    assert_eq!(verdicts(&three_by_rank(back.iter().cloned().chain(again))), "...");
+    // Its rank begins its part in the election: all have the bound from then.
+    assert_eq!(verdicts(&three_by_rank(back.iter().cloned().chain([(649, What::End)]))), "...");
+    assert_eq!(verdicts(&three_by_rank(back.into_iter().chain([(650, What::End)]))), "x.x");
+}
+
+#[test]
+fn a_rank_that_is_not_the_highest_is_named_though_its_node_has_the_highest_id() {
+    let all = (1..=3).map(|node| (20, holds(node, 3)));
+    let history = three_by_rank(all.chain([(102, What::End)]));
+    let (at, why) = violation(Property::HighestLiveIdWins, &history);
+    assert_eq!(at, 102);
+    assert_eq!(
+        why,
+        "node 1 holds node 3 coordinator, but the highest within its reach is 1, by its rank 3 at \
+         102.000 ms, undisturbed since 2.000 ms"
+    );
+    assert_eq!(verdicts(&history), "..x");
+    let dead = three_by_rank(
+        [(200, down(1)), (210, holds(2, 3)), (210, holds(3, 3))]
+            .into_iter()
+            .chain([(300, What::End)]),
+    );
+    assert_eq!(verdicts(&dead), "..x");
+}
+
+#[test]
+fn without_a_rank_a_node_takes_no_part() {
+    let fresh = (200, start_by(3, Elects::Rank));
+    let history = three_by_rank([fresh.clone(), (400, What::End)]);
+    assert_eq!(verdicts(&history), "...");
+    // Whoever holds it coordinator is as wrong as with one that is down.
+    let held = three_by_rank([fresh.clone(), (210, holds(2, 3)), (400, What::End)]);
+    let (_, why) = violation(Property::ElectionTerminates, &held);
+    assert!(why.starts_with("node 2 holds node 3 coordinator, which takes no part"), "{why}");
+    assert_eq!(verdicts(&held), "xxx");
+    // Once it has one, it has to hold somebody in time; what others say of its rank is not enough.
+    let told = (210, What::Rank { node: 1, id: 3, rank: 1 });
+    assert_eq!(verdicts(&three_by_rank([fresh.clone(), told, (400, What::End)])), "...");
+    assert_eq!(verdicts(&three_by_rank([fresh, (210, rank(3, 1)), (400, What::End)])), "x..");
+    let nobody = (1..=3).map(|node| (0, start_by(node, Elects::Rank)));
+    let nobody = self::history(nobody.chain([(400, What::End)]));
+    match check(Property::ElectionTerminates, &nobody) {
+        Verdict::Unknown { why } => assert!(why.contains("no node takes part"), "{why}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::super::check;
+use super::super::timeline::Elects;
 use super::*;
 
 const MS: u64 = 1_000_000;
@@ -6,7 +7,7 @@ const MS: u64 = 1_000_000;
 /// A history with heartbeats of 100 ms, a timeout of 500 ms and 20 ms to notice, of which 10 ms are a message's; times are milliseconds.
 /// Node 9 keeps the list, and nodes 1 and 2 have been on it since 10 ms.
 fn history(more: impl IntoIterator<Item = (u64, What)>) -> History {
-    let nodes = [9, 1, 2].map(|node| (0, What::Start { node, durable: true }));
+    let nodes = [9, 1, 2].map(|node| (0, What::Start { node, durable: true, elects: Elects::No }));
     let all = nodes.into_iter().chain([(10, listed(1, 1)), (10, listed(2, 2))]).chain(more);
     let timeline = all.map(|(at, what)| Happening { at: at * MS, what });
     let bounds = Bounds {
@@ -32,7 +33,7 @@ fn down(node: u32) -> What {
 }
 
 fn start(node: u32) -> What {
-    What::Start { node, durable: true }
+    What::Start { node, durable: true, elects: Elects::No }
 }
 
 fn pause(node: u32, on: bool) -> What {

@@ -1,4 +1,5 @@
 use super::super::check;
+use super::super::timeline::Elects;
 use super::*;
 
 const MS: u64 = 1_000_000;
@@ -21,7 +22,7 @@ fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> History {
 }
 
 fn start(node: u32) -> What {
-    What::Start { node, durable: false }
+    What::Start { node, durable: false, elects: Elects::No }
 }
 
 /// A reading of a clock that has no correction.

@@ -1,7 +1,5 @@
-//! What is counted while the load runs, and how it is shown afterwards.
+//! What every load counts: latencies, and what goes wrong; and how both are shown.
 
-use super::Plan;
-use super::workload::Kind;
 use hdrhistogram::Histogram;
 use node_protocols::core::Escaped;
 use serde::Serialize;
@@ -17,13 +15,13 @@ const DIGITS: u8 = 3;
 pub enum Trouble {
     /// No connection.
     ConnectFailed,
-    /// The node does not take the client.
+    /// The server does not take the client, or not what it asks for.
     Refused,
     /// The connection was closed or broke.
     Closed,
-    /// The node sent what makes no sense.
+    /// The server sent what makes no sense.
     Malformed,
-    /// No greeting or no reply in time; the connection is given up.
+    /// No greeting, no reply or no message in time; the connection is given up.
     TimedOut,
     /// An operation was in flight on a connection that ended.
     Lost,
@@ -33,9 +31,11 @@ pub enum Trouble {
     NotApplied,
     /// A PUT that may take effect.
     MayStillApply,
+    /// A message under the topic that is none of this run, or not as it was published.
+    Foreign,
 }
 
-const TROUBLES: [(Trouble, &str); 9] = [
+const TROUBLES: [(Trouble, &str); 10] = [
     (Trouble::ConnectFailed, "connect_failed"),
     (Trouble::Refused, "refused"),
     (Trouble::Closed, "closed"),
@@ -45,126 +45,76 @@ const TROUBLES: [(Trouble, &str); 9] = [
     (Trouble::TryOther, "try_other"),
     (Trouble::NotApplied, "not_applied"),
     (Trouble::MayStillApply, "may_still_apply"),
+    (Trouble::Foreign, "foreign"),
 ];
 
-/// The counters of a run.
-pub struct Stats {
-    puts: Histogram<u64>,
-    gets: Histogram<u64>,
-    /// How late operations were sent, against their schedule.
-    lag: Histogram<u64>,
-    done: u64,
-    troubles: [(u64, Option<String>); TROUBLES.len()],
-    window_ns: (u64, u64),
-}
+/// How a connection ended: the kind, and words about it.
+pub type Failure = (Trouble, String);
 
-impl Stats {
-    /// Operations count when they are answered within `window_ns`, from the start of the run.
-    pub fn new(window_ns: (u64, u64)) -> Result<Stats, String> {
-        let histogram = || {
-            Histogram::new_with_bounds(1, LONGEST_NS, DIGITS)
-                .map_err(|error| format!("no histogram: {error}"))
-        };
-        let (puts, gets, lag) = (histogram()?, histogram()?, histogram()?);
-        Ok(Stats { puts, gets, lag, done: 0, troubles: Default::default(), window_ns })
-    }
+/// How often what went wrong, with the first words about each kind.
+#[derive(Default)]
+pub struct Troubles([(u64, Option<String>); TROUBLES.len()]);
 
-    /// An operation was answered.
-    pub fn done(&mut self, kind: Kind, due_ns: u64, now_ns: u64) {
-        self.done += 1;
-        if (self.window_ns.0..self.window_ns.1).contains(&now_ns) {
-            let histogram = match kind {
-                Kind::Put => &mut self.puts,
-                Kind::Get => &mut self.gets,
-            };
-            histogram.saturating_record((now_ns - due_ns).max(1));
-        }
-    }
-
-    /// An operation that was due earlier is sent.
-    pub fn sent_late(&mut self, due_ns: u64, now_ns: u64) {
-        if now_ns >= self.window_ns.0 {
-            self.lag.saturating_record((now_ns - due_ns).max(1));
-        }
-    }
-
-    /// Something went wrong; the first words about each kind are kept.
-    pub fn trouble(&mut self, trouble: Trouble, words: impl FnOnce() -> String) {
-        let (count, first) = &mut self.troubles[trouble as usize];
+impl Troubles {
+    /// Something went wrong.
+    pub fn add(&mut self, trouble: Trouble, words: impl FnOnce() -> String) {
+        let (count, first) = &mut self.0[trouble as usize];
         *count += 1;
         first.get_or_insert_with(words);
     }
 
-    /// How many operations were answered, from the beginning.
-    pub fn total_done(&self) -> u64 {
-        self.done
+    /// How much went wrong.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|(count, _)| count).sum()
     }
 
-    /// How much went wrong, from the beginning.
-    pub fn total_troubles(&self) -> u64 {
-        self.troubles.iter().map(|(count, _)| count).sum()
-    }
-
-    /// The run is over.
-    pub fn report<'a>(&'a self, plan: &'a Plan, leftover: Leftover) -> Report<'a> {
-        let seconds = (self.window_ns.1 - self.window_ns.0) as f64 / 1e9;
-        let ops = self.puts.len() + self.gets.len();
-        let errors = TROUBLES.iter().zip(&self.troubles).filter(|(_, (count, _))| *count > 0);
-        let errors = errors.map(|(&(_, name), (count, first))| {
-            (name, Errors { count: *count, first: first.as_deref() })
+    /// What there was, for a report.
+    pub fn errors(&self) -> Errors<'_> {
+        let some = TROUBLES.iter().zip(&self.0).filter(|(_, (count, _))| *count > 0);
+        let some = some.map(|(&(_, name), (count, first))| {
+            (name, Counted { count: *count, first: first.as_deref() })
         });
-        Report {
-            ops,
-            ops_per_s: ops as f64 / seconds,
-            put: Latency::of(&self.puts, seconds),
-            get: Latency::of(&self.gets, seconds),
-            send_lag: Latency::of(&self.lag, seconds),
-            errors: errors.collect(),
-            leftover,
-            parameters: plan,
-        }
+        Errors(some.collect())
     }
 }
 
-/// What the run's end cut short.
-#[derive(Default, Serialize)]
-pub struct Leftover {
-    /// Operations without a reply yet.
-    pub in_flight: u64,
-    /// How long the oldest of them had been waiting, in microseconds.
-    pub oldest_in_flight_us: u64,
-    /// Operations that were due and not sent; only with a rate.
-    pub unsent: u64,
-}
-
-/// The run's result.
+/// Errors by their names.
 #[derive(Serialize)]
-pub struct Report<'a> {
-    /// Operations answered in the measured time.
-    pub ops: u64,
-    ops_per_s: f64,
-    put: Option<Latency>,
-    get: Option<Latency>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    send_lag: Option<Latency>,
-    errors: BTreeMap<&'static str, Errors<'a>>,
-    #[serde(flatten)]
-    leftover: Leftover,
-    parameters: &'a Plan,
-}
+pub struct Errors<'a>(BTreeMap<&'static str, Counted<'a>>);
 
 #[derive(Serialize)]
-struct Errors<'a> {
+struct Counted<'a> {
     count: u64,
     first: Option<&'a str>,
 }
 
+/// A line for each, and nothing that a server sent goes out unescaped.
+impl fmt::Display for Errors<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            writeln!(f, "errors: none")?;
+        }
+        for (name, error) in &self.0 {
+            write!(f, "errors: {name} {}", error.count)?;
+            if let Some(first) = error.first.filter(|first| !first.is_empty()) {
+                write!(f, ", the first: {}", Escaped(first.as_bytes()))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// An empty histogram of latencies.
+pub fn histogram() -> Result<Histogram<u64>, String> {
+    Histogram::new_with_bounds(1, LONGEST_NS, DIGITS)
+        .map_err(|error| format!("no histogram: {error}"))
+}
+
 /// Times in microseconds.
 #[derive(Serialize)]
-struct Latency {
-    ops: u64,
-    ops_per_s: f64,
-    p50_us: f64,
+pub struct Latency {
+    pub p50_us: f64,
     p90_us: f64,
     p99_us: f64,
     p999_us: f64,
@@ -172,12 +122,11 @@ struct Latency {
 }
 
 impl Latency {
-    fn of(histogram: &Histogram<u64>, seconds: f64) -> Option<Latency> {
+    /// Of nanoseconds; none of nothing.
+    pub fn of(histogram: &Histogram<u64>) -> Option<Latency> {
         let us = |ns: u64| ns as f64 / 1e3;
         let at = |quantile| us(histogram.value_at_quantile(quantile));
         (!histogram.is_empty()).then(|| Latency {
-            ops: histogram.len(),
-            ops_per_s: histogram.len() as f64 / seconds,
             p50_us: at(0.5),
             p90_us: at(0.9),
             p99_us: at(0.99),
@@ -187,47 +136,14 @@ impl Latency {
     }
 }
 
-/// The table for people.
-impl fmt::Display for Report<'_> {
+/// The table's head, over columns as `Display` fills them.
+pub const LATENCY_HEAD: &str = "     p50 µs     p90 µs     p99 µs   p99.9 µs     max µs";
+
+impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.parameters)?;
-        writeln!(
-            f,
-            "{:8}{:>12}{:>12}{:>11}{:>11}{:>11}{:>11}{:>11}",
-            "", "ops", "ops/s", "p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "max µs"
-        )?;
-        for (name, latency) in
-            [("PUT", &self.put), ("GET", &self.get), ("send lag", &self.send_lag)]
-        {
-            let Some(l) = latency else { continue };
-            writeln!(
-                f,
-                "{name:8}{:>12}{:>12.0}{:>11.1}{:>11.1}{:>11.1}{:>11.1}{:>11.1}",
-                l.ops, l.ops_per_s, l.p50_us, l.p90_us, l.p99_us, l.p999_us, l.max_us
-            )?;
-        }
-        if self.ops == 0 {
-            writeln!(f, "no operation was answered in the measured time")?;
-        }
-        if self.errors.is_empty() {
-            writeln!(f, "errors: none")?;
-        }
-        for (name, errors) in &self.errors {
-            write!(f, "errors: {name} {}", errors.count)?;
-            if let Some(first) = errors.first.filter(|first| !first.is_empty()) {
-                write!(f, ", the first: {}", Escaped(first.as_bytes()))?;
-            }
-            writeln!(f)?;
-        }
-        let Leftover { in_flight, oldest_in_flight_us, unsent } = self.leftover;
-        write!(f, "at the end: {in_flight} in flight, the oldest for {oldest_in_flight_us} µs")?;
-        if unsent > 0 {
-            write!(
-                f,
-                "; {unsent} DUE BUT NOT SENT: the servers or this load cannot keep the rate"
-            )?;
-        }
-        Ok(())
+        [self.p50_us, self.p90_us, self.p99_us, self.p999_us, self.max_us]
+            .iter()
+            .try_for_each(|us| write!(f, "{us:>11.1}"))
     }
 }
 
@@ -243,20 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_answered_in_the_window_counts_and_from_when_it_was_due() {
-        let mut stats = Stats::new((1_000, 1_000_001_000)).unwrap();
-        stats.done(Kind::Put, 500, 999);
-        stats.done(Kind::Put, 500, 2_500);
-        stats.done(Kind::Get, 500, 1_000_001_000);
-        stats.trouble(Trouble::Closed, || "first".into());
-        stats.trouble(Trouble::Closed, || "second".into());
-        let plan = Plan::default();
-        let report = stats.report(&plan, Leftover::default());
-        assert_eq!((report.ops, stats.total_done()), (1, 3));
-        let put = report.put.as_ref().unwrap();
-        assert!((put.p50_us - 2.0).abs() < 0.01, "{}", put.p50_us);
-        assert!(report.get.is_none());
-        assert_eq!(report.errors["closed"].count, 2);
-        assert_eq!(report.errors["closed"].first, Some("first"));
+    fn the_first_words_of_each_kind_are_kept_and_shown_escaped() {
+        let mut troubles = Troubles::default();
+        assert_eq!(troubles.errors().to_string(), "errors: none\n");
+        troubles.add(Trouble::Closed, || "first\x1b".into());
+        troubles.add(Trouble::Closed, || "second".into());
+        troubles.add(Trouble::Lost, String::new);
+        assert_eq!(troubles.total(), 3);
+        let text = troubles.errors().to_string();
+        assert_eq!(text, "errors: closed 2, the first: first\\u{1b}\nerrors: lost 1\n");
     }
 }

@@ -2,8 +2,9 @@
 //! breaks. They hand over events, and know nothing of clocks and lines.
 
 use crate::client::{Client, ClientError, escaped};
-use node_protocols::board::{Board, Maybe, Reply, Request};
+use node_protocols::board::{Board, Maybe, Reply, Request, Role};
 use node_protocols::core::{Bytes, LamportTime, NodeId, Protocol};
+use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -36,14 +37,27 @@ impl Side {
             Side::Proxy => "proxy",
         }
     }
+
+    fn role(self) -> Role {
+        match self {
+            Side::Broker => Role::Broker,
+            Side::Proxy => Role::Proxy,
+        }
+    }
 }
 
 /// What the client hears.
 pub enum Event {
-    /// The user typed this.
+    /// A line of the input.
     Line(Vec<u8>),
-    /// The user types no more.
+    /// A line that was typed at the terminal; dropping the other tells that it is dealt with.
+    Typed(Vec<u8>, SyncSender<()>),
+    /// The input has no more.
     InputEnded,
+    /// A signal, or Ctrl-C: end now.
+    Stop(Signal),
+    /// There is something urgent.
+    Look,
     /// How the oldest unanswered post ended.
     Answered(Outcome),
     /// Somebody said something.
@@ -88,6 +102,8 @@ pub enum Trouble {
     Client(ClientError),
     /// The node is there, and does not do it.
     Refused(String),
+    /// The node has another part in the board.
+    Role(Side, SocketAddr),
 }
 
 impl Trouble {
@@ -95,6 +111,10 @@ impl Trouble {
         match self {
             Trouble::Client(error) => error.to_string(),
             Trouble::Refused(reason) => reason.clone(),
+            Trouble::Role(side, addr) => {
+                let side = side.name();
+                format!("{addr}: this node is not the {side}; --{side} takes the {side}'s address")
+            }
         }
     }
 }
@@ -109,6 +129,8 @@ pub struct Link {
     client: Option<Client>,
     wait: Duration,
     events: SyncSender<Event>,
+    /// Where the node's clock stood when it was connected to.
+    clock: LamportTime,
 }
 
 /// Whoever listened to events has gone: there is nothing more to do.
@@ -123,14 +145,28 @@ impl Link {
         topics: Vec<String>,
         events: SyncSender<Event>,
     ) -> Result<Link, Trouble> {
-        let mut link = Link { side, addr, timeout, topics, client: None, wait: FIRST_WAIT, events };
+        let (client, wait, clock) = (None, FIRST_WAIT, LamportTime(0));
+        let mut link = Link { side, addr, timeout, topics, client, wait, events, clock };
         link.client = Some(link.connect()?);
         Ok(link)
     }
 
-    fn connect(&self) -> Result<Client, Trouble> {
+    /// Where the node's clock stood when it was connected to.
+    pub fn clock(&self) -> LamportTime {
+        self.clock
+    }
+
+    fn connect(&mut self) -> Result<Client, Trouble> {
         let mut client =
             Client::connect(self.addr, Board::NAME, self.timeout).map_err(Trouble::Client)?;
+        match client.request(&Request::Status {}, self.timeout).map_err(Trouble::Client)? {
+            Reply::Status { role, clock, .. } if role == self.side.role() => self.clock = clock,
+            Reply::Status { .. } => return Err(Trouble::Role(self.side, self.addr)),
+            Reply::Error { reason, .. } => {
+                return Err(Trouble::Refused(escaped(reason.as_bytes())));
+            }
+            _ => return Err(Trouble::Refused(UNEXPECTED.into())),
+        }
         for topic in &self.topics {
             let request = Request::Subscribe { topic: topic.into() };
             match client.request(&request, self.timeout).map_err(Trouble::Client)? {
@@ -196,8 +232,7 @@ impl Link {
     fn notice_end(&mut self) -> Result<(), Unheard> {
         match &self.client {
             Some(client) if !client.is_open() => {
-                let reason = ClientError::Closed { addr: self.addr }.to_string();
-                self.lose(reason)
+                self.lose(ended(&ClientError::Closed { addr: self.addr }))
             }
             _ => Ok(()),
         }
@@ -248,15 +283,24 @@ impl Link {
             Ok(Some(pushed)) => event_of(pushed).map(Some).ok_or_else(|| UNEXPECTED.into()),
             Ok(None) => {
                 let asked = client.request::<Reply<'_>>(&Request::Status {}, self.timeout);
-                asked.map(|_| None).map_err(|error| error.to_string())
+                asked.map(|_| None).map_err(|error| ended(&error))
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(ended(&error)),
         };
         match heard {
             Ok(Some(event)) => self.tell(event),
             Ok(None) => Ok(()),
             Err(reason) => self.lose(reason),
         }
+    }
+}
+
+/// Why a connection is lost over which the user asked nothing.
+fn ended(error: &ClientError) -> String {
+    match error {
+        ClientError::Closed { addr } => format!("{addr}: the connection has ended"),
+        ClientError::Lost { addr, source } => format!("{addr}: the connection broke ({source})"),
+        other => other.to_string(),
     }
 }
 
@@ -269,7 +313,7 @@ fn event_of(pushed: Reply<'_>) -> Option<Event> {
             let text = text.to_vec();
             Some(Event::Heard(Message { topic, user, server, text, timestamp, clock }))
         }
-        Reply::Missed { messages } => Some(Event::Missed(messages)),
+        Reply::Missed { messages, .. } => Some(Event::Missed(messages)),
         Reply::Sent { .. }
         | Reply::Subscribed { .. }
         | Reply::Unsubscribed { .. }

@@ -6,12 +6,19 @@ use super::{BoardArgs, COMMANDS};
 use crate::client::escaped;
 use node_protocols::board::Maybe;
 use node_protocols::core::{LamportClock, LamportTime, WallTime};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
+
+/// Ends the client once all is answered.
+pub const QUIT: &str = "quit";
+
+/// How much is shown of a line that is no command.
+const MAX_SHOWN_BYTES: usize = 32;
 
 /// How long the client waits, in the end, for its own messages to come back from the proxy.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -23,8 +30,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Talk<'a> {
     args: &'a BoardArgs,
     out: &'a mut dyn Write,
-    /// Whether a person types at a terminal.
-    prompt: bool,
+    /// Whether a person types at the terminal that `out` writes to.
+    at_terminal: bool,
     posts: SyncSender<Post>,
     clock: LamportClock,
     sent: u64,
@@ -38,21 +45,27 @@ pub struct Talk<'a> {
     due: Instant,
     /// No more is sent, since then; moved on by every answer.
     ending: Option<Instant>,
+    /// Told to end now.
+    stopped: Option<Signal>,
 }
 
 impl<'a> Talk<'a> {
     pub fn new(
         args: &'a BoardArgs,
         out: &'a mut dyn Write,
-        prompt: bool,
+        at_terminal: bool,
         posts: SyncSender<Post>,
+        theirs: LamportTime,
     ) -> Talk<'a> {
+        // As between nodes that make a link. One that cannot be true is told of with what comes.
+        let mut clock = LamportClock::default();
+        let _ = clock.catch_up(theirs);
         Talk {
             args,
             out,
-            prompt,
+            at_terminal,
             posts,
-            clock: LamportClock::default(),
+            clock,
             sent: 0,
             waiting: VecDeque::new(),
             published: 0,
@@ -60,16 +73,29 @@ impl<'a> Talk<'a> {
             heard_back: 0,
             due: Instant::now(),
             ending: None,
+            stopped: None,
         }
     }
 
-    /// How many messages failed, and of how many.
+    /// How many messages failed or are not answered, and of how many.
     pub fn failed(&self) -> (u64, u64) {
-        (self.failed, self.sent)
+        (self.failed + self.waiting.len() as u64, self.sent)
     }
 
-    pub fn go_on(&mut self, events: &Receiver<Event>) -> io::Result<()> {
+    /// Goes on until the end, or until it is told to stop by a signal. What is `urgent` comes before
+    /// the events that wait.
+    pub fn go_on(
+        &mut self,
+        events: &Receiver<Event>,
+        urgent: &Receiver<Event>,
+    ) -> io::Result<Option<Signal>> {
         while !self.is_over() {
+            while let Ok(event) = urgent.try_recv() {
+                self.take(event)?;
+            }
+            if self.stopped.is_some() {
+                break;
+            }
             self.speak()?;
             match events.recv_timeout(self.wait()) {
                 Ok(event) => self.take(event)?,
@@ -78,7 +104,7 @@ impl<'a> Talk<'a> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        Ok(())
+        Ok(self.stopped)
     }
 
     /// All that was sent is answered, and has come back or had time to.
@@ -117,7 +143,13 @@ impl<'a> Talk<'a> {
     fn take(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::Line(line) => self.obey(&line)?,
-            Event::InputEnded => self.ending = Some(Instant::now()),
+            Event::Typed(line, obeyed) => {
+                self.obey(&line)?;
+                drop(obeyed);
+            }
+            Event::InputEnded => self.end(),
+            Event::Stop(signal) => self.stopped = Some(signal),
+            Event::Look => {}
             Event::Answered(outcome) => self.on_answer(outcome)?,
             Event::Heard(message) => self.on_message(&message)?,
             Event::Missed(messages) => {
@@ -127,7 +159,7 @@ impl<'a> Talk<'a> {
             Event::Gone(side, reason) => {
                 let side = side.name();
                 let object = json!({ "event": "gone", "side": side, "reason": reason });
-                let line = format_args!("the {side} is gone: {reason}; connecting again");
+                let line = format_args!("the {side} is gone: {reason}; trying to connect again");
                 self.print(object, line)?;
             }
             Event::Back(side) => {
@@ -143,25 +175,39 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
+    fn end(&mut self) {
+        self.ending.get_or_insert_with(Instant::now);
+    }
+
     fn obey(&mut self, line: &[u8]) -> io::Result<()> {
         let line = line.trim_ascii();
+        // After the command's end nothing more is sent.
+        if self.ending.is_some() || line.is_empty() {
+            return Ok(());
+        }
         match line.strip_prefix(b"send") {
-            // After the command's end nothing more is sent.
-            _ if self.ending.is_some() => Ok(()),
-            Some(text) if text.first().is_some_and(u8::is_ascii_whitespace) => {
-                self.send(text.trim_ascii().to_vec())
-            }
-            _ if line == b"quit" => {
-                self.ending = Some(Instant::now());
+            Some(b"") => self.advise(format_args!("send what?")),
+            Some(text) if text[0].is_ascii_whitespace() => self.send(text.trim_ascii().to_vec()),
+            _ if line == QUIT.as_bytes() => {
+                self.end();
                 Ok(())
             }
-            _ if line.is_empty() => self.show_prompt(),
             _ => {
-                // Standard output is for what is said.
-                let _ = writeln!(io::stderr(), "{COMMANDS}");
-                self.show_prompt()
+                let start = escaped(&line[..line.len().min(MAX_SHOWN_BYTES)]);
+                self.advise(format_args!("\"{start}\" is no command."))
             }
         }
+    }
+
+    /// Says what is wrong with a command. Standard output is for what is said, unless it is a
+    /// terminal, which the editor has to itself.
+    fn advise(&mut self, what: fmt::Arguments<'_>) -> io::Result<()> {
+        if self.at_terminal {
+            writeln!(self.out, "{what} {COMMANDS}")?;
+            return self.out.flush();
+        }
+        let _ = writeln!(io::stderr(), "{what} {COMMANDS}");
+        Ok(())
     }
 
     fn send(&mut self, text: Vec<u8>) -> io::Result<()> {
@@ -265,19 +311,8 @@ impl<'a> Talk<'a> {
         if self.args.json {
             writeln!(self.out, "{object}")?;
         } else {
-            // Over the prompt; what is typed behind it stays typed.
-            let over = if self.prompt { "\r\u{1b}[K" } else { "" };
-            writeln!(self.out, "{over}[{}] {line}", self.clock.value().0)?;
+            writeln!(self.out, "[{}] {line}", self.clock.value().0)?;
         }
-        self.show_prompt()?;
         self.out.flush()
-    }
-
-    pub fn show_prompt(&mut self) -> io::Result<()> {
-        if self.prompt {
-            write!(self.out, "> ")?;
-            self.out.flush()?;
-        }
-        Ok(())
     }
 }

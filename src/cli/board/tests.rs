@@ -4,7 +4,7 @@ use super::*;
 use crate::client::testing::{Answer, FakeNode, raw_server};
 use crate::net::wire::{PUSHED, Welcome, push_frame_with, push_message};
 use clap::Parser;
-use node_protocols::board::{Maybe, Reply, Request};
+use node_protocols::board::{Maybe, Reply, Request, Role};
 use node_protocols::core::{Bytes, LamportTime, NodeId};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -45,17 +45,21 @@ fn proxy(pushes: Vec<u8>) -> FakeNode {
     let mut sequence = 0;
     let mut pushes = Some(pushes);
     FakeNode::start_encoded(move |body| match postcard::from_bytes(body).unwrap() {
+        Request::Status {} => {
+            // The first request over each connection.
+            sequence = 1;
+            status(Role::Proxy)
+        }
         Request::Subscribe { topic } => {
             sequence += 1;
             let is_last = topic == "servers";
-            let mut bytes = frame(sequence, &Reply::Subscribed { topic });
+            let mut bytes =
+                frame(sequence, &Reply::Subscribed { topic, timestamp: 1, clock: LamportTime(1) });
             if is_last {
-                sequence = 0;
                 bytes.extend(pushes.take().unwrap_or_default());
             }
             Answer::Raw(bytes)
         }
-        Request::Status {} => Answer::Silence,
         other => panic!("no client asks a proxy for this: {other:?}"),
     })
 }
@@ -65,6 +69,7 @@ fn broker(clock: u64) -> (FakeNode, Arc<Mutex<Vec<String>>>) {
     let got = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&got);
     let node = FakeNode::start_encoded(move |body| match postcard::from_bytes(body).unwrap() {
+        Request::Status {} => status(Role::Broker),
         Request::Send { user, topic, text, clock: sent, .. } => {
             let text = String::from_utf8_lossy(&text);
             kept.lock().unwrap().push(format!("{user} {topic} {text} {}", sent.0));
@@ -76,10 +81,35 @@ fn broker(clock: u64) -> (FakeNode, Arc<Mutex<Vec<String>>>) {
     (node, got)
 }
 
-fn refusing(published: Maybe) -> FakeNode {
+/// What a node is, whose clock has not begun.
+fn status_of(role: Role) -> Reply<'static> {
+    let (pending, done, subscribers, missed) = (0, 0, 0, 0);
+    let (timestamp, clock) = (0, LamportTime(0));
+    Reply::Status { role, pending, done, subscribers, missed, timestamp, clock }
+}
+
+fn status(role: Role) -> Answer {
+    Answer::Encoded(encoded(&status_of(role)))
+}
+
+/// A node that does nothing.
+fn refusing(role: Role, published: Maybe) -> FakeNode {
     let (reason, clock) = ("\u{1b}[31mno".into(), LamportTime(9));
     let reply = encoded(&Reply::Error { reason, published, timestamp: 0, clock });
-    FakeNode::start_encoded(move |_| Answer::Encoded(reply.clone()))
+    FakeNode::start_encoded(move |body| match postcard::from_bytes(body).unwrap() {
+        Request::Status {} => status(role),
+        _ => Answer::Encoded(reply.clone()),
+    })
+}
+
+fn run_with(
+    args: &BoardArgs,
+    input: impl Read + Send + 'static,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let connected = Connected::open(args)?;
+    connected.read(args, input)?;
+    connected.talk(args, out, false)
 }
 
 /// Runs the client as ana on these lines.
@@ -92,7 +122,7 @@ fn run_at(
     let words = ["board", "--broker", broker, "--proxy", proxy, "--user", "ana"];
     let args = Cli::try_parse_from(words.into_iter().chain(args.split_whitespace())).unwrap().board;
     let mut out = Vec::new();
-    let ended = run_with(&args, input.as_bytes(), &mut out, false);
+    let ended = run_with(&args, input.as_bytes(), &mut out);
     let out = String::from_utf8(out).unwrap();
     (
         out.lines().map(String::from).collect(),
@@ -130,8 +160,10 @@ fn what_is_sent_and_what_comes_is_shown_with_all_clocks() {
 #[test]
 fn json_has_an_object_a_line() {
     let (broker, _) = broker(17);
-    let pushes =
-        [frame(PUSHED, &message("bob", b"hi", 30)), frame(PUSHED, &Reply::Missed { messages: 5 })];
+    let pushes = [
+        frame(PUSHED, &message("bob", b"hi", 30)),
+        frame(PUSHED, &Reply::Missed { messages: 5, timestamp: 1, clock: LamportTime(1) }),
+    ];
     let proxy = proxy(pushes.concat());
     let (broker, proxy) = (broker.addr.to_string(), proxy.addr.to_string());
     let (lines, ended) = run_at(&broker, &proxy, "--json --auto --count 2 --interval-ms 1", "");
@@ -154,7 +186,7 @@ fn what_was_not_published_is_told_and_makes_the_exit_code() {
         (Maybe::No, "was not published: \\u{1b}[31mno"),
         (Maybe::Unknown, "may not have been published, and is not sent again: \\u{1b}[31mno"),
     ] {
-        let broker = refusing(published).addr.to_string();
+        let broker = refusing(Role::Broker, published).addr.to_string();
         let (lines, ended) = run_at(&broker, &proxy, "", "send a\nsend b\n");
         let count = lines.iter().filter(|line| line.ends_with(told)).count();
         assert_eq!(count, 2, "{lines:?}");
@@ -166,9 +198,12 @@ fn what_was_not_published_is_told_and_makes_the_exit_code() {
 #[test]
 fn a_broker_that_closes_is_told_and_connected_to_again_and_nothing_is_sent_twice() {
     let mut count = 0;
-    let broker = FakeNode::start_encoded(move |_| {
+    let broker = FakeNode::start_encoded(move |body| {
+        if let Request::Status {} = postcard::from_bytes(body).unwrap() {
+            return status(Role::Broker);
+        }
         count += 1;
-        // Closes instead of the first answer, and after that answers.
+        // It closes instead of the first answer.
         if count == 1 {
             return Answer::Close;
         }
@@ -198,8 +233,11 @@ fn what_waits_for_a_broker_that_stays_away_is_given_up_at_once() {
             Welcome::Accepted { id: NodeId(1), incarnation: 1, lamport: LamportTime::default() };
         push_message(&mut bytes, &welcome);
         stream.write_all(&bytes).unwrap();
-        // The greeting has been read, or closing would reset the connection.
+        // The greeting and the first request, which asks whether it is a broker, have been read, or
+        // closing would reset the connection.
         assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        stream.write_all(&frame(1, &status_of(Role::Broker))).unwrap();
     });
     let proxy = proxy(Vec::new()).addr.to_string();
     let begin = Instant::now();
@@ -235,20 +273,53 @@ fn a_clock_that_cannot_be_true_is_told_and_not_taken() {
     assert!(lines[2].starts_with("[1] server 1 published message 1"), "{lines:?}");
 }
 
+/// As when the nodes have run for long.
+#[test]
+fn the_clients_clock_begins_where_the_nodes_stand() {
+    let stands = LamportTime(1 << 40);
+    let broker = FakeNode::start_encoded(move |body| {
+        let reply = match (postcard::from_bytes(body).unwrap(), status_of(Role::Broker)) {
+            (Request::Status {}, Reply::Status { role, pending, done, subscribers, .. }) => {
+                let (missed, timestamp, clock) = (0, 0, stands);
+                Reply::Status { role, pending, done, subscribers, missed, timestamp, clock }
+            }
+            _ => Reply::Sent { server: NodeId(1), timestamp: 0, clock: LamportTime(stands.0 + 9) },
+        };
+        Answer::Encoded(encoded(&reply))
+    });
+    let proxy = proxy(Vec::new()).addr.to_string();
+    let (lines, ended) = run_at(&broker.addr.to_string(), &proxy, "", "send a\n");
+    assert_eq!(ended, Ok(()));
+    let all = lines.join("\n");
+    assert!(all.contains(&format!("[{}] I send message 1", stands.0 + 1)), "{all}");
+    assert!(all.contains(&format!("[{}] server 1 published message 1", stands.0 + 10)), "{all}");
+}
+
 #[test]
 fn whoever_is_not_there_refuses_or_is_something_else_is_told_at_the_start() {
     let right = proxy(Vec::new()).addr.to_string();
+    let publisher = broker(1).0.addr.to_string();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (_, ended) = run_at(&nobody.to_string(), &right, "", "");
     let hint = "connection refused (is the node running there?)";
-    assert_eq!(ended, Err((3, format!("the broker: {nobody}: {hint}"))));
+    assert_eq!(ended, Err((3, format!("the broker (--broker): {nobody}: {hint}"))));
 
     let stranger = raw_server(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).to_string();
-    let (_, ended) = run_at(&right, &stranger, "", "");
+    let (_, ended) = run_at(&publisher, &stranger, "", "");
     assert_eq!(ended.unwrap_err().0, 3);
 
-    let (_, ended) = run_at(&right, &refusing(Maybe::No).addr.to_string(), "", "");
-    assert_eq!(ended, Err((1, "the proxy: \\u{1b}[31mno".into())));
+    let (_, ended) = run_at(&publisher, &refusing(Role::Proxy, Maybe::No).addr.to_string(), "", "");
+    assert_eq!(ended, Err((1, "the proxy (--proxy): \\u{1b}[31mno".into())));
+
+    // Nodes of the board that have another part.
+    let server = refusing(Role::Server, Maybe::No).addr.to_string();
+    let (_, ended) = run_at(&server, &right, "", "");
+    let told =
+        format!("{server}: this node is not the broker; --broker takes the broker's address");
+    assert_eq!(ended, Err((3, format!("the broker (--broker): {told}"))));
+    let (_, ended) = run_at(&publisher, &server, "", "");
+    let told = format!("{server}: this node is not the proxy; --proxy takes the proxy's address");
+    assert_eq!(ended, Err((3, format!("the proxy (--proxy): {told}"))));
 
     let (_, ended) = run_at("nowhere", &right, "", "");
     assert_eq!(ended.unwrap_err().0, 2);
@@ -256,17 +327,4 @@ fn whoever_is_not_there_refuses_or_is_something_else_is_told_at_the_start() {
         let words = ["board"].into_iter().chain(wrong.split(' '));
         assert!(Cli::try_parse_from(words).is_err(), "{wrong}");
     }
-}
-
-#[test]
-fn a_prompt_comes_after_every_line() {
-    let (broker, _) = broker(1);
-    let (broker, proxy) = (broker.addr.to_string(), proxy(Vec::new()).addr.to_string());
-    let words = ["board", "--broker", &broker, "--proxy", &proxy, "--user", "ana"];
-    let args = Cli::try_parse_from(words).unwrap().board;
-    let mut out = Vec::new();
-    run_with(&args, &b"send a\n"[..], &mut out, true).unwrap();
-    let out = String::from_utf8(out).unwrap();
-    assert!(out.starts_with("> \r\u{1b}[K[1] I send message 1 under general\n> \r"), "{out:?}");
-    assert!(out.ends_with("\n> "), "{out:?}");
 }

@@ -78,9 +78,44 @@ fn one_clock_is_not_apart_from_itself() {
 }
 
 #[test]
-fn who_does_not_answer_or_is_no_address_is_told() {
+fn who_does_not_answer_is_told_after_the_clocks_of_the_others() {
     let silent = FakeNode::start_encoded(|_| Answer::Silence).addr.to_string();
-    let (_, ended) = run_at(&silent, "--timeout-ms 30");
-    assert_eq!(ended, Err((3, format!("{silent}: no answer within 30 ms"))));
+    let (out, ended) = run_at(&silent, "--timeout-ms 30");
+    let told = format!("{silent}: no answer within 30 ms");
+    assert_eq!((&*out, ended), ("", Err((3, format!("{told}; or leave it out with --nodes")))));
+
+    let origin = Instant::now();
+    let [one, two] = [1, 2].map(|id| server(id, origin, 0, 0).addr.to_string());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nodes = format!("{one},{nobody},{two},{silent}");
+    let (out, ended) = run_at(&nodes, "--timeout-ms 300");
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("node 1 ") && lines[1].starts_with("node 2 "), "{out}");
+    assert!(lines[2].starts_with("largest skew 0."), "{out}");
+    let refused = format!("{nobody}: connection refused (is the node running there?)");
+    let told = format!("{silent}: no answer within 300 ms; or leave them out with --nodes");
+    assert_eq!(ended, Err((3, format!("{refused}\nnode skew: {told}"))));
+
+    let (out, ended) = run_at(&nodes, "--timeout-ms 300 --json");
+    assert_eq!(ended.unwrap_err().0, 3);
+    let object: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(object["nodes"].as_array().unwrap().len(), 2);
+    let unread = &object["unread"];
+    assert_eq!(
+        (&unread[0]["addr"], &unread[0]["reason"]),
+        (&nobody.to_string().into(), &refused.into())
+    );
+    assert_eq!(unread[1]["addr"], silent);
+}
+
+#[test]
+fn what_is_no_address_or_comes_twice_is_refused() {
     assert_eq!(run_at("nowhere", "").1.unwrap_err().0, 2);
+    let origin = Instant::now();
+    let [one, again] = [1, 1].map(|_| server(1, origin, 0, 0).addr);
+    let (out, ended) = run_at(&format!("{one},{one}"), "");
+    assert_eq!((&*out, ended), ("", Err((2, format!("{one} is named twice")))));
+    let (out, ended) = run_at(&format!("{one},{again}"), "");
+    let told = format!("{again} is node 1, which is named twice");
+    assert_eq!((&*out, ended), ("", Err((2, told))));
 }

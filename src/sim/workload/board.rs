@@ -369,7 +369,7 @@ impl Clients {
                     text,
                 });
             }
-            Reply::Missed { messages } if sequence == PUSHED => {
+            Reply::Missed { messages, .. } if sequence == PUSHED => {
                 connection.missed.push((world.now(), messages));
                 client.doze = client.doze.take().filter(|doze| doze.until.is_none());
             }

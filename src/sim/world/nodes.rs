@@ -2,6 +2,7 @@
 
 use super::{FileSeen, Nanos, Node, Sync, What, World, within};
 use crate::config::ClockError;
+use crate::trace;
 use node_protocols::core::{Correction, Effect, Fact, Host, Now, Time, WallTime};
 
 impl World {
@@ -16,7 +17,8 @@ impl World {
         host.set_output(self.tracer.is_full() || self.seen.is_some(), self.tracer.is_full());
         // On a new disk the node starts anew, whatever it wrote before.
         let durable = host.is_durable() && !std::mem::take(&mut self.nodes[node].disk.is_new);
-        self.tracer.start(self.now, self.nodes[node].id, incarnation, durable);
+        let elects = trace::elects(&host);
+        self.tracer.start(self.now, self.nodes[node].id, incarnation, durable, elects);
         let mut rest = &self.nodes[node].disk.durable[..];
         while let Some((tag, record, more)) = split_record(rest) {
             if let Err(corrupt) = host.handle_record(tag, record) {

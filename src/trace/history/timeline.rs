@@ -58,10 +58,10 @@ impl Timeline {
         self.end = self.end.max(Some(at));
         let Some(node) = line.node else { return self.run_line(at, &line.event) };
         match &line.event {
-            Event::Start { durable, .. } => {
+            Event::Start { durable, elects, .. } => {
                 self.down_if_up(node, at);
                 self.nodes.insert(node, Node { up: true, last: at, sent: None });
-                self.push(at, What::Start { node, durable: *durable });
+                self.push(at, What::Start { node, durable: *durable, elects: *elects });
             }
             Event::Crash | Event::Stop => {
                 self.nodes.entry(node).or_default().up = false;
@@ -71,6 +71,10 @@ impl Timeline {
             Event::Fact { label, .. } => {
                 if let Some((id, epoch)) = coordinator(label) {
                     self.push(at, What::Coordinator { node, id, epoch });
+                } else if let Some((id, rank)) = rank(label) {
+                    self.push(at, What::Rank { node, id, rank });
+                } else if let Some((id, rank, on)) = listed(label) {
+                    self.push(at, What::Listed { node, id, rank, on });
                 }
             }
             Event::Send { id, protocol, label, to, .. } => {
@@ -201,9 +205,31 @@ impl Timeline {
 
 /// Reads what `Debug` makes of a `Fact::Coordinator`: `Coordinator { id: 3, epoch: 17 }`.
 pub(crate) fn coordinator(label: &str) -> Option<(u32, u64)> {
-    let fields = label.strip_prefix("Coordinator { id: ")?.strip_suffix(" }")?;
-    let (id, epoch) = fields.split_once(", epoch: ")?;
+    let [id, epoch] = fields(label, "Coordinator", ["id", "epoch"])?;
     Some((id.parse().ok()?, epoch.parse().ok()?))
+}
+
+/// Likewise a `Fact::Rank`: `Rank { id: 3, rank: 2 }`.
+pub(crate) fn rank(label: &str) -> Option<(u32, u32)> {
+    let [id, rank] = fields(label, "Rank", ["id", "rank"])?;
+    Some((id.parse().ok()?, rank.parse().ok()?))
+}
+
+/// Likewise a `Fact::Listed`: `Listed { id: 3, rank: 2, on: true }`.
+fn listed(label: &str) -> Option<(u32, u32, bool)> {
+    let [id, rank, on] = fields(label, "Listed", ["id", "rank", "on"])?;
+    Some((id.parse().ok()?, rank.parse().ok()?, on.parse().ok()?))
+}
+
+/// What these fields of a variant hold, which has no others.
+fn fields<'a, const N: usize>(label: &'a str, name: &str, keys: [&str; N]) -> Option<[&'a str; N]> {
+    let inner = label.strip_prefix(name)?.strip_prefix(" { ")?.strip_suffix(" }")?;
+    let mut parts = inner.split(", ");
+    let mut values = [""; N];
+    for (value, key) in values.iter_mut().zip(keys) {
+        *value = parts.next()?.strip_prefix(key)?.strip_prefix(": ")?;
+    }
+    parts.next().is_none().then_some(values)
 }
 
 #[cfg(test)]
@@ -230,11 +256,14 @@ mod tests {
     fn lines_become_happenings() {
         let shown = timeline(&[&[
             SIM,
-            r#"{"at":1,"node":1,"kind":"start","incarnation":1,"durable":true}"#,
+            r#"{"at":1,"node":1,"kind":"start","incarnation":1,"durable":true,"elects":"rank"}"#,
+            r#"{"at":1,"node":2,"kind":"start","incarnation":1,"elects":"no"}"#,
             r#"{"at":2,"node":1,"kind":"pause","on":true}"#,
             r#"{"at":3,"node":1,"kind":"pause","on":false}"#,
             r#"{"at":4,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator { id: 3, epoch: 17 }"}"#,
             r#"{"at":4,"node":1,"kind":"fact","protocol":"x","fact":"Rank","label":"Rank { rank: 3 }"}"#,
+            r#"{"at":4,"node":1,"kind":"fact","protocol":"x","fact":"Rank","label":"Rank { id: 2, rank: 3 }"}"#,
+            r#"{"at":4,"node":2,"kind":"fact","protocol":"x","fact":"Listed","label":"Listed { id: 1, rank: 3, on: false }"}"#,
             r#"{"at":5,"kind":"fault","place":0,"fault":"partition","nodes":[1],"until":9,"label":""}"#,
             r#"{"at":5,"kind":"fault","place":1,"fault":"duplicate","nodes":[],"until":9,"label":""}"#,
             r#"{"at":5,"kind":"fault","place":2,"fault":"crash","nodes":[1],"until":9,"label":""}"#,
@@ -247,10 +276,13 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "1 Start { node: 1, durable: true }",
+                "1 Start { node: 1, durable: true, elects: Rank }",
+                "1 Start { node: 2, durable: false, elects: No }",
                 "2 Pause { node: 1, on: true }",
                 "3 Pause { node: 1, on: false }",
                 "4 Coordinator { node: 1, id: 3, epoch: 17 }",
+                "4 Rank { node: 1, id: 2, rank: 3 }",
+                "4 Listed { node: 2, id: 1, rank: 3, on: false }",
                 "5 Fault { kind: Partition([1]), until: 9 }",
                 "5 Fault { kind: Duplicate, until: 9 }",
                 "5 Fault { kind: Clock(1), until: 9 }",
@@ -330,7 +362,7 @@ mod tests {
         let soon = r#"{"at":2000000000,"node":2,"kind":"stop"}"#;
         let late = r#"{"at":12,"node":2,"kind":"link","peer":1,"up":false}"#;
         let restarted = [RUN, &first, &last, RUN, &again];
-        let start = "Start { node: 1, durable: false }";
+        let start = "Start { node: 1, durable: false, elects: Id }";
         let down = "Down { node: 1 }";
         let common = [format!("1 {start}"), format!("5 {down}"), format!("9 {start}")];
         assert_eq!(timeline(&[&restarted, &[RUN, soon]])[..3], common);
@@ -358,5 +390,21 @@ mod tests {
         ] {
             assert_eq!(coordinator(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn a_rank_and_a_list_are_read_as_they_are_written() {
+        let (id, rank) = (NodeId(3), 2);
+        assert_eq!(super::rank(&format!("{:?}", Fact::Rank { id, rank })), Some((3, 2)));
+        for on in [false, true] {
+            let fact = Fact::Listed { id, rank, on };
+            assert_eq!(listed(&format!("{fact:?}")), Some((3, 2, on)));
+        }
+        for broken in
+            ["", "Rank", "Rank { id: 3 }", "Rank { rank: 2, id: 3 }", "Rank { id: 3, rank: x }"]
+        {
+            assert_eq!(super::rank(broken), None, "{broken}");
+        }
+        assert_eq!(listed("Listed { id: 3, rank: 2, on: 1 }"), None);
     }
 }

@@ -3,17 +3,16 @@
 //! their replies. It never blocks; the loop tells it what its socket can do.
 
 use super::load::Run;
-use super::stats::Trouble;
 use super::workload::Kind;
+use crate::cli::bench::socket::Socket;
+use crate::cli::bench::stats::{Failure, Trouble};
 use crate::client::{MAX_FRAME_BYTES, push_request};
 use crate::net::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Role, Welcome};
 use mio::event::Event;
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
-use std::io::{ErrorKind, Read, Write};
-use std::mem;
+use std::io;
 use std::net::SocketAddr;
 
 /// How long a connection that failed waits before it dials again: a node that restarts is found
@@ -43,9 +42,6 @@ pub struct Operation {
     pub sent: u64,
 }
 
-/// How a connection ended: the kind, and words about it.
-pub type Failure = (Trouble, String);
-
 /// One connection.
 pub struct Connection {
     /// Its number.
@@ -54,12 +50,7 @@ pub struct Connection {
     pub server: usize,
     addr: SocketAddr,
     state: State,
-    stream: Option<TcpStream>,
-    writable: bool,
-    out: Vec<u8>,
-    written: usize,
-    /// The beginning of a frame that is not whole yet.
-    tail: Vec<u8>,
+    socket: Socket,
     slots: Vec<(u32, Option<Operation>)>,
     free: Vec<u32>,
     operations: u64,
@@ -83,11 +74,7 @@ impl Connection {
             server,
             addr,
             state: State::Waiting { until: 0 },
-            stream: None,
-            writable: false,
-            out: Vec::new(),
-            written: 0,
-            tail: Vec::new(),
+            socket: Socket::default(),
             slots: vec![(0, None); depth],
             free: (0..depth as u32).rev().collect(),
             operations: 0,
@@ -120,18 +107,11 @@ impl Connection {
     }
 
     fn dial(&mut self, registry: &Registry, run: &mut Run) {
-        let opened = TcpStream::connect(self.addr).and_then(|mut stream| {
-            let token = Token(self.index as usize);
-            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        });
-        match opened {
-            Ok(stream) => {
-                self.stream = Some(stream);
+        match self.socket.dial(self.addr, registry, Token(self.index as usize)) {
+            Ok(()) => {
                 self.state = State::Greeting { since: run.now_ns() };
                 let role = Role::Client { protocol: KvReplication::NAME.into() };
-                wire::push_message(&mut self.out, &Hello::new(role));
+                wire::push_message(&mut self.socket.out, &Hello::new(role));
             }
             Err(error) => {
                 self.fail((Trouble::ConnectFailed, format!("{}: {error}", self.addr)), run);
@@ -141,7 +121,7 @@ impl Connection {
 
     /// Does what the socket is ready for; with `refill`, sends as much as the depth allows.
     pub fn on_event(&mut self, event: &Event, refill: bool, buffer: &mut [u8], run: &mut Run) {
-        self.writable |= event.is_writable();
+        self.socket.on_event(event);
         let mut work = || {
             if event.is_readable() || event.is_read_closed() || event.is_error() {
                 self.receive(event.is_read_closed(), buffer, run)?;
@@ -171,67 +151,37 @@ impl Connection {
             Kind::Put => {
                 let (key, value) = run.workload.key_and_value(key, client, number);
                 let request = Request::Put { key: key.into(), value: value.into() };
-                push_request(&mut self.out, *sequence, &request);
+                push_request(&mut self.socket.out, *sequence, &request);
             }
             Kind::Get => {
                 let (timestamp, applied) = (run.known(client, key), Timestamp(0));
                 let key = run.workload.key(key).into();
-                push_request(&mut self.out, *sequence, &Request::Get { key, timestamp, applied });
+                push_request(
+                    &mut self.socket.out,
+                    *sequence,
+                    &Request::Get { key, timestamp, applied },
+                );
             }
         }
     }
 
     /// Writes what is queued, as far as the socket takes it.
     pub fn flush(&mut self) -> Result<(), Failure> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        while self.writable && self.written < self.out.len() {
-            match stream.write(&self.out[self.written..]) {
-                Ok(n) if n > 0 => self.written += n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                ended => return Err(self.broken(ended.err())),
-            }
-        }
-        if self.written == self.out.len() {
-            self.out.clear();
-            self.written = 0;
-        }
-        Ok(())
+        self.socket.flush().map_err(|error| self.broken(error))
     }
 
-    /// Reads until the socket is empty. A read that does not fill the buffer has emptied it,
-    /// unless the end of the stream is still to come.
+    /// Reads until the socket is empty, or the time is up.
     fn receive(&mut self, closing: bool, buffer: &mut [u8], run: &mut Run) -> Result<(), Failure> {
         loop {
-            let Some(stream) = &mut self.stream else { return Ok(()) };
-            let read = stream.read(buffer);
+            let read = self.socket.read(buffer).map_err(|error| self.broken(error))?;
             let now = run.now_ns();
-            match read {
-                Ok(n) if n > 0 => {
-                    self.take(&buffer[..n], now, run)?;
-                    if (n < buffer.len() && !closing) || now >= run.end_ns {
-                        return Ok(());
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                ended => return Err(self.broken(ended.err())),
+            let bytes = self.socket.with_tail(&buffer[..read]);
+            let used = self.frames(&bytes, now, run)?;
+            self.socket.keep_tail(bytes, used);
+            if Socket::is_drained(read, buffer, closing) || now >= run.end_ns {
+                return Ok(());
             }
         }
-    }
-
-    fn take(&mut self, bytes: &[u8], now: u64, run: &mut Run) -> Result<(), Failure> {
-        if self.tail.is_empty() {
-            let used = self.frames(bytes, now, run)?;
-            self.tail.extend_from_slice(&bytes[used..]);
-        } else {
-            let mut tail = mem::take(&mut self.tail);
-            tail.extend_from_slice(bytes);
-            let used = self.frames(&tail, now, run)?;
-            tail.drain(..used);
-            self.tail = tail;
-        }
-        Ok(())
     }
 
     /// Handles the whole frames in `bytes`; returns how much they took.
@@ -295,12 +245,8 @@ impl Connection {
 
     /// Ends the connection: what is in flight is lost, and it dials again after a while.
     pub fn fail(&mut self, (trouble, words): Failure, run: &mut Run) {
-        run.stats.trouble(trouble, || words);
-        self.stream = None;
-        self.writable = false;
-        self.out.clear();
-        self.written = 0;
-        self.tail.clear();
+        run.stats.troubles.add(trouble, || words);
+        self.socket = Socket::default();
         self.abandon(run);
         self.free.clear();
         self.free.extend((0..self.slots.len() as u32).rev());
@@ -316,16 +262,12 @@ impl Connection {
         }
     }
 
-    fn broken(&self, error: Option<std::io::Error>) -> Failure {
+    fn broken(&self, error: io::Error) -> Failure {
         let trouble = match self.state {
             State::Ready => Trouble::Closed,
             State::Greeting { .. } | State::Waiting { .. } => Trouble::ConnectFailed,
         };
-        let words = match error {
-            Some(error) => format!("{}: {error}", self.addr),
-            None => format!("{}: closed by the node", self.addr),
-        };
-        (trouble, words)
+        (trouble, format!("{}: {error}", self.addr))
     }
 
     fn malformed(&self, what: &str) -> Failure {

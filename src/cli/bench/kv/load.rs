@@ -9,8 +9,10 @@ use super::Plan;
 use super::alarm::Alarm;
 use super::connection::{Connection, Operation};
 use super::history::{History, Line};
-use super::stats::{Leftover, Stats, Trouble};
+use super::stats::{Leftover, Stats};
 use super::workload::{Kind, Workload};
+use crate::cli::bench::SECOND_NS;
+use crate::cli::bench::stats::Trouble;
 use mio::{Events, Poll, Token};
 use node_protocols::kv_replication::{Reply, Timestamp};
 use std::io::{self, Write};
@@ -18,7 +20,6 @@ use std::time::{Duration, Instant};
 
 /// How often connections are looked after that no event tells of.
 const TICK_NS: u64 = 20_000_000;
-const SECOND_NS: u64 = 1_000_000_000;
 /// More events at a time than connections that are commonly busy.
 const EVENTS: usize = 1024;
 /// What one read takes at most.
@@ -89,15 +90,15 @@ impl Run {
             | (Kind::Get, Reply::Value { timestamp, .. }) => ("ok", *timestamp),
             (Kind::Get, Reply::Null {}) => ("null", Timestamp(0)),
             (Kind::Get, Reply::TryOtherServerOrLater { timestamp }) => {
-                self.stats.trouble(Trouble::TryOther, String::new);
+                self.stats.troubles.add(Trouble::TryOther, String::new);
                 ("try_other", *timestamp)
             }
             (_, Reply::NotApplied { reason }) => {
-                self.stats.trouble(Trouble::NotApplied, || reason.to_string());
+                self.stats.troubles.add(Trouble::NotApplied, || reason.to_string());
                 ("not_applied", Timestamp(0))
             }
             (_, Reply::MayStillApply { reason }) => {
-                self.stats.trouble(Trouble::MayStillApply, || reason.to_string());
+                self.stats.troubles.add(Trouble::MayStillApply, || reason.to_string());
                 ("may_still_apply", Timestamp(0))
             }
             (Kind::Put, Reply::Value { .. } | Reply::Null {})
@@ -120,7 +121,7 @@ impl Run {
 
     /// An operation will get no reply any more.
     pub fn lose(&mut self, connection: &Connection, operation: Operation) {
-        self.stats.trouble(Trouble::Lost, || "in flight when its connection ended".into());
+        self.stats.troubles.add(Trouble::Lost, || "in flight when its connection ended".into());
         self.record(connection, operation, UNKNOWN);
     }
 
@@ -303,7 +304,7 @@ impl<'p> Load<'p> {
     }
 
     fn show_progress(&self, before: (u64, u64), err: &mut dyn Write) -> (u64, u64) {
-        let (done, troubles) = (self.run.stats.total_done(), self.run.stats.total_troubles());
+        let (done, troubles) = (self.run.stats.total_done(), self.run.stats.troubles.total());
         let second = self.run.now_ns() / SECOND_NS;
         let warm = if self.run.now_ns() < self.plan.warmup_ns() { " (warmup)" } else { "" };
         let (ops, errors) = (done - before.0, troubles - before.1);
