@@ -140,7 +140,7 @@ if [ "$(printf '%s\n' "$heard" | sort -nu)" = "$heard" ] &&
   [ "$(printf '%s\n' "$heard" | wc -l)" -ge "$sent" ]; then held=true; else held=false; fi
 verdict "what was published comes to the client, in order, once" "$(printf '%s\n' "$heard" | wc -l) heard" $held
 
-say "server $old comes back, with its clock another second back, and takes over; the others outvote it"
+say "server $old comes back, with its clock another second back, and takes over; they meet at the average"
 awk '/^clock_offset_ms/ { $3 -= 1000 } { print }' "$dir/node-$old.toml" > "$dir/changed"
 mv "$dir/changed" "$dir/node-$old.toml"
 scripts/cluster.sh up "$dir" "$old"

@@ -141,10 +141,15 @@ protocols() {
       echo "by = \"rank\""
       echo "election_timeout_ms = $timeout"
       echo
-      echo "[protocols.berkeley]"
-      echo "servers = [$ids]"
-      echo "slew_ppm = 500000"
-      echo
+      # One clock is kept with no other.
+      if [ "$servers" -gt 1 ]; then
+        echo "[protocols.berkeley]"
+        echo "servers = [$ids]"
+        # Clocks that are further apart are not averaged with each other, only corrected.
+        echo "gamma_ms = 5000"
+        echo "slew_ppm = 500000"
+        echo
+      fi
       ;;
   esac
   echo "[protocols.board]"

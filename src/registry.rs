@@ -7,7 +7,7 @@ use node_protocols::berkeley::Berkeley;
 use node_protocols::board::{Board, Nats};
 use node_protocols::bully::Bully;
 use node_protocols::core::{
-    ConfigError, Decoded, DynProtocol, Env, Gateway, Protocol, erase, protocol_tag,
+    ConfigError, Decoded, DynProtocol, Env, FactKind, Gateway, Protocol, erase, protocol_tag,
 };
 use node_protocols::echo::{Echo, EchoBytes};
 use node_protocols::kv_replication::{KvReplication, Resp};
@@ -35,6 +35,7 @@ struct Plugin {
     build: Build,
     show: Show,
     json: fn() -> Box<dyn DynGateway>,
+    publishes: &'static [FactKind],
 }
 
 struct Codec {
@@ -85,7 +86,8 @@ impl Registry {
         let name = P::NAME;
         let taken = self.protocols.keys().find(|other| protocol_tag(other) == protocol_tag(name));
         assert!(taken.is_none(), "{name} and {taken:?} share a tag: rename the new one");
-        self.protocols.insert(name, Plugin { build: build::<P>, show: show::<P>, json: json::<P> });
+        let (build, show, json) = (build::<P>, show::<P>, json::<P>);
+        self.protocols.insert(name, Plugin { build, show, json, publishes: P::PUBLISHES });
     }
 
     /// Adds a gateway of a registered protocol; a listener's `gateway = "NAME"` then uses it.
@@ -102,6 +104,12 @@ impl Registry {
     /// The names of all protocols.
     pub fn protocol_names(&self) -> Vec<&'static str> {
         self.protocols.keys().copied().collect()
+    }
+
+    /// The protocols that publish facts of a kind.
+    pub fn publishers(&self, kind: FactKind) -> Vec<&'static str> {
+        let publish = self.protocols.iter().filter(|(_, plugin)| plugin.publishes.contains(&kind));
+        publish.map(|(name, _)| *name).collect()
     }
 
     /// The names of all gateways.
@@ -271,10 +279,16 @@ impl<P: Protocol> DynGateway for Json<P> {
                 node_protocols::core::encode(&typed, request);
                 Decoded::Request { used, request: () }
             }
-            Err(error) => {
-                json_line(output, &serde_json::json!({ "error": error }));
-                Decoded::Answered { used }
-            }
+            Err(error) => match P::malformed(&error) {
+                Some(answers_it) => {
+                    node_protocols::core::encode(&answers_it, request);
+                    Decoded::Request { used, request: () }
+                }
+                None => {
+                    json_line(output, &serde_json::json!({ "error": error }));
+                    Decoded::Answered { used }
+                }
+            },
         }
     }
 
@@ -325,6 +339,7 @@ fn json_line(output: &mut Vec<u8>, line: &serde_json::Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use node_protocols::membership::Request;
 
     /// What the JSON gateway makes of a line for `membership`.
     fn decoded(line: &str) -> Result<Vec<u8>, String> {
@@ -332,8 +347,14 @@ mod tests {
         let (mut request, mut output) = (Vec::new(), Vec::new());
         let line = format!("{line}\n");
         match codec.decode(line.as_bytes(), true, &mut request, &mut output) {
-            Decoded::Request { used, .. } if used == line.len() => Ok(request),
-            Decoded::Answered { .. } => Err(String::from_utf8(output).unwrap()),
+            Decoded::Request { used, .. } if used == line.len() && output.is_empty() => {
+                match postcard::from_bytes(&request).unwrap() {
+                    Request::Malformed { reason } => Err(reason.into_owned()),
+                    Request::Rank { .. } | Request::List { .. } | Request::Heartbeat { .. } => {
+                        Ok(request)
+                    }
+                }
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -341,7 +362,7 @@ mod tests {
     #[test]
     fn json_has_the_documents_keys_where_a_document_has_them() {
         use node_protocols::core::LamportTime;
-        use node_protocols::membership::{Listed, Reply, Request};
+        use node_protocols::membership::{Listed, Reply};
         let line =
             r#"{"service":"rank","data":{"user":"server1","timestamp":1234567890,"clock":1}}"#;
         let request = decoded(line).unwrap();
@@ -366,7 +387,7 @@ mod tests {
             ("{", "EOF"),
         ] {
             let error = decoded(line).unwrap_err();
-            assert!(error.starts_with("{\"error\":") && error.contains(why), "{line}: {error}");
+            assert!(error.contains(why), "{line}: {error}");
         }
         let list = vec![Listed { name: "a:\"b\"".into(), rank: 1 }];
         let reply = Reply::List { list, timestamp: 5, clock: LamportTime(2) };

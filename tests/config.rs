@@ -293,6 +293,95 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
     }
 }
 
+/// A server of the bulletin system: its protocols need each other's facts.
+const SERVER: &str = r#"[node]
+id = 1
+
+[peers]
+2 = "127.0.0.1:10505"
+8 = "127.0.0.1:10503"
+
+[[listeners]]
+addr = "127.0.0.1:10504"
+
+[protocols.membership]
+role = "member"
+name = "server1"
+reference = 8
+heartbeat_ms = 5000
+
+[protocols.bully]
+by = "rank"
+
+[protocols.berkeley]
+servers = [1, 2]
+"#;
+
+#[test]
+fn what_a_server_of_the_board_lacks_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let member = &SERVER[SERVER.find("[protocols.membership]").unwrap()..];
+    let member = &member[..member.find("[protocols.bully]").unwrap()];
+    let name = "a member has a name of 1 to 64 bytes, without spaces, control characters, quotes \
+                and backslashes";
+    for (right, wrong, told) in [
+        ("", "", ""),
+        (
+            "heartbeat_ms = 5000",
+            "heartbeat_ms = 30000",
+            "15: protocols.membership.heartbeat_ms = 30000: it must be below timeout_ms, which is 30000",
+        ),
+        (
+            "heartbeat_ms = 5000",
+            "timeout_ms = 4000",
+            "15: protocols.membership.timeout_ms = 4000: it must be above heartbeat_ms, which is 5000",
+        ),
+        (
+            "\"server1\"",
+            "\"server 1\"",
+            &format!("13: protocols.membership.name = \"server 1\": {name}"),
+        ),
+        (
+            "\"server1\"",
+            "\"a\\u001b[2J\"",
+            &format!("13: protocols.membership.name = \"a\\u001b[2J\": {name}"),
+        ),
+        (
+            "servers = [1, 2]",
+            "servers = [2, 8]",
+            "21: protocols.berkeley.servers = [2, 8]: this node runs berkeley, so its own id must be among them",
+        ),
+        (
+            "servers = [1, 2]",
+            "servers = [1]",
+            "21: protocols.berkeley.servers = [1]: a clock is kept with others': name two servers or more",
+        ),
+        (
+            "servers = [1, 2]",
+            "servers = [1, 2, 1]",
+            "21: protocols.berkeley.servers = [1, 2, 1]: each id stands there once",
+        ),
+        (
+            member,
+            "",
+            "11: protocols.bully: it needs Rank, which no protocol of this node publishes (add [protocols.membership])",
+        ),
+        (
+            "[protocols.bully]\nby = \"rank\"\n",
+            "",
+            "18: protocols.berkeley: it needs Coordinator, which no protocol of this node publishes (add [protocols.bully])",
+        ),
+    ] {
+        assert!(SERVER.contains(right), "{right}");
+        fs::write(dir.path().join("node.toml"), SERVER.replacen(right, wrong, 1)).unwrap();
+        let output = node(&["check", "node.toml"], dir.path());
+        let told =
+            if told.is_empty() { String::new() } else { format!("node: node.toml:{told}\n") };
+        assert_eq!(text(&output.stderr), told);
+        assert_eq!(output.status.success(), told.is_empty());
+    }
+}
+
 #[test]
 fn a_port_in_use_is_told_by_its_listener() {
     let cluster = Cluster::prepare(Setup { nodes: 1, ..Setup::default() });

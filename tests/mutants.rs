@@ -59,7 +59,8 @@ impl Bug {
         match self {
             Bug::Store(mutant) => scenario(mutant),
             Bug::Lottery(_) => "lottery.toml",
-            Bug::Berkeley(_) => "berkeley-liar.toml",
+            Bug::Berkeley(berkeley::Mutant::OutlierAveraged) => "berkeley-liar.toml",
+            Bug::Berkeley(berkeley::Mutant::OneNotAdjusted) => "berkeley-crash.toml",
             Bug::Membership(_) => "membership.toml",
             Bug::Board(_) => "board.toml",
         }
@@ -70,8 +71,11 @@ impl Bug {
         Some(match self {
             Bug::Store(_) => return None,
             Bug::Berkeley(berkeley::Mutant::OutlierAveraged) => "one_liar_moves_nobody",
+            Bug::Berkeley(berkeley::Mutant::OneNotAdjusted) => "skew_bound",
             Bug::Membership(membership::Mutant::RankNotRecorded) => "ranks_unique_and_stable",
-            Bug::Membership(membership::Mutant::LatestExpires) => "death_noticed_in_time",
+            Bug::Membership(
+                membership::Mutant::LatestExpires | membership::Mutant::HeldUpCounts,
+            ) => "death_noticed_in_time",
             Bug::Board(board::Mutant::LateNotDropped) => "per_publisher_order",
             Bug::Board(board::Mutant::TwiceDelivered) => "delivered_at_most_once",
             Bug::Board(board::Mutant::AgainSaidLate) => "answers_match_deliveries",

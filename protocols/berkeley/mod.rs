@@ -24,8 +24,9 @@
 //! u(1 − 1/n) for n clocks and delays that vary by u (J. Lundelius and N. Lynch, "An Upper and Lower Bound
 //! for Clock Synchronization", Information and Control 62, 1984).
 //!
-//! **Assumes** one coordinator at a time, from the fact `Coordinator`. Rounds carry its reign: what an
-//! earlier coordinator still says is ignored, and so is an answer that comes too late for its round; who
+//! **Assumes** one coordinator at a time, from the fact `Coordinator`. Rounds carry its reign, and a server
+//! follows nobody but the coordinator of that fact, in that reign: what an earlier one still says is ignored,
+//! and so is one that names itself. An answer that comes too late for its round is ignored too; who
 //! did not answer is asked again in the next. Servers are trusted to tell what their clocks show, not to
 //! have good ones.
 
@@ -54,8 +55,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The ids of the servers whose clocks are kept together; this node is always one. Empty for all
-    /// nodes.
+    /// The ids of the servers whose clocks are kept together, this node's and another's at least. Empty
+    /// for all nodes.
     pub servers: Vec<u32>,
     /// How often the coordinator holds a round, in milliseconds; 0 for never.
     pub interval_ms: u64,
@@ -117,14 +118,14 @@ pub struct Berkeley {
     processed: u64,
 }
 
-/// A coordinator's time: a later one is larger.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// A coordinator's time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Reign {
     epoch: Epoch,
     id: NodeId,
 }
 
-/// A question: those of a later reign, and of one reign those of a later round, are later.
+/// A question: of one reign, those of a later round are later.
 struct Asked {
     reign: Reign,
     round: u64,
@@ -187,6 +188,18 @@ impl Protocol for Berkeley {
         let is_node = |id: &u32| *id == env.id.0 || env.peers.contains(&NodeId(*id));
         if !config.servers.iter().all(is_node) {
             return wrong("servers", "each must be an id of [peers], or this node's");
+        }
+        if !config.servers.is_empty() && !config.servers.contains(&env.id.0) {
+            return wrong("servers", "this node runs berkeley, so its own id must be among them");
+        }
+        let mut servers = config.servers.clone();
+        servers.sort_unstable();
+        servers.dedup();
+        if servers.len() < config.servers.len() {
+            return wrong("servers", "each id stands there once");
+        }
+        if servers.len() == 1 {
+            return wrong("servers", "a clock is kept with others': name two servers or more");
         }
         let takes_part = |id: &&NodeId| config.servers.is_empty() || config.servers.contains(&id.0);
         Ok(Berkeley {
@@ -295,11 +308,12 @@ impl Berkeley {
 
     /// Asks all servers for their time, unless that is under way.
     fn start_round(&mut self, cx: &mut Context<'_, Self>) {
-        let Some(Reign { epoch, .. }) = self.coordinator.filter(|_| self.round.is_none()) else {
-            return;
-        };
+        let Some(Reign { epoch, .. }) = self.coordinator else { return };
         if self.config.interval_ms > 0 {
             cx.set_timer(Timer::Round, Duration::from_millis(self.config.interval_ms));
+        }
+        if self.round.is_some() {
+            return;
         }
         let asked = self.peers.iter().filter(|peer| peer.1).count();
         if asked == 0 {
@@ -323,8 +337,8 @@ impl Berkeley {
 
     /// A coordinator asks what time it is here.
     fn on_ask(&mut self, reign: Reign, round: u64, cx: &mut Context<'_, Self>) {
-        let is_known = |asked: &Asked| (asked.reign, asked.round) >= (reign, round);
-        if self.is_over(reign) || self.asked.as_ref().is_some_and(is_known) {
+        let is_known = |asked: &Asked| asked.reign == reign && asked.round >= round;
+        if self.coordinator != Some(reign) || self.asked.as_ref().is_some_and(is_known) {
             return cx.count(Counter::Stale);
         }
         let wall = cx.wall_clock();
@@ -332,11 +346,6 @@ impl Berkeley {
         self.asked = Some(Asked { reign, round, correction });
         let clock = wall.plus(correction);
         cx.send(reign.id, &Message::Time { epoch: reign.epoch, round, clock });
-    }
-
-    /// Whether a later coordinator is known here.
-    fn is_over(&self, reign: Reign) -> bool {
-        self.coordinator.is_some_and(|latest| reign < latest)
     }
 
     fn on_time(
@@ -382,26 +391,32 @@ impl Berkeley {
         let sum: i128 = agreeing.iter().map(|offset| i128::from(*offset)).sum();
         // The average of some numbers of a type fits into it.
         let average = (sum / agreeing.len() as i128) as i64;
+        let is_left_out = self.config.planted().has(Mutant::OneNotAdjusted);
+        let lowest = round.answers.iter().map(|answer| answer.id).min();
         for answer in &round.answers {
+            if is_left_out && Some(answer.id) == lowest {
+                continue;
+            }
             let nanos = average.saturating_sub(answer.offset);
             cx.send(answer.id, &Message::Adjust { epoch, round: round.number, nanos });
         }
         let (clock, me, number) = (cx.lamport().0, self.me, round.number);
         let lines = Times { me, answers: &round.answers };
+        let gamma_ms = self.config.gamma_ms;
         cx.print(format_args!(
-            "[{clock}.{me}] round {number}: offsets {lines}; average {} of {}; adjusts {}",
+            "[{clock}.{me}] round {number}: offsets {lines}; average {} of {}{}; adjusts {}",
             Ms(average),
             agreeing.len(),
+            LeftOut { agreeing, gamma_ms, times: lines },
             Adjustments { average, times: lines }
         ));
         self.adjust(round.correction, average, cx);
     }
 
     fn on_adjust(&mut self, reign: Reign, round: u64, nanos: i64, cx: &mut Context<'_, Self>) {
-        let is_over = self.is_over(reign);
-        let asked = self.asked.as_ref();
+        let asked = self.asked.as_ref().filter(|_| self.coordinator == Some(reign));
         let asked = asked.filter(|asked| (asked.reign, asked.round) == (reign, round));
-        let Some(asked) = asked.filter(|_| !is_over) else {
+        let Some(asked) = asked else {
             // For a question that another has followed. One that comes twice says the same.
             return cx.count(Counter::Stale);
         };
@@ -464,6 +479,29 @@ impl fmt::Display for Times<'_> {
     }
 }
 
+/// Whose clocks are not averaged, and why; nothing if all are.
+struct LeftOut<'a> {
+    /// Sorted, and all there are between the first and the last.
+    agreeing: &'a [i64],
+    gamma_ms: u64,
+    times: Times<'a>,
+}
+
+impl fmt::Display for LeftOut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = Answer { id: self.times.me, offset: 0 };
+        let all = [own].into_iter().chain(self.times.answers.iter().copied());
+        let out = all.filter(|one| self.agreeing.binary_search(&one.offset).is_err());
+        for (place, Answer { id, .. }) in out.clone().enumerate() {
+            match place {
+                0 => write!(f, " (gamma {} ms leaves out {id}", self.gamma_ms)?,
+                _ => write!(f, ", {id}")?,
+            }
+        }
+        if out.count() > 0 { f.write_str(")") } else { Ok(()) }
+    }
+}
+
 /// Who has to move how far.
 struct Adjustments<'a> {
     average: i64,
@@ -494,6 +532,17 @@ mod tests {
         assert_eq!(agreeing(&[-2_000, 0, 2_000], 10), [0]);
         assert_eq!(agreeing(&[-15, -5, 0, 5, 12], 10), [-5, 0, 5]);
         assert_eq!(agreeing(&[i64::MIN, 0, i64::MAX], 10), [0]);
+    }
+
+    #[test]
+    fn who_is_left_out_is_named() {
+        let answers = [(2, 100), (5, -300), (7, 400)];
+        let answers = answers.map(|(id, offset)| Answer { id: NodeId(id), offset });
+        let times = Times { me: NodeId(3), answers: &answers };
+        let shown = |agreeing: &[i64]| format!("{}", LeftOut { agreeing, gamma_ms: 50, times });
+        assert_eq!(shown(&[-300, 0, 100, 400]), "");
+        assert_eq!(shown(&[0, 100, 400]), " (gamma 50 ms leaves out 5)");
+        assert_eq!(shown(&[400]), " (gamma 50 ms leaves out 3, 2, 5)");
     }
 
     #[test]

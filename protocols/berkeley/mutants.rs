@@ -9,12 +9,14 @@
 pub enum Mutant {
     /// A clock that disagrees with all others is averaged with them.
     OutlierAveraged,
+    /// One server, the lowest that answers, is not told how far to move.
+    OneNotAdjusted,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 1] = [Mutant::OutlierAveraged];
+    pub const ALL: [Mutant; 2] = [Mutant::OutlierAveraged, Mutant::OneNotAdjusted];
 }
 
 crate::core::planted!();

@@ -51,6 +51,13 @@ pub trait Protocol: Sized + 'static {
     /// Builds the initial state, or says which key of the config is wrong.
     fn new(config: Self::Config, env: &Env) -> Result<Self, ConfigError>;
 
+    /// The request that has a JSON client's line that is none answered, and why it is none; without one
+    /// the line is answered `{"error":…}`. For documents that want more in every answer.
+    fn malformed(reason: &str) -> Option<Self::Request<'_>> {
+        let _ = reason;
+        None
+    }
+
     /// The kinds of facts without which it cannot work.
     fn needs(&self) -> &'static [FactKind] {
         &[]

@@ -52,8 +52,7 @@ impl Follower {
         match message {
             _ if from != self.reference => cx.count(Counter::Stale),
             Message::Members { list } => {
-                for Member { rank, node, .. } in list {
-                    let Some(id) = node else { continue };
+                for Member { node: id, rank } in list {
                     if self.ranks.insert(id, rank) == Some(rank) {
                         continue;
                     }

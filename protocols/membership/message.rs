@@ -16,11 +16,10 @@ pub enum Message<'a> {
     },
     /// From a member: it is still there.
     Heartbeat,
-    /// From the reference server: the members that are there.
+    /// From the reference server: the nodes that are there.
     Members {
         /// In the order of their ranks.
-        #[serde(borrow)]
-        list: Vec<Member<'a>>,
+        list: Vec<Member>,
     },
     /// From the reference server: the member gets no rank.
     Refused {
@@ -30,16 +29,13 @@ pub enum Message<'a> {
     },
 }
 
-/// A server with a rank.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Member<'a> {
-    /// Its name.
-    #[serde(borrow)]
-    pub name: Cow<'a, str>,
+/// A node with a rank.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
     /// Its rank.
     pub rank: u32,
-    /// Its node; none for one that came through the JSON gateway.
-    pub node: Option<NodeId>,
 }
 
 /// What clients ask, in the document's form: `{"service":"rank","data":{…}}`. `timestamp` is
@@ -74,6 +70,24 @@ pub enum Request<'a> {
         /// Lamport's clock.
         clock: LamportTime,
     },
+    /// What came was none of these; it is answered with the reason.
+    Malformed {
+        /// Why.
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
+}
+
+impl Request<'_> {
+    /// The client's clock.
+    pub(super) fn clock(&self) -> Option<LamportTime> {
+        match self {
+            Request::Rank { clock, .. }
+            | Request::List { clock, .. }
+            | Request::Heartbeat { clock, .. } => Some(*clock),
+            Request::Malformed { .. } => None,
+        }
+    }
 }
 
 /// What clients are answered, in the document's form.

@@ -6,8 +6,11 @@
 //!    │ ◄──────────────── Members ──── │ if it had none; durable       │
 //!    │ ── Heartbeat ────────────────► │
 //!    │                                │ no heartbeat for timeout_ms:
-//!    │ ◄──────────────── Members ──── │ off the list
+//!    │                                │ off the list
 //! ```
+//!
+//! `Members` goes to a node that joins, and to all listed nodes, ten times a second at most, when a node
+//! is new on the list. It has nodes' ranks alone: names that clients bring over JSON are in `list` only.
 //!
 //! **Source.** Document 002: services `rank`, `list` and `heartbeat`, a heartbeat every 5 s, and 30 s
 //! without one.
@@ -17,11 +20,13 @@
 //! `timeout_ms` − `heartbeat_ms` and `timeout_ms` after its death, give or take a message's delay: its last
 //! heartbeat may be lost with it; one that is
 //! paused for less stays on it. Who comes back has its rank, and is listed again at once. A reference
-//! server that starts lists those that it hears from again.
+//! server that starts lists those that it hears from again. One that was held up heard nobody meanwhile:
+//! its timer is late then, and everybody has as much more time, but for a fifteenth of `timeout_ms`.
 //!
 //! **Assumes** one reference server, which comes back with its data directory. A failure detector by
 //! timeouts is not more than that: who is slow is taken for dead, and who is dead for alive for a while.
-//! Nodes are who their links say; on the JSON gateway a name is taken as it comes.
+//! Nodes are who their links say; on the JSON gateway a name is taken as it comes. Ranks are for ever, so
+//! 10,000 names that no node has get one; nodes get theirs all the same.
 //!
 //! A member publishes the ranks of all listed nodes, its own among them (the fact `Rank`), as they
 //! become known. A node that leaves the list keeps its rank: whether it lives is for others to find out.
@@ -46,6 +51,8 @@ use crate::core::{
     Caller, ConfigError, Context, Corrupt, Env, FactKind, NodeId, Protocol, RecordSink,
 };
 use ::core::time::Duration;
+use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
@@ -119,8 +126,10 @@ enum Part {
 pub enum Timer {
     /// The next heartbeat, at a member.
     Heartbeat,
-    /// Some server's time is over, at the reference server.
+    /// Some server's time may be over, at the reference server.
     Expiry,
+    /// Members may be told again who is there, at the reference server.
+    Tell,
 }
 
 impl Protocol for Membership {
@@ -139,8 +148,23 @@ impl Protocol for Membership {
         if !(1..=MAX_WAIT_MS).contains(&config.heartbeat_ms) {
             return wrong("heartbeat_ms", "it must be 1 to 3600000 (an hour)");
         }
-        if config.timeout_ms <= config.heartbeat_ms || config.timeout_ms > MAX_WAIT_MS {
-            return wrong("timeout_ms", "it must be above heartbeat_ms, at most 3600000 (an hour)");
+        if config.timeout_ms > MAX_WAIT_MS {
+            return wrong("timeout_ms", "it must be at most 3600000 (an hour)");
+        }
+        let Config { heartbeat_ms, timeout_ms, .. } = config;
+        if timeout_ms <= heartbeat_ms {
+            // The key of the two that is in the file: the other may be missing there.
+            return if timeout_ms == default_timeout_ms() {
+                wrong(
+                    "heartbeat_ms",
+                    &format!("it must be below timeout_ms, which is {timeout_ms}"),
+                )
+            } else {
+                wrong(
+                    "timeout_ms",
+                    &format!("it must be above heartbeat_ms, which is {heartbeat_ms}"),
+                )
+            };
         }
         let timeout = Duration::from_millis(config.timeout_ms);
         let part = match config.role {
@@ -152,7 +176,9 @@ impl Protocol for Membership {
             }
             Role::Reference => Part::Reference(Reference::new(timeout, config.planted())),
             Role::Member if !is_name(&config.name) => {
-                return wrong("name", "a member has a name of 1 to 64 bytes");
+                let rule = "a member has a name of 1 to 64 bytes, without spaces, control characters, \
+                            quotes and backslashes";
+                return wrong("name", rule);
             }
             Role::Member if !env.peers.contains(&NodeId(config.reference)) => {
                 return wrong("reference", "it must be the id of one of [peers]");
@@ -163,6 +189,11 @@ impl Protocol for Membership {
             }
         };
         Ok(Membership { part })
+    }
+
+    fn malformed(reason: &str) -> Option<Request<'_>> {
+        // The document has time and clock in every answer.
+        Some(Request::Malformed { reason: reason.into() })
     }
 
     fn persists(&self) -> bool {
@@ -192,26 +223,18 @@ impl Protocol for Membership {
     fn on_timer(&mut self, timer: Timer, cx: &mut Context<'_, Self>) {
         match (&mut self.part, timer) {
             (Part::Reference(reference), Timer::Expiry) => reference.on_expiry(cx),
+            (Part::Reference(reference), Timer::Tell) => reference.on_tell(cx),
             (Part::Member(member), Timer::Heartbeat) => member.on_heartbeat(cx),
             // No part sets the other's.
-            (Part::Reference(_), Timer::Heartbeat) | (Part::Member(_), Timer::Expiry) => {}
+            (Part::Reference(_), Timer::Heartbeat)
+            | (Part::Member(_), Timer::Expiry | Timer::Tell) => {}
         }
     }
 
     fn on_request(&mut self, caller: Caller, request: Request<'_>, cx: &mut Context<'_, Self>) {
-        let received = match request {
-            Request::Rank { clock, .. }
-            | Request::List { clock, .. }
-            | Request::Heartbeat { clock, .. } => cx.receive_event(clock),
-        };
         let timestamp = cx.wall_clock().millis();
-        let reply = match (&mut self.part, received) {
-            (_, Err(_)) => Err("the clock is too far ahead"),
-            (Part::Member(_), _) => Err("ask the reference server"),
-            (Part::Reference(reference), Ok(_)) => reference.answer(request, timestamp, cx),
-        };
-        let reply = reply.unwrap_or_else(|reason| Reply::Error {
-            reason: reason.into(),
+        let reply = self.answer(request, timestamp, cx).unwrap_or_else(|reason| Reply::Error {
+            reason,
             timestamp,
             clock: cx.local_event(),
         });
@@ -239,6 +262,27 @@ impl Protocol for Membership {
     }
 }
 
+impl Membership {
+    /// What a client is answered; a request that is refused leaves this node's clock alone.
+    fn answer<'a>(
+        &'a mut self,
+        request: Request<'a>,
+        timestamp: u64,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Reply<'a>, Cow<'a, str>> {
+        let Part::Reference(reference) = &mut self.part else {
+            return Err("ask the reference server".into());
+        };
+        reference.check(&request)?;
+        if let Some(clock) = request.clock() {
+            cx.receive_event(clock).map_err(|_| "the clock is too far ahead")?;
+        }
+        reference.answer(request, timestamp, cx)
+    }
+}
+
+/// Whether it can be a name: it travels in lines and between spaces.
 fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&name.len())
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\\');
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_plain)
 }

@@ -9,14 +9,17 @@
 pub enum Mutant {
     /// A rank is not in the log: after a restart another gets it.
     RankNotRecorded,
-    /// The next to be taken off the list is the one that was heard last.
+    /// Nobody is taken off the list while anybody is heard.
     LatestExpires,
+    /// Time in which the reference server was held up counts as everybody's silence.
+    HeldUpCounts,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 2] = [Mutant::RankNotRecorded, Mutant::LatestExpires];
+    pub const ALL: [Mutant; 3] =
+        [Mutant::RankNotRecorded, Mutant::LatestExpires, Mutant::HeldUpCounts];
 }
 
 crate::core::planted!();

@@ -17,7 +17,23 @@ pub(super) struct Reference {
     servers: Vec<Server>,
     /// Ranks by name.
     names: BTreeMap<String, u32>,
+    /// How many of them no node has.
+    clients: usize,
+    /// When it looks at the list next; none while nobody is on it.
+    looks_at: Option<Time>,
+    telling: Telling,
     planted: Planted,
+}
+
+/// Whether members wait to hear who is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    /// They know.
+    Done,
+    /// They have just been told; the next time comes with the timer.
+    Lately,
+    /// With the timer they are told what is new since.
+    Due,
 }
 
 struct Server {
@@ -28,12 +44,29 @@ struct Server {
     heard: Option<Time>,
 }
 
-/// Each has a name in memory and in the log.
-const MAX_SERVERS: usize = 100_000;
+/// How many names that no node has get a rank. Each is in memory and in the log, and in the answer to
+/// `list`, for ever; there is no such bound for nodes, of which each has one name.
+const MAX_CLIENTS: usize = 10_000;
+const NO_PLACE: &str = "10000 names of clients have ranks, which are for ever: no more get one";
+const NO_NAME: &str = "a name has 1 to 64 bytes, no space, control character, quote or backslash";
+const NO_RANK: &str = "no such name has a rank: ask for one";
+/// It looks at the list so many times in the timeout, to see when it was held up itself.
+const LOOKS: u32 = 30;
+/// How long members wait for what is new after they were told. A list is as long as there are nodes and
+/// goes to each, so that many that start at a time would have many long ones.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 
 impl Reference {
     pub(super) fn new(timeout: Duration, planted: Planted) -> Reference {
-        Reference { timeout, servers: Vec::new(), names: BTreeMap::new(), planted }
+        Reference {
+            timeout,
+            servers: Vec::new(),
+            names: BTreeMap::new(),
+            clients: 0,
+            looks_at: None,
+            telling: Telling::Done,
+            planted,
+        }
     }
 
     pub(super) fn recover(&mut self, record: Record<'_>) -> Result<(), Corrupt> {
@@ -41,7 +74,9 @@ impl Reference {
         match self.names.get(&*name) {
             // A node took over a name.
             Some(known) if *known == rank => {
-                self.servers[rank as usize - 1].node = node;
+                let holder = &mut self.servers[rank as usize - 1].node;
+                self.clients -= usize::from(holder.is_none() && node.is_some());
+                *holder = node.or(*holder);
                 Ok(())
             }
             Some(_) => Err(Corrupt("a name got a second rank")),
@@ -63,6 +98,7 @@ impl Reference {
     /// Gives a name the next rank.
     fn add(&mut self, name: &str, node: Option<NodeId>) -> u32 {
         self.servers.push(Server { name: name.into(), node, heard: None });
+        self.clients += usize::from(node.is_none());
         let rank = self.servers.len() as u32;
         self.names.insert(name.into(), rank);
         rank
@@ -77,17 +113,15 @@ impl Reference {
         match message {
             Message::Join { name } => match self.rank(&name, Some(from), cx) {
                 Ok(rank) => {
-                    if !self.hear(rank, cx) {
-                        // It was listed already, and asks anew.
-                        cx.send(from, &Message::Members { list: self.members() });
-                    }
+                    self.hear(rank, cx);
+                    cx.send(from, &Message::Members { list: self.members() });
                 }
                 Err(reason) => cx.send(from, &Message::Refused { reason: reason.into() }),
             },
             Message::Heartbeat => {
                 let place = self.servers.iter().position(|server| server.node == Some(from));
                 match place {
-                    Some(place) => _ = self.hear(place as u32 + 1, cx),
+                    Some(place) => self.hear(place as u32 + 1, cx),
                     // It joined a reference server that forgot it.
                     None => cx.count(Counter::Stale),
                 }
@@ -104,7 +138,7 @@ impl Reference {
         cx: &mut Context<'_, Membership>,
     ) -> Result<u32, &'static str> {
         if !is_name(name) {
-            return Err("a name has 1 to 64 bytes");
+            return Err(NO_NAME);
         }
         if let Some(rank) = self.names.get(name).copied() {
             let Server { node: holder, heard, .. } = &mut self.servers[rank as usize - 1];
@@ -116,6 +150,7 @@ impl Reference {
                     *holder = node;
                     // All have to hear of the node.
                     *heard = None;
+                    self.clients -= 1;
                     cx.persist(&Record { name: name.into(), rank, node });
                     Ok(rank)
                 }
@@ -125,8 +160,8 @@ impl Reference {
         if node.is_some_and(|node| self.servers.iter().any(|server| server.node == Some(node))) {
             return Err("this node has another name already: names are for ever");
         }
-        if self.servers.len() >= MAX_SERVERS {
-            return Err("there are too many names");
+        if node.is_none() {
+            self.has_place()?;
         }
         let rank = self.add(name, node);
         if !self.planted.has(Mutant::RankNotRecorded) {
@@ -137,42 +172,59 @@ impl Reference {
         Ok(rank)
     }
 
-    /// A server is there. Answers whether it was off the list, and now all know that it is on it.
-    fn hear(&mut self, rank: u32, cx: &mut Context<'_, Membership>) -> bool {
+    /// Whether one more client's name can have a rank.
+    fn has_place(&self) -> Result<(), &'static str> {
+        if self.clients < MAX_CLIENTS { Ok(()) } else { Err(NO_PLACE) }
+    }
+
+    /// A server is there.
+    fn hear(&mut self, rank: u32, cx: &mut Context<'_, Membership>) {
         let now = cx.now();
-        let is_new = self.servers[rank as usize - 1].heard.replace(now).is_none();
-        if is_new {
-            self.tell(rank, true, cx);
-            self.announce(cx);
-            self.expire_next(cx);
+        let Server { heard, node, .. } = &mut self.servers[rank as usize - 1];
+        let (is_new, is_node) = (heard.replace(now).is_none(), node.is_some());
+        if !is_new {
+            return;
         }
-        is_new
+        self.tell(rank, true, cx);
+        if is_node {
+            self.announce(cx);
+        }
+        if self.looks_at.is_none() {
+            // Nobody's time is over before that.
+            self.look_next(cx);
+        }
     }
 
     /// Takes those off the list whose time is over.
     pub(super) fn on_expiry(&mut self, cx: &mut Context<'_, Membership>) {
         let now = cx.now();
-        let mut some = false;
+        // Whoever holds this node up keeps it from hearing anybody meanwhile.
+        // Every timer is a little late, which adds up to nothing.
+        let late = self.looks_at.map_or(Duration::ZERO, |at| now - at);
+        if late > self.timeout / LOOKS && !self.planted.has(Mutant::HeldUpCounts) {
+            for server in &mut self.servers {
+                server.heard = server.heard.map(|heard| (heard + late).min(now));
+            }
+        }
+        let latest = self.servers.iter().filter_map(|server| server.heard).max();
         for place in 0..self.servers.len() {
             let heard = self.servers[place].heard;
+            let heard =
+                if self.planted.has(Mutant::LatestExpires) { heard.and(latest) } else { heard };
             if heard.is_some_and(|heard| now - heard >= self.timeout) {
                 self.servers[place].heard = None;
                 self.tell(place as u32 + 1, false, cx);
-                some = true;
             }
         }
-        if some {
-            self.announce(cx);
-        }
-        self.expire_next(cx);
+        self.look_next(cx);
     }
 
-    fn expire_next(&self, cx: &mut Context<'_, Membership>) {
-        let heard = self.servers.iter().filter_map(|server| server.heard);
-        let next = if self.planted.has(Mutant::LatestExpires) { heard.max() } else { heard.min() };
-        match next {
-            Some(heard) => cx.set_timer(Timer::Expiry, heard + self.timeout - cx.now()),
-            None => cx.cancel_timer(Timer::Expiry),
+    fn look_next(&mut self, cx: &mut Context<'_, Membership>) {
+        let heard = self.servers.iter().filter_map(|server| server.heard).min();
+        self.looks_at =
+            heard.map(|heard| (heard + self.timeout).min(cx.now() + self.timeout / LOOKS));
+        if let Some(at) = self.looks_at {
+            cx.set_timer(Timer::Expiry, at - cx.now());
         }
     }
 
@@ -191,29 +243,52 @@ impl Reference {
         (1..).zip(&self.servers).filter(|(_, server)| server.heard.is_some())
     }
 
-    fn members(&self) -> Vec<Member<'_>> {
+    fn members(&self) -> Vec<Member> {
         let listed = self.listed();
-        let member = listed.map(|(rank, server)| Member {
-            name: Cow::Borrowed(&server.name),
-            rank,
-            node: server.node,
-        });
-        member.collect()
+        listed.filter_map(|(rank, server)| server.node.map(|node| Member { node, rank })).collect()
     }
 
-    /// Tells all listed nodes who is there.
-    fn announce(&self, cx: &mut Context<'_, Membership>) {
-        let to = self.listed().filter_map(|(_, server)| server.node);
-        cx.multicast(to, &Message::Members { list: self.members() });
+    /// All listed nodes have to hear who is there.
+    fn announce(&mut self, cx: &mut Context<'_, Membership>) {
+        if self.telling != Telling::Done {
+            self.telling = Telling::Due;
+            return;
+        }
+        let list = self.members();
+        let to: Vec<NodeId> = list.iter().map(|member| member.node).collect();
+        cx.multicast(to, &Message::Members { list });
+        self.telling = Telling::Lately;
+        cx.set_timer(Timer::Tell, TELL_EVERY);
+    }
+
+    /// Members may be told again.
+    pub(super) fn on_tell(&mut self, cx: &mut Context<'_, Membership>) {
+        let was = ::core::mem::replace(&mut self.telling, Telling::Done);
+        if was == Telling::Due {
+            self.announce(cx);
+        }
+    }
+
+    /// Why a client's request can have no answer.
+    pub(super) fn check(&self, request: &Request<'_>) -> Result<(), &'static str> {
+        match request {
+            Request::Rank { user, .. } if !is_name(user) => Err(NO_NAME),
+            Request::Rank { user, .. } if !self.names.contains_key(&**user) => self.has_place(),
+            Request::Heartbeat { user, .. } if !self.names.contains_key(&**user) => Err(NO_RANK),
+            Request::Rank { .. }
+            | Request::List { .. }
+            | Request::Heartbeat { .. }
+            | Request::Malformed { .. } => Ok(()),
+        }
     }
 
     /// Answers a client at this time of its clock.
-    pub(super) fn answer(
-        &mut self,
-        request: Request<'_>,
+    pub(super) fn answer<'a>(
+        &'a mut self,
+        request: Request<'a>,
         timestamp: u64,
         cx: &mut Context<'_, Membership>,
-    ) -> Result<Reply<'_>, &'static str> {
+    ) -> Result<Reply<'a>, Cow<'a, str>> {
         Ok(match request {
             Request::Rank { user, .. } => {
                 let rank = self.rank(&user, None, cx)?;
@@ -227,9 +302,10 @@ impl Reference {
             }
             Request::Heartbeat { user, .. } => {
                 let rank = self.names.get(&*user).copied();
-                self.hear(rank.ok_or("no such name has a rank: ask for one")?, cx);
+                self.hear(rank.ok_or(NO_RANK)?, cx);
                 Reply::Heartbeat { timestamp, clock: cx.local_event() }
             }
+            Request::Malformed { reason } => return Err(reason),
         })
     }
 
@@ -241,8 +317,12 @@ impl Reference {
 
     pub(super) fn check_invariants(&self) {
         assert!(self.names.len() == self.servers.len(), "a name has no rank, or two");
-        for (rank, server) in (1..).zip(&self.servers) {
-            assert!(self.names.get(&server.name) == Some(&rank), "rank {rank} is not its name's");
+        // They are looked at one by one as they come: there can be many.
+        if let Some(last) = self.servers.last() {
+            let rank = self.servers.len() as u32;
+            assert!(self.names.get(&last.name) == Some(&rank), "rank {rank} is not its name's");
         }
+        let clients = self.servers.iter().filter(|server| server.node.is_none());
+        assert!(clients.count() == self.clients, "names of clients are not counted right");
     }
 }

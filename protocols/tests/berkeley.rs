@@ -214,6 +214,69 @@ fn what_a_coordinator_of_before_says_is_ignored() {
 }
 
 #[test]
+fn a_reign_to_come_shuts_no_coordinator_out_and_moves_no_clock() {
+    let mut group = servers(1, 3, config());
+    group.start_all();
+    group.run(10 * SECOND);
+    // Node 1 never coordinates here, and speaks of an epoch that no clock has reached.
+    let epoch = Epoch(u64::MAX);
+    group.forge::<Berkeley>(1, 2, &Message::Ask { epoch, round: 1 });
+    group.forge::<Berkeley>(
+        1,
+        2,
+        &Message::Adjust { epoch, round: 1, nanos: 3_600 * SECOND as i64 },
+    );
+    let Reply::Status { adjustments, .. } = group.ask::<Berkeley>(2, &Request::Status {});
+    group.run(60 * SECOND);
+    let Reply::Status { adjustments: now, correction, .. } =
+        group.ask::<Berkeley>(2, &Request::Status {});
+    assert!(
+        correction.abs() < SECOND as i64 && now > adjustments + 50,
+        "moved by {correction} ns, {} adjustments since",
+        now - adjustments
+    );
+}
+
+#[test]
+fn a_server_that_names_itself_coordinator_moves_no_clock() {
+    let mut group = servers(1, 3, config());
+    group.start_all();
+    group.run(10 * SECOND);
+    let bully::Reply::Status { epoch, clock, .. } =
+        group.ask::<Bully>(2, &bully::Request::Status {});
+    // As late as a reign can be, and of the coordinator's own epoch.
+    for epoch in [Epoch(clock.0 - 1), epoch] {
+        group.forge::<Berkeley>(1, 2, &Message::Ask { epoch, round: u64::MAX });
+        let nanos = 3_600 * SECOND as i64;
+        group.forge::<Berkeley>(1, 2, &Message::Adjust { epoch, round: u64::MAX, nanos });
+        let Reply::Status { adjustments, owed, .. } = group.ask::<Berkeley>(2, &Request::Status {});
+        assert!(owed.abs() < SECOND as i64, "it owes {owed} ns");
+        group.run(10 * SECOND);
+        let Reply::Status { adjustments: now, .. } = group.ask::<Berkeley>(2, &Request::Status {});
+        assert!(now >= adjustments + 9, "{} adjustments since", now - adjustments);
+    }
+}
+
+/// A coordinator that waits longer for an answer than until the next round went without rounds from then on.
+#[test]
+fn rounds_go_on_when_one_takes_longer_than_until_the_next() {
+    let mut group = servers(1, 3, Config { interval_ms: 200, timeout_ms: 500, ..config() });
+    group.start_all();
+    group.run(5 * SECOND);
+    // One answer does not come.
+    group.loss_percent = 100;
+    group.run(250 * MS);
+    group.loss_percent = 0;
+    group.run(2 * SECOND);
+    let rounds = |group: &mut Group| match group.ask::<Berkeley>(3, &Request::Status {}) {
+        Reply::Status { rounds, .. } => rounds,
+    };
+    let before = rounds(&mut group);
+    group.run(10 * SECOND);
+    assert!(rounds(&mut group) >= before + 49, "{} rounds", rounds(&mut group) - before);
+}
+
+#[test]
 fn a_difference_counts_from_where_the_clock_was_when_it_was_asked_for() {
     let mut group = servers(1, 2, Config { interval_ms: 0, ..config() });
     group.start_all();

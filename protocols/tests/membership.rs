@@ -5,7 +5,7 @@ mod group;
 
 use group::{Group, MS, SECOND};
 use node_protocols::core::{Fact, LamportTime, NodeId, erase};
-use node_protocols::membership::{Config, Membership, Message, Reply, Request, Role};
+use node_protocols::membership::{Config, Member, Membership, Message, Reply, Request, Role};
 
 const REFERENCE: u32 = 9;
 
@@ -71,6 +71,7 @@ fn ranks_go_by_order_and_all_members_hear_of_all() {
         group.start(id);
         group.run(10 * MS);
     }
+    group.run(100 * MS);
     let ranks = [("server2", 1), ("server1", 2), ("server3", 3)];
     assert_eq!(list(&mut group), ranks.map(|(name, rank)| (name.to_string(), rank)));
     for node in 1..=3 {
@@ -184,19 +185,127 @@ fn a_name_is_one_nodes_and_a_node_has_one_name() {
     assert!(matches!(rank(&mut group, "server2"), Reply::Rank { rank: 2, .. }));
     assert!(matches!(rank(&mut group, "server3"), Reply::Rank { rank: 3, .. }));
     group.start(3);
-    group.run(10 * MS);
+    group.run(110 * MS);
     assert_eq!(published(&group, 1).last(), Some(&(3, 3)));
     let long = "x".repeat(65);
     assert!(matches!(rank(&mut group, &long), Reply::Error { .. }));
     // What comes from nodes that are not the reference server changes nothing.
     group.forge::<Membership>(2, 1, &Message::Members { list: vec![] });
-    let members = vec![node_protocols::membership::Member {
-        name: "server1".into(),
-        rank: 77,
-        node: Some(NodeId(1)),
-    }];
+    let members = vec![Member { node: NodeId(1), rank: 77 }];
     group.forge::<Membership>(2, 1, &Message::Members { list: members });
     assert!(!published(&group, 1).contains(&(1, 77)));
+}
+
+#[test]
+fn names_that_clients_bring_cost_members_nothing_and_are_bounded() {
+    let mut group = group(1, 2);
+    group.start_all();
+    group.run(SECOND);
+    let told = group.sent();
+    for name in 0..10_000 {
+        assert!(matches!(rank(&mut group, &format!("c{name}")), Reply::Rank { .. }), "{name}");
+    }
+    group.run(SECOND);
+    assert_eq!(group.sent(), told, "members hear of nodes alone");
+    let Reply::Error { reason, .. } = rank(&mut group, "one-more") else {
+        panic!("it is too many")
+    };
+    assert!(reason.contains("10000 names"), "{reason}");
+    // Who has one keeps it, and nodes get theirs, one of which a client had: that makes place for another.
+    assert!(matches!(rank(&mut group, "c9999"), Reply::Rank { rank: 10_002, .. }));
+    group.kill(REFERENCE);
+    group.start(REFERENCE);
+    assert!(matches!(rank(&mut group, "one-more"), Reply::Error { .. }), "after a restart too");
+    let join = |name: &'static str| Message::Join { name: name.into() };
+    group.forge::<Membership>(3, REFERENCE, &join("server3"));
+    assert!(matches!(rank(&mut group, "server3"), Reply::Rank { rank: 10_003, .. }));
+    assert!(matches!(rank(&mut group, "one-more"), Reply::Error { .. }));
+    group.forge::<Membership>(4, REFERENCE, &join("c5"));
+    assert!(matches!(rank(&mut group, "one-more"), Reply::Rank { rank: 10_004, .. }));
+    assert!(matches!(rank(&mut group, "and-another"), Reply::Error { .. }));
+}
+
+#[test]
+fn many_nodes_that_start_at_a_time_are_told_at_once_and_not_for_each() {
+    const MEMBERS: u32 = 8;
+    let mut group = group(1, MEMBERS);
+    group.start_all();
+    group.run(SECOND);
+    for node in 1..=MEMBERS {
+        assert_eq!(published(&group, node).len(), MEMBERS as usize, "at node {node}");
+    }
+    // Each joins and is answered, and all are told once, besides the first.
+    assert!(group.sent() < 4 * u64::from(MEMBERS), "{} messages", group.sent());
+}
+
+/// What a reference server that was held up could not hear is nobody's silence.
+#[test]
+fn a_reference_server_that_was_held_up_takes_nobody_off_for_it() {
+    for held_up in [2, 31, 36, 300] {
+        let mut group = group(1, 3);
+        group.start_all();
+        group.run_until(12 * SECOND);
+        group.kill(3);
+        group.run_until(13 * SECOND);
+        group.hold_up(REFERENCE, held_up * SECOND);
+        let goes_on = group.now;
+        group.run(5 * SECOND);
+        let living = ["server1", "server2"];
+        assert_eq!(names(&mut group), [&living[..], &["server3"]].concat(), "after {held_up} s");
+        // The dead one is taken off it all the same, by as much later, as far as that is known.
+        group.run_until(goes_on + 30 * SECOND);
+        assert_eq!(names(&mut group), living, "after {held_up} s");
+    }
+}
+
+#[test]
+fn every_answer_has_time_and_clock_and_what_is_refused_takes_no_clock() {
+    let mut group = group(1, 1);
+    group.start_all();
+    group.run_until(6 * SECOND);
+    let mut last = 0;
+    let request = |user: &'static str, clock| Request::Rank {
+        user: user.into(),
+        timestamp: 7,
+        clock: LamportTime(clock),
+    };
+    let beat = |user: &'static str, clock| Request::Heartbeat {
+        user: user.into(),
+        timestamp: 7,
+        clock: LamportTime(clock),
+    };
+    let far = 900_000;
+    for (node, request, is_right) in [
+        (REFERENCE, request("a", 0), true),
+        (REFERENCE, beat("a", 0), true),
+        (REFERENCE, Request::List { timestamp: 7, clock: LamportTime(0) }, true),
+        (REFERENCE, request("a b", far), false),
+        (REFERENCE, request("a\u{1b}", far), false),
+        (REFERENCE, request("", far), false),
+        (REFERENCE, beat("b", far), false),
+        (REFERENCE, Request::Malformed { reason: "no JSON".into() }, false),
+        (REFERENCE, request("a", u64::MAX), false),
+        (1, request("a", 0), false),
+    ] {
+        let wall = group.wall(node).millis();
+        let reply = group.ask::<Membership>(node, &request);
+        assert_eq!(!matches!(reply, Reply::Error { .. }), is_right, "{request:?}: {reply:?}");
+        let (Reply::Rank { timestamp, clock, .. }
+        | Reply::List { timestamp, clock, .. }
+        | Reply::Heartbeat { timestamp, clock }
+        | Reply::Error { timestamp, clock, .. }) = reply;
+        assert_eq!(timestamp, wall, "{request:?}");
+        assert!(clock.0 < far, "{request:?} moved the clock to {clock:?}");
+        if node == REFERENCE {
+            assert!(clock.0 > last, "{request:?}: {clock:?}");
+            last = clock.0;
+        }
+    }
+    // What is right moves it.
+    let Reply::Rank { clock, .. } = group.ask::<Membership>(REFERENCE, &request("a", far)) else {
+        panic!("it has a rank")
+    };
+    assert!(clock.0 > far);
 }
 
 #[test]
@@ -217,5 +326,10 @@ fn a_configs_mistakes_are_named() {
     assert_eq!(refused(&|config| config.reference = 8, 1), "reference");
     assert_eq!(refused(&|config| config.heartbeat_ms = 0, 1), "heartbeat_ms");
     assert_eq!(refused(&|config| config.timeout_ms = 5_000, 1), "timeout_ms");
+    assert_eq!(refused(&|config| config.heartbeat_ms = 30_000, 1), "heartbeat_ms");
+    assert_eq!(refused(&|config| config.timeout_ms = 3_600_001, 1), "timeout_ms");
+    for name in ["a b", "a\u{1b}[2J", "a\n", "\"", "\\", "\u{a0}"] {
+        assert_eq!(refused(&|config| config.name = name.into(), 1), "name", "{name:?}");
+    }
     assert_eq!(refused(&|_| {}, REFERENCE), "role", "without a data directory");
 }

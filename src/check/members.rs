@@ -6,9 +6,12 @@
 //! Detectors for Reliable Distributed Systems, JACM 43(2), 1996, of which it has completeness, and
 //! accuracy as long as messages are fast.
 //!
-//! **Silence.** A node is silent while it is down or held up. It begins to be heard within a heartbeat
-//! and [`Bounds::notice_ns`] after that: what is silent again before may not have been heard in between.
-//! A keeper that was down or held up hears anew.
+//! **Silence.** A node is silent while it is down or held up. A keeper hears it within a heartbeat and
+//! [`Bounds::notice_ns`] of the time from which both are not: what is silent again before may not have been
+//! heard in between.
+//!
+//! **A keeper's time** stands still while it is held up: it can hear nobody, and has to know that. How long
+//! it was, it knows but for [`Bounds::notice_ns`], each time. A keeper that starts has an empty list.
 
 use super::describe::Millis;
 use super::timeline::{Bounds, FaultKind, Happening, What, begin, nothing_of};
@@ -43,8 +46,9 @@ pub(super) fn ranks_unique_and_stable(history: &History) -> Verdict {
 /// **Death noticed in time.** Who is on the list and falls silent is off it not before
 /// [`Bounds::timeout_ns`] less [`Bounds::heartbeat_ns`] and [`Bounds::delay_ns`], since its last heartbeat
 /// may be lost with it on the way, and at latest [`Bounds::timeout_ns`] and
-/// [`Bounds::notice_ns`] later, as long as it is silent and the keeper of the list is not. Nobody else is
-/// taken off it.
+/// [`Bounds::notice_ns`] later, by the keeper's time, as long as it is silent. Nobody else is taken off
+/// the list, and nobody who is not on it. Who has been on it and can be heard again is on it again within a
+/// heartbeat and [`Bounds::notice_ns`].
 ///
 /// Document 002: a heartbeat every 5 s; 30 s without one and the server is off the list. Faults of the
 /// network, but doubled messages, suspend this until `timeout_ns` after their end.
@@ -67,8 +71,8 @@ pub(super) fn death_noticed_in_time(history: &History) -> Verdict {
 struct Lists {
     bounds: Bounds,
     nodes: BTreeMap<u32, Node>,
-    /// Since when a member is on a list: keeper, member.
-    listed: BTreeMap<(u32, u32), u64>,
+    /// Who has ever been on a list: keeper, member.
+    places: BTreeMap<(u32, u32), Place>,
     /// Until when faults of the network excuse.
     hindered: u64,
 }
@@ -77,34 +81,76 @@ struct Lists {
 struct Node {
     down: bool,
     paused: bool,
-    /// When it fell silent last.
-    silent_at: u64,
-    /// When the first of the silences began that it was perhaps not heard between.
-    unheard_at: u64,
-    /// When it spoke again.
-    spoke_at: u64,
+    /// When it was held up last, how often, and for how long the times before.
+    paused_at: u64,
+    pauses: u64,
+    held_up: u64,
 }
 
 impl Node {
     fn is_silent(&self) -> bool {
         self.down || self.paused
     }
+
+    fn mark(&self, at: u64) -> Mark {
+        let now = if self.paused { at.saturating_sub(self.paused_at) } else { 0 };
+        Mark { at, held_up: self.held_up.saturating_add(now), pauses: self.pauses }
+    }
+}
+
+/// A moment in a keeper's life.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: u64,
+    /// How long it had been held up by then, and how often.
+    held_up: u64,
+    pauses: u64,
+}
+
+impl Mark {
+    /// The keeper's time from an earlier moment to this one, and how often it was held up meanwhile.
+    fn since(self, earlier: Mark) -> (u64, u64) {
+        let all = self.at.saturating_sub(earlier.at);
+        let held_up = self.held_up.saturating_sub(earlier.held_up);
+        (all.saturating_sub(held_up), self.pauses.saturating_sub(earlier.pauses))
+    }
+}
+
+/// A member, as its keeper knows it.
+struct Place {
+    /// Whether it is on the list, and since when it is or not.
+    is_listed: bool,
+    changed: u64,
+    /// Since when both could be heard; none while one cannot.
+    heard: Option<u64>,
+    /// Since when it may not have been heard.
+    unheard: Mark,
+    /// When it fell silent or was listed, whichever was later.
+    silent: Mark,
 }
 
 impl Lists {
-    /// Who should be off a list by now, and when that was.
+    /// Who should be off a list by now or on it again, and since when.
     fn overdue(&self, at: u64) -> Option<(u64, String)> {
-        let overdue = |(&(keeper, member), &since): (&(u32, u32), &u64)| {
+        let Bounds { timeout_ns, notice_ns, .. } = self.bounds;
+        let overdue = |(&(keeper, member), place): (&(u32, u32), &Place)| {
             let (keeper, node) = (self.node(keeper), self.node(member));
-            if keeper.is_silent() || !node.is_silent() {
-                return None;
+            if place.is_listed && node.is_silent() && !keeper.is_silent() {
+                let held_up = keeper.mark(at).held_up.saturating_sub(place.silent.held_up);
+                let from = place.silent.at.max(self.hindered).saturating_add(held_up);
+                let due = from.saturating_add(timeout_ns).saturating_add(notice_ns);
+                let since = Millis(at.saturating_sub(place.silent.at));
+                let why = || format!("node {member}, silent for {since}, is still listed");
+                return (at > due).then(|| (due, why()));
             }
-            let from = node.silent_at.max(since).max(keeper.spoke_at).max(self.hindered);
-            let due = from.saturating_add(self.bounds.timeout_ns + self.bounds.notice_ns);
-            let since = Millis(at.saturating_sub(node.silent_at));
-            (at > due).then(|| (due, format!("node {member}, silent for {since}, is still listed")))
+            let heard = place.heard.filter(|_| !place.is_listed)?;
+            let from = heard.max(place.changed);
+            let due = from.max(self.hindered).saturating_add(self.grace());
+            let since = Millis(at.saturating_sub(heard));
+            let why = || format!("node {member}, to be heard for {since}, is not listed again");
+            (at > due).then(|| (due, why()))
         };
-        self.listed.iter().find_map(overdue)
+        self.places.iter().find_map(overdue)
     }
 
     fn node(&self, id: u32) -> Node {
@@ -113,68 +159,108 @@ impl Lists {
 
     fn apply(&mut self, at: u64, what: &What) -> Option<(u64, String)> {
         match what {
-            What::Start { node, .. } => self.change(at, *node, |node| {
-                (node.down, node.paused) = (false, false);
-            }),
-            What::Down { node } => {
-                self.change(at, *node, |node| (node.down, node.paused) = (true, false));
-                // Whoever keeps a list has none when it starts again.
-                self.listed.retain(|(keeper, _), _| keeper != node);
+            What::Start { node, .. } => {
+                self.empty(at, *node);
+                self.change(at, *node, false, false);
             }
-            What::Pause { node, on } => self.change(at, *node, |node| node.paused = *on),
+            What::Down { node } => {
+                self.empty(at, *node);
+                self.change(at, *node, true, false);
+            }
+            What::Pause { node, on } => self.change(at, *node, self.node(*node).down, *on),
             What::Fault { kind: FaultKind::Partition(_) | FaultKind::Other, until } => {
                 let excused = until.saturating_add(self.bounds.timeout_ns);
                 self.hindered = self.hindered.max(excused);
             }
             What::Listed { node, id, on: true, .. } => {
-                self.listed.insert((*node, *id), at);
+                let (keeper, member) = (self.node(*node), self.node(*id));
+                let now = keeper.mark(at);
+                let both = !keeper.is_silent() && !member.is_silent();
+                let fresh = Place {
+                    is_listed: true,
+                    changed: at,
+                    heard: both.then_some(at),
+                    unheard: now,
+                    silent: now,
+                };
+                let place = self.places.entry((*node, *id)).or_insert(fresh);
+                (place.is_listed, place.changed) = (true, at);
+                // It was heard just now.
+                (place.unheard, place.silent) = (now, now);
             }
-            What::Listed { node, id, on: false, .. } => {
-                self.listed.remove(&(*node, *id));
-                return self.off(at, *node, *id);
-            }
+            What::Listed { node, id, on: false, .. } => return self.off(at, *node, *id),
             _ => {}
         }
         None
     }
 
-    /// Notes that a node falls silent, or speaks again.
-    fn change(&mut self, at: u64, id: u32, change: impl FnOnce(&mut Node)) {
-        let grace = self.grace();
-        let node = self.nodes.entry(id).or_default();
-        let was = node.is_silent();
-        change(node);
-        match (was, node.is_silent()) {
-            (false, true) => {
-                node.silent_at = at;
-                if at.saturating_sub(node.spoke_at) > grace {
-                    node.unheard_at = at;
-                }
-            }
-            (true, false) => node.spoke_at = at,
-            (false, false) | (true, true) => {}
+    /// A keeper that starts, or stops, has no list.
+    fn empty(&mut self, at: u64, id: u32) {
+        for (_, place) in self.places.iter_mut().filter(|((keeper, _), _)| *keeper == id) {
+            (place.is_listed, place.changed) = (false, at);
         }
     }
 
-    /// How long after it speaks again a node may not be heard yet.
+    /// A node falls silent, or speaks again, or goes on as it was.
+    fn change(&mut self, at: u64, id: u32, down: bool, paused: bool) {
+        let grace = self.grace();
+        let node = self.nodes.entry(id).or_default();
+        let before = *node;
+        match (before.paused, paused) {
+            (false, true) => (node.paused_at, node.pauses) = (at, node.pauses + 1),
+            (true, false) => {
+                let now = at.saturating_sub(node.paused_at);
+                node.held_up = node.held_up.saturating_add(now);
+            }
+            (false, false) | (true, true) => {}
+        }
+        (node.down, node.paused) = (down, paused);
+        for ((keeper, member), place) in &mut self.places {
+            if *keeper != id && *member != id {
+                continue;
+            }
+            let (one, other) = (self.nodes.get(keeper), self.nodes.get(member));
+            let is_silent = |node: Option<&Node>| node.is_some_and(Node::is_silent);
+            let now = one.copied().unwrap_or_default().mark(at);
+            if *member == id && !before.is_silent() && is_silent(other) {
+                place.silent = now;
+            }
+            if is_silent(one) || is_silent(other) {
+                let heard = place.heard.take();
+                if heard.is_some_and(|since| at.saturating_sub(since) > grace) {
+                    // With the pause that begins now still to come.
+                    let begins = u64::from(*keeper == id && paused && !before.paused);
+                    place.unheard = Mark { pauses: now.pauses - begins, ..now };
+                }
+            } else {
+                place.heard = place.heard.or(Some(at));
+            }
+        }
+    }
+
+    /// How long it takes until a node is heard that can be.
     fn grace(&self) -> u64 {
         self.bounds.heartbeat_ns.saturating_add(self.bounds.notice_ns)
     }
 
-    /// What is wrong with taking a member off a list.
-    fn off(&self, at: u64, keeper: u32, member: u32) -> Option<(u64, String)> {
-        let (keeper, node) = (self.node(keeper), self.node(member));
-        let lately = |since: u64| since > 0 && at.saturating_sub(since) <= self.grace();
-        if at < self.hindered || lately(keeper.spoke_at) {
+    /// Takes a member off a list; what is wrong with that.
+    fn off(&mut self, at: u64, keeper: u32, member: u32) -> Option<(u64, String)> {
+        let (now, grace) = (self.node(keeper).mark(at), self.grace());
+        let place = self.places.get_mut(&(keeper, member)).filter(|place| place.is_listed);
+        let Some(place) = place else {
+            return Some((at, format!("node {member} is off the list, and was not on it,")));
+        };
+        (place.is_listed, place.changed) = (false, at);
+        if at < self.hindered {
             return None;
         }
-        if !node.is_silent() && !lately(node.spoke_at) {
+        if place.heard.is_some_and(|since| at.saturating_sub(since) > grace) {
             return Some((at, format!("node {member} is off the list, and is not silent")));
         }
-        let Bounds { timeout_ns, heartbeat_ns, delay_ns, .. } = self.bounds;
+        let Bounds { timeout_ns, heartbeat_ns, delay_ns, notice_ns, .. } = self.bounds;
         let least = timeout_ns.saturating_sub(heartbeat_ns).saturating_sub(delay_ns);
-        let silent = at.saturating_sub(node.unheard_at);
-        (silent < least).then(|| {
+        let (silent, pauses) = now.since(place.unheard);
+        (silent.saturating_add(pauses.saturating_mul(notice_ns)) < least).then(|| {
             let silent = Millis(silent);
             (at, format!("node {member} is off the list, silent for only {silent},"))
         })

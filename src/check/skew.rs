@@ -9,6 +9,9 @@
 //!
 //! **A life** of a node goes from a start to the next: a node that starts again knows no correction.
 
+mod rounds;
+
+use self::rounds::Rounds;
 use super::describe::Millis;
 use super::timeline::{Bounds, FaultKind, Happening, What, begin, nothing_of};
 use super::{History, Property, Verdict, Violation};
@@ -19,6 +22,11 @@ use std::collections::BTreeMap;
 /// round. Corrections are of one round when they came within [`Bounds::round_ns`], at nodes that held
 /// the same coordinator of the same reign. A node whose clock a fault set has yet to be corrected twice.
 ///
+/// Rounds go on: from [`Bounds::agree_ns`] after the last that disturbs anybody (a start, a stop, a pause,
+/// a fault of the network, a new coordinator) each node that runs, and holds a coordinator that runs and holds
+/// itself one, is corrected every [`Bounds::interval_ns`] and [`Bounds::round_ns`]. And what a clock owes it
+/// is given, at [`Bounds::slew_ppm`] of its pace, less a tenth of that.
+///
 /// Gusella and Zatti 1989, section IV: the error is that of reading clocks over the network, and what
 /// clocks drift until the next round. The bound of a scenario is the largest error of a reading on
 /// either side, at most half of what round trips vary by, twice, and 2 · drift · interval.
@@ -26,9 +34,15 @@ pub(super) fn skew_bound(history: &History) -> Verdict {
     let Bounds { skew_ns, round_ns, interval_ns, .. } = history.bounds;
     let began = begin(&history.timeline);
     let mut nodes: BTreeMap<u32, Kept> = BTreeMap::new();
+    let mut rounds = reads(history).then(|| Rounds::new(history.bounds, began));
     let mut judged = false;
     for Happening { at, what } in &history.timeline {
         let at = *at;
+        if let Some(rounds) = &mut rounds
+            && let Some((at, why)) = rounds.overdue(at).or_else(|| rounds.apply(at, what))
+        {
+            return violated(Property::SkewBound, why, at);
+        }
         match what {
             What::Start { node, .. } => _ = nodes.insert(*node, Kept::default()),
             What::Down { node } => _ = nodes.remove(node),

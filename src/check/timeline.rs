@@ -156,7 +156,7 @@ impl FaultKind {
     }
 }
 
-/// What checkers hold a run against, in nanoseconds.
+/// What checkers hold a run against, in nanoseconds where it is a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
     /// After the last failure, repair or start, all agree within this time.
@@ -169,8 +169,10 @@ pub struct Bounds {
     pub skew_ns: u64,
     /// The corrections of one round come within this time.
     pub round_ns: u64,
-    /// For so long after a round its clocks are held to `skew_ns`.
+    /// For so long after a round its clocks are held to `skew_ns`, and then another is due.
     pub interval_ns: u64,
+    /// What a clock owes it is given at this rate at least, in parts of a million; but for a tenth.
+    pub slew_ppm: u64,
     /// A clock that is further than this from the others is far off.
     pub far_ns: u64,
     /// No correction of the other clocks is more than this.
@@ -181,7 +183,8 @@ pub struct Bounds {
     pub timeout_ns: u64,
     /// How long a message is on its way.
     pub delay_ns: u64,
-    /// How long it takes, after a start or a silence, until a link is made and what is said is heard.
+    /// How long it takes, after a start or a silence, until a link is made and what is said is heard; and
+    /// how exactly a node knows for how long it was held up.
     pub notice_ns: u64,
 }
 
@@ -194,6 +197,7 @@ impl Default for Bounds {
             skew_ns: 50_000_000,
             round_ns: 50_000_000,
             interval_ns: 2_000_000_000,
+            slew_ppm: 50_000,
             far_ns: 60_000_000_000,
             moved_ns: 1_000_000_000,
             heartbeat_ns: 5_000_000_000,

@@ -331,12 +331,16 @@ impl Config {
                 }
             })?);
         }
-        self.check_facts(&protocols)?;
+        self.check_facts(&protocols, registry)?;
         Ok(protocols)
     }
 
     /// Each kind of fact has at most one publisher, and whoever needs one gets it.
-    fn check_facts(&self, protocols: &[Box<dyn DynProtocol>]) -> Result<(), ConfigError> {
+    fn check_facts(
+        &self,
+        protocols: &[Box<dyn DynProtocol>],
+        registry: &Registry,
+    ) -> Result<(), ConfigError> {
         let mut publishers = BTreeMap::new();
         for protocol in protocols {
             for kind in protocol.publishes() {
@@ -349,7 +353,15 @@ impl Config {
         for protocol in protocols {
             let missing = protocol.needs().iter().find(|kind| !publishers.contains_key(kind));
             if let Some(kind) = missing {
-                let rule = format!("it needs {kind:?}, which no protocol of this node publishes");
+                let all = registry.publishers(*kind);
+                let all: Vec<String> =
+                    all.iter().map(|name| format!("[protocols.{name}]")).collect();
+                let add = match &all[..] {
+                    [] => String::new(),
+                    all => format!(" (add {})", all.join(" or ")),
+                };
+                let rule =
+                    format!("it needs {kind:?}, which no protocol of this node publishes{add}");
                 return Err(self.source.error(&["protocols", protocol.name()], rule));
             }
         }

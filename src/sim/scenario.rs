@@ -7,7 +7,7 @@ use crate::check::Property;
 use crate::check::timeline::Bounds;
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
-use node_protocols::core::Rng;
+use node_protocols::core::{MAX_SLEW_PPM, Rng};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -55,6 +55,7 @@ struct RawBounds {
     skew_us: Option<u64>,
     round_ms: Option<u64>,
     interval_ms: Option<u64>,
+    slew_ppm: Option<u64>,
     heartbeat_ms: Option<u64>,
     timeout_ms: Option<u64>,
     delay_ms: Option<u64>,
@@ -326,6 +327,12 @@ fn resolve_bounds(raw: &RawBounds, whole_ms: u64) -> Result<Bounds, String> {
             }
             *bound = us * 1_000;
         }
+    }
+    if let Some(ppm) = raw.slew_ppm {
+        if !(1..=MAX_SLEW_PPM.into()).contains(&ppm) {
+            return Err(format!("slew_ppm is 1 to {MAX_SLEW_PPM}"));
+        }
+        bounds.slew_ppm = ppm;
     }
     // How far clocks are off has nothing to do with how long the run is.
     let distances = [(&mut bounds.far_ns, raw.far_ms), (&mut bounds.moved_ns, raw.moved_ms)];

@@ -122,6 +122,26 @@ impl Group {
         }
     }
 
+    /// Has a node do nothing for so long: its links break, and are made anew when it goes on.
+    pub fn hold_up(&mut self, id: u32, nanos: u64) {
+        for peer in self.ids.clone() {
+            self.cut(id, peer);
+        }
+        let host = self.hosts.remove(&id).expect("it runs");
+        self.run(nanos);
+        self.hosts.insert(id, host);
+        // It goes on with what is due.
+        self.run(0);
+        for peer in self.ids.clone() {
+            self.heal(id, peer);
+        }
+    }
+
+    /// How many messages were sent, with those that were doubled and without those that were lost.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     pub fn cut(&mut self, one: u32, other: u32) {
         self.cut.insert(pair(one, other));
         self.disconnect(one, other);

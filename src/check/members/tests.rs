@@ -88,23 +88,79 @@ fn nobody_else_is_taken_off_the_list() {
 }
 
 #[test]
-fn a_keeper_that_did_not_hear_has_more_time() {
+fn a_keepers_time_stands_still_while_it_is_held_up() {
     let dead = |more: Vec<(u64, What)>| death([(1_000, down(1))].into_iter().chain(more));
-    let end = (1_600, What::End);
-    assert_eq!(dead(vec![end.clone()]), "violated");
-    assert_eq!(dead(vec![(1_100, pause(9, true)), (1_200, pause(9, false)), end.clone()]), "held");
-    assert_eq!(dead(vec![(1_100, pause(9, true)), (5_000, What::End)]), "held");
-    let late = vec![(1_100, pause(9, true)), (1_200, pause(9, false)), (1_721, What::End)];
-    assert_eq!(dead(late), "violated");
-    // It forgot, and did not list the dead again; or did, by what was on its way.
-    let forgot = [(1_100, down(9)), (1_200, start(9))];
-    assert_eq!(dead([&forgot[..], &[(5_000, What::End)]].concat()), "held");
+    let held_up = |from, until| [(from, pause(9, true)), (until, pause(9, false))];
+    let end = |at| (at, What::End);
+    assert_eq!(dead(vec![end(1_600)]), "violated");
+    assert_eq!(dead([&held_up(1_100, 1_200)[..], &[end(1_620)]].concat()), "held");
+    assert_eq!(dead([&held_up(1_100, 1_200)[..], &[end(1_621)]].concat()), "violated");
+    assert_eq!(dead(vec![(1_100, pause(9, true)), end(5_000)]), "held");
+    // It died while the keeper was held up.
+    let [begins, ends] = held_up(900, 1_200);
+    let before = |at| death([begins.clone(), (1_000, down(1)), ends.clone(), end(at)]);
+    assert_eq!((before(1_720), before(1_721)), ("held", "violated"));
+    // Not before its time by the keeper's time, but for what that does not know of each pause.
+    let off_at = |from, until, at| dead([&held_up(from, until)[..], &[(at, off(1))]].concat());
+    assert_eq!(off_at(1_100, 1_200, 1_390), "violated");
+    assert_eq!(off_at(1_100, 1_200, 1_469), "violated");
+    assert_eq!(off_at(1_100, 1_200, 1_470), "held");
+    let fault = What::Fault { kind: FaultKind::Other, until: 1_500 * MS };
+    assert_eq!(dead(vec![(1_100, fault), end(1_600)]), "held");
+}
+
+#[test]
+fn a_keeper_that_was_held_up_drops_nobody_for_it() {
+    for (from, until) in [(1_000, 1_001), (1_000, 9_000)] {
+        let held_up = [(from, pause(9, true)), (until, pause(9, false))];
+        for at in [until, until + 1, until + 50, until + 121, until + 5_000] {
+            let drops = held_up.iter().cloned().chain([(at, off(1))]);
+            assert_eq!(death(drops), "violated", "{from} to {until}, at {at}");
+        }
+    }
+    // One that had long been silent then may go before it is heard.
+    let long =
+        [(1_000, down(1)), (1_450, pause(9, true)), (1_460, start(1)), (1_470, pause(9, false))];
+    let at = |at| death(long.iter().cloned().chain([(at, off(1)), (at + 100, listed(1, 1))]));
+    assert_eq!((at(1_500), at(1_591)), ("held", "violated"));
+}
+
+#[test]
+fn who_comes_back_is_listed_again() {
+    let back = [(1_000, down(1)), (1_450, off(1)), (2_000, start(1))];
+    let then = |more: Vec<(u64, What)>| death(back.iter().cloned().chain(more));
+    assert_eq!(then(vec![(2_120, What::End)]), "held");
+    assert_eq!(then(vec![(2_121, What::End)]), "violated");
+    assert_eq!(then(vec![(2_120, listed(1, 1)), (9_000, What::End)]), "held");
+    assert_eq!(then(vec![(2_100, down(1)), (9_000, What::End)]), "held");
+    // Neither is heard of by a keeper that is held up, or that starts.
+    let held_up = [(2_050, pause(9, true)), (3_000, pause(9, false))];
+    assert_eq!(then([&held_up[..], &[(3_120, What::End)]].concat()), "held");
+    assert_eq!(then([&held_up[..], &[(3_121, What::End)]].concat()), "violated");
+    let forgot = [(1_000, down(9)), (1_200, start(9))];
+    let again = [(1_210, listed(1, 1)), (1_220, listed(2, 2))];
+    let then = |more: &[(u64, What)]| death([&forgot[..], more].concat());
+    assert_eq!(then(&[&again[..], &[(5_000, What::End)]].concat()), "held");
+    assert_eq!(then(&[again[0].clone(), (5_000, What::End)]), "violated");
+    // It does not list the dead again; or did, by what was on its way.
+    let forgot = [(1_000, down(9)), (1_100, down(1)), (1_200, start(9)), again[1].clone()];
+    assert_eq!(death([&forgot[..], &[(5_000, What::End)]].concat()), "held");
     assert_eq!(
-        dead([&forgot[..], &[(1_201, listed(1, 1)), (5_000, What::End)]].concat()),
+        death([&forgot[..], &[(1_221, listed(1, 1)), (5_000, What::End)]].concat()),
         "violated"
     );
-    let fault = What::Fault { kind: FaultKind::Other, until: 1_500 * MS };
-    assert_eq!(dead(vec![(1_100, fault), end]), "held");
+}
+
+#[test]
+fn nobody_leaves_a_list_twice() {
+    let off_twice = [(1_000, down(1)), (1_450, off(1)), (1_460, off(1))];
+    assert_eq!(death(off_twice.clone()), "violated");
+    assert_eq!(
+        death([(1_000, down(1)), (1_450, off(1)), (1_455, listed(1, 1)), (1_955, off(1))]),
+        "held"
+    );
+    let unknown = What::Listed { node: 9, id: 3, rank: 3, on: false };
+    assert_eq!(death([(1_000, unknown)]), "violated");
 }
 
 #[test]

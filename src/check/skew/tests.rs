@@ -4,13 +4,16 @@ use super::*;
 
 const MS: u64 = 1_000_000;
 
-/// A history with bounds of 10 ms of skew, rounds of 20 ms, every 1000 ms; times are milliseconds.
+/// A history with bounds of 10 ms of skew, rounds of 20 ms, every 1000 ms, slewing by a tenth; times are
+/// milliseconds.
 fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> History {
     let timeline = timeline.into_iter().map(|(at, what)| Happening { at: at * MS, what });
     let bounds = Bounds {
         skew_ns: 10 * MS,
         round_ns: 20 * MS,
         interval_ns: 1_000 * MS,
+        agree_ns: 3_000 * MS,
+        slew_ppm: 100_000,
         far_ns: 1_000 * MS,
         moved_ns: 100 * MS,
         ..Bounds::default()
@@ -105,6 +108,80 @@ fn what_no_round_brought_together_is_not_held_to_it() {
     assert_eq!(skew(parted), "unknown");
     // Readings of different times say nothing.
     assert_eq!(skew([(1_100, reads(1, 50)), (1_101, reads(2, -50))]), "unknown");
+}
+
+/// Three servers of one reign, from 10 s on a round a second until so many seconds, for these of them; all
+/// are read every 100 ms until 60 s.
+fn rounds(reaches: &[u32], until_s: u64, more: &[(u64, What)]) -> &'static str {
+    let mut timeline = Vec::new();
+    for node in [1, 2, 3] {
+        timeline.extend([(0, start(node)), (5, holds(node, 3))]);
+    }
+    for round in (1..until_s).map(|second| second * 1_000) {
+        timeline.extend(reaches.iter().map(|node| (round + u64::from(*node), corrected(*node))));
+    }
+    let reads = |at| [1, 2, 3].map(|node| (at, reads(node, 0)));
+    timeline.extend((0..600).flat_map(|tenth| reads(tenth * 100)));
+    timeline.extend(more.iter().cloned());
+    timeline.push((60_000, What::End));
+    timeline.sort_by_key(|(at, _)| *at);
+    verdict(Property::SkewBound, &history(timeline))
+}
+
+#[test]
+fn rounds_reach_all_as_long_as_a_coordinator_reigns_undisturbed() {
+    assert_eq!(rounds(&[1, 2, 3], 60, &[]), "held");
+    // Nobody is corrected any more; until then everything was as it should be.
+    assert_eq!(rounds(&[1, 2, 3], 30, &[]), "violated");
+    assert_eq!(rounds(&[], 0, &[]), "violated");
+    // One never is.
+    assert_eq!(rounds(&[2, 3], 60, &[]), "violated");
+    // Unless something disturbs them, or it is not there, or follows another, or is alone.
+    let disturbed: Vec<(u64, What)> = (1..60).map(|second| (second * 1_000, start(9))).collect();
+    assert_eq!(rounds(&[1, 2, 3], 30, &disturbed), "held");
+    assert_eq!(rounds(&[2, 3], 60, &[(6, What::Down { node: 1 })]), "held");
+    assert_eq!(rounds(&[2, 3], 60, &[(6, holds(1, 2))]), "held");
+    let others = [(30_000, What::Down { node: 1 }), (30_000, What::Down { node: 2 })];
+    assert_eq!(rounds(&[1, 2, 3], 30, &others), "held");
+    let coordinator = [(29_500, What::Down { node: 3 })];
+    assert_eq!(rounds(&[1, 2, 3], 30, &coordinator), "held");
+    let loss = What::Fault { kind: FaultKind::Other, until: 58_000 * MS };
+    assert_eq!(rounds(&[1, 2, 3], 30, &[(29_000, loss)]), "held");
+    // A clock that is set, and messages that come twice, hinder nobody.
+    for kind in [FaultKind::Clock(1), FaultKind::Duplicate] {
+        let fault = What::Fault { kind, until: 58_000 * MS };
+        assert_eq!(rounds(&[1, 2, 3], 30, &[(29_000, fault)]), "violated");
+    }
+}
+
+#[test]
+fn what_a_clock_owes_it_is_given_at_its_rate() {
+    // From so far to so far of 9 s, and whether the clock was corrected, in a second.
+    let slews = |from_ms: i64, to_ms: i64, corrections: u64, then_owed_ms: i64| {
+        let read = |added_ms: i64, owed_ms: i64| {
+            let (correction, owed) = (added_ms * MS as i64, owed_ms * MS as i64);
+            let ahead = correction - 9_000 * MS as i64;
+            What::Clock { node: 1, ahead, correction, owed, own: false }
+        };
+        let first = [(1_100, read(from_ms, 9_000 - from_ms))];
+        let between = (0..corrections).map(|place| (1_101 + place, corrected(1)));
+        let last = [(2_000, read(to_ms, then_owed_ms))];
+        skew(first.into_iter().chain(between).chain(last)) == "violated"
+    };
+    // At 100,000 ppm 90 ms in 900 ms; a tenth less is borne.
+    assert!(!slews(0, 90, 0, 8_910));
+    assert!(!slews(0, 81, 0, 8_919));
+    assert!(slews(0, 80, 0, 8_920));
+    assert!(slews(0, 0, 0, 9_000), "it owes for ever");
+    assert!(slews(0, -90, 0, 9_090));
+    // It arrives, and stays.
+    assert!(!slews(8_960, 9_000, 0, 0));
+    assert!(!slews(9_000, 9_000, 0, 0));
+    // A round tells it to go on, and it does not; or sends it elsewhere.
+    assert!(slews(0, 0, 1, 9_000));
+    assert!(!slews(0, 90, 1, 8_910));
+    assert!(!slews(0, 0, 1, -5));
+    assert!(!slews(0, 0, 2, 9_000));
 }
 
 #[test]
