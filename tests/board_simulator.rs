@@ -80,6 +80,16 @@ fn a_coordinator_whose_clock_steps_in_a_round_moves_nobody() {
     }
 }
 
+/// A list of members was lost on a link that stayed up, and was sent again only when it changed: a server
+/// did not know another's rank, and took no notice of its announcements.
+#[test]
+fn servers_agree_though_a_list_of_them_was_lost() {
+    let simulator = Simulator::new("board-election.toml");
+    for seed in [8_894, 12_845, 13_365, 13_829, 13_999] {
+        simulator.run(seed);
+    }
+}
+
 /// A post that was doubled on its way had two answers, and the second said that it was not published.
 #[test]
 fn what_was_published_is_not_denied() {

@@ -1,6 +1,6 @@
 //! A member: joins, says that it is there, and tells this node's other protocols who has which rank.
 
-use super::{Member, Membership, Message, Timer};
+use super::{Member, Membership, Message, Timer, fingerprint};
 use crate::core::{Context, Counter, Escaped, Fact, NodeId};
 use ::core::time::Duration;
 use alloc::borrow::Cow;
@@ -14,11 +14,13 @@ pub(super) struct Follower {
     every: Duration,
     /// What has been published.
     ranks: BTreeMap<NodeId, u32>,
+    /// The last list that came, as a number.
+    list: u64,
 }
 
 impl Follower {
     pub(super) fn new(name: String, reference: NodeId, every: Duration) -> Follower {
-        Follower { name, reference, every, ranks: BTreeMap::new() }
+        Follower { name, reference, every, ranks: BTreeMap::new(), list: 0 }
     }
 
     pub(super) fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Context<'_, Membership>) {
@@ -36,7 +38,7 @@ impl Follower {
     pub(super) fn on_heartbeat(&mut self, cx: &mut Context<'_, Membership>) {
         // Until it has its rank, its name may have got lost.
         if self.ranks.contains_key(&cx.me()) {
-            cx.send(self.reference, &Message::Heartbeat);
+            cx.send(self.reference, &Message::Heartbeat { list: self.list });
         } else {
             cx.send(self.reference, &Message::Join { name: Cow::Borrowed(&self.name) });
         }
@@ -52,6 +54,7 @@ impl Follower {
         match message {
             _ if from != self.reference => cx.count(Counter::Stale),
             Message::Members { list } => {
+                self.list = fingerprint(&list);
                 for Member { node: id, rank } in list {
                     if self.ranks.insert(id, rank) == Some(rank) {
                         continue;
@@ -67,7 +70,7 @@ impl Follower {
                 let reason = Escaped(reason.as_bytes());
                 log::warn!(target: "membership", "the reference server gives no rank: {reason}");
             }
-            Message::Join { .. } | Message::Heartbeat => cx.count(Counter::Stale),
+            Message::Join { .. } | Message::Heartbeat { .. } => cx.count(Counter::Stale),
         }
     }
 

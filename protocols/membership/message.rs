@@ -15,7 +15,10 @@ pub enum Message<'a> {
         name: Cow<'a, str>,
     },
     /// From a member: it is still there.
-    Heartbeat,
+    Heartbeat {
+        /// A fingerprint of the last list that it got: it is sent one that it does not have.
+        list: u64,
+    },
     /// From the reference server: the nodes that are there.
     Members {
         /// In the order of their ranks.
@@ -36,6 +39,13 @@ pub struct Member {
     pub node: NodeId,
     /// Its rank.
     pub rank: u32,
+}
+
+/// A number that differs, in all likelihood, for lists that differ.
+pub(super) fn fingerprint(list: &[Member]) -> u64 {
+    list.iter().fold(0, |sum: u64, Member { node, rank }| {
+        (sum ^ u64::from(node.0) << 32 ^ u64::from(*rank)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    })
 }
 
 /// What clients ask, in the document's form: `{"service":"rank","data":{…}}`. `timestamp` is

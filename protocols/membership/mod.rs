@@ -41,11 +41,11 @@ pub use self::message::{Listed, Member, Message, Record, Reply, Request};
 #[cfg(feature = "mutants")]
 pub use self::mutants::Mutant;
 
+use self::member::Follower;
+use self::message::fingerprint;
 #[cfg(not(feature = "mutants"))]
 use self::mutants::Mutant;
 use self::mutants::Planted;
-
-use self::member::Follower;
 use self::reference::Reference;
 use crate::core::{
     Caller, ConfigError, Context, Corrupt, Env, FactKind, NodeId, Protocol, RecordSink,

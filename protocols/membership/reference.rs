@@ -1,7 +1,8 @@
 //! The reference server: ranks for ever, and the list of those that are there.
 
 use super::{
-    Listed, Member, Membership, Message, Mutant, Planted, Record, Reply, Request, Timer, is_name,
+    Listed, Member, Membership, Message, Mutant, Planted, Record, Reply, Request, Timer,
+    fingerprint, is_name,
 };
 use crate::core::{Context, Corrupt, Counter, Escaped, Fact, NodeId, RecordSink, Time};
 use ::core::time::Duration;
@@ -118,10 +119,17 @@ impl Reference {
                 }
                 Err(reason) => cx.send(from, &Message::Refused { reason: reason.into() }),
             },
-            Message::Heartbeat => {
+            Message::Heartbeat { list: known } => {
                 let place = self.servers.iter().position(|server| server.node == Some(from));
                 match place {
-                    Some(place) => self.hear(place as u32 + 1, cx),
+                    Some(place) => {
+                        self.hear(place as u32 + 1, cx);
+                        let list = self.members();
+                        // One that was sent may be lost, and nobody is told who has gone.
+                        if fingerprint(&list) != known {
+                            cx.send(from, &Message::Members { list });
+                        }
+                    }
                     // It joined a reference server that forgot it.
                     None => cx.count(Counter::Stale),
                 }

@@ -179,7 +179,7 @@ fn a_name_is_one_nodes_and_a_node_has_one_name() {
     group.forge::<Membership>(3, REFERENCE, &Message::Join { name: "server1".into() });
     group.forge::<Membership>(2, REFERENCE, &Message::Join { name: "other".into() });
     group.forge::<Membership>(3, REFERENCE, &Message::Join { name: "".into() });
-    group.forge::<Membership>(3, REFERENCE, &Message::Heartbeat);
+    group.forge::<Membership>(3, REFERENCE, &Message::Heartbeat { list: 0 });
     assert_eq!(list(&mut group), [("server1".into(), 1), ("server2".into(), 2)]);
     // A client may ask for a server's rank, and a name that a client brought may become a node's.
     assert!(matches!(rank(&mut group, "server2"), Reply::Rank { rank: 2, .. }));
