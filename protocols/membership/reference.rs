@@ -214,11 +214,12 @@ impl Reference {
                 server.heard = server.heard.map(|heard| (heard + late).min(now));
             }
         }
-        let latest = self.servers.iter().filter_map(|server| server.heard).max();
+        if self.planted.has(Mutant::LatestExpires) {
+            let latest = self.servers.iter().filter_map(|server| server.heard).max();
+            self.servers.iter_mut().for_each(|server| server.heard = server.heard.and(latest));
+        }
         for place in 0..self.servers.len() {
             let heard = self.servers[place].heard;
-            let heard =
-                if self.planted.has(Mutant::LatestExpires) { heard.and(latest) } else { heard };
             if heard.is_some_and(|heard| now - heard >= self.timeout) {
                 self.servers[place].heard = None;
                 self.tell(place as u32 + 1, false, cx);
