@@ -283,6 +283,11 @@ fn a_post_goes_through_broker_and_server_to_subscribers_over_every_gateway() {
     assert!(data["clock"].as_u64() > Some(5_000), "{heard}");
     assert!(data["timestamp"].as_u64() > Some(1_700_000_000_000), "{heard}");
 
+    let wrong = json.ask("{\"service\":\"subscribe\",\"data\":{}}");
+    assert_eq!(wrong["service"], "error");
+    assert_eq!(wrong["data"]["reason"], "missing field `topic`");
+    assert!(wrong["data"]["clock"].is_u64() && wrong["data"]["timestamp"].is_u64(), "{wrong}");
+
     // What a NATS client publishes reaches the others, and itself.
     nats.send("PUB general 2\r\nhi\r\n");
     assert_eq!(hear(&mut native), ("general".into(), String::new(), "hi".into()));

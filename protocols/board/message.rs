@@ -187,6 +187,12 @@ pub enum Request<'a> {
     },
     /// How it goes, at any node of the board.
     Status {},
+    /// What came was none of these; it is answered with the reason.
+    Malformed {
+        /// Why.
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
 }
 
 /// What clients are answered, and what they get without asking.

@@ -221,6 +221,11 @@ impl Protocol for Board {
         Ok(Board { part })
     }
 
+    fn malformed(reason: &str) -> Option<Request<'_>> {
+        // The document has time and clock in every answer.
+        Some(Request::Malformed { reason: reason.into() })
+    }
+
     fn on_start(&mut self, cx: &mut Context<'_, Self>) {
         if let Part::Bot(bot) = &self.part {
             bot.on_start(cx);
@@ -259,6 +264,11 @@ impl Protocol for Board {
                 let reply =
                     Reply::Status { role, pending, done, subscribers, missed, timestamp, clock };
                 cx.reply(to, &reply);
+            }
+            (_, Request::Malformed { reason }) => {
+                let (timestamp, clock) = (cx.wall_clock().millis(), cx.local_event());
+                let published = Maybe::No;
+                cx.reply(to, &Reply::Error { reason, published, timestamp, clock });
             }
             (Part::Broker(broker), Request::Send { user, topic, text, clock, .. }) => {
                 if cx.receive_event(clock).is_err() {
