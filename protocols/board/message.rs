@@ -184,6 +184,9 @@ pub enum Request<'a> {
         /// What.
         #[serde(borrow)]
         text: Bytes<'a>,
+        /// Whether the client wants no answer, if it is published.
+        #[serde(default)]
+        quiet: bool,
     },
     /// How it goes, at any node of the board.
     Status {},

@@ -280,8 +280,8 @@ impl Protocol for Board {
             (Part::Proxy(proxy), Request::Unsubscribe { topic }) => {
                 proxy.unsubscribe(to, &topic, cx);
             }
-            (Part::Proxy(proxy), Request::Publish { topic, text }) => {
-                proxy.publish_here(to, &topic, text, cx);
+            (Part::Proxy(proxy), Request::Publish { topic, text, quiet }) => {
+                proxy.publish_here(to, &topic, text, quiet, cx);
             }
             (_, Request::Send { .. }) => self.refuse(caller, "send to the broker", cx),
             (

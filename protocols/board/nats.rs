@@ -257,8 +257,8 @@ impl Nats {
                 "a message ends with CR LF, after as many bytes as it says",
             );
         };
-        let (topic, text) = (Cow::Borrowed(topic), Bytes::new(text));
-        Decoded::Request { used, request: Request::Publish { topic, text } }
+        let (topic, text, quiet) = (Cow::Borrowed(topic), Bytes::new(text), !self.verbose);
+        Decoded::Request { used, request: Request::Publish { topic, text, quiet } }
     }
 }
 
@@ -386,7 +386,7 @@ mod tests {
             [
                 Request::Subscribe { topic: "foo.bar".into() },
                 Request::Subscribe { topic: "x".into() },
-                Request::Publish { topic: "x".into(), text },
+                Request::Publish { topic: "x".into(), text, quiet: false },
             ]
         );
         assert_eq!(encoded(&mut nats, published()), "+OK\r\n");
@@ -403,7 +403,8 @@ mod tests {
     fn who_does_not_want_it_gets_no_ok() {
         let mut nats = quiet();
         assert_eq!(talk(&mut nats, "SUB a 1\r\nUNSUB 2\r\nPONG\r\n").1, "");
-        assert_eq!(encoded(&mut nats, published()), "");
+        let (requests, _) = talk(&mut nats, "PUB a 0\r\n\r\n");
+        assert!(matches!(requests[..], [Request::Publish { quiet: true, .. }]), "{requests:?}");
     }
 
     #[test]

@@ -238,6 +238,7 @@ impl Proxy {
         to: RequestId,
         topic: &str,
         text: Bytes<'_>,
+        quiet: bool,
         cx: &mut Context<'_, Board>,
     ) {
         if !is_word(topic) || text.len() > MAX_TEXT_BYTES {
@@ -251,6 +252,9 @@ impl Proxy {
         let timestamp = cx.wall_clock().millis();
         let post = Post { user: Cow::Borrowed(""), topic: topic.into(), text };
         let subscribers = self.publish(timestamp, None, &post, cx);
+        if quiet {
+            return cx.no_reply(to);
+        }
         let clock = cx.lamport();
         cx.reply(to, &Reply::Published { subscribers, timestamp, clock });
     }

@@ -95,6 +95,12 @@ impl<P: Protocol> Context<'_, P> {
         self.io.outbox.push(Effect::Reply { to, reply });
     }
 
+    /// A request is over, and its client wants no answer.
+    pub fn no_reply(&mut self, to: RequestId) {
+        let reply = self.io.outbox.span(|_| ());
+        self.io.outbox.push(Effect::Reply { to, reply });
+    }
+
     /// Sends the same to several clients, without a request of theirs: what they subscribed to. See
     /// [`on_backpressure`](Protocol::on_backpressure) for clients that do not read.
     pub fn push(&mut self, to: impl IntoIterator<Item = ClientId>, reply: &P::Reply<'_>) {

@@ -398,7 +398,10 @@ pub(crate) const HOST_TAG: u16 = 0;
 impl Io {
     /// The time of what happens next.
     fn set_now(&mut self, now: Now) {
-        self.now = self.follow(now);
+        // A turn has many events at one time.
+        if now != self.now {
+            self.now = self.follow(now);
+        }
     }
 
     /// A wall clock that was set back is not followed back.

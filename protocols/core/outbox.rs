@@ -39,7 +39,7 @@ pub enum Effect {
     Reply {
         /// The request.
         to: RequestId,
-        /// The encoded reply.
+        /// The encoded reply; empty for none.
         reply: Span,
     },
     /// Send clients something that they have not asked for just now; dropped for those who have

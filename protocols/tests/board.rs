@@ -271,7 +271,7 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
         subscribe(&mut group, client, "general");
     }
     let publish = |group: &mut Group, text: &str| {
-        let request = Request::Publish { topic: "general".into(), text: text.into() };
+        let request = Request::Publish { topic: "general".into(), text: text.into(), quiet: false };
         let asked = group.request::<Board>(PROXY, 1, &request);
         let reply = group.reply::<Board>(asked);
         assert!(matches!(reply, Some(Reply::Published { subscribers: 2, .. })), "{reply:?}");
@@ -294,7 +294,7 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
     group.backpressure::<Board>(PROXY, 10, false);
     assert_eq!(missed(&group, 10), 3);
     group.gone::<Board>(PROXY, 10);
-    let request = Request::Publish { topic: "general".into(), text: "f".into() };
+    let request = Request::Publish { topic: "general".into(), text: "f".into(), quiet: false };
     let asked = group.request::<Board>(PROXY, 1, &request);
     let reply = group.reply::<Board>(asked);
     assert!(matches!(reply, Some(Reply::Published { subscribers: 1, .. })), "{reply:?}");
@@ -307,7 +307,7 @@ fn a_bot_that_was_cut_off_is_told_what_it_missed_and_a_late_one_hears_from_now_o
     let mut group = board(1, false);
     group.run(SECOND);
     let publish = |group: &mut Group, text: &str| {
-        let request = Request::Publish { topic: "general".into(), text: text.into() };
+        let request = Request::Publish { topic: "general".into(), text: text.into(), quiet: false };
         group.request::<Board>(PROXY, 1, &request);
         group.run(100 * MS);
     };
@@ -429,7 +429,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
     };
     let asked = group.request::<Board>(BROKER, 1, &request);
     assert!(reason(&mut group, asked).contains("the servers alone"));
-    let request = Request::Publish { topic: "servers".into(), text: "text".into() };
+    let request = Request::Publish { topic: "servers".into(), text: "text".into(), quiet: false };
     let asked = group.request::<Board>(PROXY, 1, &request);
     assert!(reason(&mut group, asked).contains("the servers alone"));
     // Nobody waits for these.

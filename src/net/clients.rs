@@ -169,10 +169,11 @@ impl Session {
         }
     }
 
-    /// Puts a reply, in its turn, where it goes out.
+    /// Puts a reply, in its turn, where it goes out. An empty one is none.
     pub(super) fn reply(&mut self, sequence: u32, reply: &[u8], out: &mut Vec<u8>) {
         self.outstanding = self.outstanding.saturating_sub(1);
         match &mut self.codec {
+            Codec::Native if reply.is_empty() => {}
             Codec::Native => push_native(out, sequence, reply),
             Codec::Ordered { gateway, next_reply, early, early_bytes, .. } => {
                 if sequence != *next_reply {
@@ -180,11 +181,15 @@ impl Session {
                     early.insert(sequence, reply.to_vec());
                     return;
                 }
-                gateway.encode(reply, out);
+                if !reply.is_empty() {
+                    gateway.encode(reply, out);
+                }
                 *next_reply = next_reply.wrapping_add(1);
                 while let Some(reply) = early.remove(next_reply) {
                     *early_bytes -= reply.len();
-                    gateway.encode(&reply, out);
+                    if !reply.is_empty() {
+                        gateway.encode(&reply, out);
+                    }
                     *next_reply = next_reply.wrapping_add(1);
                 }
             }

@@ -316,13 +316,14 @@ impl Node {
                     self.touch(key);
                 }
                 Effect::Reply { to, reply } => {
-                    if self.pushes.wait_for(to.client, self.host.outbox()) {
+                    let is_none = self.host.outbox().bytes(reply).is_empty();
+                    if !is_none && self.pushes.wait_for(to.client, self.host.outbox()) {
                         self.finish_pushes();
                     }
                     let Some(connection) = self.table.get_mut(to.client) else { continue };
                     let Kind::Client(session) = &mut connection.kind else { continue };
                     let reply = self.host.outbox().bytes(reply);
-                    if let Some(tracing) = &mut self.tracing {
+                    if let Some(tracing) = self.tracing.as_mut().filter(|_| !is_none) {
                         tracing.reply(to, connection.addr, session.place, reply, &self.host);
                     }
                     self.unanswered_bytes -= session.release();
