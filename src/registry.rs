@@ -180,7 +180,7 @@ pub trait DynGateway {
     }
 
     /// See [`Gateway::form`].
-    fn form(&self) -> &[u8] {
+    fn form(&mut self) -> &[u8] {
         &[]
     }
 
@@ -204,7 +204,7 @@ impl<G: Gateway> DynGateway for Typed<G> {
         self.0.greet(output);
     }
 
-    fn form(&self) -> &[u8] {
+    fn form(&mut self) -> &[u8] {
         self.0.form()
     }
 

@@ -177,7 +177,7 @@ fn a_client_that_runs_a_clock_ahead_cuts_nobody_off() {
         let asked = client.ask(&format!(r#"{{"number":{{"clock":{}}}}}"#, clock + (1 << 18)));
         taken += u64::from(asked["number"].is_object());
     }
-    assert_eq!(taken, 4, "in all by a million, and by what it moved itself");
+    assert!(taken >= 4, "it is believed a million a second");
     let before = answered(&clocks, 1);
     wait_until("calls go on", LONG, || (answered(&clocks, 1) > before + 3).then_some(()));
     drop(nodes);

@@ -122,10 +122,12 @@ impl Bot {
                 let Some((_, had)) = self.topics.iter_mut().find(|one| one.0 == *topic) else {
                     return stale(cx);
                 };
-                let before = had.replace(now);
+                let before = *had;
                 let goes_on = before.filter(|before| before.since == now.since);
-                let missed =
-                    goes_on.map_or(0, |before| now.deliveries.saturating_sub(before.deliveries));
+                let known = goes_on.map_or(now.deliveries, |before| before.deliveries);
+                let missed = now.deliveries.saturating_sub(known);
+                // One that is late says what was known already.
+                *had = Some(Had { since: now.since, deliveries: now.deliveries.max(known) });
                 self.missed += missed;
                 let topic = Escaped(topic.as_bytes());
                 if before.is_some() && goes_on.is_none() {

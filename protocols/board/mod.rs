@@ -14,11 +14,11 @@
 //! processed is a fact `Processed`.
 //!
 //! **Guarantees.** A post is published at most once; its client is told that it was, that it was not, or
-//! that this is not known, within `timeout_ms`. The posts of one user reach every subscriber in the order
-//! in which the broker took them: it gives the next to a server only when the one before is answered, and
-//! the proxy drops one that comes after a later one. A subscriber that does not read loses messages, not
-//! the others' time, and is told how many when it reads again; so is a bot whose link broke. Who comes
-//! late hears what is said from then on.
+//! that this is not known, within `timeout_ms` of when a server got it. The posts of one user reach every
+//! subscriber in the order in which the broker took them: it gives the next to a server only when the one
+//! before is answered, and the proxy drops one that comes after a later one. A subscriber that does not
+//! read loses messages, not the others' time, and is told how many when it reads again; so is a bot whose
+//! link broke. Who comes late hears what is said from then on.
 //!
 //! **Assumes** one broker and one proxy. A post whose server dies is not tried again: whether it was
 //! published is not known. What was published at the proxy itself, by whoever connects there, has the

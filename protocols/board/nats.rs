@@ -18,16 +18,20 @@ use memchr::memchr;
 pub struct Nats {
     /// Whether the client wants an `+OK` for everything; NATS' default.
     verbose: bool,
-    /// The client's own names for its subscriptions, by topic.
+    /// The client's own names for its subscriptions, by topic, and the topics by name.
     subscriptions: BTreeMap<String, Vec<String>>,
+    topics: BTreeMap<String, String>,
     /// The topic that is being subscribed to.
     subscribing: Option<String>,
-    /// All of them, as text.
+    /// All of them, as text, unless they have changed since.
     form: Vec<u8>,
+    has_changed: bool,
 }
 
-/// How many subscriptions a client may have. It may subscribe to one topic several times.
+/// How many subscriptions a client may have.
 const MAX_SUBSCRIPTIONS: usize = 1_000;
+/// How many of them to one topic. Each gets a copy of what is said under it.
+const MAX_COPIES: usize = 8;
 
 /// A line holds a command, names and a number; only `CONNECT` has more.
 const MAX_LINE_BYTES: usize = 4 << 10;
@@ -35,7 +39,14 @@ const CRLF: &[u8] = b"\r\n";
 
 impl Default for Nats {
     fn default() -> Nats {
-        Nats { verbose: true, subscriptions: BTreeMap::new(), subscribing: None, form: Vec::new() }
+        Nats {
+            verbose: true,
+            subscriptions: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            subscribing: None,
+            form: Vec::new(),
+            has_changed: false,
+        }
     }
 }
 
@@ -100,7 +111,19 @@ impl Gateway for Nats {
         }
     }
 
-    fn form(&self) -> &[u8] {
+    fn form(&mut self) -> &[u8] {
+        if self.has_changed {
+            self.has_changed = false;
+            self.form.clear();
+            // Topics and names hold no space and no line's end, so this tells any two lists apart.
+            for (topic, sids) in &self.subscriptions {
+                for word in [topic].into_iter().chain(sids) {
+                    self.form.extend_from_slice(word.as_bytes());
+                    self.form.push(b' ');
+                }
+                self.form.push(b'\n');
+            }
+        }
         &self.form
     }
 
@@ -127,8 +150,10 @@ impl Gateway for Nats {
             Reply::Error { reason, .. } => {
                 // Nothing else is asked while a subscription is being made.
                 if let Some(refused) = self.subscribing.take() {
-                    self.subscriptions.remove(&refused);
-                    self.changed();
+                    for sid in self.subscriptions.remove(&refused).unwrap_or_default() {
+                        self.topics.remove(&sid);
+                    }
+                    self.has_changed = true;
                 }
                 wrong(output, &reason);
             }
@@ -147,18 +172,6 @@ impl Gateway for Nats {
 impl Nats {
     fn ok(&self) -> &'static str {
         if self.verbose { "+OK\r\n" } else { "" }
-    }
-
-    /// Topics and names hold no space and no line's end, so this tells any two lists apart.
-    fn changed(&mut self) {
-        self.form.clear();
-        for (topic, sids) in &self.subscriptions {
-            for word in [topic].into_iter().chain(sids) {
-                self.form.extend_from_slice(word.as_bytes());
-                self.form.push(b' ');
-            }
-            self.form.push(b'\n');
-        }
     }
 
     fn line<'a>(&mut self, command: &[u8], mut words: Words<'a>, line: &[u8]) -> Line<'a> {
@@ -184,17 +197,17 @@ impl Nats {
             if topic.contains(['*', '>']) {
                 return Line::Wrong("Wildcards are not supported");
             }
-            if self.subscriptions.values().flatten().any(|own| own == sid) {
+            if self.topics.contains_key(sid) {
                 return Line::Wrong("a subscription has this name already");
             }
-            if self.subscriptions.values().map(Vec::len).sum::<usize>() >= MAX_SUBSCRIPTIONS {
+            let copies = self.subscriptions.get(topic).map_or(0, Vec::len);
+            if self.topics.len() >= MAX_SUBSCRIPTIONS || copies >= MAX_COPIES {
                 return Line::Wrong("Maximum Subscriptions Exceeded");
             }
-            let sids = self.subscriptions.entry(topic.into()).or_default();
-            sids.push(sid.into());
-            let is_first = sids.len() == 1;
-            self.changed();
-            if !is_first {
+            self.topics.insert(sid.into(), topic.into());
+            self.subscriptions.entry(topic.into()).or_default().push(sid.into());
+            self.has_changed = true;
+            if copies > 0 {
                 return Line::Answer(self.ok());
             }
             self.subscribing = Some(topic.into());
@@ -206,19 +219,17 @@ impl Nats {
             if second.is_some() {
                 return Line::Wrong("Limits are not supported");
             }
-            let has = |sids: &Vec<String>| sids.iter().any(|own| own.as_bytes() == sid);
-            let own = self.subscriptions.iter_mut().find(|(_, sids)| has(sids));
-            let Some((topic, sids)) = own else { return Line::Answer(self.ok()) };
-            sids.retain(|own| own.as_bytes() != sid);
-            let last = sids.is_empty().then(|| topic.clone());
-            if let Some(topic) = &last {
-                self.subscriptions.remove(topic);
+            let own = str::from_utf8(sid).ok().and_then(|sid| self.topics.remove_entry(sid));
+            let Some((sid, topic)) = own else { return Line::Answer(self.ok()) };
+            self.has_changed = true;
+            if let Some(sids) = self.subscriptions.get_mut(&topic) {
+                sids.retain(|own| *own != sid);
+                if !sids.is_empty() {
+                    return Line::Answer(self.ok());
+                }
             }
-            self.changed();
-            match last {
-                Some(topic) => Line::Request(Request::Unsubscribe { topic: topic.into() }),
-                None => Line::Answer(self.ok()),
-            }
+            self.subscriptions.remove(&topic);
+            Line::Request(Request::Unsubscribe { topic: topic.into() })
         } else if command.is_empty() {
             Line::Answer("")
         } else {
@@ -437,9 +448,12 @@ mod tests {
         encoded(&mut nats, subscribed());
         encoded(&mut nats, refusal);
         assert_eq!(encoded(&mut nats, message("a", "hi")), "MSG a 1 2\r\nhi\r\n");
-        let many: String =
-            (2..=MAX_SUBSCRIPTIONS).map(|n| alloc::format!("SUB a {n}\r\n")).collect();
-        assert_eq!(talk(&mut nats, &many).1, "");
+        let copies: String = (2..=MAX_COPIES).map(|n| alloc::format!("SUB a {n}\r\n")).collect();
+        assert_eq!(talk(&mut nats, &copies).1, "");
+        assert!(talk(&mut nats, "SUB a 0\r\n").1.contains("Maximum Subscriptions"));
+        let others = MAX_COPIES + 1..=MAX_SUBSCRIPTIONS;
+        let others: String = others.map(|n| alloc::format!("SUB a{n} {n}\r\n")).collect();
+        assert!(talk(&mut nats, &others).1.is_empty());
         assert!(talk(&mut nats, "SUB b 0\r\n").1.contains("Maximum Subscriptions"));
     }
 

@@ -177,29 +177,45 @@ impl Proxy {
     ) {
         match message {
             Message::Publish { clock, stamp, timestamp, post } => {
-                // What servers say of themselves comes from them alone.
-                let is_sound = is_word(&post.topic) && (*post.topic != *SERVERS || clock == from);
-                let order =
-                    if is_sound { self.order(clock, &post.user, stamp) } else { Order::Late };
-                let outcome = match order {
-                    Order::Next => {
-                        self.publish(timestamp, Some(from), &post, cx);
-                        Outcome::Published
-                    }
-                    Order::Again => {
-                        // Which of the two answers arrives first is open: both say what happened.
-                        stale(cx);
-                        Outcome::Published
-                    }
-                    Order::Late => {
-                        stale(cx);
-                        Outcome::Refused(Refusal::Late)
-                    }
-                };
+                let outcome = self.take(from, clock, stamp, timestamp, &post, cx);
                 cx.send(from, &Message::Published { clock, stamp, outcome });
             }
             Message::Subscribe { topic, had } => self.subscribe_node(from, &topic, had, cx),
             _ => stale(cx),
+        }
+    }
+
+    /// What comes of a server's post.
+    fn take(
+        &mut self,
+        from: NodeId,
+        clock: NodeId,
+        stamp: LamportTime,
+        timestamp: u64,
+        post: &Post<'_>,
+        cx: &mut Context<'_, Board>,
+    ) -> Outcome {
+        if !is_word(&post.topic) {
+            return Outcome::Refused(Refusal::Form);
+        }
+        // What servers say of themselves comes from them alone.
+        if *post.topic == *SERVERS && clock != from {
+            return Outcome::Refused(Refusal::Servers);
+        }
+        match self.order(clock, &post.user, stamp) {
+            Order::Next => {
+                self.publish(timestamp, Some(from), post, cx);
+                Outcome::Published
+            }
+            Order::Again => {
+                // Which of the two answers arrives first is open: both say what happened.
+                stale(cx);
+                Outcome::Published
+            }
+            Order::Late => {
+                stale(cx);
+                Outcome::Refused(Refusal::Late)
+            }
         }
     }
 
@@ -255,7 +271,7 @@ impl Proxy {
         if quiet {
             return cx.no_reply(to);
         }
-        let clock = cx.lamport();
+        let clock = cx.local_event();
         cx.reply(to, &Reply::Published { subscribers, timestamp, clock });
     }
 

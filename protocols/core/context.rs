@@ -97,8 +97,7 @@ impl<P: Protocol> Context<'_, P> {
 
     /// A request is over, and its client wants no answer.
     pub fn no_reply(&mut self, to: RequestId) {
-        let reply = self.io.outbox.span(|_| ());
-        self.io.outbox.push(Effect::Reply { to, reply });
+        self.io.outbox.push(Effect::Over { to });
     }
 
     /// Sends the same to several clients, without a request of theirs: what they subscribed to. See

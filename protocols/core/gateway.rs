@@ -26,7 +26,7 @@ pub trait Gateway: Default + 'static {
     ) -> Decoded<<Self::Protocol as Protocol>::Request<'a>>;
 
     /// Equal for two connections that encode what is pushed to both alike, so that it is done once.
-    fn form(&self) -> &[u8] {
+    fn form(&mut self) -> &[u8] {
         &[]
     }
 

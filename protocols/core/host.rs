@@ -420,7 +420,7 @@ impl Io {
 
     /// A receive of a client's request on the Lamport clock.
     pub(crate) fn observe_client(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
-        let value = self.lamport.observe_client(received);
+        let value = self.lamport.observe_client(received, self.now.time);
         self.reserve();
         value
     }

@@ -1,6 +1,7 @@
 //! Lamport's logical clock (Lamport, "Time, Clocks, and the Ordering of Events in a Distributed
 //! System", CACM 1978). One per node; the Host moves it with every frame, whatever the protocol.
 
+use super::Time;
 use ::core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -27,10 +28,13 @@ pub enum LamportRule {
 /// clock of the cluster to the end of its range.
 const MAX_JUMP: u64 = 1 << 32;
 
-/// How far clients may move the clock ahead, in all, beyond as many steps as the node has made itself.
-/// Clients are not known, and make requests as fast as they can: this keeps the clock within reach of
-/// peers that hear nothing meanwhile.
-const MAX_CLIENT_LEAD: u64 = 1 << 20;
+/// How far all clients together may move the clock ahead each second: no faster than events happen
+/// elsewhere, so that a client that has heard of those is believed. Clients are not known, and make
+/// requests as fast as they can: without a bound they would take the clock out of its peers' reach.
+const CLIENT_LEAD_PER_SECOND: u64 = 1 << 20;
+
+/// How far they may at once, after a while: half of what a peer takes.
+const MAX_CLIENT_LEAD: u64 = MAX_JUMP / 2;
 
 /// Where a peer's clock may stand when a link is made. A node that starts anew, without a data
 /// directory, or that missed what others were told, may be further behind than a frame may be ahead,
@@ -67,8 +71,8 @@ pub struct LamportClock {
     rule: LamportRule,
     /// The highest value that a restart would not repeat; none when nothing is written.
     reserved: Option<u64>,
-    /// How far ahead clients may still move it; each step of its own adds one.
-    client_lead: u64,
+    /// How far ahead clients might still move it, and when that was.
+    client_lead: (u64, Time),
 }
 
 impl Default for LamportClock {
@@ -81,7 +85,12 @@ impl LamportClock {
     /// A clock at zero.
     pub fn new(rule: LamportRule, durable: bool) -> LamportClock {
         let reserved = durable.then_some(0);
-        LamportClock { value: 0, rule, reserved, client_lead: MAX_CLIENT_LEAD }
+        LamportClock {
+            value: 0,
+            rule,
+            reserved,
+            client_lead: (CLIENT_LEAD_PER_SECOND, Time::default()),
+        }
     }
 
     /// Begins where the bound of an earlier start allows.
@@ -114,7 +123,6 @@ impl LamportClock {
     pub fn tick(&mut self) -> LamportTime {
         // 2^64 events do not happen, and `observe` bounds what a peer can add.
         self.value = self.value.saturating_add(1);
-        self.client_lead = (self.client_lead + 1).min(MAX_CLIENT_LEAD);
         self.value()
     }
 
@@ -126,13 +134,21 @@ impl LamportClock {
         Ok(self.receive(received))
     }
 
-    /// A receive of a request that a client sent at `received` on its own clock.
-    pub fn observe_client(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
+    /// A receive, at `now`, of a request that a client sent at `received` on its own clock.
+    pub fn observe_client(
+        &mut self,
+        received: LamportTime,
+        now: Time,
+    ) -> Result<LamportTime, Jump> {
+        let (left, since) = self.client_lead;
+        let earned = (now - since).as_nanos() * u128::from(CLIENT_LEAD_PER_SECOND) / 1_000_000_000;
+        let earned = u64::try_from(earned).unwrap_or(MAX_CLIENT_LEAD);
+        let left = left.saturating_add(earned).min(MAX_CLIENT_LEAD);
         let lead = received.0.saturating_sub(self.value);
-        if lead > self.client_lead {
+        if lead > left {
             return Err(Jump { local: self.value(), received });
         }
-        self.client_lead -= lead;
+        self.client_lead = (left - lead, now);
         Ok(self.receive(received))
     }
 
@@ -223,21 +239,25 @@ mod tests {
     }
 
     #[test]
-    fn clients_move_the_clock_by_little_more_than_it_moves_itself() {
+    fn clients_move_the_clock_no_faster_than_events_happen() {
         let mut clock = LamportClock::default();
-        assert!(clock.observe_client(LamportTime(MAX_CLIENT_LEAD + 1)).is_err());
-        assert!(clock.observe_client(LamportTime(MAX_CLIENT_LEAD)).is_ok());
-        // However many they are: the receive was one step.
-        let local = clock.value().0;
-        assert!(clock.observe_client(LamportTime(local + 2)).is_err());
-        assert_eq!(clock.value().0, local);
-        assert!(clock.observe_client(LamportTime(local + 1)).is_ok());
-        for _ in 0..100 {
-            clock.tick();
-        }
-        let local = clock.value().0;
-        assert!(clock.observe_client(LamportTime(local + 101)).is_ok());
+        let at = |millis: u64| Time(millis * 1_000_000);
+        let second = CLIENT_LEAD_PER_SECOND;
+        assert!(clock.observe_client(LamportTime(second + 1), at(0)).is_err());
+        assert_eq!(clock.value(), LamportTime(0), "what is refused changes nothing");
+        assert!(clock.observe_client(LamportTime(second), at(0)).is_ok());
+        // However many they are: that receive was one step.
+        let value = clock.value().0;
+        assert!(clock.observe_client(LamportTime(value + 1), at(0)).is_err());
         // One that is behind moves nothing, and is always heard.
-        assert!(clock.observe_client(LamportTime(0)).is_ok());
+        assert!(clock.observe_client(LamportTime(0), at(0)).is_ok());
+        let value = clock.value().0;
+        assert!(clock.observe_client(LamportTime(value + second / 2 + 1), at(500)).is_err());
+        assert!(clock.observe_client(LamportTime(value + second / 2), at(500)).is_ok());
+        // A day later there is still a bound, within what a peer takes.
+        let value = clock.value().0;
+        let day = at(86_400_000);
+        assert!(clock.observe_client(LamportTime(value + MAX_CLIENT_LEAD + 1), day).is_err());
+        assert!(clock.observe_client(LamportTime(value + MAX_CLIENT_LEAD), day).is_ok());
     }
 }

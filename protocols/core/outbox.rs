@@ -39,8 +39,13 @@ pub enum Effect {
     Reply {
         /// The request.
         to: RequestId,
-        /// The encoded reply; empty for none.
+        /// The encoded reply.
         reply: Span,
+    },
+    /// A request is over, and its client wants no answer.
+    Over {
+        /// The request.
+        to: RequestId,
     },
     /// Send clients something that they have not asked for just now; dropped for those who have
     /// gone.
@@ -125,10 +130,10 @@ impl Outbox {
         &self.clients[group.start as usize..group.end as usize]
     }
 
-    /// How many bytes the effects have where they go: what is pushed to several clients counts for
-    /// each.
+    /// How many bytes the effects have, here and where they go: what is pushed to several clients
+    /// counts for each.
     pub fn len(&self) -> usize {
-        self.arena.len() + self.copied
+        self.arena.len() + self.copied + self.effects.len() * size_of::<Effect>()
     }
 
     /// Whether there is nothing to do.
@@ -167,7 +172,9 @@ impl Outbox {
     /// Forgets the effects, which the driver has moved to where they go; records stay.
     pub fn clear_effects(&mut self) {
         self.effects.clear();
+        self.effects.shrink_to(ARENA_KEPT / size_of::<Effect>());
         self.clients.clear();
+        self.clients.shrink_to(ARENA_KEPT / size_of::<ClientId>());
         self.group = Group::default();
         self.copied = 0;
         self.arena.clear();

@@ -9,8 +9,8 @@
 //!    │                                │ off the list
 //! ```
 //!
-//! `Members` goes to a node that joins, and to all listed nodes, ten times a second at most, when a node
-//! is new on the list. It has nodes' ranks alone: names that clients bring over JSON are in `list` only.
+//! `Members` goes to a node that joins, to all listed nodes, ten times a second at most, when a node is
+//! new on the list, and to one whose heartbeat says that it has another list. It has nodes' ranks alone: names that clients bring over JSON are in `list` only.
 //!
 //! **Source.** Document 002: services `rank`, `list` and `heartbeat`, a heartbeat every 5 s, and 30 s
 //! without one.

@@ -141,6 +141,7 @@ fn printed(host: &mut Host) -> Vec<String> {
         }
         Effect::Send { .. }
         | Effect::Reply { .. }
+        | Effect::Over { .. }
         | Effect::Push { .. }
         | Effect::Note { .. }
         | Effect::Timer { .. }

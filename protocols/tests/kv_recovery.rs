@@ -328,6 +328,7 @@ impl Alone {
                 Some(self.host.describe(self.host.outbox().bytes(payload)))
             }
             Effect::Reply { .. }
+            | Effect::Over { .. }
             | Effect::Push { .. }
             | Effect::Print { .. }
             | Effect::Note { .. }

@@ -143,7 +143,9 @@ impl Net {
                     let reply = postcard::from_bytes(outbox.bytes(reply)).expect("a reply");
                     self.replies.push(reply);
                 }
-                Effect::Push { .. } => panic!("nobody subscribes to calls"),
+                Effect::Push { .. } | Effect::Over { .. } => {
+                    panic!("calls are answered, and no more")
+                }
                 Effect::Note { .. }
                 | Effect::Timer { .. }
                 | Effect::Fact { .. }

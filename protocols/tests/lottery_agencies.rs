@@ -207,6 +207,7 @@ impl Net {
                 }
                 Effect::Stop { exit } => assert_eq!(self.exits.insert(id, exit), None),
                 Effect::Reply { .. }
+                | Effect::Over { .. }
                 | Effect::Push { .. }
                 | Effect::Note { .. }
                 | Effect::Timer { .. }

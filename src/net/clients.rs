@@ -38,7 +38,7 @@ enum Codec {
         /// The sequence whose reply goes out next.
         next_reply: u32,
         /// Replies that came before their turn.
-        early: BTreeMap<u32, Vec<u8>>,
+        early: BTreeMap<u32, Option<Vec<u8>>>,
         early_bytes: usize,
     },
 }
@@ -162,32 +162,32 @@ impl Session {
     }
 
     /// Equal for sessions that encode what is pushed alike.
-    pub(super) fn form(&self) -> (&'static str, &[u8]) {
-        match &self.codec {
+    pub(super) fn form(&mut self) -> (&'static str, &[u8]) {
+        match &mut self.codec {
             Codec::Native => (NATIVE, &[]),
             Codec::Ordered { gateway, name, .. } => (name, gateway.form()),
         }
     }
 
-    /// Puts a reply, in its turn, where it goes out. An empty one is none.
-    pub(super) fn reply(&mut self, sequence: u32, reply: &[u8], out: &mut Vec<u8>) {
+    /// Puts a reply, in its turn, where it goes out; one that is none lets the next have its turn.
+    pub(super) fn reply(&mut self, sequence: u32, reply: Option<&[u8]>, out: &mut Vec<u8>) {
         self.outstanding = self.outstanding.saturating_sub(1);
-        match &mut self.codec {
-            Codec::Native if reply.is_empty() => {}
-            Codec::Native => push_native(out, sequence, reply),
-            Codec::Ordered { gateway, next_reply, early, early_bytes, .. } => {
+        match (&mut self.codec, reply) {
+            (Codec::Native, None) => {}
+            (Codec::Native, Some(reply)) => push_native(out, sequence, reply),
+            (Codec::Ordered { gateway, next_reply, early, early_bytes, .. }, reply) => {
                 if sequence != *next_reply {
-                    *early_bytes += reply.len();
-                    early.insert(sequence, reply.to_vec());
+                    *early_bytes += reply.map_or(0, <[u8]>::len);
+                    early.insert(sequence, reply.map(<[u8]>::to_vec));
                     return;
                 }
-                if !reply.is_empty() {
+                if let Some(reply) = reply {
                     gateway.encode(reply, out);
                 }
                 *next_reply = next_reply.wrapping_add(1);
                 while let Some(reply) = early.remove(next_reply) {
-                    *early_bytes -= reply.len();
-                    if !reply.is_empty() {
+                    if let Some(reply) = reply {
+                        *early_bytes -= reply.len();
                         gateway.encode(&reply, out);
                     }
                     *next_reply = next_reply.wrapping_add(1);
@@ -259,10 +259,10 @@ mod tests {
             let step = session.next(b"x", 64, &mut request, &mut out);
             assert!(matches!(step, Step::Request { used: 1, sequence } if sequence == expected));
         }
-        session.reply(2, b"c", &mut out);
-        session.reply(1, b"b", &mut out);
-        assert_eq!((&out[..], session.outstanding, session.held_bytes()), (&b""[..], 1, 2));
-        session.reply(0, b"a", &mut out);
-        assert_eq!((&out[..], session.outstanding, session.held_bytes()), (&b"abc"[..], 0, 0));
+        session.reply(2, Some(b"c"), &mut out);
+        session.reply(1, None, &mut out);
+        assert_eq!((&out[..], session.outstanding, session.held_bytes()), (&b""[..], 1, 1));
+        session.reply(0, Some(b"a"), &mut out);
+        assert_eq!((&out[..], session.outstanding, session.held_bytes()), (&b"ac"[..], 0, 0));
     }
 }

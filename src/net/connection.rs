@@ -164,7 +164,7 @@ pub(super) struct Out {
 /// one, and thousands that are idle do not hold what their last one took.
 const KEPT_BYTES: usize = 2 << 20;
 /// One client's share, however few there are.
-const MAX_KEPT_BYTES: usize = 256 << 10;
+pub(super) const MAX_KEPT_BYTES: usize = 256 << 10;
 
 /// What an empty buffer of one of so many clients keeps.
 pub(super) fn kept_bytes(clients: usize) -> usize {

@@ -3,7 +3,7 @@
 //! that each client gets everything in the order of the effects.
 
 use super::Node;
-use super::connection::Kind;
+use super::connection::{Kind, MAX_KEPT_BYTES, give_back};
 use super::traffic::REPLIED_BYTES_PER_TURN;
 use node_protocols::core::{ClientId, Group, Outbox, Span};
 
@@ -62,9 +62,10 @@ impl Node {
                 }
             }
             // Most who get the same get it in the same form.
+            let place = session.place;
             let (gateway, wanted) = session.form();
-            if *form != Some((session.place, gateway)) || common != wanted {
-                *form = Some((session.place, gateway));
+            if *form != Some((place, gateway)) || common != wanted {
+                *form = Some((place, gateway));
                 common.clear();
                 common.extend_from_slice(wanted);
                 bytes.clear();
@@ -79,7 +80,11 @@ impl Node {
             self.replied_bytes = self.replied_bytes.saturating_add(more);
             self.touch(client);
         }
-        self.pushes.replies.clear();
-        self.pushes.form = None;
+        let Pushes { replies, form, common, bytes, .. } = &mut self.pushes;
+        replies.clear();
+        *form = None;
+        // Large ones are rare.
+        give_back(bytes, MAX_KEPT_BYTES);
+        give_back(common, MAX_KEPT_BYTES);
     }
 }

@@ -168,6 +168,7 @@ impl Tracing {
             // That the node stops is told when it does.
             Effect::Send { .. }
             | Effect::Reply { .. }
+            | Effect::Over { .. }
             | Effect::Push { .. }
             | Effect::Stop { .. } => {}
             Effect::Print { line } => self.line(None, Event::Print { line: text(line).into() }),

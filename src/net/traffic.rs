@@ -6,7 +6,7 @@ use super::clients::{Fault, Step};
 use super::connection::{Kind, ReadOutcome, give_back, kept_bytes};
 use super::table::Key;
 use super::wire::{Frame, next_frame, push_frame};
-use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId};
+use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId, Span};
 
 /// Effects are moved to their connections whenever they hold this much, so that a connection's
 /// high-water mark is seen before the next request adds more.
@@ -298,7 +298,6 @@ impl Node {
 
     /// Moves the Host's effects to where they go; nothing leaves the node yet.
     pub(super) fn distribute(&mut self) {
-        let high_water = self.config.limits.client_high_water_bytes as usize;
         for place in 0..self.host.outbox().effects().len() {
             match self.host.outbox().effects()[place] {
                 Effect::Send { to, payload } => {
@@ -316,28 +315,12 @@ impl Node {
                     self.touch(key);
                 }
                 Effect::Reply { to, reply } => {
-                    let is_none = self.host.outbox().bytes(reply).is_empty();
-                    if !is_none && self.pushes.wait_for(to.client, self.host.outbox()) {
+                    if self.pushes.wait_for(to.client, self.host.outbox()) {
                         self.finish_pushes();
                     }
-                    let Some(connection) = self.table.get_mut(to.client) else { continue };
-                    let Kind::Client(session) = &mut connection.kind else { continue };
-                    let reply = self.host.outbox().bytes(reply);
-                    if let Some(tracing) = self.tracing.as_mut().filter(|_| !is_none) {
-                        tracing.reply(to, connection.addr, session.place, reply, &self.host);
-                    }
-                    self.unanswered_bytes -= session.release();
-                    self.replied_bytes += reply.len();
-                    let out = connection.out.tail_for(reply.len());
-                    session.reply(to.sequence, reply, out);
-                    let has_room = session.full && session.unanswered_bytes <= high_water / 2;
-                    let goes_on = (session.outstanding == 0 || has_room)
-                        && (!connection.inbox.is_empty() || connection.eof);
-                    self.touch(to.client);
-                    if goes_on {
-                        self.queue(to.client);
-                    }
+                    self.answer(to, Some(reply));
                 }
+                Effect::Over { to } => self.answer(to, None),
                 Effect::Push { to, reply } => self.push(to, reply),
                 Effect::Print { line } => self.console.line(self.host.outbox().bytes(line)),
                 // The first to ask has the say.
@@ -353,6 +336,28 @@ impl Node {
         }
         self.finish_pushes();
         self.host.outbox_mut().clear_effects();
+    }
+
+    /// A request is over: its client gets the reply, if there is one, and room for other requests.
+    fn answer(&mut self, to: RequestId, reply: Option<Span>) {
+        let high_water = self.config.limits.client_high_water_bytes as usize;
+        let Some(connection) = self.table.get_mut(to.client) else { return };
+        let Kind::Client(session) = &mut connection.kind else { return };
+        let reply = reply.map(|reply| self.host.outbox().bytes(reply));
+        if let Some((tracing, reply)) = self.tracing.as_mut().zip(reply) {
+            tracing.reply(to, connection.addr, session.place, reply, &self.host);
+        }
+        self.unanswered_bytes -= session.release();
+        let length = reply.map_or(0, <[u8]>::len);
+        self.replied_bytes += length;
+        session.reply(to.sequence, reply, connection.out.tail_for(length));
+        let has_room = session.full && session.unanswered_bytes <= high_water / 2;
+        let goes_on = (session.outstanding == 0 || has_room)
+            && (!connection.inbox.is_empty() || connection.eof);
+        self.touch(to.client);
+        if goes_on {
+            self.queue(to.client);
+        }
     }
 
     /// One write for each connection that has something to send.

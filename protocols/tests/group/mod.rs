@@ -297,7 +297,10 @@ impl Group {
                 }
                 Effect::Print { line } => self.printed.push((id, text(line))),
                 Effect::Fact { fact, .. } => self.facts.push((id, fact)),
-                Effect::Note { .. } | Effect::Timer { .. } | Effect::Stop { .. } => {}
+                Effect::Over { .. }
+                | Effect::Note { .. }
+                | Effect::Timer { .. }
+                | Effect::Stop { .. } => {}
             }
         }
         host.outbox_mut().clear_records();

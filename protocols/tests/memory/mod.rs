@@ -307,7 +307,9 @@ impl Cluster {
                     self.transmit(id, to, host.outbox().bytes(payload), &host);
                 }
                 Effect::Reply { to, reply } => self.answer(to, host.outbox().bytes(reply)),
-                Effect::Push { .. } => panic!("nobody subscribes to the store"),
+                Effect::Push { .. } | Effect::Over { .. } => {
+                    panic!("the store answers, and no more")
+                }
                 Effect::Print { line } => {
                     let line = text(host.outbox().bytes(line));
                     self.note(format!("{id} prints {line}"));

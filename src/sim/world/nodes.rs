@@ -362,6 +362,8 @@ impl World {
                     let protocol = host.protocols()[place].name();
                     self.tracer.fired(self.now, id, protocol, host.outbox().bytes(label));
                 }
+                // Whose client waits for nothing.
+                Effect::Over { .. } => {}
                 // Nobody waits for a process: the node goes on, and answers what it still hears.
                 Effect::Stop { .. } => {}
                 Effect::Fact { place: publisher, fact } => {

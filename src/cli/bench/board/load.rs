@@ -275,9 +275,13 @@ impl<'p> Load<'p> {
         self.next_tick = now + TICK_NS;
         for reader in self.connections.iter().filter(|one| one.role == Role::Reader) {
             let position = reader.position(&self.run);
-            let published =
-                (position < self.run.published).then(|| self.run.published_at(position)).flatten();
-            if published.is_some_and(|at| now.saturating_sub(at) > self.run.timeout_ns) {
+            if position >= self.run.published {
+                continue;
+            }
+            // One of which nobody knows when it was published has the time of the whole run.
+            let due = self.run.published_at(position);
+            let due = due.map_or(self.run.give_up_ns, |at| at.saturating_add(self.run.timeout_ns));
+            if now > due {
                 return Err(reader.timed_out(&self.run).into());
             }
         }
