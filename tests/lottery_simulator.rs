@@ -4,8 +4,9 @@
 
 use node::check::history::{Asked, Lottery, Told};
 use node::registry::Registry;
+use node::sim::plan::Plan;
 use node::sim::run::{Outcome, run};
-use node::sim::scenario::{Plan, Scenario};
+use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
 use std::collections::BTreeMap;
 use std::fs;

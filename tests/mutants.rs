@@ -4,8 +4,9 @@
 
 use node::registry::Registry;
 use node::sim::errors;
+use node::sim::plan::Plan;
 use node::sim::run::{Failure, run};
-use node::sim::scenario::{Plan, Scenario};
+use node::sim::scenario::Scenario;
 use node::sim::shrink::shrink;
 use node::sim::tracer::Tracer;
 use node_protocols::berkeley::{self, Berkeley};

@@ -3,8 +3,9 @@
 
 use node::registry::Registry;
 use node::sim::errors;
+use node::sim::plan::Plan;
 use node::sim::run::run;
-use node::sim::scenario::{Plan, Scenario};
+use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
 use node::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};

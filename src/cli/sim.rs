@@ -3,8 +3,9 @@
 use crate::check::Property;
 use crate::registry::Registry;
 use crate::sim::errors;
+use crate::sim::plan::Plan;
 use crate::sim::run::{Failure, Outcome, run};
-use crate::sim::scenario::{Plan, Scenario};
+use crate::sim::scenario::Scenario;
 use crate::sim::shrink::shrink;
 use crate::sim::tracer::Tracer;
 use clap::Args;

@@ -13,6 +13,7 @@
 
 pub mod errors;
 pub mod fault;
+pub mod plan;
 pub mod run;
 pub mod scenario;
 pub mod shrink;

@@ -1,6 +1,7 @@
 //! One run: a scenario and a plan in, verdicts, history and trace out. Always the same ones.
 
-use super::scenario::{Plan, Scenario};
+use super::plan::Plan;
+use super::scenario::Scenario;
 use super::tracer::{FaultText, Tracer};
 use super::workload::{PROBE_EVERY, Token, Watch, Workload};
 use super::world::{Nanos, Step, World};

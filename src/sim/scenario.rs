@@ -1,6 +1,7 @@
 //! A scenario: which nodes, what clients do, what may break, what must hold.
 
 use super::fault::{Fault, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
+use super::plan::{Plan, parse};
 use super::workload::Settings;
 use super::world::Network;
 use crate::check::Property;
@@ -8,8 +9,8 @@ use crate::check::timeline::Bounds;
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
 use node_protocols::core::{MAX_SLEW_PPM, Rng};
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -297,15 +298,6 @@ impl Scenario {
     }
 }
 
-/// What a scenario's text says of a `T`, or where it is wrong.
-pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, String> {
-    toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
-        format!("{}:{line}: {}", path.display(), error.message().replace('\n', "; "))
-    })
-}
-
 fn resolve_bounds(raw: &RawBounds, whole_ms: u64) -> Result<Bounds, String> {
     let mut bounds = Bounds::default();
     let millis = |ms: Option<u64>| ms.map(|ms| ms.saturating_mul(1_000));
@@ -375,18 +367,4 @@ fn with_keys(
         }
     }
     Config::parse(path, table.to_string(), registry).map_err(|error| error.to_string())
-}
-
-/// A run to be: a scenario and a plan give one trace, always the same.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Plan {
-    /// Seeds every stream of random numbers.
-    pub seed: u64,
-    /// How many clients.
-    pub clients: u32,
-    /// How many operations each.
-    pub operations: u32,
-    /// What breaks when.
-    #[serde(default, rename = "fault")]
-    pub faults: Vec<Fault>,
 }

@@ -2,7 +2,7 @@
 //! in the same property. Running again is all that it takes, since a plan is data (delta
 //! debugging: Zeller and Hildebrandt, 2002).
 
-use super::scenario::Plan;
+use super::plan::Plan;
 
 /// How many runs shrinking may take: a failing plan is wanted soon rather than at its smallest.
 const MAX_RUNS: u32 = 400;

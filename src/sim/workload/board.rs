@@ -8,7 +8,7 @@ use crate::check::history::{self, Connection, Heard, Post, Posted};
 use crate::config::Config;
 use crate::net::wire::PUSHED;
 use crate::registry::Registry;
-use crate::sim::scenario::Plan;
+use crate::sim::plan::Plan;
 use crate::sim::world::{Nanos, World};
 use node_protocols::board::{self, Board, Maybe, Reply, Request, Role};
 use node_protocols::core::{Bytes, LamportTime, Protocol, Rng, encode};

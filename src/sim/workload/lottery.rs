@@ -10,7 +10,7 @@ use crate::check::History;
 use crate::check::history::{self, Answer, Ask, File, Told};
 use crate::config::Config;
 use crate::registry::Registry;
-use crate::sim::scenario::Plan;
+use crate::sim::plan::Plan;
 use crate::sim::world::{Nanos, World};
 use node_protocols::core::{Protocol, Rng, encode, protocol_tag};
 use node_protocols::lottery::{self, Bet, Lottery, Reply, Request};

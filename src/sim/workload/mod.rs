@@ -9,7 +9,7 @@ pub mod board;
 pub mod lottery;
 pub mod store;
 
-use super::scenario::{self, Plan};
+use super::plan::{self, Plan};
 use super::world::{Nanos, World};
 use crate::check::History;
 use crate::config::Config;
@@ -48,20 +48,20 @@ impl Settings {
     ) -> Result<Option<Settings>, String> {
         let run = |name| nodes.iter().all(|node| node.protocols.iter().any(|one| one == name));
         if run(KvReplication::NAME) {
-            let table: Table<store::Settings> = scenario::parse(path, text)?;
+            let table: Table<store::Settings> = plan::parse(path, text)?;
             return Ok(Some(Settings::Store(table.workload.unwrap_or_default())));
         }
         if let [central] = nodes
             && run(Lottery::NAME)
         {
-            let table: Table<lottery::Settings> = scenario::parse(path, text)?;
+            let table: Table<lottery::Settings> = plan::parse(path, text)?;
             let rules = lottery::Rules::read(central, registry);
             let rules = rules.map_err(|why| format!("{}: {why}", path.display()))?;
             return Ok(Some(Settings::Lottery(table.workload.unwrap_or_default(), rules)));
         }
         let roles = board::Roles::read(nodes, registry);
         if let Some(roles) = roles.map_err(|why| format!("{}: {why}", path.display()))? {
-            let table: Table<board::Settings> = scenario::parse(path, text)?;
+            let table: Table<board::Settings> = plan::parse(path, text)?;
             return Ok(Some(Settings::Board(table.workload.unwrap_or_default(), roles)));
         }
         Ok(None)

@@ -4,7 +4,7 @@
 use super::{Token, Workload};
 use crate::check::History;
 use crate::check::history::{Kind, Op, Outcome, Replica};
-use crate::sim::scenario::Plan;
+use crate::sim::plan::Plan;
 use crate::sim::world::{Nanos, World};
 use node_protocols::core::{Bytes, Protocol, Rng, encode};
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
