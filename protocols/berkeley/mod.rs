@@ -39,7 +39,6 @@ pub use self::mutants::Mutant;
 
 #[cfg(not(feature = "mutants"))]
 use self::mutants::Mutant;
-use self::mutants::Planted;
 
 use crate::core::{
     Caller, ConfigError, Context, Correction, Counter, Env, Epoch, Fact, FactKind, LamportTime,
@@ -71,15 +70,6 @@ pub struct Config {
     /// The bug to plant.
     #[cfg(feature = "mutants")]
     pub mutant: Option<Mutant>,
-}
-
-impl Config {
-    fn planted(&self) -> Planted {
-        Planted {
-            #[cfg(feature = "mutants")]
-            mutant: self.mutant,
-        }
-    }
 }
 
 impl Default for Config {

@@ -91,15 +91,6 @@ pub struct Config {
     pub mutant: Option<Mutant>,
 }
 
-impl Config {
-    fn planted(&self) -> Planted {
-        Planted {
-            #[cfg(feature = "mutants")]
-            mutant: self.mutant,
-        }
-    }
-}
-
 /// What a node is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -97,14 +97,13 @@ impl Proxy {
         let own = self.clients.get(&to.client);
         if own.is_none_or(|own| !own.contains(topic)) {
             let is_full = own.is_some_and(|own| own.len() >= MAX_TOPICS);
-            let reason = if !is_word(topic) {
-                "a topic is a word of 1 to 64 bytes"
-            } else if is_full || self.subscriptions >= MAX_SUBSCRIPTIONS {
-                "a connection subscribes to at most 1000 topics, and all together to 100000"
-            } else {
-                ""
-            };
-            if !reason.is_empty() {
+            if !is_word(topic) {
+                let error = error("a topic is a word of 1 to 64 bytes", Maybe::No, cx);
+                return cx.reply(to, &error);
+            }
+            if is_full || self.subscriptions >= MAX_SUBSCRIPTIONS {
+                let reason =
+                    "a connection subscribes to at most 1000 topics, and all together to 100000";
                 let error = error(reason, Maybe::No, cx);
                 return cx.reply(to, &error);
             }

@@ -1,8 +1,8 @@
 //! Bugs that a protocol can be told to have, for a test of the simulator and its checkers.
 
-/// Defines `Planted`, which of the module's `Mutant`s a node has. They exist only with the feature
-/// `mutants`, which nothing but that test turns on; without it no config can name one, and
-/// `Planted::has` is false at compile time.
+/// Defines `Planted`, which of the module's `Mutant`s a node has: the key `mutant` of its `Config`. They
+/// exist only with the feature `mutants`, which nothing but that test turns on; without it no config can
+/// name one, and `Planted::has` is false at compile time.
 macro_rules! planted {
     () => {
         /// Which bug a node has.
@@ -10,6 +10,15 @@ macro_rules! planted {
         pub(crate) struct Planted {
             #[cfg(feature = "mutants")]
             pub(crate) mutant: Option<Mutant>,
+        }
+
+        impl super::Config {
+            pub(super) fn planted(&self) -> Planted {
+                Planted {
+                    #[cfg(feature = "mutants")]
+                    mutant: self.mutant,
+                }
+            }
         }
 
         impl Planted {

@@ -183,13 +183,6 @@ impl Config {
     fn resend_after(&self) -> Duration {
         Duration::from_millis(self.resend_after_ms)
     }
-
-    fn planted(&self) -> Planted {
-        Planted {
-            #[cfg(feature = "mutants")]
-            mutant: self.mutant,
-        }
-    }
 }
 
 /// The protocol's timers.

@@ -57,7 +57,6 @@ pub use self::text::{LotteryText, MAX_MESSAGE_BYTES};
 
 use self::agency::Agency;
 use self::central::Central;
-use self::mutants::Planted;
 use crate::core::{
     Caller, ClientId, ConfigError, Context, Corrupt, Env, Input, NodeId, Protocol, RecordSink,
 };
@@ -94,15 +93,6 @@ pub struct Config {
     /// The bug to plant.
     #[cfg(feature = "mutants")]
     pub mutant: Option<Mutant>,
-}
-
-impl Config {
-    fn planted(&self) -> Planted {
-        Planted {
-            #[cfg(feature = "mutants")]
-            mutant: self.mutant,
-        }
-    }
 }
 
 /// What a node of the lottery is.

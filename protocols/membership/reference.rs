@@ -326,7 +326,7 @@ impl Reference {
 
     pub(super) fn check_invariants(&self) {
         assert!(self.names.len() == self.servers.len(), "a name has no rank, or two");
-        // They are looked at one by one as they come: there can be many.
+        // The others were the last when they came.
         if let Some(last) = self.servers.last() {
             let rank = self.servers.len() as u32;
             assert!(self.names.get(&last.name) == Some(&rank), "rank {rank} is not its name's");
