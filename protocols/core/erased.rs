@@ -48,6 +48,10 @@ pub trait DynProtocol {
     fn set_place(&mut self, place: usize);
     #[doc(hidden)]
     fn recover(&mut self, record: &[u8]) -> Result<(), Corrupt>;
+    /// [`Protocol::restores`]
+    fn restores(&self) -> bool;
+    #[doc(hidden)]
+    fn log_lost(&mut self);
     #[doc(hidden)]
     fn recover_file(&mut self, bytes: u64) -> Result<u64, Corrupt>;
     #[doc(hidden)]
@@ -189,6 +193,12 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     fn recover(&mut self, record: &[u8]) -> Result<(), Corrupt> {
         let record = decode(record).map_err(|Malformed| Corrupt("the record does not decode"))?;
         self.state.on_recover(record)
+    }
+    fn restores(&self) -> bool {
+        self.state.restores()
+    }
+    fn log_lost(&mut self) {
+        self.state.on_log_lost();
     }
     fn recover_file(&mut self, bytes: u64) -> Result<u64, Corrupt> {
         self.state.on_file(bytes)

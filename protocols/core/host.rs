@@ -147,6 +147,19 @@ impl Host {
             .recover(record)
     }
 
+    /// Whether every protocol that writes to the log gets back from its peers what a lost log had.
+    pub fn restores(&self) -> bool {
+        let mut persisting = self.protocols.iter().filter(|protocol| protocol.persists());
+        persisting.all(|protocol| protocol.restores())
+    }
+
+    /// The node's log was set aside. In the place of all [`handle_record`](Host::handle_record).
+    pub fn handle_log_lost(&mut self) {
+        for protocol in &mut self.protocols {
+            protocol.log_lost();
+        }
+    }
+
     /// The files that protocols add to: their protocols' tags, and their names in the data
     /// directory.
     pub fn files(&self) -> impl Iterator<Item = (u16, &'static str)> {

@@ -85,6 +85,16 @@ pub trait Protocol: Sized + 'static {
         Err(Corrupt("this protocol writes no records"))
     }
 
+    /// Whether it gets back from its peers what its own log has lost. A log that is damaged, or belongs
+    /// elsewhere, is then set aside and the node starts without it; otherwise it does not start.
+    fn restores(&self) -> bool {
+        false
+    }
+
+    /// The node's log was set aside: what it had is not known here. Runs before `on_start`, without any
+    /// [`on_recover`](Protocol::on_recover).
+    fn on_log_lost(&mut self) {}
+
     /// The protocol's file has this many bytes; runs after the records, before `on_start`. Answers
     /// how many of them its records know of: the rest was never acknowledged, and is cut.
     fn on_file(&mut self, bytes: u64) -> Result<u64, Corrupt> {
