@@ -140,6 +140,8 @@ fn scenario(mutant: Mutant) -> &'static str {
         | Mutant::KeyMovesBack
         | Mutant::TransferNotReset
         | Mutant::IgnoreApplied => "kv-copies.toml",
+        Mutant::TrustOwnDisk | Mutant::CountHistories => "kv-bad-disk.toml",
+        Mutant::TrustPartial => "kv-rolling.toml",
     }
 }
 

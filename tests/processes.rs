@@ -299,10 +299,17 @@ fn a_follower_that_lost_its_disk_copies_the_table() {
     cluster.run(2);
     assert_eq!(cluster.wait_equal(CATCH_UP), 50);
     assert_eq!(cluster.resp(2).get("key 49"), bulk("x".repeat(20_000).as_bytes()));
-    // What it copied is in its log: it has it after a restart without anyone's help.
+    // What it copied is in its log: it has it after a restart without anyone's help, and answers
+    // once its leader has said that this is all.
     cluster.kill(1);
     cluster.kill(2);
     cluster.run(2);
+    let info = cluster.json(2).ask(r#"{"info":{}}"#);
+    assert_eq!((&info["info"]["keys"], &info["info"]["complete"]), (&50.into(), &false.into()));
+    let Answer::Error(refusal) = cluster.resp(2).get("key 0") else { panic!("it cannot know") };
+    assert!(refusal.starts_with("TRYAGAIN"), "{refusal}");
+    cluster.run(1);
+    assert_eq!(cluster.wait_equal(CATCH_UP), 50);
     assert_eq!(cluster.resp(2).get("key 0"), bulk("x".repeat(20_000).as_bytes()));
 }
 
@@ -371,14 +378,7 @@ fn a_server_behind_its_client_refuses_a_get_instead_of_going_back() {
     let setup = Setup { disk: true, put_timeout_ms: 200, ..Setup::default() };
     let mut cluster = Cluster::start(setup);
     assert_eq!(cluster.native(1).put("k", "old"), Timestamp(1));
-    cluster.kill(3);
-    // Node 3 is down, so this PUT is answered with an error; the leader has it all the same.
-    let Answer::Error(_) = cluster.resp(1).ask(&set(b"k", b"new")) else { panic!("no PUT_OK") };
-    let new = Reply::Value { value: b"new".into(), timestamp: Timestamp(2) };
-    assert_eq!(cluster.native(1).get("k", 1), new);
-    // Node 3 is back, and nobody tells it what it has missed.
-    cluster.signal(1, Signal::STOP);
-    cluster.run(3);
+    // A client that has seen what this server has not.
     let behind = Reply::TryOtherServerOrLater { timestamp: Timestamp(1) };
     let old = Reply::Value { value: b"old".into(), timestamp: Timestamp(1) };
     assert_eq!(cluster.native(3).get("k", 2), behind);
@@ -390,6 +390,15 @@ fn a_server_behind_its_client_refuses_a_get_instead_of_going_back() {
     // A key that it never had counts as timestamp 0, which is older than what the client knows.
     let refused = serde_json::json!({"try_other_server_or_later": {"timestamp": 0}});
     assert_eq!(json.ask(r#"{"get":{"key":"other","timestamp":1}}"#), refused);
+    cluster.kill(3);
+    // Node 3 is down, so this PUT is answered with an error; the leader has it all the same.
+    let Answer::Error(_) = cluster.resp(1).ask(&set(b"k", b"new")) else { panic!("no PUT_OK") };
+    let new = Reply::Value { value: b"new".into(), timestamp: Timestamp(2) };
+    assert_eq!(cluster.native(1).get("k", 1), new);
+    // Node 3 is back, and nobody tells it what it has missed: what it has may be too little.
+    cluster.signal(1, Signal::STOP);
+    cluster.run(3);
+    assert_eq!(cluster.native(3).get("k", 1), behind);
     cluster.signal(1, Signal::CONT);
     cluster.wait_equal(CATCH_UP);
     assert_eq!(cluster.native(3).get("k", 2), new);

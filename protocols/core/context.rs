@@ -115,8 +115,12 @@ impl<P: Protocol> Context<'_, P> {
     /// Whether the disk has room for this record, beside all that the turn writes already. A protocol
     /// that asks can refuse what does not fit; for one that does not, a full disk ends the node.
     pub fn has_room(&self, record: &P::Record<'_>) -> bool {
-        let needed = self.io.outbox.durable_len().saturating_add(record_len(record));
-        needed <= self.io.room
+        self.has_room_for(record_len(record))
+    }
+
+    /// Whether the disk has room for so many bytes of records, beside all that the turn writes already.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.io.outbox.durable_len().saturating_add(bytes) <= self.io.room
     }
 
     /// What is added to these bytes is appended to the protocol's [file](Protocol::FILE), and

@@ -1,11 +1,17 @@
-//! A follower: stores what the leader tells it, in order, and passes clients' PUTs on.
+//! A follower: stores what the leader tells it, in order, and passes clients' PUTs on. Whether what
+//! it has is the leader's history is the leader's to say.
 
-use super::message::ForwardId;
+use super::message::{ForwardId, Hash, History, Standing};
 use super::mutants::{Mutant, Planted};
 use super::transfer::{Incoming, Part, send_chunk};
-use super::{Config, Cx, KvReplication, Message, Outcome, Reply, Role, Timer, Timestamp};
+use super::{Config, Cx, KvReplication, Message, Outcome, Put, Reply, Role, Timer, Timestamp};
 use crate::core::{Bytes, Caller, Epoch, Escaped, NodeId, Protocol, RequestId, Time};
 use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+
+/// At how many places a leader may ask for hashes at once: it asks for the ends of all replicas.
+const MAX_MARKS_ASKED: usize = 1_024;
 
 pub(crate) struct Follower {
     pub(crate) leader: NodeId,
@@ -16,8 +22,8 @@ pub(crate) struct Follower {
     /// a Replication is not taken: its acknowledgement would make the leader believe that the
     /// Resume came, and so how far a complete replica must be, when it may have been lost.
     resumed: bool,
-    /// The replica is complete once it has this PUT.
-    complete_at: Option<Timestamp>,
+    /// The replica is complete once it has this PUT, with this hash.
+    complete_at: Option<(Timestamp, Hash)>,
     incoming: Option<Incoming>,
     last_transfer: u32,
     incarnation: u64,
@@ -58,6 +64,21 @@ impl Follower {
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Why it answers no GET, as long as it is not complete.
+    pub(crate) fn why_incomplete(&self) -> String {
+        let leader = self.leader;
+        if self.incoming.is_some() {
+            return format!("it copies the table of its leader, node {leader}");
+        }
+        match self.complete_at {
+            Some((head, _)) => format!("it still lacks PUTs before {head}, which its leader has"),
+            None if self.leader_up => {
+                format!("its leader, node {leader}, has not said yet what it lacks")
+            }
+            None => format!("it has no link to its leader, node {leader}, who knows what it lacks"),
+        }
     }
 
     /// Passes a client's PUT on to the leader.
@@ -148,17 +169,6 @@ impl Follower {
         cx.cancel_timer(Timer::Deadline);
     }
 
-    /// Asks again for a part of the table that does not come.
-    pub(crate) fn pull_again(&mut self, config: &Config, cx: &mut Cx<'_>) {
-        let (epoch, leader) = (self.epoch, self.leader);
-        if let Some(incoming) = &mut self.incoming {
-            if !incoming.take_progress() {
-                incoming.pull(epoch, leader, cx);
-            }
-            cx.set_timer(Timer::Resend, config.resend_after());
-        }
-    }
-
     fn start_copy(&mut self, transfer: u32, config: &Config, cx: &mut Cx<'_>) {
         self.last_transfer = transfer;
         let incoming = Incoming::new(transfer, self.table_seed, self.planted);
@@ -185,36 +195,27 @@ impl KvReplication {
         let Role::Follower(follower) = &mut self.role else { return };
         let current = follower.epoch;
         match message {
-            Message::Probe { epoch } if epoch >= current => {
+            Message::Probe { epoch, at } => {
+                // When the leader's clock was set back between its incarnations, it must get ahead
+                // again, and learns here of what.
                 follower.adopt_epoch(epoch);
-                let applied = self.replica.applied;
-                cx.send(follower.leader, &Message::State { epoch, applied });
+                let (epoch, history) = (follower.epoch, self.replica.chain.history(self.standing));
+                let marks = at.iter().take(MAX_MARKS_ASKED);
+                let marks = marks.map(|at| (*at, self.replica.chain.hash_at(*at))).collect();
+                cx.send(follower.leader, &Message::State { epoch, history, marks });
             }
-            // The leader's clock was set back between its incarnations: it must get ahead again.
-            Message::Probe { .. } => {
-                let applied = self.replica.applied;
-                cx.send(follower.leader, &Message::State { epoch: current, applied });
-            }
-            Message::Resume { epoch, head } if epoch == current => {
-                if follower.incoming.is_some() {
-                    // Over one link a Resync never precedes a Resume: this one was overtaken.
-                    return;
-                }
-                follower.resumed = true;
-                let early = follower.planted.has(Mutant::CompleteTooEarly);
-                follower.complete_at = Some(if early { self.replica.applied } else { head });
-                self.acknowledge(cx);
-            }
-            Message::Resync { epoch, transfer } if epoch == current => {
+            Message::Resume { epoch, history } if epoch == current => self.on_resume(history, cx),
+            Message::Resync { epoch, transfer, contradicts } if epoch == current => {
                 if transfer > follower.last_transfer {
                     follower.start_copy(transfer, &self.config, cx);
+                    self.lacks(contradicts);
                 } else if follower.incoming.is_none() {
                     // This copy is finished and in use, but the leader does not know.
                     self.acknowledge(cx);
                 }
             }
-            Message::Replication { epoch, timestamp, key, value } if epoch == current => {
-                self.on_replication(timestamp, &key, &value, cx);
+            Message::Replication { epoch, reign, timestamp, key, value } if epoch == current => {
+                self.on_replication(&Put { reign, timestamp, key: &key, value: &value }, cx);
             }
             Message::Chunk { epoch, transfer, cursor, next, base, head, entries }
                 if epoch == current =>
@@ -230,9 +231,10 @@ impl KvReplication {
                     self.finish_copy(cx);
                 }
             }
-            // A leader that lost everything copies the most advanced follower.
+            // A leader that is behind copies the most advanced follower.
             Message::Pull { epoch, transfer, cursor } if epoch == current => {
-                let part = Part { epoch, transfer, cursor, base: self.replica.applied };
+                let base = self.replica.chain.history(self.standing);
+                let part = Part { epoch, transfer, cursor, base };
                 send_chunk(&self.replica, follower.leader, &part, self.config.chunk_bytes, cx);
             }
             Message::Forwarded { id, outcome } => follower.forwarded(id, outcome, cx),
@@ -244,15 +246,56 @@ impl KvReplication {
             | Message::Pull { .. }
             | Message::State { .. }
             | Message::ReplicationOk { .. }
+            | Message::DiskFull { .. }
             | Message::Staged { .. }
             | Message::Forward { .. } => {}
         }
     }
 
-    fn on_replication(&mut self, timestamp: Timestamp, key: &[u8], value: &[u8], cx: &mut Cx<'_>) {
+    /// What this replica has is the beginning of the leader's history, of which this is the end.
+    fn on_resume(&mut self, leaders: History, cx: &mut Cx<'_>) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        if follower.incoming.is_some() {
+            // Over one link a Resync never precedes a Resume: this one was overtaken.
+            return;
+        }
+        let early = follower.planted.has(Mutant::CompleteTooEarly);
+        if self.replica.chain.is_nothing() && self.replica.applied() == Timestamp(0) {
+            self.begin_history(leaders.genesis.0, cx);
+        }
+        let chain = &self.replica.chain;
+        if chain.genesis() != leaders.genesis {
+            return;
+        }
+        let own = (chain.applied(), chain.hash());
+        let Role::Follower(follower) = &mut self.role else { return };
+        follower.resumed = true;
+        let all = (leaders.applied, leaders.hash);
+        follower.complete_at = Some(if early { own } else { all });
+        self.lacks(false);
+        self.acknowledge(cx);
+    }
+
+    /// There is a history of which this replica has not all, or that even contradicts what it has.
+    fn lacks(&mut self, contradicts: bool) {
+        if contradicts {
+            self.complete = false;
+            ::log::warn!(
+                target: Self::NAME,
+                "what this replica holds is no part of its leader's history: it is replaced by a copy"
+            );
+        }
+        if contradicts || self.standing == Standing::Nothing {
+            self.standing = Standing::Partial;
+        }
+    }
+
+    fn on_replication(&mut self, put: &Put<'_>, cx: &mut Cx<'_>) {
+        let applied = self.replica.applied();
+        let has_room = self.has_room(put.key, put.value, cx);
         let Role::Follower(follower) = &mut self.role else { return };
         if let Some(incoming) = &mut follower.incoming {
-            if let Some(received) = incoming.replication(timestamp, key, value) {
+            if let Some(received) = incoming.replication(put) {
                 cx.send(follower.leader, &Message::Staged { epoch: follower.epoch, received });
                 self.finish_copy(cx);
             }
@@ -261,38 +304,64 @@ impl KvReplication {
         if !follower.resumed && !follower.planted.has(Mutant::TakeUnresumed) {
             return;
         }
-        let applied = self.replica.applied;
+        let timestamp = put.timestamp;
         let skips = timestamp > applied && follower.planted.has(Mutant::AcceptGaps);
         if timestamp == applied.next() || skips {
+            if !has_room {
+                return cx.send(follower.leader, &Message::DiskFull { epoch: follower.epoch });
+            }
             cx.print(format_args!(
                 "REPLICATION key:{} value:{} ts:{timestamp}",
-                Escaped(key),
-                Escaped(value)
+                Escaped(put.key),
+                Escaped(put.value)
             ));
-            self.apply(timestamp, key, value, cx);
+            self.apply(put, cx);
         } else {
             ::log::debug!(
                 target: Self::NAME,
-                "REPLICATION {timestamp} does not follow {}: dropped",
-                self.replica.applied
+                "REPLICATION {timestamp} does not follow {applied}: dropped"
             );
         }
         self.acknowledge(cx);
     }
 
     fn acknowledge(&mut self, cx: &mut Cx<'_>) {
+        let chain = &self.replica.chain;
+        let (applied, hash) = (chain.applied(), chain.hash());
         let Role::Follower(follower) = &mut self.role else { return };
-        let (epoch, applied) = (follower.epoch, self.replica.applied);
-        cx.send(follower.leader, &Message::ReplicationOk { epoch, applied });
-        if follower.complete_at.is_some_and(|head| applied >= head) {
-            follower.complete_at = None;
+        let epoch = follower.epoch;
+        cx.send(follower.leader, &Message::ReplicationOk { epoch, applied, hash });
+        let Some((head, hash)) = follower.complete_at.take_if(|(head, _)| applied >= *head) else {
+            return;
+        };
+        // The leader sees by the hash above that it has to send a copy.
+        if chain.hash_at(head).is_none_or(|own| own == hash) {
             self.becomes_complete(cx);
         }
     }
 
-    fn finish_copy(&mut self, cx: &mut Cx<'_>) {
+    /// Asks again for a part of the table that does not come, and tries again to store a copy that the
+    /// disk had no room for.
+    pub(crate) fn pull_again(&mut self, cx: &mut Cx<'_>) {
         let Role::Follower(follower) = &mut self.role else { return };
-        if let Some(incoming) = follower.incoming.take_if(|incoming| incoming.is_finished()) {
+        let (epoch, leader) = (follower.epoch, follower.leader);
+        let Some(incoming) = &mut follower.incoming else { return };
+        if !incoming.take_progress() {
+            incoming.pull(epoch, leader, cx);
+        }
+        cx.set_timer(Timer::Resend, self.config.resend_after());
+        self.finish_copy(cx);
+    }
+
+    fn finish_copy(&mut self, cx: &mut Cx<'_>) {
+        let persists = self.persists();
+        let Role::Follower(follower) = &mut self.role else { return };
+        let finished = follower.incoming.as_ref().filter(|incoming| incoming.is_finished());
+        let Some(bytes) = finished.map(Incoming::bytes) else { return };
+        if persists && !cx.has_room_for(bytes) {
+            return cx.send(follower.leader, &Message::DiskFull { epoch: follower.epoch });
+        }
+        if let Some(incoming) = follower.incoming.take() {
             follower.resumed = true;
             cx.cancel_timer(Timer::Resend);
             self.adopt(incoming.into_replica(), cx);

@@ -3,14 +3,16 @@
 
 mod events;
 
+use super::history::{Chain, Finding, Report};
 use super::log::{Log, Origin, Waiting};
-use super::message::{FollowerInfo, ForwardId};
+use super::message::{FollowerInfo, ForwardId, Hash, History, Standing};
 use super::mutants::{Mutant, Planted};
 use super::transfer::Incoming;
-use super::{Config, Cx, KvReplication, Message, Outcome, Timestamp};
+use super::{Config, Cx, KvReplication, Message, Outcome, Put, Timestamp};
 use crate::core::{Bytes, Env, Epoch, Escaped, NodeId, Protocol};
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 pub(crate) struct Leader {
@@ -18,6 +20,10 @@ pub(crate) struct Leader {
     epoch: Epoch,
     /// Whether PUTs are taken; before, the leader finds out what the followers have.
     active: bool,
+    /// At which places followers are asked for their hashes.
+    asked: Vec<Timestamp>,
+    /// Why no history can go on, though all were heard.
+    stuck: Option<Finding>,
     /// The copy of the most advanced follower's table, with that follower's place.
     incoming: Option<(usize, Incoming)>,
     followers: Vec<Follower>,
@@ -35,7 +41,7 @@ struct Follower {
     up: bool,
     stage: Stage,
     /// What it answered to this incarnation's probe.
-    reported: Option<Timestamp>,
+    reported: Option<Report>,
     /// It has, in use, every PUT up to this one.
     acked: Timestamp,
     /// It need not be sent any PUT up to this one.
@@ -48,8 +54,10 @@ struct Follower {
     last_forward: Option<ForwardId>,
     /// The acknowledgement at which the rest was sent again because it came twice.
     repeated: Option<Timestamp>,
-    /// Whether it was told that it has PUTs which this leader does not have.
-    ahead: bool,
+    /// Whether it was told that what it has is no part of this leader's history.
+    contradicts: bool,
+    /// Its disk had no room for the last PUT that it was sent.
+    disk_full: bool,
     /// Whether anything new came from it since the last Resend.
     progress: bool,
     /// How many Resends in a row found nothing new.
@@ -80,6 +88,8 @@ impl Leader {
         Leader {
             epoch: Epoch(env.incarnation),
             active: false,
+            asked: Vec::new(),
+            stuck: None,
             incoming: None,
             followers: env.peers.iter().copied().map(Follower::new).collect(),
             log: Log::new(),
@@ -100,18 +110,12 @@ impl Leader {
     }
 
     /// A PUT of an earlier incarnation, from the disk: some follower may lack it.
-    pub(crate) fn recover_put(
-        &mut self,
-        timestamp: Timestamp,
-        key: &[u8],
-        value: &[u8],
-        config: &Config,
-    ) {
-        self.log.push(key, value, None);
+    pub(crate) fn recover_put(&mut self, put: &Put<'_>, config: &Config) {
+        self.log.push(put.reign, put.key, put.value, None);
         while self.log.bytes() > config.max_log_bytes as u64 {
             self.log.pop();
         }
-        self.first_waiting = timestamp.next();
+        self.first_waiting = put.timestamp.next();
     }
 
     /// A checkpoint's end: the log starts behind it.
@@ -143,8 +147,9 @@ impl Leader {
             && let Some(entry) = log.entry(follower.next)
         {
             let (key, value) = (Bytes::new(entry.key()), Bytes::new(entry.value()));
-            let timestamp = follower.next;
-            cx.send(follower.id, &Message::Replication { epoch, timestamp, key, value });
+            let (reign, timestamp) = (entry.reign, follower.next);
+            let message = Message::Replication { epoch, reign, timestamp, key, value };
+            cx.send(follower.id, &message);
             follower.next = timestamp.next();
         }
     }
@@ -161,7 +166,9 @@ impl Leader {
                 follower.id
             })
         });
-        cx.multicast(in_step, &Message::Replication { epoch, timestamp, key, value });
+        let reign = epoch;
+        let message = Message::Replication { epoch, reign, timestamp, key, value };
+        cx.multicast(in_step, &message);
     }
 
     fn tell(&self, waiting: Waiting, outcome: Outcome<'_>, cx: &mut Cx<'_>) {
@@ -229,51 +236,111 @@ impl Leader {
         self.log.front().is_some_and(|entry| entry.waiting.is_some())
     }
 
-    /// Starts or restarts the copy of a follower that the log does not reach back to.
+    /// What a follower is asked before anything else.
+    fn probe(&self) -> Message<'static> {
+        Message::Probe { epoch: self.epoch, at: self.asked.clone() }
+    }
+
+    /// Starts or restarts the copy of a follower that cannot go on from the log.
     fn resync(&mut self, place: usize, cx: &mut Cx<'_>) {
         let follower = &mut self.followers[place];
         follower.stage = Stage::Copying;
         follower.transfer += 1;
         follower.copy_base = None;
         ::log::info!(target: KvReplication::NAME, "node {} copies the table", follower.id);
-        let transfer = follower.transfer;
-        cx.send(follower.id, &Message::Resync { epoch: self.epoch, transfer });
+        let message = follower.resync_message(self.epoch);
+        cx.send(follower.id, &message);
     }
 
-    /// A follower that said how far it is: from the log, if that reaches back, or by a copy.
-    fn welcome(&mut self, place: usize, head: Timestamp, cx: &mut Cx<'_>) {
+    /// A follower holds what this leader's history does not have: that was never acknowledged, since
+    /// the leader has all that was.
+    fn replace(&mut self, place: usize, theirs: History, ours: &Chain, cx: &mut Cx<'_>) {
         let follower = &mut self.followers[place];
-        let Some(applied) = follower.reported else { return };
-        if applied > head {
-            // Once: its link may come and go as often as it likes.
-            let first = !::core::mem::replace(&mut follower.ahead, true);
-            let level = if first { ::log::Level::Error } else { ::log::Level::Debug };
-            ::log::log!(
+        // Once: its link may come and go as often as it likes.
+        if !::core::mem::replace(&mut follower.contradicts, true) {
+            ::log::warn!(
                 target: KvReplication::NAME,
-                level,
-                "node {} has PUTs up to {applied}, this leader only up to {head}: the data of one \
-                 of them is not of this cluster; it gets nothing until that is mended",
-                follower.id
+                "node {} holds another history (its PUT {} has the hash {:?}, of genesis {:?}; this \
+                 leader is at PUT {} of genesis {:?}): its table is replaced by a copy of this one",
+                follower.id,
+                theirs.applied,
+                theirs.hash,
+                theirs.genesis,
+                ours.applied(),
+                ours.genesis()
             );
-            return;
         }
+        self.resync(place, cx);
+    }
+
+    /// A follower that said what it has: from the log, if that reaches back, or by a copy.
+    fn welcome(&mut self, place: usize, ours: &Chain, cx: &mut Cx<'_>) {
+        let follower = &mut self.followers[place];
+        let Some(theirs) = follower.reported.as_ref().map(|report| report.history) else { return };
+        let head = ours.applied();
+        let counted = self.planted.has(Mutant::CountHistories) && theirs.applied <= head;
+        let is_new = theirs.genesis == Hash(0) && theirs.applied == Timestamp(0);
+        let known = ours.hash_at(theirs.applied);
+        let contradicts = theirs.applied > head
+            || theirs.genesis != ours.genesis()
+            || known.is_some_and(|hash| hash != theirs.hash);
+        if contradicts && !is_new && !counted {
+            return self.replace(place, theirs, ours, cx);
+        }
+        follower.contradicts = false;
         let applied = if self.planted.has(Mutant::ResumeTooLate) {
-            applied.next().min(head)
+            theirs.applied.next().min(head)
         } else if self.planted.has(Mutant::TrustOldAck) {
-            applied.max(follower.acked)
+            theirs.applied.max(follower.acked)
         } else {
-            applied
+            theirs.applied
         };
-        if applied.next() < self.log.first() {
+        if applied.next() < self.log.first() || (known.is_none() && !is_new) {
             return self.resync(place, cx);
         }
         follower.acked = applied;
         follower.received = applied;
         follower.next = applied.next();
         follower.stage = Stage::Resuming;
-        cx.send(follower.id, &Message::Resume { epoch: self.epoch, head });
+        let history = ours.history(Standing::Whole);
+        cx.send(follower.id, &Message::Resume { epoch: self.epoch, history });
         self.commit(head, cx);
         self.pump(place, cx);
+    }
+
+    /// Why it takes no PUT and answers no GET.
+    pub(crate) fn why_inactive(&self) -> String {
+        let unheard = self.followers.iter().filter(|follower| follower.reported.is_none());
+        let unheard: Vec<u32> = unheard.map(|follower| follower.id.0).collect();
+        if !unheard.is_empty() {
+            return format!(
+                "the leader has just started, and has not heard from nodes {unheard:?} what they hold"
+            );
+        }
+        if let Some((place, _)) = &self.incoming {
+            return format!("the leader copies what node {} has", self.followers[*place].id);
+        }
+        let held = self.followers.iter().filter_map(|follower| {
+            let History { genesis, applied, hash, standing } = follower.reported.as_ref()?.history;
+            Some(format!(
+                "node {}: {standing:?} up to PUT {applied}, hash {hash:?}, genesis {genesis:?}",
+                follower.id
+            ))
+        });
+        let held = held.collect::<Vec<String>>().join("; ");
+        match &self.stuck {
+            Some(Finding::Lost) => format!(
+                "no node is left that has every PUT ({held}): put back a data_dir that has, or empty \
+                 all and start all nodes anew, without what was stored"
+            ),
+            Some(Finding::Differ) => format!(
+                "what the nodes hold contradicts each other, and no majority agrees ({held}): find out \
+                 which data_dir is of this store, and empty the others"
+            ),
+            Some(Finding::Nothing | Finding::Holder(_) | Finding::Ask(_)) | None => {
+                "the leader has just started, and compares what the nodes hold".into()
+            }
+        }
     }
 
     /// A follower knows a later reign than this one, because this node's clock was set back since:
@@ -281,6 +348,7 @@ impl Leader {
     fn reign_after(&mut self, epoch: Epoch, cx: &mut Cx<'_>) {
         self.epoch = Epoch(epoch.0.saturating_add(1));
         self.incoming = None;
+        let probe = self.probe();
         ::log::warn!(
             target: KvReplication::NAME,
             "a follower has seen epoch {epoch}, later than this start: going on with {}",
@@ -290,7 +358,7 @@ impl Leader {
             follower.stage = Stage::Probing;
             follower.reported = None;
             if follower.up {
-                cx.send(follower.id, &Message::Probe { epoch: self.epoch });
+                cx.send(follower.id, &probe);
             }
         }
     }
@@ -304,18 +372,20 @@ impl Leader {
     }
 
     /// Sends again to one follower what it did not answer.
-    fn nudge(&mut self, place: usize, head: Timestamp, cx: &mut Cx<'_>) {
+    fn nudge(&mut self, place: usize, ours: &Chain, cx: &mut Cx<'_>) {
         let epoch = self.epoch;
+        let probe = self.probe();
         let follower = &mut self.followers[place];
         match follower.stage {
-            Stage::Probing => cx.send(follower.id, &Message::Probe { epoch }),
+            Stage::Probing => cx.send(follower.id, &probe),
             Stage::Resuming => {
                 follower.next = follower.received.next();
-                cx.send(follower.id, &Message::Resume { epoch, head });
+                let history = ours.history(Standing::Whole);
+                cx.send(follower.id, &Message::Resume { epoch, history });
             }
             Stage::Copying => {
-                let transfer = follower.transfer;
-                cx.send(follower.id, &Message::Resync { epoch, transfer });
+                let message = follower.resync_message(epoch);
+                cx.send(follower.id, &message);
                 if follower.copy_base.is_some() {
                     follower.next = follower.received.next();
                 }
@@ -359,10 +429,16 @@ impl Follower {
             copy_base: None,
             last_forward: None,
             repeated: None,
-            ahead: false,
+            contradicts: false,
+            disk_full: false,
             progress: true,
             quiet: 0,
         }
+    }
+
+    fn resync_message(&self, epoch: Epoch) -> Message<'static> {
+        let Follower { transfer, contradicts, .. } = *self;
+        Message::Resync { epoch, transfer, contradicts }
     }
 
     /// Whether Replications go to it.

@@ -3,7 +3,7 @@
 
 use super::Timestamp;
 use super::message::ForwardId;
-use crate::core::{NodeId, RequestId, Time};
+use crate::core::{Epoch, NodeId, RequestId, Time};
 use ::core::net::SocketAddr;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -28,6 +28,8 @@ pub(crate) struct Waiting {
 pub(crate) struct LogEntry {
     bytes: Vec<u8>,
     key_len: usize,
+    /// The epoch in which it got its timestamp.
+    pub(crate) reign: Epoch,
     /// Bytes in the log up to and with this entry, since the log began.
     end: u64,
     pub(crate) waiting: Option<Waiting>,
@@ -86,12 +88,18 @@ impl Log {
         self.entries.back().map_or(self.start, |entry| entry.end)
     }
 
-    pub(crate) fn push(&mut self, key: &[u8], value: &[u8], waiting: Option<Waiting>) {
+    pub(crate) fn push(
+        &mut self,
+        reign: Epoch,
+        key: &[u8],
+        value: &[u8],
+        waiting: Option<Waiting>,
+    ) {
         let mut bytes = self.pool.pop().unwrap_or_default();
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(value);
         let end = self.end() + bytes.len() as u64 + ENTRY_OVERHEAD;
-        self.entries.push_back(LogEntry { bytes, key_len: key.len(), end, waiting });
+        self.entries.push_back(LogEntry { bytes, key_len: key.len(), reign, end, waiting });
     }
 
     pub(crate) fn entry(&self, timestamp: Timestamp) -> Option<&LogEntry> {
@@ -139,14 +147,14 @@ mod tests {
         let mut log = Log::new();
         assert_eq!((log.first(), log.last()), (Timestamp(1), Timestamp(0)));
         for key in [b"a", b"b", b"c"] {
-            log.push(key, b"v", None);
+            log.push(Epoch(1), key, b"v", None);
         }
         log.pop();
         assert_eq!((log.first(), log.last()), (Timestamp(2), Timestamp(3)));
         assert!(log.entry(Timestamp(1)).is_none());
         assert_eq!(log.entry(Timestamp(3)).expect("it is there").key(), b"c");
         assert!(log.entry(Timestamp(4)).is_none());
-        log.push(b"dd", b"", None);
+        log.push(Epoch(1), b"dd", b"", None);
         let entry = log.entry(Timestamp(4)).expect("it is there");
         assert_eq!((entry.key(), entry.value()), (&b"dd"[..], &b""[..]));
     }
@@ -155,7 +163,7 @@ mod tests {
     fn distances_are_the_bytes_between() {
         let mut log = Log::new();
         for _ in 0..3 {
-            log.push(b"k", b"123", None);
+            log.push(Epoch(1), b"k", b"123", None);
         }
         let each = 4 + ENTRY_OVERHEAD;
         assert_eq!(log.distance(Timestamp(0), Timestamp(3)), 3 * each);

@@ -48,40 +48,85 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A hash over a history, or its random beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hash(pub u64);
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What a replica has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct History {
+    /// Where its history begins; 0 when it has none.
+    pub genesis: Hash,
+    /// Its last PUT.
+    pub applied: Timestamp,
+    /// The hash over everything up to that.
+    pub hash: Hash,
+    /// Whether that is all that it ever acknowledged.
+    pub standing: Standing,
+}
+
+/// Whether a replica has what it ever acknowledged, as far as it can know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Standing {
+    /// It has nothing, and never heard that there was something.
+    #[default]
+    Nothing,
+    /// It lacks something of which it knows.
+    Partial,
+    /// It has everything that it acknowledged, and had everything when it began to.
+    Whole,
+}
+
 /// Between nodes. All but `Forward` and `Forwarded` carry the epoch, which is the leader's
 /// incarnation: what belongs to an earlier one is ignored.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message<'a> {
-    /// Leader: how far are you?
+    /// Leader: what do you have?
     Probe {
         /// The leader's epoch.
         epoch: Epoch,
+        /// And what was your hash at these places?
+        at: Vec<Timestamp>,
     },
-    /// Follower: this far.
+    /// Follower: this.
     State {
         /// The epoch of the probe.
         epoch: Epoch,
-        /// The last PUT that it has.
-        applied: Timestamp,
+        /// What it has.
+        history: History,
+        /// Its hashes at the places that it was asked for; none where it cannot say.
+        marks: Vec<(Timestamp, Option<Hash>)>,
     },
-    /// Leader: what you lack follows from the log.
+    /// Leader: what you have is the beginning of what I have, and what you lack follows from the log.
     Resume {
         /// The leader's epoch.
         epoch: Epoch,
-        /// The leader's last PUT; who has it has everything.
-        head: Timestamp,
+        /// What the leader has; who has that has everything.
+        history: History,
     },
-    /// Leader: the log does not reach back to you; pull a copy of the table.
+    /// Leader: pull a copy of the table, since the log does not reach back to you, or you have what I
+    /// have not.
     Resync {
         /// The leader's epoch.
         epoch: Epoch,
         /// Tells this copy from earlier ones.
         transfer: u32,
+        /// What you have is no part of the leader's history: answer no GET from it.
+        contradicts: bool,
     },
     /// The document's REPLICATION.
     Replication {
         /// The leader's epoch.
         epoch: Epoch,
+        /// The epoch in which the PUT got its timestamp.
+        reign: Epoch,
         /// The PUT's timestamp.
         timestamp: Timestamp,
         /// The key.
@@ -97,6 +142,13 @@ pub enum Message<'a> {
         epoch: Epoch,
         /// The follower has every PUT up to this one.
         applied: Timestamp,
+        /// Its hash there.
+        hash: Hash,
+    },
+    /// Follower: its disk has no room for what comes next, which is therefore not taken.
+    DiskFull {
+        /// The leader's epoch.
+        epoch: Epoch,
     },
     /// Follower, while it copies: PUTs up to this one are in the copy, which is not in use yet.
     Staged {
@@ -124,8 +176,8 @@ pub enum Message<'a> {
         cursor: u32,
         /// Where the next part begins; none after the last.
         next: Option<u32>,
-        /// Every PUT up to this one is in the copy once all parts are there.
-        base: Timestamp,
+        /// Every PUT of this history is in the copy once all parts are there.
+        base: History,
         /// No PUT after this one is in this part.
         head: Timestamp,
         /// The entries.
@@ -214,6 +266,8 @@ impl<'a> From<Outcome<'a>> for Reply<'a> {
 pub enum Record<'a> {
     /// The PUT after the last one.
     Put {
+        /// The epoch in which it got its timestamp.
+        reign: Epoch,
         /// Its timestamp.
         timestamp: Timestamp,
         /// The key.
@@ -234,10 +288,14 @@ pub enum Record<'a> {
         #[serde(borrow)]
         value: Bytes<'a>,
     },
-    /// Ends a checkpoint's entries: every PUT up to this one is among them.
+    /// Begins a history, and ends a checkpoint's entries: every PUT up to this one is among them.
     Applied {
         /// The last PUT.
         timestamp: Timestamp,
+        /// Where the history begins.
+        genesis: Hash,
+        /// The hash at the last PUT.
+        hash: Hash,
     },
     /// From here on this node has had everything that any client was told is stored.
     Complete,
@@ -325,6 +383,9 @@ pub struct Info<'a> {
     pub epoch: Epoch,
     /// Whether it has everything, and so answers.
     pub complete: bool,
+    /// Why it does not answer, in words; empty when it does.
+    #[serde(borrow, default)]
+    pub reason: Cow<'a, str>,
     /// It has every PUT up to this one.
     pub applied: Timestamp,
     /// How many keys it has.

@@ -19,25 +19,34 @@
 //! **Timestamps** are the leader's counter, one step per PUT; followers store what they are told,
 //! in order, without gaps. Many PUTs are in flight at once. `ReplicationOk` is cumulative.
 //!
+//! **Histories** are matched, not counted: a PUT is named by its timestamp, the epoch that gave it
+//! that, and a hash over everything up to it (`history`), and every acknowledgement has the hash. A
+//! leader that starts believes no disk, not even its own: it hears from all followers, and goes on
+//! with the longest history that contradicts no other, or that a majority of those who have one
+//! agrees on; it copies what it lacks. A follower whose history is no part of the leader's gets a
+//! copy. Nobody answers a GET or takes a PUT before that.
+//!
 //! **Failure assumptions.** Nodes stop and come back, with their log (`durability = "disk"`) or
 //! with nothing (`"memory"`); messages are lost, duplicated, delayed and reordered; the leader
-//! never changes. A follower that lost everything answers no GET until it has everything again,
-//! and a leader that lost everything takes no PUT until it has copied the most advanced follower
-//! and heard from all. When all nodes of a memory cluster are down at once, the data is gone.
+//! never changes. One disk at a time may be damaged, emptied, an older copy or another store's: it is
+//! mended from the others. When more are, or when memories are lost one after the other, what is
+//! left is either everything, and goes on, or is refused in words, as long as one node still knows that
+//! there was more; when all nodes of a memory cluster are down at once, the data is gone.
 //!
 //! **Guarantees.** PUT_OK(t) means that every node has the write (on disk, with `"disk"`). A GET
 //! that starts after PUT_OK(t) returns t or newer at any server, or is refused. A client that
 //! passes its last timestamp of a key never sees that key go back. A PUT that is answered with an
-//! error says whether it may still take effect. **Not guaranteed:** linearizable reads — a GET may
-//! return a value whose PUT is not answered yet, and another server may still have the older one.
-//! In memory, such a value is gone when all nodes that had it lost everything; its timestamp is then
-//! given to another PUT.
+//! error says whether it may still take effect; on a full disk it does not. **Not guaranteed:**
+//! linearizable reads — a GET may return a value whose PUT is not answered yet, and another server may
+//! still have the older one. In memory, such a value is gone when all nodes that had it lost
+//! everything; its timestamp is then given to another PUT.
 //!
 //! **Departures from the document.** Several PUTs at a time; an absent key counts as timestamp 0
 //! also for a client that has seen it (NULL would show an older state than the client knows);
 //! nodes may die.
 
 mod follower;
+mod history;
 mod leader;
 mod log;
 mod message;
@@ -47,9 +56,11 @@ mod table;
 mod transfer;
 
 use self::follower::Follower;
+use self::history::Chain;
 use self::leader::Leader;
 pub use self::message::{
-    Entry, FollowerInfo, ForwardId, Info, Message, Outcome, Record, Reply, Request, Timestamp,
+    Entry, FollowerInfo, ForwardId, Hash, History, Info, Message, Outcome, Record, Reply, Request,
+    Standing, Timestamp,
 };
 #[cfg(feature = "mutants")]
 pub use self::mutants::Mutant;
@@ -59,7 +70,8 @@ use self::mutants::Planted;
 pub use self::resp::Resp;
 use self::table::Table;
 use crate::core::{
-    Bytes, Caller, ConfigError, Context, Corrupt, Env, Escaped, NodeId, Protocol, RecordSink, Rng,
+    Bytes, Caller, ConfigError, Context, Corrupt, Env, Epoch, Escaped, NodeId, Protocol,
+    RecordSink, Rng,
 };
 use ::core::time::Duration;
 use alloc::collections::BTreeMap;
@@ -185,6 +197,9 @@ impl Config {
     }
 }
 
+/// What a PUT takes in the log beside its key and value, at most: headers, timestamps and lengths.
+const PUT_RECORD_BYTES: u64 = 64;
+
 /// The protocol's timers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Timer {
@@ -198,10 +213,23 @@ pub enum Timer {
 pub struct KvReplication {
     config: Config,
     replica: Replica,
-    /// Whether the replica has everything that any client was ever told is stored. Only then may
-    /// a follower answer GETs and a leader take PUTs.
+    /// Whether the replica is known to have everything that any client was ever told is stored. Only
+    /// then may a follower answer GETs and a leader take PUTs. Never so at a start: a disk can have
+    /// lost what was on it, or hold an older copy, and only the others can tell.
     complete: bool,
+    /// Whether it has all that it ever acknowledged, as far as it can know by itself.
+    standing: Standing,
+    /// Whether there are others to get back from what is lost here.
+    has_peers: bool,
     role: Role,
+}
+
+/// A PUT that has its place.
+pub(crate) struct Put<'a> {
+    pub(crate) reign: Epoch,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
 }
 
 enum Role {
@@ -209,15 +237,26 @@ enum Role {
     Follower(Follower),
 }
 
-/// The table, and how far it has come: it holds every PUT up to `applied`.
+/// The table, and the history of the PUTs that it holds.
 pub(crate) struct Replica {
     table: Table,
-    applied: Timestamp,
+    chain: Chain,
 }
 
 impl Replica {
     fn new(seed: u64, planted: Planted) -> Replica {
-        Replica { table: Table::new(seed, planted), applied: Timestamp(0) }
+        Replica { table: Table::new(seed, planted), chain: Chain::nothing() }
+    }
+
+    /// It holds every PUT up to this one.
+    fn applied(&self) -> Timestamp {
+        self.chain.applied()
+    }
+
+    /// Takes the PUT that follows.
+    fn apply(&mut self, put: &Put<'_>) {
+        self.table.put(put.key, put.value, put.timestamp);
+        self.chain.append(put.reign, put.key, put.value);
     }
 }
 
@@ -242,7 +281,9 @@ impl Protocol for KvReplication {
             Role::Follower(Follower::new(config.leader, env.incarnation, table_seed, planted))
         };
         let replica = Replica::new(table_seed, config.planted());
-        Ok(KvReplication { config, replica, complete: false, role })
+        let has_peers = !env.peers.is_empty();
+        let standing = Standing::Nothing;
+        Ok(KvReplication { config, replica, complete: false, standing, has_peers, role })
     }
 
     fn persists(&self) -> bool {
@@ -255,28 +296,37 @@ impl Protocol for KvReplication {
             return Err(Corrupt("it is of durability = \"disk\": set that, or another data_dir"));
         }
         match record {
-            Record::Put { timestamp, key, value } => {
-                if timestamp != self.replica.applied.next() {
+            Record::Put { reign, timestamp, key, value } => {
+                if timestamp != self.replica.applied().next() {
                     return Err(Corrupt("a PUT does not follow the one before it"));
                 }
-                self.replica.table.put(&key, &value, timestamp);
-                self.replica.applied = timestamp;
+                let put = Put { reign, timestamp, key: &key, value: &value };
+                self.replica.apply(&put);
                 if let Role::Leader(leader) = &mut self.role {
-                    leader.recover_put(timestamp, &key, &value, &self.config);
+                    leader.recover_put(&put, &self.config);
                 }
             }
             Record::Entry { timestamp, key, value } => {
                 self.replica.table.put(&key, &value, timestamp);
             }
-            Record::Applied { timestamp } => {
-                self.replica.applied = timestamp;
+            Record::Applied { timestamp, genesis, hash } => {
+                self.replica.chain = Chain::at(genesis, timestamp, hash);
+                self.standing = Standing::Partial;
                 if let Role::Leader(leader) = &mut self.role {
                     leader.recover_applied(timestamp);
                 }
             }
-            Record::Complete => self.complete = true,
+            Record::Complete => self.standing = Standing::Whole,
         }
         Ok(())
+    }
+
+    fn restores(&self) -> bool {
+        self.has_peers
+    }
+
+    fn on_log_lost(&mut self) {
+        self.standing = Standing::Partial;
     }
 
     fn snapshot(&self, sink: &mut RecordSink<'_>) {
@@ -289,8 +339,12 @@ impl Protocol for KvReplication {
             let (key, value) = (Bytes::new(key), Bytes::new(&entry.value));
             sink.record(&Record::Entry { timestamp: entry.timestamp, key, value });
         }
-        sink.record(&Record::Applied { timestamp: self.replica.applied });
-        if self.complete {
+        let chain = &self.replica.chain;
+        if !chain.is_nothing() {
+            let (timestamp, genesis, hash) = (chain.applied(), chain.genesis(), chain.hash());
+            sink.record(&Record::Applied { timestamp, genesis, hash });
+        }
+        if self.standing == Standing::Whole {
             sink.record(&Record::Complete);
         }
     }
@@ -325,7 +379,7 @@ impl Protocol for KvReplication {
             (Role::Leader(_), Timer::Deadline) => self.expire_puts(cx),
             (Role::Leader(_), Timer::Resend) => self.resend(cx),
             (Role::Follower(follower), Timer::Deadline) => follower.expire_forwards(cx),
-            (Role::Follower(follower), Timer::Resend) => follower.pull_again(&self.config, cx),
+            (Role::Follower(_), Timer::Resend) => self.pull_again(cx),
         }
     }
 
@@ -343,12 +397,12 @@ impl Protocol for KvReplication {
     }
 
     fn digest(&self) -> u64 {
-        self.replica.table.digest() ^ self.replica.applied.0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        self.replica.table.digest() ^ self.replica.applied().0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
     fn check_invariants(&self) {
         if let Role::Leader(leader) = &self.role {
-            leader.check_invariants(self.replica.applied);
+            leader.check_invariants(self.replica.applied());
         }
     }
 }
@@ -369,8 +423,8 @@ impl KvReplication {
         match &mut self.role {
             Role::Leader(_) => self.put_from_client(caller, key, value, cx),
             Role::Follower(_) if self.config.planted().has(Mutant::OwnTimestamp) => {
-                let timestamp = self.replica.applied.next();
-                self.apply(timestamp, key, value, cx);
+                let timestamp = self.replica.applied().next();
+                self.apply(&Put { reign: Epoch(0), timestamp, key, value }, cx);
                 cx.reply(caller.request, &Reply::PutOk { timestamp });
             }
             Role::Follower(follower) => follower.forward(caller, key, value, &self.config, cx),
@@ -390,7 +444,7 @@ impl KvReplication {
         let planted = self.config.planted();
         let complete = self.complete || planted.has(Mutant::AnswerIncomplete);
         let seen = own >= timestamp || planted.has(Mutant::IgnoreTimestamp);
-        let reached = self.replica.applied >= applied || planted.has(Mutant::IgnoreApplied);
+        let reached = self.replica.applied() >= applied || planted.has(Mutant::IgnoreApplied);
         let fresh = complete && seen && reached;
         let (reply, shown) = match found {
             _ if !fresh => {
@@ -422,7 +476,8 @@ impl KvReplication {
             leader: self.config.leader,
             epoch,
             complete: self.complete,
-            applied: self.replica.applied,
+            reason: if self.complete { "".into() } else { self.why_incomplete().into() },
+            applied: self.replica.applied(),
             keys: self.replica.table.len() as u64,
             table_digest: format!("{:016x}", self.replica.table.digest()).into(),
             followers,
@@ -430,13 +485,37 @@ impl KvReplication {
         }
     }
 
-    /// The replica has everything: says so to the log, so that a restart need not ask again.
+    /// Why this replica answers no GET.
+    fn why_incomplete(&self) -> String {
+        match &self.role {
+            Role::Leader(leader) => leader.why_inactive(),
+            Role::Follower(follower) => follower.why_incomplete(),
+        }
+    }
+
+    /// The replica has everything: says so to the log.
     fn becomes_complete(&mut self, cx: &mut Cx<'_>) {
+        if self.standing != Standing::Whole {
+            self.standing = Standing::Whole;
+            self.persist(&Record::Complete, cx);
+        }
         if !self.complete {
             self.complete = true;
-            self.persist(&Record::Complete, cx);
-            ::log::info!(target: Self::NAME, "complete at timestamp {}", self.replica.applied);
+            ::log::info!(target: Self::NAME, "complete at timestamp {}", self.replica.applied());
         }
+    }
+
+    /// A replica that has nothing takes part in a history from its beginning.
+    fn begin_history(&mut self, genesis: u64, cx: &mut Cx<'_>) {
+        self.replica.chain = Chain::begin(genesis);
+        let (genesis, hash) = (self.replica.chain.genesis(), self.replica.chain.hash());
+        self.persist(&Record::Applied { timestamp: Timestamp(0), genesis, hash }, cx);
+    }
+
+    /// Whether there is room on the disk for this PUT; always, where nothing is on a disk.
+    fn has_room(&self, key: &[u8], value: &[u8], cx: &Cx<'_>) -> bool {
+        let bytes = PUT_RECORD_BYTES + (key.len() + value.len()) as u64;
+        !self.persists() || cx.has_room_for(bytes)
     }
 
     fn persist(&self, record: &Record<'_>, cx: &mut Cx<'_>) {
@@ -446,12 +525,12 @@ impl KvReplication {
     }
 
     /// Applies the PUT that follows the last one.
-    fn apply(&mut self, timestamp: Timestamp, key: &[u8], value: &[u8], cx: &mut Cx<'_>) {
-        self.replica.table.put(key, value, timestamp);
-        self.replica.applied = timestamp;
+    fn apply(&mut self, put: &Put<'_>, cx: &mut Cx<'_>) {
+        self.replica.apply(put);
         if self.config.planted().has(Mutant::NoRecord) {
             return;
         }
+        let Put { reign, timestamp, key, value } = *put;
         if self.config.planted().has(Mutant::AnswerBeforeSync) && self.persists() {
             if timestamp.0.is_multiple_of(2) {
                 cx.checkpoint();
@@ -459,17 +538,18 @@ impl KvReplication {
             return;
         }
         let (key, value) = (Bytes::new(key), Bytes::new(value));
-        self.persist(&Record::Put { timestamp, key, value }, cx);
+        self.persist(&Record::Put { reign, timestamp, key, value }, cx);
     }
 
     /// Exchanges the replica for a finished copy of another node's.
     fn adopt(&mut self, replica: Replica, cx: &mut Cx<'_>) {
         self.replica = replica;
+        self.standing = Standing::Whole;
         self.complete = true;
         if self.persists() {
             cx.checkpoint();
         }
-        let applied = self.replica.applied;
+        let applied = self.replica.applied();
         ::log::info!(target: Self::NAME, "copied the table up to timestamp {applied}");
     }
 }

@@ -60,12 +60,18 @@ pub enum Mutant {
     TimeoutNotApplied,
     /// A PUT whose answer was lost with the link to the leader is said not to be applied.
     LinkLossNotApplied,
+    /// A leader goes on from what is on its own disk, without asking.
+    TrustOwnDisk,
+    /// Histories are counted, not matched: the longest is right.
+    CountHistories,
+    /// What a node that lacks something has is taken for all that there was.
+    TrustPartial,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 26] = [
+    pub const ALL: [Mutant; 29] = [
         Mutant::AnswerAtOnce,
         Mutant::AnswerAtMajority,
         Mutant::StagedCounts,
@@ -92,7 +98,30 @@ impl Mutant {
         Mutant::IncarnationIgnored,
         Mutant::TimeoutNotApplied,
         Mutant::LinkLossNotApplied,
+        Mutant::TrustOwnDisk,
+        Mutant::CountHistories,
+        Mutant::TrustPartial,
     ];
 }
 
 crate::core::planted!();
+
+impl Planted {
+    /// What a leader with a bug makes of what the replicas have.
+    pub(super) fn distort(self, reports: &mut [super::history::Report]) {
+        let first = reports.first().map(|report| report.history.genesis).unwrap_or_default();
+        for report in reports {
+            let history = &mut report.history;
+            if self.has(Mutant::TrustPartial) && history.standing != super::Standing::Nothing {
+                history.standing = super::Standing::Nothing;
+                if history.applied.0 > 0 {
+                    history.standing = super::Standing::Whole;
+                }
+            }
+            if self.has(Mutant::CountHistories) {
+                (history.genesis, history.hash) = (first, super::Hash(0));
+                report.marks.iter_mut().for_each(|(_, hash)| *hash = None);
+            }
+        }
+    }
+}

@@ -18,13 +18,18 @@ pub(crate) struct Table {
     entries: IndexMap<Box<[u8]>, Entry, KeyHash>,
     /// The sum of all entries' hashes: kept up with each PUT, independent of the order.
     digest: u64,
+    /// How many bytes keys and values have.
+    bytes: u64,
     planted: Planted,
 }
+
+/// What an entry takes on a disk beside its key and value: its header, timestamp and lengths.
+const ENTRY_BYTES: u64 = 32;
 
 impl Table {
     /// `seed` keeps clients from choosing keys that collide; it moves nothing that can be seen.
     pub(crate) fn new(seed: u64, planted: Planted) -> Table {
-        Table { entries: IndexMap::with_hasher(KeyHash(seed)), digest: 0, planted }
+        Table { entries: IndexMap::with_hasher(KeyHash(seed)), digest: 0, bytes: 0, planted }
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
@@ -38,12 +43,14 @@ impl Table {
                 return;
             }
             self.digest = self.digest.wrapping_sub(hash(key, entry));
+            self.bytes = self.bytes - entry.value.len() as u64 + value.len() as u64;
             entry.timestamp = timestamp;
             entry.value.clear();
             entry.value.extend_from_slice(value);
             self.digest = self.digest.wrapping_add(hash(key, entry));
         } else {
             let entry = Entry { value: Vec::from(value), timestamp };
+            self.bytes += (key.len() + value.len()) as u64;
             self.digest = self.digest.wrapping_add(hash(key, &entry));
             self.entries.insert(Box::from(key), entry);
         }
@@ -51,6 +58,11 @@ impl Table {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// About how many bytes the table takes on a disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes + ENTRY_BYTES * self.entries.len() as u64
     }
 
     pub(crate) fn digest(&self) -> u64 {

@@ -5,9 +5,10 @@
 //! again once it has every PUT from `base` (the sender's last PUT at the first part) to `head`
 //! (its last PUT at the last part), which reach the receiver as ordinary Replications.
 
-use super::message::Entry;
+use super::history::Chain;
+use super::message::{Entry, History};
 use super::mutants::{Mutant, Planted};
-use super::{Cx, Message, Replica, Timestamp};
+use super::{Cx, Message, Put, Replica, Timestamp};
 use crate::core::{Bytes, Epoch, NodeId};
 use alloc::vec::Vec;
 
@@ -15,8 +16,8 @@ use alloc::vec::Vec;
 pub(crate) struct Incoming {
     pub(crate) transfer: u32,
     cursor: u32,
-    /// None until the first part is there.
-    base: Option<Timestamp>,
+    /// Whether the first part is there.
+    begun: bool,
     /// Set by the last part.
     until: Option<Timestamp>,
     staged: Replica,
@@ -28,7 +29,7 @@ pub(crate) struct Incoming {
 impl Incoming {
     pub(crate) fn new(transfer: u32, seed: u64, planted: Planted) -> Incoming {
         let staged = Replica::new(seed, planted);
-        Incoming { transfer, cursor: 0, base: None, until: None, staged, progress: true, planted }
+        Incoming { transfer, cursor: 0, begun: false, until: None, staged, progress: true, planted }
     }
 
     /// Asks for the next part, unless the last one is there.
@@ -44,7 +45,7 @@ impl Incoming {
         &mut self,
         cursor: u32,
         next: Option<u32>,
-        base: Timestamp,
+        base: History,
         head: Timestamp,
         entries: &[Entry<'_>],
     ) -> bool {
@@ -56,9 +57,9 @@ impl Incoming {
         for entry in &entries[..entries.len().saturating_sub(usize::from(left_out))] {
             self.staged.table.put(&entry.key, &entry.value, entry.timestamp);
         }
-        if self.base.is_none() {
-            self.base = Some(base);
-            self.staged.applied = base;
+        if !self.begun {
+            self.begun = true;
+            self.staged.chain = Chain::at(base.genesis, base.applied, base.hash);
         }
         match next {
             // A next part that does not lie ahead would ask for the same for ever.
@@ -72,23 +73,24 @@ impl Incoming {
 
     /// Takes a PUT into the copy if it is the next; answers how far the copy is, or nothing when
     /// it has no beginning yet.
-    pub(crate) fn replication(
-        &mut self,
-        timestamp: Timestamp,
-        key: &[u8],
-        value: &[u8],
-    ) -> Option<Timestamp> {
-        self.base?;
-        if timestamp == self.staged.applied.next() {
-            self.progress = true;
-            self.staged.table.put(key, value, timestamp);
-            self.staged.applied = timestamp;
+    pub(crate) fn replication(&mut self, put: &Put<'_>) -> Option<Timestamp> {
+        if !self.begun {
+            return None;
         }
-        Some(self.staged.applied)
+        if put.timestamp == self.staged.applied().next() {
+            self.progress = true;
+            self.staged.apply(put);
+        }
+        Some(self.staged.applied())
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.until.is_some_and(|until| self.staged.applied >= until)
+        self.until.is_some_and(|until| self.staged.applied() >= until)
+    }
+
+    /// About how many bytes the copy takes on a disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.staged.table.bytes()
     }
 
     pub(crate) fn into_replica(self) -> Replica {
@@ -106,7 +108,7 @@ pub(crate) struct Part {
     pub(crate) epoch: Epoch,
     pub(crate) transfer: u32,
     pub(crate) cursor: u32,
-    pub(crate) base: Timestamp,
+    pub(crate) base: History,
 }
 
 /// The sender's side: one part of the replica, of about `chunk_bytes`.
@@ -130,6 +132,6 @@ pub(crate) fn send_chunk(
     }
     let end = cursor.saturating_add(u32::try_from(entries.len()).unwrap_or(u32::MAX));
     let next = ((end as usize) < replica.table.len()).then_some(end);
-    let head = replica.applied;
+    let head = replica.applied();
     cx.send(to, &Message::Chunk { epoch, transfer, cursor, next, base, head, entries });
 }

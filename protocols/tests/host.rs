@@ -7,8 +7,8 @@ use node_protocols::core::{
     erase, protocol_tag,
 };
 use node_protocols::kv_replication::{
-    Config, Durability, Entry, FollowerInfo, ForwardId, Info, KvReplication, Message, Outcome,
-    Record, Reply, Request, Timestamp,
+    Config, Durability, Entry, FollowerInfo, ForwardId, Hash, History, Info, KvReplication,
+    Message, Outcome, Record, Reply, Request, Standing, Timestamp,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -229,7 +229,7 @@ fn assert_dropped(host: &mut Host, frame: &[u8], error: FrameError, counter: Cou
 }
 
 fn probe() -> Message<'static> {
-    Message::Probe { epoch: Epoch(1) }
+    Message::Probe { epoch: Epoch(1), at: vec![] }
 }
 
 #[test]
@@ -353,6 +353,21 @@ fn outcome() -> impl Strategy<Value = Outcome<'static>> {
     ]
 }
 
+fn hash() -> impl Strategy<Value = Hash> {
+    prop_oneof![0..3_u64, any::<u64>()].prop_map(Hash)
+}
+
+fn history() -> impl Strategy<Value = History> {
+    let standing =
+        prop_oneof![Just(Standing::Nothing), Just(Standing::Partial), Just(Standing::Whole)];
+    (hash(), timestamp(), hash(), standing).prop_map(|(genesis, applied, hash, standing)| History {
+        genesis,
+        applied,
+        hash,
+        standing,
+    })
+}
+
 fn message() -> impl Strategy<Value = Message<'static>> {
     let entry = (timestamp(), blob(), blob()).prop_map(|(timestamp, key, value)| Entry {
         timestamp,
@@ -364,18 +379,33 @@ fn message() -> impl Strategy<Value = Message<'static>> {
     // An IPv6 scope is not carried: it means something on one machine only.
     let addr = any::<(std::net::IpAddr, u16)>().prop_map(std::net::SocketAddr::from);
     let place = || prop_oneof![0..3_u32, any::<u32>()];
-    let part = (place(), place(), prop::option::of(place()), timestamp(), timestamp());
+    let part = (place(), place(), prop::option::of(place()), history(), timestamp());
     let entries = prop::collection::vec(entry, 0..4);
+    let marks = prop::collection::vec((timestamp(), prop::option::of(hash())), 0..4);
     prop_oneof![
-        epoch().prop_map(|epoch| Message::Probe { epoch }),
-        (epoch(), timestamp()).prop_map(|(epoch, applied)| Message::State { epoch, applied }),
-        (epoch(), timestamp()).prop_map(|(epoch, head)| Message::Resume { epoch, head }),
-        (epoch(), place()).prop_map(|(epoch, transfer)| Message::Resync { epoch, transfer }),
-        (epoch(), timestamp(), blob(), blob()).prop_map(|(epoch, timestamp, key, value)| {
-            Message::Replication { epoch, timestamp, key, value }
+        (epoch(), prop::collection::vec(timestamp(), 0..4))
+            .prop_map(|(epoch, at)| Message::Probe { epoch, at }),
+        (epoch(), history(), marks).prop_map(|(epoch, history, marks)| Message::State {
+            epoch,
+            history,
+            marks
         }),
-        (epoch(), timestamp())
-            .prop_map(|(epoch, applied)| Message::ReplicationOk { epoch, applied }),
+        (epoch(), history()).prop_map(|(epoch, history)| Message::Resume { epoch, history }),
+        (epoch(), place(), any::<bool>()).prop_map(|(epoch, transfer, contradicts)| {
+            Message::Resync { epoch, transfer, contradicts }
+        }),
+        (epoch(), epoch(), timestamp(), blob(), blob()).prop_map(
+            |(epoch, reign, timestamp, key, value)| Message::Replication {
+                epoch,
+                reign,
+                timestamp,
+                key,
+                value
+            }
+        ),
+        (epoch(), timestamp(), hash())
+            .prop_map(|(epoch, applied, hash)| { Message::ReplicationOk { epoch, applied, hash } }),
+        epoch().prop_map(|epoch| Message::DiskFull { epoch }),
         (epoch(), timestamp()).prop_map(|(epoch, received)| Message::Staged { epoch, received }),
         (epoch(), place(), place()).prop_map(|(epoch, transfer, cursor)| Message::Pull {
             epoch,
@@ -399,17 +429,19 @@ fn message() -> impl Strategy<Value = Message<'static>> {
 
 fn record() -> impl Strategy<Value = Record<'static>> {
     prop_oneof![
-        (timestamp(), blob(), blob()).prop_map(|(timestamp, key, value)| Record::Put {
-            timestamp,
-            key,
-            value
+        (epoch(), timestamp(), blob(), blob()).prop_map(|(reign, timestamp, key, value)| {
+            Record::Put { reign, timestamp, key, value }
         }),
         (timestamp(), blob(), blob()).prop_map(|(timestamp, key, value)| Record::Entry {
             timestamp,
             key,
             value
         }),
-        timestamp().prop_map(|timestamp| Record::Applied { timestamp }),
+        (timestamp(), hash(), hash()).prop_map(|(timestamp, genesis, hash)| Record::Applied {
+            timestamp,
+            genesis,
+            hash
+        }),
         Just(()).prop_map(|()| Record::Complete),
     ]
 }
@@ -434,6 +466,7 @@ fn reply() -> impl Strategy<Value = Reply<'static>> {
                 leader: NodeId(1),
                 epoch,
                 complete,
+                reason: text.clone().into(),
                 applied,
                 keys: applied.0,
                 followers: [(NodeId(node), FollowerInfo { up: complete, acked: applied })].into(),
@@ -561,7 +594,8 @@ proptest! {
 fn a_timestamp_that_no_leader_ever_gives_does_not_decode() {
     let mut host = store(2);
     for (timestamp, expected) in [(1 << 62, Ok(())), (u64::MAX, Err(FrameError::Malformed))] {
-        let probe = Message::Resume { epoch: Epoch(0), head: Timestamp(timestamp) };
+        let history = History { applied: Timestamp(timestamp), ..History::default() };
+        let probe = Message::Resume { epoch: Epoch(0), history };
         let frame = frame("kv_replication", 1, &probe);
         assert_eq!(host.handle_frame(NodeId(1), &frame, now()), expected);
     }

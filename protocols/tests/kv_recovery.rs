@@ -9,7 +9,7 @@ use node_protocols::core::{
     WallTime, erase, protocol_tag,
 };
 use node_protocols::kv_replication::{
-    Config, Durability, KvReplication, Message, Reply, Request, Timestamp,
+    Config, Durability, Hash, History, KvReplication, Message, Reply, Request, Standing, Timestamp,
 };
 
 const TWO: NodeId = NodeId(2);
@@ -221,6 +221,10 @@ fn with_disks_every_put_ok_survives_the_crash_of_all_nodes_at_any_moment() {
                 .collect();
             for node in cluster.ids() {
                 cluster.start(node);
+                assert!(refuses(&mut cluster, node, "k0"), "it has not heard from the others");
+            }
+            cluster.run(ms(50));
+            for node in cluster.ids() {
                 for (i, timestamp) in &put_ok {
                     assert_eq!(reads(&mut cluster, node, &format!("k{i}")), timestamp.0);
                 }
@@ -233,17 +237,29 @@ fn with_disks_every_put_ok_survives_the_crash_of_all_nodes_at_any_moment() {
     }
 }
 
+/// Its disk may hold an older copy: only the others can tell.
 #[test]
-fn with_disks_a_leader_alone_leads_at_once() {
+fn with_disks_no_node_answers_before_the_leader_has_heard_from_all() {
     let mut cluster = with(|options| options.config.durability = Durability::Disk);
     cluster.put_ok(LEADER, "k", "v");
     for node in cluster.ids() {
         cluster.crash(node);
     }
-    cluster.start(LEADER);
-    assert_eq!(reads(&mut cluster, LEADER, "k"), 1);
-    cluster.start(TWO);
+    for node in [LEADER, TWO] {
+        cluster.start(node);
+        cluster.run(ms(500));
+        assert!(refuses(&mut cluster, LEADER, "k"));
+    }
+    assert!(refuses(&mut cluster, TWO, "k"));
+    let put = cluster.put(TWO, "k", "w");
+    let Reply::NotApplied { reason } = cluster.wait(put) else { panic!("it is not applied") };
+    assert!(reason.ends_with("has not heard from nodes [3] what they hold"), "{reason}");
+    assert!(cluster.info(TWO).reason.contains("node 1, has not said yet"));
     cluster.start(THREE);
+    cluster.run(ms(50));
+    for node in cluster.ids() {
+        assert_eq!(reads(&mut cluster, node, "k"), 1);
+    }
     assert_eq!(cluster.put_ok(THREE, "k", "w"), Timestamp(2));
 }
 
@@ -264,33 +280,225 @@ fn a_copy_is_on_the_disk_before_it_is_acknowledged() {
         for node in cluster.ids() {
             cluster.crash(node);
         }
-        cluster.start(lost);
-        assert!(cluster.is_complete(lost));
+        cluster.trace = Some(Vec::new());
+        for node in cluster.ids() {
+            cluster.start(node);
+        }
+        cluster.run(ms(50));
         assert_eq!(reads(&mut cluster, lost, "big31"), 32);
+        assert_eq!(traced(&mut cluster, "Chunk"), 0, "nothing was copied");
+    }
+}
+
+/// A store with disks and twenty PUTs, that was stopped.
+fn stopped() -> Cluster {
+    let mut cluster = with(|options| options.config.durability = Durability::Disk);
+    for i in 0..20 {
+        cluster.put_ok(LEADER, &format!("k{}", i % 7), &format!("v{i}"));
+    }
+    for node in cluster.ids() {
+        cluster.crash(node);
+    }
+    cluster
+}
+
+/// The disk of that node of another store, with more PUTs.
+fn foreign(node: NodeId) -> Vec<(u16, Vec<u8>)> {
+    let mut other = with(|options| {
+        options.seed = 77;
+        options.config.durability = Durability::Disk;
+    });
+    for i in 0..30 {
+        other.put_ok(LEADER, &format!("k{}", i % 7), "foreign");
+    }
+    other.take_disk(node)
+}
+
+/// What may happen to one disk.
+const DAMAGES: [&str; 4] = ["older copy", "emptied", "log lost", "foreign"];
+
+fn damage(cluster: &mut Cluster, node: NodeId, what: &str) {
+    match what {
+        "older copy" => cluster.roll_back(node, 10),
+        "emptied" => cluster.wipe(node),
+        "log lost" => cluster.lose_log(node),
+        _ => cluster.give_disk(node, foreign(node)),
     }
 }
 
 #[test]
-fn a_follower_that_has_what_the_leader_never_had_is_left_alone() {
-    let mut cluster = with(|options| options.config.durability = Durability::Disk);
-    cluster.put_ok(LEADER, "k", "v");
-    // Somebody gives the leader the disk of another cluster.
-    for node in [LEADER, TWO] {
-        cluster.crash(node);
-        cluster.wipe(node);
+fn one_bad_disk_is_found_out_and_mended_in_any_order_of_starts() {
+    for victim in [LEADER, TWO, THREE] {
+        for what in DAMAGES {
+            for order in [[LEADER, TWO, THREE], [THREE, TWO, LEADER], [TWO, LEADER, THREE]] {
+                let mut cluster = stopped();
+                damage(&mut cluster, victim, what);
+                for node in order {
+                    cluster.start(node);
+                    cluster.run(ms(30));
+                    // Never an older value, or another's.
+                    for up in cluster
+                        .ids()
+                        .into_iter()
+                        .filter(|id| cluster.is_up(*id))
+                        .collect::<Vec<_>>()
+                    {
+                        let get = cluster.get(up, "k5", Timestamp(0));
+                        match cluster.reply(get) {
+                            Some(Reply::Value { timestamp, .. }) => assert_eq!(timestamp.0, 20),
+                            Some(Reply::TryOtherServerOrLater { .. }) => {}
+                            other => panic!("{what} at {victim}: {other:?}"),
+                        }
+                    }
+                }
+                cluster.run(ms(300));
+                assert!(cluster.has_converged(), "{what} at {victim}: {}", cluster.summary());
+                assert_eq!(cluster.put_ok(TWO, "k", "w"), Timestamp(21));
+            }
+        }
     }
-    let mut cluster_of_two = with(|options| {
+}
+
+#[test]
+fn a_bad_disk_that_comes_back_to_a_running_store_is_replaced_while_puts_go_on() {
+    for what in DAMAGES {
+        let mut cluster = with(|options| options.config.durability = Durability::Disk);
+        for i in 0..20 {
+            cluster.put_ok(LEADER, &format!("k{}", i % 7), &format!("v{i}"));
+        }
+        cluster.crash(THREE);
+        damage(&mut cluster, THREE, what);
+        let put = cluster.put(LEADER, "k5", "new");
+        cluster.start(THREE);
+        assert!(refuses(&mut cluster, THREE, "k5"), "{what}");
+        assert!(matches!(cluster.wait(put), Reply::PutOk { .. }), "{what}");
+        assert_eq!(reads(&mut cluster, THREE, "k5"), 21);
+        cluster.run(ms(100));
+        assert!(cluster.has_converged(), "{what}: {}", cluster.summary());
+    }
+}
+
+#[test]
+fn two_bad_disks_are_refused_in_words_or_mended_but_never_wrong() {
+    let nodes = [LEADER, TWO, THREE];
+    for good in nodes {
+        for one in DAMAGES {
+            for other in DAMAGES {
+                let mut cluster = stopped();
+                let bad = nodes.into_iter().filter(|node| *node != good);
+                for (node, what) in bad.zip([one, other]) {
+                    damage(&mut cluster, node, what);
+                }
+                nodes.into_iter().for_each(|node| cluster.start(node));
+                cluster.run(ms(500));
+                let mended = cluster.has_converged();
+                for node in nodes {
+                    if mended && (one, other) != ("foreign", "foreign") {
+                        assert_eq!(reads(&mut cluster, node, "k5"), 20, "{one}, {other}, {good}");
+                    } else if !mended {
+                        assert!(refuses(&mut cluster, node, "k5"), "{one}, {other}, {good}");
+                    }
+                }
+                if !mended {
+                    let reason = cluster.info(LEADER).reason.into_owned();
+                    assert!(reason.contains("no majority agrees (node 2: "), "{reason}");
+                }
+            }
+        }
+    }
+}
+
+/// Both have the disks of their namesakes: they are the majority, and cannot be told from the store.
+#[test]
+fn of_two_nodes_that_contradict_each_other_none_is_believed() {
+    let mut cluster = with(|options| {
         options.nodes = 2;
         options.config.durability = Durability::Disk;
     });
-    assert!(cluster_of_two.is_complete(LEADER));
-    cluster.give_disk(LEADER, cluster_of_two.take_disk(LEADER));
-    cluster.start(LEADER);
+    cluster.put_ok(LEADER, "k5", "v");
+    [LEADER, TWO].map(|node| cluster.crash(node));
+    cluster.give_disk(TWO, foreign(TWO));
+    [LEADER, TWO].map(|node| cluster.start(node));
+    cluster.run(ms(500));
+    for node in [LEADER, TWO] {
+        assert!(refuses(&mut cluster, node, "k5"));
+    }
+    let put = cluster.put(TWO, "k", "w");
+    let Reply::NotApplied { reason } = cluster.wait(put) else { panic!("it is not applied") };
+    assert!(reason.contains("contradicts each other"), "{reason}");
+    cluster.crash(TWO);
+    cluster.wipe(TWO);
     cluster.start(TWO);
-    cluster.run(ms(1_000));
-    let put = cluster.put(LEADER, "k", "w");
-    assert!(matches!(cluster.wait(put), Reply::MayStillApply { .. }));
-    assert_eq!(reads(&mut cluster, THREE, "k"), 1);
+    cluster.run(ms(100));
+    assert!(cluster.has_converged(), "one was emptied, as the words say");
+    assert_eq!(reads(&mut cluster, TWO, "k5"), 1);
+}
+
+#[test]
+fn memories_lost_one_after_the_other_are_noticed() {
+    // At once, nobody has heard that there is something; after 3 ms nobody has copied all; after 10
+    // ms node 2 has.
+    for (pause, applied) in [(0, Some(0)), (3, None), (10, Some(32))] {
+        let mut cluster = with(|options| options.config.max_log_bytes = 1);
+        fill(&mut cluster);
+        for node in [TWO, THREE, LEADER] {
+            restart(&mut cluster, node);
+            cluster.run(ms(pause));
+        }
+        cluster.run(ms(1_000));
+        if let Some(applied) = applied {
+            assert!(cluster.has_converged(), "{pause}: {}", cluster.summary());
+            assert_eq!(cluster.info(TWO).applied, Timestamp(applied));
+            continue;
+        }
+        for node in cluster.ids() {
+            assert!(!cluster.is_complete(node) && refuses(&mut cluster, node, "big0"));
+        }
+        let put = cluster.put(TWO, "k", "w");
+        let Reply::NotApplied { reason } = cluster.wait(put) else { panic!("it is not applied") };
+        assert!(reason.contains("no node is left that has every PUT"), "{reason}");
+        // As the words say.
+        [LEADER, TWO, THREE].map(|node| cluster.crash(node));
+        [LEADER, TWO, THREE].map(|node| cluster.start(node));
+        cluster.run(ms(100));
+        assert!(cluster.has_converged());
+        assert_eq!(cluster.put_ok(TWO, "k", "w"), Timestamp(1));
+    }
+}
+
+#[test]
+fn a_copy_that_is_done_keeps_what_the_others_lose() {
+    let mut cluster = with(|options| options.config.max_log_bytes = 1);
+    fill(&mut cluster);
+    for node in [TWO, THREE, LEADER, TWO] {
+        restart(&mut cluster, node);
+        cluster.run(ms(300));
+        assert!(cluster.has_converged(), "{node}");
+        assert_eq!(reads(&mut cluster, node, "big31"), 32);
+    }
+}
+
+#[test]
+fn a_full_disk_is_refused_and_all_goes_on_when_there_is_room() {
+    for full in [LEADER, TWO] {
+        let mut cluster = with(|options| options.config.durability = Durability::Disk);
+        cluster.put_ok(LEADER, "k", "v");
+        cluster.set_room(full, 10);
+        let put = cluster.put(THREE, "k", "w");
+        match (full, cluster.wait(put)) {
+            (LEADER, Reply::NotApplied { reason }) => assert!(reason.contains("disk is full")),
+            (TWO, Reply::MayStillApply { .. }) => {}
+            (_, other) => panic!("{full} is full: {other:?}"),
+        }
+        let put = cluster.put(THREE, "k", "x");
+        let Reply::NotApplied { reason } = cluster.wait(put) else { panic!("it is not applied") };
+        assert!(reason.contains("full: make room, then try again"), "{reason}");
+        assert!(reads(&mut cluster, full, "k") >= 1, "reads go on");
+        cluster.set_room(full, u64::MAX);
+        cluster.run(ms(100));
+        assert!(cluster.has_converged(), "{}", cluster.summary());
+        cluster.put_ok(THREE, "k", "y");
+    }
 }
 
 // What only certain losses and delays bring about, message by message at one node.
@@ -378,17 +586,44 @@ const EPOCH: Epoch = Epoch(1);
 
 fn replication(timestamp: u64) -> Message<'static> {
     let (key, value) = ("k".into(), "v".into());
-    Message::Replication { epoch: EPOCH, timestamp: Timestamp(timestamp), key, value }
+    let timestamp = Timestamp(timestamp);
+    Message::Replication { epoch: EPOCH, reign: EPOCH, timestamp, key, value }
+}
+
+fn history(applied: u64) -> History {
+    let genesis = Hash(7);
+    History { genesis, applied: Timestamp(applied), hash: genesis, standing: Standing::Whole }
 }
 
 fn chunk(transfer: u32, base: u64) -> Message<'static> {
-    let (next, base) = (None, Timestamp(base));
-    let entries = Vec::new();
-    Message::Chunk { epoch: EPOCH, transfer, cursor: 0, next, base, head: base, entries }
+    let (next, base) = (None, history(base));
+    let (head, entries) = (base.applied, Vec::new());
+    Message::Chunk { epoch: EPOCH, transfer, cursor: 0, next, base, head, entries }
 }
 
-fn ok(applied: u64) -> String {
-    format!("{:?}", Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(applied) })
+/// Whether an acknowledgement, alone, was sent; its hash is another matter.
+fn is_ok(sent: &[String], applied: u64) -> bool {
+    let ok = format!("ReplicationOk {{ epoch: {EPOCH:?}, applied: {applied}, ");
+    sent.len() == 1 && sent[0].starts_with(&ok)
+}
+
+fn probe(epoch: Epoch) -> Message<'static> {
+    Message::Probe { epoch, at: vec![] }
+}
+
+/// The hash in a message's text.
+fn hash_in(message: &str, label: &str) -> Hash {
+    let (_, hash) = message.split_once(label).expect("the message has one");
+    Hash(u64::from_str_radix(&hash[..16], 16).expect("it is in hexadecimal"))
+}
+
+/// A follower that has nothing.
+fn empty(epoch: Epoch) -> Message<'static> {
+    Message::State { epoch, history: History::default(), marks: vec![] }
+}
+
+fn resync(transfer: u32) -> Message<'static> {
+    Message::Resync { epoch: EPOCH, transfer, contradicts: false }
 }
 
 /// Else the acknowledgement would hide that the Resume, and with it how far a whole replica is,
@@ -396,33 +631,33 @@ fn ok(applied: u64) -> String {
 #[test]
 fn a_follower_acknowledges_no_replication_before_its_resume() {
     let mut follower = Alone::new(TWO, LEADER, 1_000);
-    follower.receive(&Message::Probe { epoch: EPOCH });
+    follower.receive(&probe(EPOCH));
     assert_eq!(follower.receive(&replication(1)), [""; 0]);
-    let resume = Message::Resume { epoch: EPOCH, head: Timestamp(1) };
-    assert_eq!(follower.receive(&resume), [ok(0)]);
-    assert_eq!(follower.receive(&replication(1)), [ok(1)]);
+    let resume = Message::Resume { epoch: EPOCH, history: history(1) };
+    assert!(is_ok(&follower.receive(&resume), 0));
+    assert!(is_ok(&follower.receive(&replication(1)), 1));
 }
 
 #[test]
 fn a_resync_behind_its_copys_end_is_answered_and_copies_nothing() {
     let mut follower = Alone::new(TWO, LEADER, 1_000);
-    follower.receive(&Message::Probe { epoch: EPOCH });
-    let resync = Message::Resync { epoch: EPOCH, transfer: 1 };
+    follower.receive(&probe(EPOCH));
+    let resync = resync(1);
     assert_eq!(follower.receive(&resync).len(), 1, "a Pull");
-    assert_eq!(follower.receive(&chunk(1, 9)), [ok(9)]);
-    assert_eq!(follower.receive(&replication(10)), [ok(10)]);
-    assert_eq!(follower.receive(&resync), [ok(10)], "the leader had not heard");
-    assert_eq!(follower.receive(&replication(11)), [ok(11)]);
+    assert!(is_ok(&follower.receive(&chunk(1, 9)), 9));
+    assert!(is_ok(&follower.receive(&replication(10)), 10));
+    assert!(is_ok(&follower.receive(&resync), 10), "the leader had not heard");
+    assert!(is_ok(&follower.receive(&replication(11)), 11));
 }
 
 #[test]
 fn a_resume_that_a_resync_overtook_does_not_drop_the_copy() {
     let mut follower = Alone::new(TWO, LEADER, 1_000);
-    follower.receive(&Message::Probe { epoch: EPOCH });
-    follower.receive(&Message::Resync { epoch: EPOCH, transfer: 1 });
-    let resume = Message::Resume { epoch: EPOCH, head: Timestamp(0) };
+    follower.receive(&probe(EPOCH));
+    follower.receive(&resync(1));
+    let resume = Message::Resume { epoch: EPOCH, history: history(0) };
     assert_eq!(follower.receive(&resume), [""; 0]);
-    assert_eq!(follower.receive(&chunk(1, 9)), [ok(9)]);
+    assert!(is_ok(&follower.receive(&chunk(1, 9)), 9));
 }
 
 /// The leader would take the follower for in step, with nothing to send and nothing to wait for,
@@ -430,8 +665,9 @@ fn a_resume_that_a_resync_overtook_does_not_drop_the_copy() {
 #[test]
 fn a_late_acknowledgement_of_the_old_table_does_not_end_a_copy() {
     let mut leader = Alone::new(LEADER, TWO, 1);
-    leader.receive(&Message::State { epoch: EPOCH, applied: Timestamp(0) });
-    let resync = format!("{:?}", Message::Resync { epoch: EPOCH, transfer: 1 });
+    let resume = leader.receive(&empty(EPOCH));
+    let genesis = hash_in(&resume[0], "genesis: ");
+    let resync = format!("{:?}", resync(1));
     assert_eq!(leader.put(0).len(), 1, "a Replication");
     // While a client waits for the oldest PUT in a full log, there is no room for another.
     leader.silence(210);
@@ -440,7 +676,13 @@ fn a_late_acknowledgement_of_the_old_table_does_not_end_a_copy() {
     let pull = Message::Pull { epoch: EPOCH, transfer: 1, cursor: 0 };
     assert!(leader.receive(&pull)[0].starts_with("Chunk"));
     leader.put(2);
-    leader.receive(&Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(1) });
+    // What a follower says that was sent the first PUT.
+    let mut follower = Alone::new(TWO, LEADER, 1);
+    follower.receive(&probe(EPOCH));
+    let history = History { genesis, hash: genesis, ..history(0) };
+    follower.receive(&Message::Resume { epoch: EPOCH, history });
+    let hash = hash_in(&follower.receive(&replication(1))[0], "hash: ");
+    leader.receive(&Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(1), hash });
     leader.receive(&Message::Staged { epoch: EPOCH, received: Timestamp(3) });
     assert!(leader.silence(100).contains(&resync), "it asks until it hears of the end");
 }
@@ -448,19 +690,17 @@ fn a_late_acknowledgement_of_the_old_table_does_not_end_a_copy() {
 #[test]
 fn a_follower_tells_a_leader_whose_clock_was_set_back_of_the_later_reign() {
     let mut follower = Alone::new(TWO, LEADER, 1_000);
-    follower.receive(&Message::Probe { epoch: Epoch(9) });
-    let said = Message::State { epoch: Epoch(9), applied: Timestamp(0) };
-    assert_eq!(follower.receive(&Message::Probe { epoch: EPOCH }), [format!("{said:?}")]);
+    follower.receive(&probe(Epoch(9)));
+    assert_eq!(follower.receive(&probe(EPOCH)), [format!("{:?}", empty(Epoch(9)))]);
 }
 
 #[test]
 fn a_leader_that_hears_of_a_later_reign_begins_one_after_it() {
     let mut leader = Alone::new(LEADER, TWO, 1_000);
-    let state = |epoch| Message::State { epoch: Epoch(epoch), applied: Timestamp(0) };
-    let probe = Message::Probe { epoch: Epoch(10) };
-    assert_eq!(leader.receive(&state(9)), [format!("{probe:?}")]);
-    let resume = Message::Resume { epoch: Epoch(10), head: Timestamp(0) };
-    assert_eq!(leader.receive(&state(10)), [format!("{resume:?}")]);
+    let probe = Message::Probe { epoch: Epoch(10), at: vec![Timestamp(0)] };
+    assert_eq!(leader.receive(&empty(Epoch(9))), [format!("{probe:?}")]);
+    let sent = leader.receive(&empty(Epoch(10)));
+    assert!(sent.len() == 1 && sent[0].starts_with("Resume { epoch: 10, "), "{sent:?}");
 }
 
 /// Else a flood of PUTs would push those out that clients wait for.

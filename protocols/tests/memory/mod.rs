@@ -10,7 +10,7 @@ use node_protocols::core::{
     protocol_tag,
 };
 use node_protocols::kv_replication::{
-    Config, Durability, KvReplication, Message, Record, Timestamp,
+    Config, Durability, History, KvReplication, Message, Record, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,6 +79,7 @@ struct Node {
     /// The last PUT on the disk.
     durable: Timestamp,
     fuse: Option<Fuse>,
+    log_lost: bool,
 }
 
 /// Both directions between two nodes.
@@ -138,6 +139,7 @@ impl Cluster {
             disk: Vec::new(),
             durable: Timestamp(0),
             fuse: None,
+            log_lost: false,
         };
         Cluster {
             now: Time(0),
@@ -181,6 +183,8 @@ impl Cluster {
         assert!(node.host.is_none(), "node {id} is up");
         node.incarnation += 1;
         node.fuse = None;
+        // Other random numbers at each start, as on real nodes.
+        let seed = seed ^ (node.incarnation << 32);
         let env = Env { id, peers, incarnation: node.incarnation, seed, durable };
         let protocol = erase::<KvReplication>(self.options.config.clone(), &env);
         let protocol = protocol.expect("the config is right");
@@ -188,6 +192,9 @@ impl Cluster {
         host.set_output(true, true);
         for (tag, record) in &node.disk {
             host.handle_record(*tag, record).expect("the node wrote it itself");
+        }
+        if std::mem::take(&mut node.log_lost) {
+            host.handle_log_lost();
         }
         host.handle_start(now);
         node.host = Some(host);
@@ -210,6 +217,18 @@ impl Cluster {
         }
     }
 
+    /// Takes the last records off the disk of a node that is down.
+    pub fn roll_back(&mut self, id: NodeId, records: usize) {
+        let disk = &mut self.nodes.get_mut(&id).expect("it exists").disk;
+        disk.truncate(disk.len().saturating_sub(records));
+    }
+
+    /// Sets the log of a node that is down aside, as a driver does with one that is damaged.
+    pub fn lose_log(&mut self, id: NodeId) {
+        self.wipe(id);
+        self.nodes.get_mut(&id).expect("it exists").log_lost = true;
+    }
+
     /// Empties the disk of a node that is down.
     pub fn wipe(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).expect("it exists");
@@ -223,7 +242,15 @@ impl Cluster {
     }
 
     pub fn give_disk(&mut self, id: NodeId, disk: Vec<(u16, Vec<u8>)>) {
-        self.nodes.get_mut(&id).expect("it exists").disk = disk;
+        let node = self.nodes.get_mut(&id).expect("it exists");
+        node.disk.clear();
+        disk.iter().for_each(|(tag, record)| node.append(*tag, record));
+    }
+
+    /// How much the disk of a node that is up takes from now on.
+    pub fn set_room(&mut self, id: NodeId, bytes: u64) {
+        let host = self.nodes.get_mut(&id).expect("it exists").host.as_mut();
+        host.expect("it is up").set_room(bytes);
     }
 
     /// Has the node stop within its next turn.
@@ -438,7 +465,7 @@ impl Node {
             return;
         }
         match postcard::from_bytes(record).expect("records decode") {
-            Record::Put { timestamp, .. } | Record::Applied { timestamp } => {
+            Record::Put { timestamp, .. } | Record::Applied { timestamp, .. } => {
                 self.durable = timestamp;
             }
             Record::Entry { .. } | Record::Complete => {}
@@ -452,7 +479,7 @@ impl Node {
         match postcard::from_bytes(body).expect("messages decode") {
             Message::Replication { timestamp: claimed, .. }
             | Message::ReplicationOk { applied: claimed, .. }
-            | Message::State { applied: claimed, .. } => {
+            | Message::State { history: History { applied: claimed, .. }, .. } => {
                 assert!(claimed <= self.durable, "{claimed} left before it was durable");
             }
             _ => {}

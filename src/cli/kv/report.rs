@@ -317,6 +317,9 @@ impl fmt::Display for InfoReport<'_, '_> {
         let complete = if info.complete { "complete" } else { "INCOMPLETE, refuses GETs" };
         let digest = Escaped(info.table_digest.as_bytes());
         writeln!(f, "{}: node {}, {role}, {complete}", self.server, info.node)?;
+        if !info.reason.is_empty() {
+            writeln!(f, "  because {}", Escaped(info.reason.as_bytes()))?;
+        }
         write!(
             f,
             "  epoch {}, applied {}, keys {}, table {digest}",
