@@ -142,6 +142,11 @@ impl<P: Protocol> Context<'_, P> {
         self.timers.set(timer, self.io.now.time + delay);
     }
 
+    /// Calls `on_turn_end` once what the node has at hand has been delivered.
+    pub fn at_turn_end(&mut self) {
+        self.io.wants_turn_end = true;
+    }
+
     /// Takes a setting back, if there is one.
     pub fn cancel_timer(&mut self, timer: P::Timer) {
         self.timers.cancel(timer);

@@ -63,6 +63,8 @@ pub trait DynProtocol {
     #[doc(hidden)]
     fn snapshot(&self, write: &mut dyn FnMut(u16, &[u8]));
     #[doc(hidden)]
+    fn turn_end(&mut self, io: &mut Io);
+    #[doc(hidden)]
     fn start(&mut self, io: &mut Io);
     #[doc(hidden)]
     fn message(
@@ -210,6 +212,10 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     fn backpressure(&mut self, client: ClientId, full: bool, io: &mut Io) {
         let (state, mut cx) = self.split(io);
         state.on_backpressure(client, full, &mut cx);
+    }
+    fn turn_end(&mut self, io: &mut Io) {
+        let (state, mut cx) = self.split(io);
+        state.on_turn_end(&mut cx);
     }
     fn stop(&mut self, io: &mut Io) {
         let (state, mut cx) = self.split(io);

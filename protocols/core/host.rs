@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 ///    [`handle_file`](Host::handle_file) for each of [`files`](Host::files); then
 ///    [`handle_start`](Host::handle_start), once.
 /// 2. Then any `handle_*`, one at a time, with a `now` whose time never goes back.
-/// 3. After each of them, or after as many as make a turn: append [`outbox`](Host::outbox)`.files()`
+/// 3. After each of them, or after as many as make a turn: [`handle_turn_end`](Host::handle_turn_end);
+///    append [`outbox`](Host::outbox)`.files()`
 ///    and make that durable, then `records()` (or the checkpoint, when one is asked for, from
 ///    [`snapshot`](Host::snapshot)), then carry out the effects in order, then clear all. When
 ///    that fails, no effect leaves and the node stops.
@@ -51,6 +52,8 @@ pub struct Io {
     pub(crate) counters: Counters,
     /// How many bytes of records and files the disk has room for.
     pub(crate) room: u64,
+    /// A protocol asked for the end of the turn.
+    pub(crate) wants_turn_end: bool,
 }
 
 /// Bytes that are not of the form that their protocol defines.
@@ -117,6 +120,7 @@ impl Host {
             facts: VecDeque::new(),
             counters: Counters::default(),
             room: u64::MAX,
+            wants_turn_end: false,
         };
         Host { protocols, io }
     }
@@ -264,6 +268,17 @@ impl Host {
                 fired += 1;
                 self.deliver_facts();
             }
+        }
+    }
+
+    /// What the node had at hand has been delivered, and the effects leave next.
+    pub fn handle_turn_end(&mut self) {
+        if !::core::mem::take(&mut self.io.wants_turn_end) {
+            return;
+        }
+        for place in 0..self.protocols.len() {
+            self.protocols[place].turn_end(&mut self.io);
+            self.deliver_facts();
         }
     }
 

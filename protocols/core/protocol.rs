@@ -130,6 +130,12 @@ pub trait Protocol: Sized + 'static {
         let _ = (peer, up, cx);
     }
 
+    /// The turn of which a callback [asked for the end](Context::at_turn_end) ends: all that the node
+    /// had at hand has been delivered, and the effects leave next. For what is said once for many events.
+    fn on_turn_end(&mut self, cx: &mut Context<'_, Self>) {
+        let _ = cx;
+    }
+
     /// A client of this protocol connected or is gone.
     fn on_client(
         &mut self,

@@ -28,6 +28,8 @@ pub(crate) struct Follower {
     last_transfer: u32,
     incarnation: u64,
     /// PUTs that were passed on; the front one has sequence `first_forward`.
+    /// What it has is to be acknowledged once the turn ends.
+    ack_due: bool,
     forwards: VecDeque<Option<Forward>>,
     first_forward: u64,
     table_seed: u64,
@@ -55,6 +57,7 @@ impl Follower {
             incoming: None,
             last_transfer: 0,
             incarnation,
+            ack_due: false,
             forwards: VecDeque::new(),
             first_forward: 0,
             table_seed,
@@ -151,6 +154,7 @@ impl Follower {
     pub(crate) fn leader_link(&mut self, up: bool, cx: &mut Cx<'_>) {
         self.leader_up = up;
         self.resumed = false;
+        self.ack_due = false;
         // The leader begins a new copy, if one is needed, once it has asked how far this one is.
         self.incoming = None;
         cx.cancel_timer(Timer::Resend);
@@ -171,6 +175,7 @@ impl Follower {
 
     fn start_copy(&mut self, transfer: u32, config: &Config, cx: &mut Cx<'_>) {
         self.last_transfer = transfer;
+        self.ack_due = false;
         let incoming = Incoming::new(transfer, self.table_seed, self.planted);
         incoming.pull(self.epoch, self.leader, cx);
         self.incoming = Some(incoming);
@@ -181,6 +186,7 @@ impl Follower {
         if epoch > self.epoch {
             self.epoch = epoch;
             self.resumed = false;
+            self.ack_due = false;
             self.incoming = None;
             if !self.planted.has(Mutant::TransferNotReset) {
                 self.last_transfer = 0;
@@ -322,13 +328,23 @@ impl KvReplication {
                 "REPLICATION {timestamp} does not follow {applied}: dropped"
             );
         }
-        self.acknowledge(cx);
+        let Role::Follower(follower) = &mut self.role else { return };
+        // One acknowledgement is for all that came in a turn.
+        follower.ack_due = true;
+        cx.at_turn_end();
+    }
+
+    pub(crate) fn acknowledge_if_due(&mut self, cx: &mut Cx<'_>) {
+        if let Role::Follower(Follower { ack_due: true, .. }) = self.role {
+            self.acknowledge(cx);
+        }
     }
 
     fn acknowledge(&mut self, cx: &mut Cx<'_>) {
         let chain = &self.replica.chain;
         let (applied, hash) = (chain.applied(), chain.hash());
         let Role::Follower(follower) = &mut self.role else { return };
+        follower.ack_due = false;
         let epoch = follower.epoch;
         cx.send(follower.leader, &Message::ReplicationOk { epoch, applied, hash });
         let Some((head, hash)) = follower.complete_at.take_if(|(head, _)| applied >= *head) else {

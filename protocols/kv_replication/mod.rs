@@ -383,6 +383,10 @@ impl Protocol for KvReplication {
         }
     }
 
+    fn on_turn_end(&mut self, cx: &mut Cx<'_>) {
+        self.acknowledge_if_due(cx);
+    }
+
     fn on_request(&mut self, caller: Caller, request: Request<'_>, cx: &mut Cx<'_>) {
         match request {
             Request::Put { key, value } => self.put_request(caller, &key, &value, cx),

@@ -554,6 +554,7 @@ impl Alone {
         let frame = postcard::to_allocvec(&(envelope, message)).expect("it has a postcard form");
         let now = self.clock();
         self.host.handle_frame(self.peer, &frame, now).expect("it is well formed");
+        self.host.handle_turn_end();
         self.host.check_invariants();
         self.sent()
     }
@@ -565,6 +566,7 @@ impl Alone {
         let request = postcard::to_allocvec(&put).expect("it has a postcard form");
         let now = self.clock();
         self.host.handle_request(0, caller, &request, now).expect("it is well formed");
+        self.host.handle_turn_end();
         self.host.check_invariants();
         self.sent()
     }

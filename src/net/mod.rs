@@ -292,6 +292,7 @@ impl Node {
     /// Carries the turn's effects out: buffers, log, sockets, console.
     fn finish_turn(&mut self) -> Result<(), Fatal> {
         for _ in 0..ROUNDS_PER_TURN {
+            self.host.handle_turn_end();
             self.distribute();
             if self.ready.is_empty() {
                 break;

@@ -316,6 +316,7 @@ impl Cluster {
     fn settle(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).expect("it exists");
         let Some(mut host) = node.host.take() else { return };
+        host.handle_turn_end();
         host.check_invariants();
         if host.outbox().is_empty() {
             node.host = Some(host);

@@ -272,6 +272,7 @@ impl World {
         let place = node;
         let Node { disk, host, .. } = &mut self.nodes[place];
         let Some(host) = host else { return };
+        host.handle_turn_end();
         host.check_invariants();
         if disk.is_measured && disk.full_until <= self.now {
             disk.is_measured = false;
