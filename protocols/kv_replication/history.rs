@@ -60,10 +60,10 @@ impl Chain {
         self.hash
     }
 
-    /// Adds the PUT that follows.
-    pub(crate) fn append(&mut self, reign: Epoch, key: &[u8], value: &[u8]) {
+    /// Adds the PUT that follows: `hash` is over its key, timestamp and value.
+    pub(crate) fn append(&mut self, reign: Epoch, hash: u64) {
         self.applied = self.applied.next();
-        self.hash = link(self.hash, reign, self.applied, key, value);
+        self.hash = link(self.hash, reign, hash);
         if self.marks.len() == MAX_MARKS {
             self.marks.pop_front();
         }
@@ -84,13 +84,11 @@ impl Chain {
 }
 
 /// The hash over everything up to a PUT, from that before it.
-fn link(before: Hash, reign: Epoch, timestamp: Timestamp, key: &[u8], value: &[u8]) -> Hash {
-    // Odd constants, so that neither number is lost in the other; the key's length, so that the end
-    // of a key is not the beginning of a value.
-    let place = timestamp.0.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
-    let name = reign.0.wrapping_mul(0xC2B2_AE3D_27D4_EB4F) ^ place ^ key.len() as u64;
-    let with_key = xxh3_64_with_seed(key, before.0 ^ name);
-    Hash(xxh3_64_with_seed(value, with_key))
+fn link(before: Hash, reign: Epoch, put: u64) -> Hash {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&put.to_le_bytes());
+    bytes[8..].copy_from_slice(&reign.0.to_le_bytes());
+    Hash(xxh3_64_with_seed(&bytes, before.0))
 }
 
 /// What a leader knows of one replica before it leads: its own, or what a follower reported.
@@ -189,7 +187,7 @@ mod tests {
     fn chain(genesis: u64, values: &str) -> Chain {
         let mut chain = Chain::begin(genesis);
         for value in values.bytes() {
-            chain.append(Epoch(1), b"k", &[value]);
+            chain.append(Epoch(1), value.into());
         }
         chain
     }
@@ -210,23 +208,23 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_names_place_reign_key_value_and_all_before() {
-        let hash = |puts: &[(u64, &[u8], &[u8])]| {
+    fn a_hash_names_reign_and_put_and_all_before() {
+        let hash = |puts: &[(u64, u64)]| {
             let mut chain = Chain::begin(7);
-            puts.iter().for_each(|(reign, key, value)| chain.append(Epoch(*reign), key, value));
+            puts.iter().for_each(|(reign, put)| chain.append(Epoch(*reign), *put));
             chain.hash()
         };
-        let one = hash(&[(1, b"ab", b"c")]);
+        let one = hash(&[(1, 5)]);
         let others = [
-            hash(&[(2, b"ab", b"c")]),
-            hash(&[(1, b"a", b"bc")]),
-            hash(&[(1, b"ab", b"d")]),
-            hash(&[(1, b"ab", b"c"), (1, b"ab", b"c")]),
-            hash(&[(1, b"x", b""), (1, b"ab", b"c")]),
+            hash(&[(2, 5)]),
+            hash(&[(5, 1)]),
+            hash(&[(1, 6)]),
+            hash(&[(1, 5), (1, 5)]),
+            hash(&[(1, 6), (1, 5)]),
             chain(8, "").hash(),
         ];
         assert!(others.iter().all(|other| *other != one));
-        assert_eq!(hash(&[(1, b"ab", b"c")]), one);
+        assert_eq!(hash(&[(1, 5)]), one);
     }
 
     #[test]
@@ -234,7 +232,7 @@ mod tests {
         let mut chain = Chain::begin(1);
         let mut hashes = vec![chain.hash()];
         for _ in 0..MAX_MARKS + 10 {
-            chain.append(Epoch(1), b"k", b"v");
+            chain.append(Epoch(1), 9);
             hashes.push(chain.hash());
         }
         let last = hashes.len() - 1;

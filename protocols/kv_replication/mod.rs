@@ -255,8 +255,8 @@ impl Replica {
 
     /// Takes the PUT that follows.
     fn apply(&mut self, put: &Put<'_>) {
-        self.table.put(put.key, put.value, put.timestamp);
-        self.chain.append(put.reign, put.key, put.value);
+        let hash = self.table.put(put.key, put.value, put.timestamp);
+        self.chain.append(put.reign, hash);
     }
 }
 

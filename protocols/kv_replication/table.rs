@@ -12,6 +12,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) struct Entry {
     pub(crate) value: Vec<u8>,
     pub(crate) timestamp: Timestamp,
+    /// Over key, timestamp and value.
+    hash: u64,
 }
 
 pub(crate) struct Table {
@@ -36,24 +38,25 @@ impl Table {
         self.entries.get(key)
     }
 
-    /// Stores the value unless the key has a newer one.
-    pub(crate) fn put(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp) {
+    /// Stores the value unless the key has a newer one; answers the hash over key, timestamp and value.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp) -> u64 {
+        let hash = hash(key, value, timestamp);
         if let Some(entry) = self.entries.get_mut(key) {
             if entry.timestamp >= timestamp && !self.planted.has(Mutant::KeyMovesBack) {
-                return;
+                return hash;
             }
-            self.digest = self.digest.wrapping_sub(hash(key, entry));
+            self.digest = self.digest.wrapping_sub(entry.hash).wrapping_add(hash);
             self.bytes = self.bytes - entry.value.len() as u64 + value.len() as u64;
-            entry.timestamp = timestamp;
+            (entry.timestamp, entry.hash) = (timestamp, hash);
             entry.value.clear();
             entry.value.extend_from_slice(value);
-            self.digest = self.digest.wrapping_add(hash(key, entry));
         } else {
-            let entry = Entry { value: Vec::from(value), timestamp };
+            let entry = Entry { value: Vec::from(value), timestamp, hash };
             self.bytes += (key.len() + value.len()) as u64;
-            self.digest = self.digest.wrapping_add(hash(key, &entry));
+            self.digest = self.digest.wrapping_add(hash);
             self.entries.insert(Box::from(key), entry);
         }
+        hash
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -76,9 +79,9 @@ impl Table {
     }
 }
 
-fn hash(key: &[u8], entry: &Entry) -> u64 {
-    let with_timestamp = xxh3_64_with_seed(key, entry.timestamp.0);
-    xxh3_64_with_seed(&entry.value, with_timestamp)
+fn hash(key: &[u8], value: &[u8], timestamp: Timestamp) -> u64 {
+    let with_timestamp = xxh3_64_with_seed(key, timestamp.0);
+    xxh3_64_with_seed(value, with_timestamp)
 }
 
 /// Hashes keys by XXH3 under a seed.
