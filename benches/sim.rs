@@ -244,10 +244,9 @@ fn go<P: Protocol>(
 ) -> (u64, u64) {
     let ids: Vec<NodeId> = (1..=n).map(NodeId).collect();
     let all = ids.clone();
-    let build = move |place: usize, incarnation: u64| {
+    let build = move |place: usize, incarnation: u64, identity: u128| {
         let id = all[place];
         let peers = all.iter().copied().filter(|peer| *peer != id).collect();
-        let identity = id.0.into();
         let seed = seed ^ u64::from(id.0);
         let env = Env { id, peers, incarnation, identity, seed, durable: false };
         let protocol = erase::<P>(config(), &env).expect("the config is right");

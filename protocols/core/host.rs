@@ -421,7 +421,7 @@ impl Host {
 const MAX_TIMERS_PER_CALL: usize = 64;
 
 /// The tag of the Host's own records in the log: bounds of the Lamport clock.
-pub(crate) const HOST_TAG: u16 = 0;
+pub const HOST_TAG: u16 = 0;
 
 impl Io {
     /// The time of what happens next.

@@ -33,7 +33,7 @@ pub use self::erased::{DynProtocol, erase, protocol_tag};
 pub use self::escape::Escaped;
 pub use self::facts::{Fact, FactKind};
 pub use self::gateway::{Decoded, Gateway};
-pub use self::host::{FrameError, Host, Malformed};
+pub use self::host::{FrameError, HOST_TAG, Host, Malformed};
 pub use self::ids::{Caller, ClientId, Epoch, NodeId, RequestId};
 pub use self::lamport::{Jump, LamportClock, LamportRule, LamportTime};
 pub use self::outbox::{Effect, Group, Outbox, RecordSink, Span, Text, encode};

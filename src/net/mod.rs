@@ -38,7 +38,7 @@ use self::signals::Signals;
 use self::table::{Key, Table};
 use self::tracing::Tracing;
 use crate::config::{Config, ConfigError, Listener};
-use crate::disk::Disk;
+use crate::disk::{Directory, Disk};
 use crate::registry::Registry;
 use crate::wal::WalError;
 use mio::net::TcpListener;
@@ -149,17 +149,17 @@ impl Node {
     ) -> Result<Node, ConfigError> {
         config.read_inputs(&registry)?;
         let clock = Clock::new(config.clock);
-        let seed = RandomState::new().build_hasher().finish();
-        let identity =
-            u128::from(seed) << 64 | u128::from(RandomState::new().build_hasher().finish());
-        let env = config.env(clock.now().wall.millis().max(1), identity, seed);
-        let mut host = config.host(&registry, &env)?;
-        host.set_output(config.console, trace.is_some());
-        let setup = |error: io::Error| config.error(&[], format!("cannot set up: {error}"));
-        let poll = Poll::new().map_err(setup)?;
-        let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(setup)?;
+        let poll_error = |error: io::Error| config.error(&[], format!("cannot set up: {error}"));
+        let poll = Poll::new().map_err(poll_error)?;
+        let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(poll_error)?;
         let listeners = listen(&config, &poll)?;
-        let disk = open_disk(&config, &mut host)?;
+        let seed = entropy();
+        let fresh = u128::from(entropy()) << 64 | u128::from(entropy());
+        let directory = claim(&config, fresh)?;
+        let identity = directory.as_ref().map_or(fresh, Directory::identity);
+        let env = config.env(clock.now().wall.millis().max(1), identity, seed);
+        let Opened { mut host, disk, is_lost } = open_disk(&config, &registry, &env, directory)?;
+        host.set_output(config.console, trace.is_some());
         let links = Links::new(&config, Rng::stream(seed, "links"));
         let reserved = RESERVED_DESCRIPTORS + config.listeners.len() + 2 * config.peers.len();
         let most = raise_descriptor_limit().saturating_sub(reserved).max(1);
@@ -173,6 +173,8 @@ impl Node {
         let mut tracing = tracing.transpose()?;
         if let Some(tracing) = &mut tracing {
             let nodes = [env.id].iter().chain(&env.peers).map(|id| id.0).collect();
+            // A clock whose log was lost does not go on from where it was.
+            let env = Env { durable: env.durable && !is_lost, ..env.clone() };
             tracing.run(&config.cluster, nodes, &env, &host);
         }
         let mut node = Node {
@@ -228,7 +230,7 @@ impl Node {
                 Err(error) => return Err(Fatal::Poll(error)),
             }
             self.now = self.clock.now();
-            self.measure_disk();
+            self.look_after_disk()?;
             if let Some(tracing) = &mut self.tracing {
                 tracing.begin_turn(self.now.time);
             }
@@ -319,6 +321,15 @@ impl Node {
         }
     }
 
+    /// Nothing is promised any more once it would be forgotten.
+    fn look_after_disk(&mut self) -> Result<(), Fatal> {
+        if let Some(disk) = &mut self.disk {
+            disk.look(self.now.time).map_err(Fatal::Wal)?;
+        }
+        self.measure_disk();
+        Ok(())
+    }
+
     fn make_durable(&mut self) -> Result<(), WalError> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         let written = disk.write(&mut self.host)?;
@@ -342,6 +353,7 @@ impl Node {
             self.next_sweep,
             self.accept_at,
             self.draining,
+            self.disk.as_ref().and_then(Disk::look_at),
         ];
         let next = times.into_iter().flatten().min()?;
         Some(next - self.clock.now().time)
@@ -409,11 +421,50 @@ fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
     Ok(listeners)
 }
 
-/// Opens the data directory, if the node has one, and gives back what is in it.
-fn open_disk(config: &Config, host: &mut Host) -> Result<Option<Disk>, ConfigError> {
+/// 64 bits of the system's.
+fn entropy() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Takes the data directory, if the node has one, and reads whose it is.
+fn claim(config: &Config, fresh: u128) -> Result<Option<Directory>, ConfigError> {
     let Some(dir) = &config.data_dir else { return Ok(None) };
-    let disk = Disk::open(dir, config.sync, host);
-    disk.map(Some).map_err(|error| config.error(&["node", "data_dir"], error.to_string()))
+    let claimed = Directory::claim(dir, &config.cluster, config.id, fresh);
+    claimed.map(Some).map_err(|error| disk_error(config, &error))
+}
+
+/// What a node begins with.
+struct Opened {
+    host: Host,
+    disk: Option<Disk>,
+    /// The log was set aside.
+    is_lost: bool,
+}
+
+/// Builds the Host, and gives back what is in the data directory.
+fn open_disk(
+    config: &Config,
+    registry: &Registry,
+    env: &Env,
+    directory: Option<Directory>,
+) -> Result<Opened, ConfigError> {
+    let mut host = config.host(registry, env)?;
+    let Some(directory) = directory else {
+        return Ok(Opened { host, disk: None, is_lost: false });
+    };
+    let log = directory.recover(&mut host).map_err(|error| disk_error(config, &error))?;
+    let is_lost = log.is_lost;
+    if is_lost {
+        host = config.host(registry, env)?;
+        host.handle_log_lost();
+    }
+    let disk = Disk::open(directory, log, config.sync, &mut host);
+    let disk = disk.map(Some).map_err(|error| disk_error(config, &error))?;
+    Ok(Opened { host, disk, is_lost })
+}
+
+fn disk_error(config: &Config, error: &WalError) -> ConfigError {
+    config.error(&["node", "data_dir"], error.to_string())
 }
 
 /// Lets the process open as many descriptors as it may, and says how many that is.

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// What no checker could decide.
     pub unknown: Vec<String>,
+    /// Which nodes did not start with what was on their disks, and why.
+    pub refused: Vec<String>,
     /// Why the trace is not whole, if it is not.
     pub trace_error: Option<String>,
 }
@@ -93,6 +95,9 @@ pub fn run(
     let mut unknown = Vec::new();
     // That a run does not come to rest tells less than what it broke on the way.
     let at_rest = failure.is_none();
+    if !scenario.settles {
+        failure = failure.filter(|failure| failure.property != CONVERGES);
+    }
     if failure.as_ref().is_none_or(|failure| failure.property == CONVERGES) {
         // The one that the scenario is there to show comes last, so that it hides no other.
         let (shown, others): (Vec<Property>, Vec<Property>) =
@@ -122,6 +127,9 @@ pub fn run(
         state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
     }
     let (events, deliveries) = state.world.counts();
+    let refused = state.world.refusals().iter();
+    let refused = refused.map(|(at, id, why)| format!("{} ms: node {id}: {why}", at / 1_000_000));
+    let refused = refused.collect();
     let trace_error = state.world.tracer.finish().err().map(|error| error.to_string());
     Outcome {
         plan: plan.clone(),
@@ -132,6 +140,7 @@ pub fn run(
         history,
         failure,
         unknown,
+        refused,
         trace_error,
     }
 }
@@ -151,14 +160,9 @@ impl State {
         let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
         tracer.run(&scenario.path.display().to_string(), plan.seed, &ids);
         let (scene, registry, seed) = (scenario.clone(), registry.clone(), plan.seed);
-        let build = move |place: usize, incarnation: u64| {
+        let build = move |place: usize, incarnation: u64, identity: u128| {
             let config = &scene.nodes[place];
             let label = format!("host/{}/{incarnation}", config.id);
-            // A directory's is the same at each start.
-            let durable = config.data_dir.is_some();
-            let start = if durable { 0 } else { incarnation };
-            let mut identity = Rng::stream(seed, &format!("identity/{}/{start}", config.id));
-            let identity = u128::from(identity.next_u64()) << 64 | u128::from(identity.next_u64());
             let env: Env = config.env(incarnation, identity, Rng::stream(seed, &label).next_u64());
             let host = config.host(&registry, &env);
             host.expect("the scenario was checked when it was loaded")
@@ -168,6 +172,9 @@ impl State {
         let mut world = World::new(plan.seed, &ids, network, Box::new(build), tracer);
         for (place, config) in scenario.nodes.iter().enumerate() {
             world.set_clock(place, config.clock);
+            if config.data_dir.is_some() {
+                world.set_home(place, &config.cluster, scenario.checkpoint_bytes);
+            }
         }
         for (place, clock) in scenario.draw_clocks(plan.seed) {
             world.set_clock(place, clock);
@@ -187,6 +194,9 @@ impl State {
         for (place, fault) in (0..).zip(&plan.faults) {
             self.world.wake(fault.at(), Token::Begin(place).pack());
             self.world.wake(fault.until(), Token::End(place).pack());
+            if let Some((at, _)) = fault.copies() {
+                self.world.wake(at, Token::Copy(place).pack());
+            }
         }
         if self.world.tracer.reads_clocks() {
             self.world.wake(0, Token::Clocks.pack());
@@ -221,6 +231,7 @@ impl State {
                         self.world.read_clocks();
                         self.world.wake(self.world.now() + CLOCKS_EVERY, Token::Clocks.pack());
                     }
+                    Token::Copy(place) => self.copy(scenario, plan, place),
                     Token::Begin(place) => self.fault(scenario, plan, place, true),
                     Token::End(place) => self.fault(scenario, plan, place, false),
                     Token::Settle => {
@@ -244,6 +255,15 @@ impl State {
         }
     }
 
+    /// Copies the directory that a fault to come brings back.
+    fn copy(&mut self, scenario: &Scenario, plan: &Plan, place: u32) {
+        let copied = plan.faults[place as usize].copies();
+        let at = |id: u32| scenario.nodes.iter().position(|config| config.id.0 == id);
+        if let Some(node) = copied.and_then(|(_, node)| at(node)) {
+            self.world.copy_directory(node, place);
+        }
+    }
+
     fn fault(&mut self, scenario: &Scenario, plan: &Plan, place: u32, begins: bool) {
         let fault = &plan.faults[place as usize];
         let at = |id: u32| scenario.nodes.iter().position(|config| config.id.0 == id);
@@ -252,7 +272,7 @@ impl State {
                 || FaultText { kind: fault.name(), nodes: fault.nodes(), label: fault.to_string() };
             let now = self.world.now();
             self.world.tracer.fault(now, place as usize, fault.until(), &text);
-            fault.begin(&mut self.world, &at);
+            fault.begin(&mut self.world, place, &at);
         } else {
             fault.end(&mut self.world, &at);
         }

@@ -27,6 +27,9 @@ struct File {
     seconds: u64,
     #[serde(default = "default_settle_seconds")]
     settle_seconds: u64,
+    /// Whether everything must be in order again after the faults.
+    #[serde(default = "default_settles")]
+    settles: bool,
     /// Whose clients it describes is known once the nodes are.
     workload: Option<IgnoredAny>,
     #[serde(default)]
@@ -34,6 +37,8 @@ struct File {
     clocks: Option<Clocks>,
     #[serde(default)]
     network: RawNetwork,
+    #[serde(default)]
+    disk: RawDisk,
     #[serde(default)]
     faults: Ranges,
     #[serde(default)]
@@ -45,6 +50,12 @@ struct File {
 struct RawNetwork {
     delay_us: Option<[u64; 2]>,
     sync_us: Option<[u64; 2]>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDisk {
+    checkpoint_bytes: Option<u64>,
 }
 
 /// What elections, clocks and lists are held against.
@@ -84,6 +95,9 @@ fn default_seconds() -> u64 {
 fn default_settle_seconds() -> u64 {
     60
 }
+fn default_settles() -> bool {
+    true
+}
 
 /// A checked scenario.
 #[derive(Debug)]
@@ -100,6 +114,8 @@ pub struct Scenario {
     pub millis: u64,
     /// How long after that everything must be in order again, in milliseconds.
     pub settle_millis: u64,
+    /// Whether it must be: where what was lost is lost, whoever refuses to go on is right.
+    pub settles: bool,
     /// What clients do; none where no protocol of the nodes has simulated clients.
     pub workload: Option<Settings>,
     /// What elections, clocks and lists are held against.
@@ -108,12 +124,14 @@ pub struct Scenario {
     pub clocks: Option<Clocks>,
     /// The network when nothing is broken.
     pub network: Network,
+    /// The least length at which a log is rewritten, in bytes; none for real nodes'.
+    pub checkpoint_bytes: Option<u64>,
     /// What to draw faults from.
     pub ranges: Ranges,
     /// Faults that the file fixes instead.
     pub fixed: Vec<Fault>,
-    /// Whether nodes have disks.
-    pub durable: bool,
+    /// The ids of the nodes that have disks.
+    pub disks: Vec<u32>,
 }
 
 /// Bounds that keep a run finite.
@@ -215,7 +233,11 @@ impl Scenario {
             }
         }
         network.link_timeout = nodes[0].limits.link_timeout_ms * 1_000_000;
-        let durable = nodes.iter().any(|config| config.data_dir.is_some());
+        let durable = nodes.iter().filter(|config| config.data_dir.is_some());
+        let disks: Vec<u32> = durable.map(|config| config.id.0).collect();
+        if disks.is_empty() && file.faults.are_of_disks() {
+            return rule("faults: no node has a data_dir, so no disk can fail: leave these out");
+        }
         let scenario = Scenario {
             path: path.into(),
             nodes,
@@ -227,9 +249,11 @@ impl Scenario {
             bounds,
             clocks: file.clocks,
             network,
+            settles: file.settles,
+            checkpoint_bytes: file.disk.checkpoint_bytes,
             ranges: file.faults,
             fixed: file.fault,
-            durable,
+            disks,
         };
         scenario.check_faults(&scenario.fixed).map_err(|why| format!("{name}: fault {why}"))?;
         Ok(scenario)
@@ -256,6 +280,11 @@ impl Scenario {
             let known = |id: &u32| self.nodes.iter().any(|config| config.id.0 == *id);
             if let Some(id) = fault.nodes().iter().find(|id| !known(id)) {
                 return wrong(format!("there is no node {id}"));
+            }
+            let nodes = fault.nodes();
+            let bare = nodes.iter().find(|id| fault.is_of_disks() && !self.disks.contains(id));
+            if let Some(id) = bare {
+                return wrong(format!("node {id} has no data_dir"));
             }
             if let Some(why) = fault.excess() {
                 return wrong(why.into());
@@ -289,7 +318,7 @@ impl Scenario {
     pub fn plan(&self, seed: u64) -> Plan {
         let ids: Vec<u32> = self.nodes.iter().map(|config| config.id.0).collect();
         let faults = if self.fixed.is_empty() {
-            self.ranges.draw(seed, &ids, self.millis, self.durable)
+            self.ranges.draw(seed, &ids, self.millis, &self.disks)
         } else {
             self.fixed.clone()
         };

@@ -65,6 +65,7 @@ enum Kind {
     Reply,
     Fault,
     Push,
+    Refused,
 }
 
 impl Tracer {
@@ -250,6 +251,13 @@ impl Tracer {
         self.mix(Kind::Start, at, node.0.into(), incarnation);
         self.saw(at, Watched::Nodes, || What::Start { node: node.0, durable, elects });
         self.line(at, Some(node), None, Event::Start { incarnation, durable, elects });
+    }
+
+    /// A node does not start with what is on its disk.
+    pub(super) fn refused(&mut self, at: Nanos, node: NodeId, why: &str) {
+        self.mix(Kind::Refused, at, node.0.into(), 0);
+        let line = format!("does not start: {why}").into();
+        self.line(at, Some(node), None, Event::Note { line });
     }
 
     pub(super) fn crash(&mut self, at: Nanos, node: NodeId) {

@@ -177,6 +177,8 @@ pub enum Token {
     Settle,
     /// Look what clocks show.
     Clocks,
+    /// A fault of the plan needs a copy of a node's directory as it is now.
+    Copy(u32),
 }
 
 impl Token {
@@ -189,6 +191,7 @@ impl Token {
             Token::End(place) => (3, place, 0),
             Token::Settle => (4, 0, 0),
             Token::Clocks => (5, 0, 0),
+            Token::Copy(place) => (6, place, 0),
         };
         kind << 60 | u64::from(a) << 32 | u64::from(b)
     }
@@ -202,6 +205,7 @@ impl Token {
             2 => Token::Begin(a),
             3 => Token::End(a),
             4 => Token::Settle,
+            6 => Token::Copy(a),
             _ => Token::Clocks,
         }
     }

@@ -2,10 +2,14 @@
 //! connections. Knows Hosts and bytes, no protocol and no scenario.
 
 mod clients;
+mod disk;
 mod network;
 mod nodes;
 mod pool;
 
+pub use self::disk::{PLACES, Rot};
+
+use self::disk::{Disk, Folder, Written};
 use self::pool::Pool;
 use super::tracer::Tracer;
 use crate::config::ClockError;
@@ -18,8 +22,9 @@ use std::ops::RangeInclusive;
 /// Nanoseconds since the run's beginning, by no node's clock.
 pub type Nanos = u64;
 
-/// Builds a node's Host: at its start, and again each time that it restarts.
-pub type Build = dyn FnMut(usize, u64) -> Host;
+/// Builds a node's Host from its place, incarnation and identity: at its start, and again each time that
+/// it restarts.
+pub type Build = dyn FnMut(usize, u64, u128) -> Host;
 
 /// How the network behaves when nothing is broken.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,6 +112,9 @@ pub struct World {
     payloads: Pool,
     clients: Vec<Client>,
     build: Box<Build>,
+    /// Copies of directories, for faults to come.
+    copies: BTreeMap<u32, Folder>,
+    refusals: Vec<(Nanos, NodeId, String)>,
     /// What nodes showed, once somebody looks.
     seen: Option<Seen>,
     /// What happened, for hashes, traces and people.
@@ -206,27 +214,9 @@ struct Node {
 
 struct Sync {
     turn: u64,
-    records: Vec<u8>,
+    written: Written,
     /// What goes to protocols' files, by tag.
     files: Vec<(u16, Vec<u8>)>,
-    checkpoint: bool,
-}
-
-/// A disk: what is on it survives the node.
-#[derive(Default)]
-struct Disk {
-    /// Records as tag (u16), length (u32), bytes.
-    durable: Vec<u8>,
-    /// What is in protocols' files, by tag.
-    files: BTreeMap<u16, Vec<u8>>,
-    /// It replaces one that was lost.
-    is_new: bool,
-    /// The next sync fails, which is fatal to the node.
-    fail_next: bool,
-    /// Until when every sync fails.
-    full_until: Nanos,
-    /// The node knows that its disk is full.
-    is_measured: bool,
 }
 
 /// Two nodes' connection. A new one has a new generation; frames of an old one never arrive.
@@ -288,7 +278,7 @@ impl World {
             turns: 0,
             backlog: VecDeque::new(),
             callers: BTreeSet::new(),
-            disk: Disk::default(),
+            disk: Disk::new(seed, *id),
             clock: ClockError::default(),
             correction: Correction::default(),
             set_at: (0, 0),
@@ -316,6 +306,8 @@ impl World {
             payloads: Pool::default(),
             clients: Vec::new(),
             build,
+            copies: BTreeMap::new(),
+            refusals: Vec::new(),
             seen: None,
             tracer,
             failure: None,
@@ -354,7 +346,7 @@ impl World {
                 tag: *tag,
                 bytes: bytes.clone(),
             };
-            seen.files.extend(node.disk.files.iter().map(file));
+            seen.files.extend(node.disk.folder.files.iter().map(file));
         }
         seen
     }

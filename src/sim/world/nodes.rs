@@ -1,36 +1,68 @@
 //! Nodes: starting, stopping, their clocks, their turns, and the syncs that turns wait for.
 
-use super::{FileSeen, Nanos, Node, Sync, What, World, within};
+use super::{FileSeen, Folder, Nanos, Node, Sync, What, World, Written, within};
 use crate::config::ClockError;
+use crate::disk::recovery::Verdict;
 use crate::trace;
 use node_protocols::core::{Correction, Effect, Fact, Host, Now, Time, WallTime};
 
 impl World {
-    /// Starts a node, with what is on its disk.
+    /// Starts a node, with what is on its disk. One that refuses that stays down.
     pub fn start(&mut self, node: usize) {
-        if self.nodes[node].host.is_some() {
+        let Node { id, disk, host, .. } = &mut self.nodes[node];
+        if host.is_some() || disk.refusal.is_some() {
             return;
         }
+        let id = *id;
+        let (claim, identity) = match disk.claim(id) {
+            Ok(claimed) => claimed,
+            Err(owner) => {
+                let why = format!("its directory is node {}'s of {:?}", owner.node, owner.cluster);
+                return self.refuse(node, why, false);
+            }
+        };
         // As on a real node: by the wall clock, which a fault may have set back.
         let incarnation = self.node_now(node).wall.millis().max(1);
-        let mut host = (self.build)(node, incarnation);
-        host.set_output(self.tracer.is_full() || self.seen.is_some(), self.tracer.is_full());
-        // On a new disk the node starts anew, whatever it wrote before.
-        let durable = host.is_durable() && !std::mem::take(&mut self.nodes[node].disk.is_new);
-        let elects = trace::elects(&host);
-        self.tracer.start(self.now, self.nodes[node].id, incarnation, durable, elects);
-        let mut rest = &self.nodes[node].disk.durable[..];
-        while let Some((tag, record, more)) = split_record(rest) {
-            if let Err(corrupt) = host.handle_record(tag, record) {
-                let id = self.nodes[node].id;
-                self.failure = Some(format!("node {id} refuses its own log: {corrupt}"));
-                return;
+        let mut host = (self.build)(node, incarnation, identity);
+        let verdict = self.nodes[node].disk.recover(id, claim, identity, &mut host);
+        let is_lost = match verdict {
+            Verdict::New | Verdict::Kept(_) => false,
+            Verdict::Lost(what) => {
+                host = (self.build)(node, incarnation, identity);
+                host.handle_log_lost();
+                let line = format!("begins without its log: {what}");
+                self.tracer.note(self.now, id, line.as_bytes());
+                true
             }
-            rest = more;
+            Verdict::Refused(what) => {
+                return self.refuse(node, format!("its log: {what}"), host.restores());
+            }
+        };
+        host.set_output(self.tracer.is_full() || self.seen.is_some(), self.tracer.is_full());
+        // On a disk that lost something the node may start anew, whatever it wrote before.
+        let is_new = std::mem::take(&mut self.nodes[node].disk.is_new);
+        let durable = host.is_durable() && !is_new && !is_lost;
+        let elects = trace::elects(&host);
+        self.tracer.start(self.now, id, incarnation, durable, elects);
+        if !self.recover_files(node, &mut host) {
+            return;
         }
+        self.nodes[node].disk.accepted();
+        self.nodes[node].correction = Correction::default();
+        let now = self.node_now(node);
+        host.handle_start(now);
+        self.nodes[node].host = Some(host);
+        self.finish_turn(node);
+        for peer in 0..self.nodes.len() {
+            self.dial(node, peer);
+        }
+    }
+
+    /// Tells the Host of its protocols' files, and cuts them to what the log knows of.
+    fn recover_files(&mut self, node: usize, host: &mut Host) -> bool {
         let files: Vec<u16> = host.files().map(|(tag, _)| tag).collect();
         for tag in files {
-            let file = self.nodes[node].disk.files.entry(tag).or_default();
+            let file = self.nodes[node].disk.folder.files.entry(tag).or_default();
             match host.handle_file(tag, file.len() as u64) {
                 Ok(kept) => {
                     file.truncate(kept as usize);
@@ -40,19 +72,22 @@ impl World {
                     }
                 }
                 Err(corrupt) => {
-                    let id = self.nodes[node].id;
-                    self.failure = Some(format!("node {id} refuses its own file: {corrupt}"));
-                    return;
+                    self.refuse(node, format!("its file: {corrupt}"), false);
+                    return false;
                 }
             }
         }
-        self.nodes[node].correction = Correction::default();
-        let now = self.node_now(node);
-        host.handle_start(now);
-        self.nodes[node].host = Some(host);
-        self.finish_turn(node);
-        for peer in 0..self.nodes.len() {
-            self.dial(node, peer);
+        true
+    }
+
+    /// A node does not start. That is its right when its disk went bad, and nobody else has what was on
+    /// it.
+    fn refuse(&mut self, node: usize, why: String, restores: bool) {
+        let id = self.nodes[node].id;
+        self.tracer.refused(self.now, id, &why);
+        self.refusals.push((self.now, id, why.clone()));
+        if !self.nodes[node].disk.refused(why.clone()) || restores {
+            self.failure = Some(format!("node {id} refuses what it finds: {why}"));
         }
     }
 
@@ -70,17 +105,20 @@ impl World {
                 let most = bytes.len() as u64;
                 let part = self.nodes[node].crash_fate.below(most + 1);
                 let part = if keeps { most } else { part } as usize;
-                let file = self.nodes[node].disk.files.entry(*tag).or_default();
+                let file = self.nodes[node].disk.folder.files.entry(*tag).or_default();
                 file.extend_from_slice(&bytes[..part]);
             }
-            if keeps && !sync.checkpoint {
-                self.nodes[node].disk.durable.extend_from_slice(&sync.records);
+            let (disk, mut written) = (&mut self.nodes[node].disk, sync.written);
+            match written {
+                Written::Batch(_) if keeps => {
+                    let _ = disk.keep(&mut written);
+                }
+                Written::Batch(_) | Written::Checkpoint { .. } => disk.tear(&written),
             }
         }
         let gone = &mut self.nodes[node];
         if wipe {
-            gone.disk.durable.clear();
-            gone.disk.files.clear();
+            gone.disk.folder = Folder::default();
             gone.disk.is_new = true;
         }
         gone.callers.clear();
@@ -134,11 +172,12 @@ impl World {
         }
     }
 
-    /// Mends disks and starts what is down.
+    /// Mends disks, by hand where a node does not start with what is on them, and starts what is down.
     pub fn mend(&mut self) {
         for node in 0..self.nodes.len() {
             self.nodes[node].disk.fail_next = false;
             self.nodes[node].disk.full_until = 0;
+            self.nodes[node].disk.put_right();
             self.start(node);
         }
     }
@@ -282,19 +321,13 @@ impl World {
         if !outbox.has_to_be_durable() {
             return self.release(place);
         }
-        let (bytes, checkpoint) = (outbox.records(), outbox.checkpoint());
         let files = outbox.files().map(|(tag, bytes)| (tag, bytes.to_vec())).collect();
-        let mut records = Vec::new();
-        if checkpoint {
-            host.snapshot(&mut |tag, record| crate::wal::push_record(&mut records, tag, record));
-        } else {
-            records.extend_from_slice(bytes);
-        }
+        let written = disk.written(host);
         host.outbox_mut().clear_records();
         let node = &mut self.nodes[place];
         node.turns += 1;
         let turn = node.turns;
-        node.syncing = Some(Sync { turn, records, files, checkpoint });
+        node.syncing = Some(Sync { turn, written, files });
         let takes = within(&mut node.sync_time, &self.network.sync);
         self.at(self.now + takes, What::Synced { node: place as u16, turn });
     }
@@ -308,20 +341,21 @@ impl World {
         let fails = state.disk.fail_next || state.disk.full_until > self.now;
         if fails {
             state.disk.fail_next = false;
-            let bytes = state.syncing.as_ref().map_or(0, |sync| sync.records.len());
+            let bytes = state.syncing.as_ref().map_or(0, |sync| sync.written.len());
             self.tracer.sync(self.now, self.nodes[place].id, bytes, false);
             // A failed sync is fatal: nothing of the turn leaves the node.
             return self.crash(place, false);
         }
-        if let Some(sync) = state.syncing.take() {
-            if sync.checkpoint {
-                state.disk.durable.clear();
+        if let Some(Sync { mut written, files, .. }) = state.syncing.take() {
+            let bytes = written.len();
+            if state.disk.keep(&mut written).is_err() {
+                // No batch can have it: fatal, as on a real node.
+                return self.crash(place, false);
             }
-            state.disk.durable.extend_from_slice(&sync.records);
-            for (tag, bytes) in &sync.files {
-                state.disk.files.entry(*tag).or_default().extend_from_slice(bytes);
+            for (tag, bytes) in &files {
+                state.disk.folder.files.entry(*tag).or_default().extend_from_slice(bytes);
             }
-            self.tracer.sync(self.now, self.nodes[place].id, sync.records.len(), true);
+            self.tracer.sync(self.now, self.nodes[place].id, bytes, true);
         }
         self.release(place);
         self.work_off(node);
@@ -419,12 +453,4 @@ fn undrifted(local: Nanos, ppm: i64) -> Nanos {
     }
     let rate = i128::from(1_000_000 + ppm);
     ((i128::from(local) * 1_000_000 + rate - 1) / rate) as u64
-}
-
-/// The first record of a disk's bytes, and what follows.
-fn split_record(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let (tag, rest) = bytes.split_first_chunk::<2>()?;
-    let (length, rest) = rest.split_first_chunk::<4>()?;
-    let length = u32::from_le_bytes(*length) as usize;
-    Some((u16::from_le_bytes(*tag), &rest[..length], &rest[length..]))
 }

@@ -1,9 +1,13 @@
 //! What can be broken, as data: drawn from a seed, written to a file, left out one by one when a
 //! failure is shrunk.
 
-use super::world::{CHANCE, Nanos, World};
+mod bad_disks;
+mod ranges;
+
+pub use self::ranges::Ranges;
+
+use super::world::{CHANCE, Nanos, PLACES, Rot, World};
 use crate::config::ClockError;
-use node_protocols::core::Rng;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -88,6 +92,43 @@ pub enum Kind {
         /// The node.
         node: u32,
     },
+    /// A node stops, and while it is down a part of its log goes bad.
+    BitRot {
+        /// The node.
+        node: u32,
+        /// Where, in millionths of the log.
+        place: u64,
+        /// How.
+        how: How,
+        /// How many bytes; no matter for `flip` and `cut`.
+        #[serde(default)]
+        bytes: u64,
+    },
+    /// A node stops, and comes back with a copy of its directory from this long before.
+    Rollback {
+        /// The node.
+        node: u32,
+        /// Milliseconds.
+        back_ms: u64,
+    },
+    /// A node stops, and comes back with another node's log.
+    Foreign {
+        /// The node.
+        node: u32,
+        /// Whose log.
+        from: u32,
+        /// Whether it is all of the directory.
+        #[serde(default)]
+        whole: bool,
+        /// Whether it is one of another cluster's.
+        #[serde(default)]
+        stranger: bool,
+    },
+    /// A node stops, and comes back without its log, to its directory.
+    LostLog {
+        /// The node.
+        node: u32,
+    },
     /// A node's wall clock is off by this much, and drifts.
     Clock {
         /// The node.
@@ -97,6 +138,20 @@ pub enum Kind {
         /// Parts per million.
         drift_ppm: i64,
     },
+}
+
+/// How a part of a log goes bad.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// One bit is another.
+    Flip,
+    /// Bytes are zero.
+    Zeroes,
+    /// Bytes are anything.
+    Garbage,
+    /// All that follows is gone.
+    Cut,
 }
 
 impl Fault {
@@ -124,6 +179,10 @@ impl Fault {
             Kind::Reset { .. } => "reset",
             Kind::SyncError { .. } => "sync_error",
             Kind::DiskFull { .. } => "disk_full",
+            Kind::BitRot { .. } => "bit_rot",
+            Kind::Rollback { .. } => "rollback",
+            Kind::Foreign { .. } => "foreign",
+            Kind::LostLog { .. } => "lost_log",
             Kind::Clock { .. } => "clock",
         }
     }
@@ -141,6 +200,50 @@ impl Fault {
             Kind::Clock { drift_ppm, .. } if drift_ppm.unsigned_abs() > MAX_DRIFT_PPM => {
                 Some("drift_ppm must be at most 500000 (half) either way")
             }
+            Kind::BitRot { place, .. } if place >= PLACES => {
+                Some("place must be below 1000000, the end of the log")
+            }
+            Kind::BitRot { bytes, .. } if bytes > MAX_ROT_BYTES => {
+                Some("bytes must be at most 1048576")
+            }
+            Kind::Rollback { back_ms, .. } if back_ms > self.at_ms => {
+                Some("back_ms must be at most at_ms: before the run there was no directory")
+            }
+            Kind::Foreign { node, from, stranger: false, .. } if node == from => {
+                Some("from must be another node, or stranger be true")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it breaks something of nodes with disks alone.
+    pub fn is_of_disks(&self) -> bool {
+        match self.kind {
+            Kind::Crash { wipe, .. } => wipe,
+            Kind::SyncError { .. }
+            | Kind::DiskFull { .. }
+            | Kind::BitRot { .. }
+            | Kind::Rollback { .. }
+            | Kind::Foreign { .. }
+            | Kind::LostLog { .. } => true,
+            Kind::Pause { .. }
+            | Kind::Partition { .. }
+            | Kind::OneWay { .. }
+            | Kind::Clog { .. }
+            | Kind::Loss { .. }
+            | Kind::Duplicate { .. }
+            | Kind::Delay { .. }
+            | Kind::Reset { .. }
+            | Kind::Clock { .. } => false,
+        }
+    }
+
+    /// When the copy is made that a node comes back with, and of which node.
+    pub fn copies(&self) -> Option<(Nanos, u32)> {
+        match self.kind {
+            Kind::Rollback { node, back_ms } => {
+                Some((self.at_ms.saturating_sub(back_ms) * 1_000_000, node))
+            }
             _ => None,
         }
     }
@@ -152,7 +255,11 @@ impl Fault {
             | Kind::Pause { node }
             | Kind::SyncError { node }
             | Kind::DiskFull { node }
+            | Kind::BitRot { node, .. }
+            | Kind::Rollback { node, .. }
+            | Kind::LostLog { node }
             | Kind::Clock { node, .. } => vec![*node],
+            Kind::Foreign { node, from, .. } => vec![*node, *from],
             Kind::Partition { nodes } => nodes.clone(),
             Kind::OneWay { from, to } | Kind::Clog { from, to } => vec![*from, *to],
             Kind::Reset { one, other } => vec![*one, *other],
@@ -160,8 +267,8 @@ impl Fault {
         }
     }
 
-    /// Breaks it.
-    pub fn begin(&self, world: &mut World, place: &dyn Fn(u32) -> Option<usize>) {
+    /// Breaks it. `number` is its own among the plan's.
+    pub fn begin(&self, world: &mut World, number: u32, place: &dyn Fn(u32) -> Option<usize>) {
         let (until, at) = (self.until(), place);
         match &self.kind {
             Kind::Crash { node, wipe } => {
@@ -200,6 +307,32 @@ impl Fault {
             }
             Kind::SyncError { node } => each(at(*node), |node| world.break_disk(node, 0)),
             Kind::DiskFull { node } => each(at(*node), |node| world.break_disk(node, until)),
+            Kind::BitRot { node, place, how, bytes } => {
+                let rot = match how {
+                    How::Flip => Rot::Flip,
+                    How::Zeroes => Rot::Zeroes(*bytes),
+                    How::Garbage => Rot::Garbage(*bytes),
+                    How::Cut => Rot::Cut,
+                };
+                each(at(*node), |node| {
+                    world.crash(node, false);
+                    world.rot(node, *place, rot);
+                });
+            }
+            Kind::Rollback { node, .. } => each(at(*node), |node| {
+                world.crash(node, false);
+                world.roll_back(node, number);
+            }),
+            Kind::Foreign { node, from, whole, stranger } => {
+                each(at(*node).zip(at(*from)), |(node, from)| {
+                    world.crash(node, false);
+                    world.give_foreign(node, from, *whole, *stranger);
+                });
+            }
+            Kind::LostLog { node } => each(at(*node), |node| {
+                world.crash(node, false);
+                world.lose_log(node);
+            }),
             Kind::Clock { node, offset_ms, drift_ppm } => {
                 let clock = ClockError { offset_ms: *offset_ms, drift_ppm: *drift_ppm };
                 each(at(*node), |node| world.set_clock(node, clock));
@@ -211,9 +344,13 @@ impl Fault {
     pub fn end(&self, world: &mut World, place: &dyn Fn(u32) -> Option<usize>) {
         let at = place;
         match &self.kind {
-            Kind::Crash { node, .. } | Kind::SyncError { node } | Kind::DiskFull { node } => {
-                each(at(*node), |node| world.start(node));
-            }
+            Kind::Crash { node, .. }
+            | Kind::SyncError { node }
+            | Kind::DiskFull { node }
+            | Kind::BitRot { node, .. }
+            | Kind::Rollback { node, .. }
+            | Kind::Foreign { node, .. }
+            | Kind::LostLog { node } => each(at(*node), |node| world.start(node)),
             Kind::Partition { nodes } => {
                 for (one, other) in boundary(world, nodes, at) {
                     world.heal(one, other);
@@ -294,6 +431,34 @@ impl fmt::Display for Fault {
             Kind::DiskFull { node } => {
                 write!(f, "{at} ms: the disk of node {node} full for {long} ms")
             }
+            Kind::BitRot { node, place, how, bytes } => {
+                let percent = place / (PLACES / 100);
+                write!(
+                    f,
+                    "{at} ms: node {node} down for {long} ms, and at {percent}% of its log "
+                )?;
+                match how {
+                    How::Flip => f.write_str("a bit flips"),
+                    How::Zeroes => write!(f, "{bytes} bytes are zero"),
+                    How::Garbage => write!(f, "{bytes} bytes are garbage"),
+                    How::Cut => f.write_str("it is cut"),
+                }
+            }
+            Kind::Rollback { node, back_ms } => write!(
+                f,
+                "{at} ms: node {node} down for {long} ms, back with a copy from {back_ms} ms before"
+            ),
+            Kind::Foreign { node, from, whole, stranger } => {
+                let what = if *whole { "directory" } else { "log" };
+                let of = if *stranger { " of another cluster" } else { "" };
+                write!(
+                    f,
+                    "{at} ms: node {node} down for {long} ms, back with the {what} of node {from}{of}"
+                )
+            }
+            Kind::LostLog { node } => {
+                write!(f, "{at} ms: node {node} down for {long} ms, back without its log")
+            }
             Kind::Clock { node, offset_ms, drift_ppm } => {
                 write!(f, "{at} ms: clock of node {node} off by {offset_ms} ms, {drift_ppm} ppm")
             }
@@ -301,193 +466,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Ranges to draw faults from: the table `[faults]` of a scenario. Each family has a range for
-/// how many faults of it a run gets; a run has each family with a chance of one half, since faults
-/// hide each other (swarm testing: Groce et al., 2012).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ranges {
-    /// How many crashes.
-    pub crash: [u64; 2],
-    /// How many of a hundred crashes lose the disk too.
-    pub wipe_percent: u64,
-    /// How many pauses.
-    pub pause: [u64; 2],
-    /// How many partitions: one node, half of them, or any group.
-    pub partition: [u64; 2],
-    /// How many times a node is cut off and back again, five times in a row.
-    pub flap: [u64; 2],
-    /// How many one-way cuts.
-    pub one_way: [u64; 2],
-    /// How many clogs.
-    pub clog: [u64; 2],
-    /// How many spells of loss, of up to `loss_percent`.
-    pub loss: [u64; 2],
-    /// The most that is lost.
-    pub loss_percent: u64,
-    /// How many spells of duplication, of up to 30 %.
-    pub duplicate: [u64; 2],
-    /// How many spells of longer and very different delays.
-    pub delay: [u64; 2],
-    /// The longest such delay, in milliseconds.
-    pub delay_ms: u64,
-    /// How many broken connections.
-    pub reset: [u64; 2],
-    /// How many failing syncs.
-    pub sync_error: [u64; 2],
-    /// How many full disks.
-    pub disk_full: [u64; 2],
-    /// How many clocks that are off, by up to 10 s and 500 ppm.
-    pub clock: [u64; 2],
-    /// The shortest and longest fault, in milliseconds.
-    pub for_ms: [u64; 2],
-}
-
-/// One flap's cuts.
-const FLAPS: u64 = 5;
-
 /// Bounds that keep a run finite, and clocks in their range.
-const MAX_FAULTS: u64 = 1_000;
 const MAX_DELAY_MS: u64 = 60_000;
+const MAX_ROT_BYTES: u64 = 1 << 20;
 pub(super) const MAX_OFFSET_MS: u64 = 86_400_000;
 pub(super) const MAX_DRIFT_PPM: u64 = 500_000;
-
-impl Ranges {
-    /// What of them makes no sense.
-    pub fn check(&self) -> Result<(), String> {
-        let counts = [
-            ("crash", self.crash),
-            ("pause", self.pause),
-            ("partition", self.partition),
-            ("flap", self.flap),
-            ("one_way", self.one_way),
-            ("clog", self.clog),
-            ("loss", self.loss),
-            ("duplicate", self.duplicate),
-            ("delay", self.delay),
-            ("reset", self.reset),
-            ("sync_error", self.sync_error),
-            ("disk_full", self.disk_full),
-            ("clock", self.clock),
-        ];
-        for (name, [low, high]) in counts {
-            if low > high || high > MAX_FAULTS {
-                return Err(format!(
-                    "{name} goes from its lower to its higher bound, which is at most {MAX_FAULTS}"
-                ));
-            }
-        }
-        if self.for_ms[0] > self.for_ms[1] {
-            return Err("for_ms goes from its lower to its higher bound".into());
-        }
-        if self.wipe_percent > 100 || self.loss_percent > 100 {
-            return Err("wipe_percent and loss_percent must be at most 100".into());
-        }
-        if self.delay_ms > MAX_DELAY_MS {
-            return Err(format!("delay_ms must be at most {MAX_DELAY_MS} (a minute)"));
-        }
-        Ok(())
-    }
-
-    /// The faults of a run of `millis`. With `keep`, the node of that place keeps its memory
-    /// (`durable` false) or its disk (`durable` true), so that what was acknowledged stays
-    /// somewhere.
-    pub fn draw(&self, seed: u64, nodes: &[u32], millis: u64, durable: bool) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let keep = Rng::stream(seed, "fault/keep").below(nodes.len() as u64) as usize;
-        let longest = self.for_ms[1].max(1);
-        let mut family = |name: &str,
-                          count: [u64; 2],
-                          make: &mut dyn FnMut(&mut Rng) -> Option<Kind>| {
-            let mut rng = Rng::stream(seed, &format!("fault/{name}"));
-            let on = rng.below(2) == 0;
-            let n = if on { between(&mut rng, count) } else { 0 };
-            for _ in 0..n {
-                let (at_ms, for_ms) = (rng.below(millis.max(1)), between(&mut rng, self.for_ms));
-                // Everything is mended when the run's first phase ends.
-                let for_ms = for_ms.min(millis - at_ms);
-                if let Some(kind) = make(&mut rng) {
-                    faults.push(Fault { at_ms, for_ms, kind });
-                }
-            }
-        };
-        let node = |rng: &mut Rng| nodes[rng.below(nodes.len() as u64) as usize];
-        let two = |rng: &mut Rng| {
-            let one = rng.below(nodes.len() as u64) as usize;
-            let other =
-                (one + 1 + rng.below((nodes.len() as u64 - 1).max(1)) as usize) % nodes.len();
-            (nodes[one], nodes[other])
-        };
-        let several = nodes.len() > 1;
-        family("crash", self.crash, &mut |rng| {
-            let node = node(rng);
-            let wipe = rng.below(100) < self.wipe_percent && node != nodes[keep];
-            let allowed = durable || node != nodes[keep];
-            allowed.then_some(Kind::Crash { node, wipe })
-        });
-        family("pause", self.pause, &mut |rng| Some(Kind::Pause { node: node(rng) }));
-        family("partition", self.partition, &mut |rng| {
-            let mut group: Vec<u32> = match rng.below(3) {
-                0 => vec![node(rng)],
-                1 => nodes[..nodes.len() / 2].to_vec(),
-                _ => nodes.iter().copied().filter(|_| rng.below(2) == 0).collect(),
-            };
-            group.sort_unstable();
-            (!group.is_empty() && group.len() < nodes.len())
-                .then_some(Kind::Partition { nodes: group })
-        });
-        family("one_way", self.one_way, &mut |rng| {
-            let (from, to) = two(rng);
-            several.then_some(Kind::OneWay { from, to })
-        });
-        family("clog", self.clog, &mut |rng| {
-            let (from, to) = two(rng);
-            several.then_some(Kind::Clog { from, to })
-        });
-        family("loss", self.loss, &mut |rng| {
-            Some(Kind::Loss { percent: 1 + rng.below(self.loss_percent.max(1)) })
-        });
-        family("duplicate", self.duplicate, &mut |rng| {
-            Some(Kind::Duplicate { percent: 1 + rng.below(30) })
-        });
-        family("delay", self.delay, &mut |rng| {
-            Some(Kind::Delay { ms: 1 + rng.below(self.delay_ms.max(1)) })
-        });
-        family("reset", self.reset, &mut |rng| {
-            let (one, other) = two(rng);
-            several.then_some(Kind::Reset { one, other })
-        });
-        if durable {
-            family("sync_error", self.sync_error, &mut |rng| {
-                Some(Kind::SyncError { node: node(rng) })
-            });
-            family("disk_full", self.disk_full, &mut |rng| {
-                Some(Kind::DiskFull { node: node(rng) })
-            });
-        }
-        family("clock", self.clock, &mut |rng| {
-            let offset_ms = rng.below(20_001) as i64 - 10_000;
-            let drift_ppm = rng.below(1_001) as i64 - 500;
-            Some(Kind::Clock { node: node(rng), offset_ms, drift_ppm })
-        });
-        let mut rng = Rng::stream(seed, "fault/flap");
-        let on = rng.below(2) == 0 && several;
-        for _ in 0..if on { between(&mut rng, self.flap) } else { 0 } {
-            let (start, node) = (rng.below(millis.max(1)), node(&mut rng));
-            for flap in 0..FLAPS {
-                let at_ms = start + flap * longest.min(400);
-                let for_ms = longest.min(200);
-                if at_ms + for_ms <= millis {
-                    let kind = Kind::Partition { nodes: vec![node] };
-                    faults.push(Fault { at_ms, for_ms, kind });
-                }
-            }
-        }
-        faults.sort_by_key(|fault| fault.at_ms);
-        faults
-    }
-}
-
-fn between(rng: &mut Rng, range: [u64; 2]) -> u64 {
-    range[0] + rng.below(range[1].saturating_sub(range[0]) + 1)
-}
