@@ -59,10 +59,12 @@ impl Ranges {
         let mut faults = Vec::new();
         let mut rng = Rng::stream(seed, "fault/rolling");
         let on = rng.below(2) == 0;
+        let mut at_ms = 0;
         for _ in 0..if on { between(&mut rng, self.rolling) } else { 0 } {
             let mut order = nodes.to_vec();
             shuffle(&mut order, &mut rng);
-            let mut at_ms = rng.below(millis.max(1));
+            // Two at once would be all nodes down.
+            at_ms += rng.below(millis.max(1));
             for node in order {
                 let for_ms = between(&mut rng, self.rolling_ms);
                 if at_ms + for_ms <= millis {

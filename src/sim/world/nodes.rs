@@ -1,6 +1,6 @@
 //! Nodes: starting, stopping, their clocks, their turns, and the syncs that turns wait for.
 
-use super::{FileSeen, Folder, Nanos, Node, Sync, What, World, Written, within};
+use super::{FileSeen, Folder, Nanos, Node, Sync, What, World, within};
 use crate::config::ClockError;
 use crate::disk::recovery::Verdict;
 use crate::trace;
@@ -109,11 +109,11 @@ impl World {
                 file.extend_from_slice(&bytes[..part]);
             }
             let (disk, mut written) = (&mut self.nodes[node].disk, sync.written);
-            match written {
-                Written::Batch(_) if keeps => {
+            match keeps {
+                true => {
                     let _ = disk.keep(&mut written);
                 }
-                Written::Batch(_) | Written::Checkpoint { .. } => disk.tear(&written),
+                false => disk.tear(&written),
             }
         }
         let gone = &mut self.nodes[node];
