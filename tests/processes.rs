@@ -334,6 +334,100 @@ fn a_second_node_on_a_data_dir_is_refused() {
     assert_eq!(other.resp(1).get("k"), bulk(b"v"));
 }
 
+/// What a node that does not start says of its data_dir.
+fn refusal(cluster: &Cluster, id: u32) -> String {
+    let mut node = Node::spawn(&cluster.config_path(id), &cluster.dir.path().join("refused"), None);
+    assert_eq!(node.wait_exit(LONG).code(), Some(1));
+    let said = node.stderr();
+    let line = said.lines().rfind(|line| line.starts_with("node: ")).expect("one line says why");
+    assert!(line.contains("node.data_dir = "), "{line}");
+    line.into()
+}
+
+#[test]
+fn a_data_dir_of_another_node_is_refused() {
+    let mut cluster = Cluster::start(Setup { disk: true, ..Setup::default() });
+    cluster.resp(1).set("k", "v");
+    for id in 1..=3 {
+        assert!(cluster.terminate(id).success());
+    }
+    let (two, three) = (cluster.data_dir(2), cluster.data_dir(3));
+    let theirs = fs::read(three.join("log")).unwrap();
+    fs::rename(&two, two.with_extension("own")).unwrap();
+    fs::rename(&three, &two).unwrap();
+    let line = refusal(&cluster, 2);
+    assert!(line.contains("is the data directory of node 3 of the cluster \"test\""), "{line}");
+    assert_eq!(fs::read(two.join("log")).unwrap(), theirs, "it is left alone");
+    fs::rename(&two, &three).unwrap();
+    fs::rename(two.with_extension("own"), &two).unwrap();
+    // So is one's own, to a node of another name.
+    let config = cluster.config(2).replace("cluster = \"test\"", "cluster = \"other\"");
+    fs::write(cluster.config_path(2), config).unwrap();
+    assert!(refusal(&cluster, 2).contains("is the data directory of node 2 of the cluster"));
+    fs::write(cluster.config_path(2), cluster.config(2)).unwrap();
+    for id in 1..=3 {
+        cluster.run(id);
+    }
+    cluster.wait_ready();
+    assert_eq!(cluster.resp(2).get("k"), bulk(b"v"));
+}
+
+#[test]
+fn a_log_that_cannot_be_taken_is_set_aside_and_its_node_healed() {
+    let mut cluster = Cluster::start(Setup { disk: true, ..Setup::default() });
+    let mut resp = cluster.resp(1);
+    for n in 0..20 {
+        resp.set(&format!("key {n}"), "value");
+    }
+    cluster.kill(2);
+    cluster.kill(3);
+    let logs = [2, 3].map(|id| cluster.data_dir(id).join("log"));
+    let mut damaged = fs::read(&logs[0]).unwrap();
+    damaged[60] ^= 1;
+    fs::write(&logs[0], &damaged).unwrap();
+    let foreign = fs::read(cluster.data_dir(1).join("log")).unwrap();
+    fs::write(&logs[1], &foreign).unwrap();
+    cluster.run(2);
+    cluster.run(3);
+    assert_eq!(cluster.wait_equal(LONG), 20);
+    for (id, name, bytes) in [(2, "log.damaged-1", damaged), (3, "log.foreign-1", foreign)] {
+        let aside = cluster.data_dir(id).join(name);
+        assert!(fs::read(&aside).unwrap() == bytes, "nothing of it is lost");
+        let told =
+            format!("it is set aside as {}, and this node begins without it", aside.display());
+        assert_eq!(cluster.node(id).log_lines(&told), 1, "{}", cluster.node(id).stderr());
+        assert_eq!(cluster.resp(id).get("key 0"), bulk(b"value"));
+    }
+}
+
+#[test]
+fn a_data_dir_that_vanishes_ends_its_node() {
+    let mut cluster = Cluster::start(Setup { disk: true, nodes: 1, ..Setup::default() });
+    cluster.resp(1).set("k", "v");
+    let (dir, moved) = (cluster.data_dir(1), cluster.dir.path().join("moved"));
+    let log = dir.join("log");
+    let vanish: [&dyn Fn(); 2] = [&|| fs::rename(&dir, &moved).unwrap(), &|| {
+        // Another file with the same bytes, as a copy that was put back too early.
+        let bytes = fs::read(&log).unwrap();
+        fs::remove_file(&log).unwrap();
+        fs::write(&log, bytes).unwrap();
+    }];
+    for (vanish, path) in vanish.into_iter().zip([&dir, &log]) {
+        vanish();
+        // Nobody asks it anything meanwhile.
+        assert_eq!(cluster.wait_exit(1).code(), Some(1));
+        let said = fs::read_to_string(cluster.dir.path().join("1.err")).unwrap();
+        let line = said.lines().rfind(|line| line.starts_with("node: ")).expect("it says why");
+        let told = format!("stopped: {} is not what this node writes to", path.display());
+        assert!(line.contains(&told), "{line}");
+        if moved.exists() {
+            fs::rename(&moved, &dir).unwrap();
+        }
+        cluster.run(1);
+        assert_eq!(cluster.resp(1).get("k"), bulk(b"v"));
+    }
+}
+
 #[test]
 fn a_node_that_is_told_to_stop_answers_what_is_in_flight() {
     let mut cluster = Cluster::start(Setup::default());

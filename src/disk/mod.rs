@@ -263,4 +263,6 @@ pub fn checkpoint_at(len: u64, min: u64) -> u64 {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

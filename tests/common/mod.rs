@@ -255,6 +255,12 @@ put_timeout_ms = {put_timeout_ms}
         node.wait_exit(LONG)
     }
 
+    /// Waits until a node has ended by itself.
+    pub fn wait_exit(&mut self, id: u32) -> ExitStatus {
+        let mut node = self.nodes[id as usize - 1].take().expect("the node was started");
+        node.wait_exit(LONG)
+    }
+
     pub fn signal(&self, id: u32, signal: Signal) {
         self.node(id).signal(signal);
     }

@@ -186,14 +186,7 @@ impl Cluster {
         let identity = u128::from(seed) << 64 | u128::from(id.0);
         // Other random numbers at each start, as on real nodes.
         let seed = seed ^ (node.incarnation << 32);
-        let env = Env {
-            id,
-            peers,
-            incarnation: node.incarnation,
-            identity,
-            seed,
-            durable,
-        };
+        let env = Env { id, peers, incarnation: node.incarnation, identity, seed, durable };
         let protocol = erase::<KvReplication>(self.options.config.clone(), &env);
         let protocol = protocol.expect("the config is right");
         let mut host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);

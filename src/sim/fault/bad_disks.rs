@@ -64,7 +64,7 @@ impl Ranges {
             let mut order = nodes.to_vec();
             shuffle(&mut order, &mut rng);
             // Two at once would be all nodes down.
-            at_ms += rng.below(millis.max(1));
+            at_ms += rng.below((millis / 2).max(1));
             for node in order {
                 let for_ms = between(&mut rng, self.rolling_ms);
                 if at_ms + for_ms <= millis {
@@ -100,5 +100,88 @@ fn rot(rng: &mut Rng, node: u32) -> Kind {
 fn shuffle(nodes: &mut [u32], rng: &mut Rng) {
     for place in (1..nodes.len()).rev() {
         nodes.swap(place, rng.below(place as u64 + 1) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn ranges() -> Ranges {
+        Ranges { crash: [1, 3], reset: [1, 4], for_ms: [50, 4_000], ..Ranges::default() }
+    }
+
+    fn bad(bad_disks: Option<u64>) -> Ranges {
+        let some = [1, 3];
+        Ranges {
+            bad_disks,
+            emptied: some,
+            lost_log: some,
+            bit_rot: some,
+            rollback: some,
+            foreign: some,
+            ..ranges()
+        }
+    }
+
+    const NODES: [u32; 4] = [1, 2, 3, 4];
+    const MILLIS: u64 = 10_000;
+
+    #[test]
+    fn the_disks_of_so_many_nodes_go_bad_and_of_no_other() {
+        for (bad_disks, most) in [(None, 1), (Some(2), 2)] {
+            let (mut kinds, mut nodes, mut at_once) = (BTreeSet::new(), BTreeSet::new(), 0);
+            for seed in 0..300 {
+                let faults = bad(bad_disks).draw(seed, &NODES, MILLIS, &[1, 2, 4]);
+                let disks = faults.iter().filter(|fault| fault.is_of_disks());
+                let victims: BTreeSet<u32> = disks.clone().map(|fault| fault.nodes()[0]).collect();
+                assert!(victims.len() <= most, "seed {seed}: {victims:?}");
+                at_once = at_once.max(victims.len());
+                kinds.extend(disks.clone().map(Fault::name));
+                nodes.extend(victims);
+                for fault in disks {
+                    assert_eq!(fault.excess(), None, "{fault}");
+                    assert!(fault.at_ms + fault.for_ms <= MILLIS, "{fault}");
+                }
+            }
+            let all = ["bit_rot", "crash", "foreign", "lost_log", "rollback"];
+            assert_eq!(kinds, BTreeSet::from(all));
+            assert_eq!((nodes, at_once), (BTreeSet::from([1, 2, 4]), most));
+        }
+    }
+
+    /// So that a seed that found something goes on finding it.
+    #[test]
+    fn new_kinds_shift_no_draw_of_the_others() {
+        for seed in 0..50 {
+            let mut mixed = Ranges { rolling: [1, 2], rolling_ms: [5, 50], ..bad(None) }
+                .draw(seed, &NODES, MILLIS, &NODES);
+            for fault in ranges().draw(seed, &NODES, MILLIS, &NODES) {
+                let place =
+                    mixed.iter().position(|other| *other == fault).expect("it is there too");
+                mixed.remove(place);
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_roll_one_after_the_other() {
+        let ranges = Ranges {
+            rolling: [1, 3],
+            rolling_ms: [5, 200],
+            rolling_gap_ms: [100, 600],
+            ..Ranges::default()
+        };
+        let mut rolled = 0;
+        for seed in 0..100 {
+            let faults = ranges.draw(seed, &NODES, MILLIS, &[]);
+            for pair in faults.windows(2) {
+                assert!(pair[1].at_ms >= pair[0].at_ms + pair[0].for_ms, "two are down at once");
+            }
+            let first: BTreeSet<u32> = faults.iter().take(4).flat_map(Fault::nodes).collect();
+            rolled += u32::from(first.len() == 4);
+        }
+        assert!(rolled > 20, "in {rolled} of 100 runs all nodes are started anew");
     }
 }

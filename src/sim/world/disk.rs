@@ -318,3 +318,89 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::testing::{ask, count, counted};
+    use crate::wal::format::Unsound;
+
+    const ID: NodeId = NodeId(1);
+
+    fn disk(min_checkpoint: u64) -> Disk {
+        Disk { home: Some("test".into()), min_checkpoint, ..Disk::new(1, ID) }
+    }
+
+    /// A node that starts with what is on the disk.
+    fn start(disk: &mut Disk) -> (Host, Verdict) {
+        let (claim, identity) = disk.claim(ID).expect("it is this node's");
+        let mut host = count(true);
+        let verdict = disk.recover(ID, claim, identity, &mut host);
+        (host, verdict)
+    }
+
+    /// One turn: what it has to write.
+    fn turn(disk: &Disk, host: &mut Host, number: u64) -> Written {
+        ask(host, &number);
+        let written = disk.written(host);
+        host.outbox_mut().clear_records();
+        written
+    }
+
+    #[test]
+    fn a_log_is_rewritten_when_it_is_long_enough() {
+        for (min, most) in [(200, 300), (u64::MAX, usize::MAX)] {
+            let mut disk = disk(min);
+            let (mut host, verdict) = start(&mut disk);
+            assert_eq!(verdict, Verdict::New);
+            let mut longest = 0;
+            for _ in 0..100 {
+                let mut written = turn(&disk, &mut host, 1);
+                disk.keep(&mut written).unwrap();
+                longest = longest.max(disk.log_len());
+            }
+            assert!(longest <= most && (longest > 1_000) == (most > 1_000), "{longest} bytes");
+            let (host, verdict) = start(&mut disk);
+            assert!(matches!(verdict, Verdict::Kept(_)));
+            assert_eq!(host.digest(), counted(100, false));
+        }
+    }
+
+    #[test]
+    fn what_a_crash_tears_is_cut() {
+        let mut disk = disk(u64::MAX);
+        let (mut host, _) = start(&mut disk);
+        let mut torn = 0;
+        for number in 1..=50 {
+            let written = turn(&disk, &mut host, 1);
+            disk.tear(&written);
+            let verdict;
+            (host, verdict) = start(&mut disk);
+            let Verdict::Kept(replayed) = verdict else { panic!("{verdict:?}") };
+            torn += u32::from(replayed.torn.is_some());
+            assert_eq!(host.digest(), counted(number - 1, false));
+            let mut written = turn(&disk, &mut host, 1);
+            disk.keep(&mut written).unwrap();
+        }
+        assert!(torn > 20, "{torn} of 50 left a part of a batch");
+    }
+
+    #[test]
+    fn a_disk_that_went_bad_is_put_right_where_its_node_does_not_start() {
+        let mut disk = disk(u64::MAX);
+        let (mut host, _) = start(&mut disk);
+        disk.keep(&mut turn(&disk, &mut host, 5)).unwrap();
+        disk.accepted();
+        disk.spoil().log = None;
+        let (_, verdict) = start(&mut disk);
+        assert_eq!(verdict, Verdict::Lost(Unsound::Gone));
+        // What the second fault does to a disk is nothing to go back to.
+        disk.spoil().log = Some(Vec::new());
+        assert!(disk.refused("as a test wants it".into()), "a fault explains it");
+        disk.put_right();
+        let (host, _) = start(&mut disk);
+        assert_eq!(host.digest(), counted(5, false));
+        disk.accepted();
+        assert!(!disk.refused("of itself".into()), "nothing explains it");
+    }
+}
