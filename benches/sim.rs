@@ -247,7 +247,9 @@ fn go<P: Protocol>(
     let build = move |place: usize, incarnation: u64| {
         let id = all[place];
         let peers = all.iter().copied().filter(|peer| *peer != id).collect();
-        let env = Env { id, peers, incarnation, seed: seed ^ u64::from(id.0), durable: false };
+        let identity = id.0.into();
+        let seed = seed ^ u64::from(id.0);
+        let env = Env { id, peers, incarnation, identity, seed, durable: false };
         let protocol = erase::<P>(config(), &env).expect("the config is right");
         Host::new(&env, vec![protocol], LamportRule::MaxPlusOne)
     };

@@ -257,7 +257,14 @@ mod tests {
     use node_protocols::lottery::{Config, Lottery, Request};
 
     fn host() -> Host {
-        let env = Env { id: NodeId(1), peers: vec![], incarnation: 1, seed: 1, durable: true };
+        let env = Env {
+            id: NodeId(1),
+            peers: vec![],
+            incarnation: 1,
+            identity: 1,
+            seed: 1,
+            durable: true,
+        };
         let protocol = erase::<Lottery>(Config::default(), &env).unwrap();
         Host::new(&env, vec![protocol], LamportRule::MaxPlusOne)
     }

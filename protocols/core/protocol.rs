@@ -177,6 +177,9 @@ pub struct Env {
     pub peers: Vec<NodeId>,
     /// Larger each time that this node starts, and never zero.
     pub incarnation: u64,
+    /// Names the node's data directory: random, made with it, and kept in it. A node without one has
+    /// another at each start.
+    pub identity: u128,
     /// Seeds the random streams of this node's protocols.
     pub seed: u64,
     /// Whether the node has a data directory, so that records survive it.

@@ -463,7 +463,8 @@ fn a_configs_mistakes_are_named() {
         let mut config = config(id);
         change(&mut config);
         let peers = (1..=6).filter(|peer| *peer != id).map(NodeId).collect();
-        let env = Env { id: NodeId(id), peers, incarnation: 1, seed: 1, durable: false };
+        let env =
+            Env { id: NodeId(id), peers, incarnation: 1, identity: 1, seed: 1, durable: false };
         erase::<Board>(config, &env).err().map(|error| error.key)
     };
     assert_eq!(refused(BROKER, &|_| {}), None);

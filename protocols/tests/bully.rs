@@ -72,6 +72,7 @@ impl Net {
             id: NodeId(id),
             peers: peers.collect(),
             incarnation: self.now + 1,
+            identity: u128::from(id),
             seed: 1,
             durable: false,
         };
@@ -533,7 +534,8 @@ fn a_node_whose_link_is_down_does_not_keep_a_lower_one_from_coordinating() {
 
 #[test]
 fn configs_that_cannot_work_are_refused() {
-    let env = Env { id: NodeId(1), peers: vec![], incarnation: 1, seed: 1, durable: false };
+    let env =
+        Env { id: NodeId(1), peers: vec![], incarnation: 1, identity: 1, seed: 1, durable: false };
     let refusal = |election_timeout_ms, health_check_ms| {
         let config = Config { election_timeout_ms, health_check_ms, ..Config::default() };
         let built = erase::<Bully>(config, &env);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 fn env(id: u32) -> Env {
     let peers = (1..=3).map(NodeId).filter(|peer| peer.0 != id).collect();
-    Env { id: NodeId(id), peers, incarnation: 1, seed: 1, durable: true }
+    Env { id: NodeId(id), peers, incarnation: 1, identity: 1, seed: 1, durable: true }
 }
 
 fn now() -> Now {

@@ -304,7 +304,8 @@ struct Alone {
 
 impl Alone {
     fn new(me: NodeId, peer: NodeId, max_log_bytes: usize) -> Alone {
-        let env = Env { id: me, peers: vec![peer], incarnation: 1, seed: 1, durable: false };
+        let env =
+            Env { id: me, peers: vec![peer], incarnation: 1, identity: 1, seed: 1, durable: false };
         let config = Config { max_log_bytes, ..Options::default().config };
         let protocol = erase::<KvReplication>(config, &env).expect("the config is right");
         let host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);

@@ -21,7 +21,7 @@ fn server() -> Config {
 
 fn env(id: NodeId, nodes: u32) -> Env {
     let peers = (1..=nodes).map(NodeId).filter(|peer| *peer != id).collect();
-    Env { id, peers, incarnation: 1, seed: 1, durable: false }
+    Env { id, peers, incarnation: 1, identity: 1, seed: 1, durable: false }
 }
 
 fn bytes(value: &impl serde::Serialize) -> Vec<u8> {

@@ -21,7 +21,8 @@ struct Central {
 }
 
 fn host(agencies: u32) -> Host {
-    let env = Env { id: NodeId(1), peers: vec![], incarnation: 1, seed: 1, durable: true };
+    let env =
+        Env { id: NodeId(1), peers: vec![], incarnation: 1, identity: 1, seed: 1, durable: true };
     let config = Config { agencies, ..Config::default() };
     let protocol = erase::<Lottery>(config, &env).expect("the config is right");
     let mut host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);

@@ -59,7 +59,7 @@ fn env(id: NodeId, agencies: u32, incarnation: u64) -> Env {
         CENTRAL => (1..=agencies).map(NodeId).collect(),
         _ => vec![CENTRAL],
     };
-    Env { id, peers, incarnation, seed: 1, durable: id == CENTRAL }
+    Env { id, peers, incarnation, identity: id.0.into(), seed: 1, durable: id == CENTRAL }
 }
 
 fn bytes(value: &impl serde::Serialize) -> Vec<u8> {

@@ -317,6 +317,7 @@ fn a_configs_mistakes_are_named() {
             id: NodeId(id),
             peers: vec![NodeId(REFERENCE)],
             incarnation: 1,
+            identity: 1,
             seed: 1,
             durable: id != REFERENCE,
         };

@@ -194,7 +194,7 @@ impl Config {
         let raw: Raw = source.read()?;
         let config = Config::resolve(source, raw, registry)?;
         // Building the protocols is the only full check of their tables.
-        config.build(registry, &config.env(1, 0))?;
+        config.build(registry, &config.env(1, 1, 0))?;
         Ok(config)
     }
 
@@ -266,7 +266,7 @@ impl Config {
 
     /// Reads the files that the protocols name: once, before the node starts, however often it does.
     pub fn read_inputs(&mut self, registry: &Registry) -> Result<(), ConfigError> {
-        for protocol in self.build(registry, &self.env(1, 0))? {
+        for protocol in self.build(registry, &self.env(1, 1, 0))? {
             let Some(Input { key, path }) = protocol.input() else { continue };
             let content = read_input(Path::new(path)).map_err(|error| {
                 let rule = format!("cannot read it: {error}; name a file that this user may read");
@@ -288,11 +288,12 @@ impl Config {
     }
 
     /// What the protocols are told about this node.
-    pub fn env(&self, incarnation: u64, seed: u64) -> Env {
+    pub fn env(&self, incarnation: u64, identity: u128, seed: u64) -> Env {
         Env {
             id: self.id,
             peers: self.peers.keys().copied().collect(),
             incarnation,
+            identity,
             seed,
             durable: self.data_dir.is_some(),
         }

@@ -150,7 +150,9 @@ impl Node {
         config.read_inputs(&registry)?;
         let clock = Clock::new(config.clock);
         let seed = RandomState::new().build_hasher().finish();
-        let env = config.env(clock.now().wall.millis().max(1), seed);
+        let identity =
+            u128::from(seed) << 64 | u128::from(RandomState::new().build_hasher().finish());
+        let env = config.env(clock.now().wall.millis().max(1), identity, seed);
         let mut host = config.host(&registry, &env)?;
         host.set_output(config.console, trace.is_some());
         let setup = |error: io::Error| config.error(&[], format!("cannot set up: {error}"));

@@ -154,7 +154,12 @@ impl State {
         let build = move |place: usize, incarnation: u64| {
             let config = &scene.nodes[place];
             let label = format!("host/{}/{incarnation}", config.id);
-            let env: Env = config.env(incarnation, Rng::stream(seed, &label).next_u64());
+            // A directory's is the same at each start.
+            let durable = config.data_dir.is_some();
+            let start = if durable { 0 } else { incarnation };
+            let mut identity = Rng::stream(seed, &format!("identity/{}/{start}", config.id));
+            let identity = u128::from(identity.next_u64()) << 64 | u128::from(identity.next_u64());
+            let env: Env = config.env(incarnation, identity, Rng::stream(seed, &label).next_u64());
             let host = config.host(&registry, &env);
             host.expect("the scenario was checked when it was loaded")
         };

@@ -100,6 +100,7 @@ impl Group {
             id: NodeId(id),
             peers: peers.collect(),
             incarnation: self.now + 1,
+            identity: u128::from(id),
             seed: 1,
             durable: true,
         };

@@ -181,7 +181,14 @@ impl Cluster {
         assert!(node.host.is_none(), "node {id} is up");
         node.incarnation += 1;
         node.fuse = None;
-        let env = Env { id, peers, incarnation: node.incarnation, seed, durable };
+        let env = Env {
+            id,
+            peers,
+            incarnation: node.incarnation,
+            identity: u128::from(seed) << 64 | u128::from(id.0),
+            seed,
+            durable,
+        };
         let protocol = erase::<KvReplication>(self.options.config.clone(), &env);
         let protocol = protocol.expect("the config is right");
         let mut host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);
