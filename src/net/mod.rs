@@ -18,12 +18,14 @@ mod console;
 mod greeting;
 mod links;
 mod notices;
+mod places;
 mod pushes;
 mod signals;
 mod table;
 mod tracing;
 mod traffic;
 mod upkeep;
+mod verify;
 pub mod wire;
 
 pub(crate) use self::clock::since_epoch;
@@ -33,6 +35,7 @@ use self::connection::Connection;
 use self::console::Console;
 use self::links::Links;
 use self::notices::Notices;
+use self::places::Places;
 use self::pushes::Pushes;
 use self::signals::Signals;
 use self::table::{Key, Table};
@@ -73,9 +76,7 @@ pub struct Node {
     pushes: Pushes,
     dirty: Vec<Key>,
     ready: Vec<Key>,
-    /// The cap on clients in force.
-    max_clients: usize,
-    clients: usize,
+    places: Places,
     client_memory: usize,
     /// About how many bytes all clients' unanswered requests have.
     unanswered_bytes: usize,
@@ -128,8 +129,6 @@ const EVENTS: usize = 1_024;
 const READ_BYTES: usize = 256 << 10;
 /// How many connections one listener may take in a turn.
 const ACCEPTS_PER_TURN: usize = 256;
-/// Descriptors kept for the log, standard streams, the poll, signals and a checkpoint.
-const RESERVED_DESCRIPTORS: usize = 16;
 /// How often the effects of one turn may set off further requests that waited for them.
 const ROUNDS_PER_TURN: usize = 16;
 
@@ -160,10 +159,11 @@ impl Node {
         let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(setup)?;
         let listeners = listen(&config, &poll)?;
         let disk = open_disk(&config, &mut host)?;
+        check_clock(&config, &mut host, clock.now())?;
         let links = Links::new(&config, Rng::stream(seed, "links"));
-        let reserved = RESERVED_DESCRIPTORS + config.listeners.len() + 2 * config.peers.len();
-        let most = raise_descriptor_limit().saturating_sub(reserved).max(1);
-        let max_clients = most.min(config.limits.max_clients as usize);
+        let (listening, peers) = (config.listeners.len(), config.peers.len());
+        let max_clients = config.limits.max_clients as usize;
+        let places = Places::new(raise_descriptor_limit(), listening, peers, max_clients);
         let tracing = trace.map(|path| {
             let created = Tracing::create(path, env.id, clock.origin_since_epoch());
             created.map_err(|error| {
@@ -185,7 +185,6 @@ impl Node {
             pushes: Pushes::default(),
             dirty: Vec::new(),
             ready: Vec::new(),
-            clients: 0,
             client_memory: 0,
             unanswered_bytes: 0,
             replied_bytes: 0,
@@ -206,7 +205,7 @@ impl Node {
             listeners,
             signals,
             links,
-            max_clients,
+            places,
         };
         node.measure_disk();
         node.host.handle_start(node.now);
@@ -337,6 +336,7 @@ impl Node {
         let times = [
             self.host.deadline(),
             self.links.next_dial().filter(|_| self.draining.is_none()),
+            self.links.next_check().filter(|_| self.draining.is_none()),
             self.next_heartbeat,
             self.next_sweep,
             self.accept_at,
@@ -413,6 +413,20 @@ fn open_disk(config: &Config, host: &mut Host) -> Result<Option<Disk>, ConfigErr
     let Some(dir) = &config.data_dir else { return Ok(None) };
     let disk = Disk::open(dir, config.sync, host);
     disk.map(Some).map_err(|error| config.error(&["node", "data_dir"], error.to_string()))
+}
+
+/// Whether the Lamport clock stands where others believe it. One that does not was taken there by lies,
+/// and would never make a link.
+fn check_clock(config: &Config, host: &mut Host, now: Now) -> Result<(), ConfigError> {
+    host.check_clock(now).map_err(|jump| {
+        let rule = format!(
+            "the Lamport clock in it stands at {}, where no honest one can be by this machine's wall \
+             clock ({}): set that if it is wrong; otherwise what is in there was forged: restore a \
+             copy from before, or move it away and start with a new one",
+            jump.local.0, now.wall
+        );
+        config.error(&["node", "data_dir"], rule)
+    })
 }
 
 /// Lets the process open as many descriptors as it may, and says how many that is.
