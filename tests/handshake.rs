@@ -3,13 +3,15 @@
 
 mod common;
 
-use common::clients::{Native, answer, connect};
-use common::{Cluster, LONG, Setup, local, wait_until};
+use common::clients::{Answer, Native, Resp, answer, bulk, connect, set};
+use common::{Cluster, LONG, Node, Ports, Setup, local, wait_until};
 use node::net::wire::{Hello, Proof, Role, VERSION, Welcome, push_frame, push_message};
 use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
 use node_protocols::kv_replication::{Message, Timestamp};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Node 2 of three, alone.
 fn node_2(limits: &str) -> Cluster {
@@ -294,4 +296,193 @@ fn a_peer_that_takes_the_connection_and_says_nothing_is_dialled_again() {
         assert!(mute.frame().is_none(), "it gives up");
     }
     assert!(cluster.counter(2, "closed_too_slow") >= 2);
+}
+
+/// The config of node `id` with ports and a data directory of its own, as one who copies it would
+/// change it; started.
+fn twin(cluster: &Cluster, id: u32) -> (Node, Ports) {
+    let ports = Ports::reserve();
+    let own = cluster.ports[id as usize - 1];
+    let mut config = cluster.config(id);
+    for (old, new) in [(own.native, ports.native), (own.resp, ports.resp), (own.json, ports.json)] {
+        config = config.replace(&format!(":{old}\""), &format!(":{new}\""));
+    }
+    let dir = cluster.dir.path();
+    config = config.replace(&format!("data-{id}"), &format!("data-{id}-twin"));
+    let path = dir.join(format!("node-{id}-twin.toml"));
+    std::fs::write(&path, config).unwrap();
+    (Node::spawn(&path, &dir.join(format!("twin-{id}")), None), ports)
+}
+
+#[test]
+fn a_second_process_of_an_id_is_refused_and_told_once_on_both_sides() {
+    let cluster = Cluster::start(Setup { disk: true, put_timeout_ms: 500, ..Setup::default() });
+    cluster.resp(1).set("k", "v");
+    let (twin, ports) = twin(&cluster, 1);
+    let mine = format!("127.0.0.1:{}", cluster.ports[0].native);
+    wait_until("it has tried several times, and both are told of", LONG, || {
+        twin.assert_runs();
+        let tried = [2, 3].iter().all(|id| cluster.counter(*id, "closed_bad_handshake") >= 4);
+        let told = [&twin, cluster.node(1)].map(|node| node.log_lines("closed_bad_handshake"));
+        (tried && told == [2, 2]).then_some(())
+    });
+    let stop = "another process says to node 2 that it is node 1: stop that one, or give it an id and \
+                a data_dir of its own";
+    let asked = format!(
+        "node 1 at {mine}, where [peers] of node 2 has it, was asked whether this is it; \
+                         it answers: {stop}"
+    );
+    let lines = cluster.node(2).log_lines(&format!("is refused: {asked}"));
+    assert_eq!(lines, 1, "{}", cluster.node(2).stderr());
+    assert_eq!(twin.log_lines(&format!("no link to node 2 at {}", cluster.native_addr(2))), 1);
+    assert_eq!(twin.log_lines(stop), 1, "{}", twin.stderr());
+    assert_eq!(cluster.node(1).log_lines(stop), 1, "{}", cluster.node(1).stderr());
+    assert_eq!(cluster.node(2).log_lines("closed_bad_handshake"), 1);
+    // Nobody hears it, and the cluster goes on.
+    let answer = Resp::connect(local(ports.resp)).ask(&set(b"k", b"twin"));
+    assert!(matches!(&answer, Answer::Error(_)), "{answer:?}");
+    cluster.resp(3).set("k", "w");
+    for id in 1..=3 {
+        assert_eq!(cluster.resp(id).get("k"), bulk(b"w"));
+        assert_eq!(cluster.counter(id, "link_down"), 0, "node {id}");
+    }
+}
+
+/// One that nobody dials, as its id is the highest, asks why.
+#[test]
+fn a_second_process_that_waits_to_be_dialled_is_told_why_it_is_not() {
+    let limits = "link_timeout_ms = 1500\nredial_max_ms = 200".into();
+    let cluster = Cluster::start(Setup { limits, ..Setup::default() });
+    let (twin, _) = twin(&cluster, 3);
+    let why = |me: u32| {
+        let mine = cluster.native_addr(3);
+        format!(
+            "another process is node 3, at {mine}, where [peers] of node {me} has it: stop one of \
+             them, or give this one an id and a data_dir of its own"
+        )
+    };
+    wait_until("it knocks at both", LONG, || {
+        [1, 2].iter().all(|me| twin.log_lines(&why(*me)) == 1).then_some(())
+    });
+    for me in [1, 2] {
+        assert_eq!(cluster.node(me).log_lines(&why(me)), 1, "{}", cluster.node(me).stderr());
+    }
+    for id in 1..=3 {
+        assert_eq!(cluster.counter(id, "link_down"), 0, "node {id}");
+    }
+}
+
+#[test]
+fn whoever_does_not_listen_where_the_peer_is_configured_is_no_peer() {
+    let cluster = node_2("");
+    let mut stranger = Native::raw(connect(cluster.native_addr(2)));
+    stranger.greet(&greeting("test", 1, 2, LamportTime((1 << 63) - 1)));
+    let mine = cluster.native_addr(1);
+    let none = format!("node 1 does not answer at {mine}, where [peers] of node 2 has it");
+    let refusal = stranger.refusal().expect("it is refused");
+    assert!(refusal.starts_with(&none), "{refusal}");
+    assert!(stranger.frame().is_none(), "it is closed");
+
+    // The peer is there, and did not greet: what the stranger says does not count, nor its frames.
+    let door = door(&cluster);
+    let mut stranger = Native::raw(connect(cluster.native_addr(2)));
+    let hello = greeting("test", 1, 2, LamportTime((1 << 63) - 1));
+    stranger.greet(&hello);
+    let mut forged = Vec::new();
+    push_message(&mut forged, &Proof { challenge: 7 });
+    stranger.stream.write_all(&forged).unwrap();
+    let (mut question, _) = answer(&door, &hello, false);
+    assert!(question.frame().is_none(), "one answer is all");
+    let refusal = stranger.refusal().expect("it is refused");
+    assert!(refusal.ends_with("it answers: it is another"), "{refusal}");
+    let mut stranger = Native::raw(connect(cluster.native_addr(2)));
+    stranger.greet(&hello);
+    stranger.stream.write_all(&probe(1)).unwrap();
+    let why = "it goes on before it has proved that it is the peer that it says it is";
+    assert_eq!(stranger.refusal().as_deref(), Some(why));
+    assert_eq!(cluster.counter(2, "link_up"), 0);
+    drop(door);
+    // Nor does its clock.
+    let mut link = link(&cluster);
+    link.stream.write_all(&probe(1)).unwrap();
+    let (_, lamport) = envelope(&mut link);
+    assert!(lamport < 1_000, "{lamport}");
+}
+
+/// The clock of the next message that is no heartbeat.
+fn envelope(link: &mut Native) -> (u16, u64) {
+    loop {
+        let payload = link.frame().expect("the link is up");
+        if let Ok((envelope, _)) = postcard::take_from_bytes::<(u16, u64)>(&payload) {
+            return envelope;
+        }
+    }
+}
+
+#[test]
+fn a_crowd_that_says_it_is_a_peer_does_not_keep_the_peer_out() {
+    let mut cluster = Cluster::start(Setup { nodes: 2, ..Setup::default() });
+    cluster.kill(1);
+    let addr = cluster.native_addr(2);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut crowd = VecDeque::new();
+                while !done.load(Ordering::Relaxed) {
+                    let mut one = Native::raw(connect(addr));
+                    one.greet(&peer("test", 1, 2));
+                    crowd.push_back(one);
+                    if crowd.len() > 100 {
+                        crowd.pop_front();
+                    }
+                }
+            });
+        }
+        let linked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            cluster.run(1);
+            cluster.wait_ready();
+            cluster.resp(1).set("k", "v");
+        }));
+        done.store(true, Ordering::Relaxed);
+        linked.expect("the peer is linked");
+    });
+    assert_eq!(cluster.counter(1, "link_down"), 0);
+    let lines = cluster.node(2).log_lines("closed_bad_handshake");
+    assert!((1..=30).contains(&lines), "{lines} lines");
+}
+
+/// What a peer that lies can do, and what older versions stored: the cluster goes on from there.
+#[test]
+fn a_clock_that_lies_took_to_the_end_stops_no_write_and_no_restart() {
+    let mut cluster = Cluster::prepare(Setup { disk: true, ..Setup::default() });
+    cluster.run(2);
+    let far = (1 << 63) + (1 << 40);
+    drop(greeted(&cluster, LamportTime(far)));
+    let mut refused = Native::raw(connect(cluster.native_addr(2)));
+    let hello = greeting("test", 1, 2, LamportTime(u64::MAX));
+    refused.greet(&hello);
+    let (_question, challenge) = answer(&door(&cluster), &hello, true);
+    refused.prove(challenge);
+    let why = refused.refusal().expect("no clock can be there");
+    assert!(why.starts_with("its Lamport value 18446744073709551615 is too far above"), "{why}");
+    for value in ["a", "b"] {
+        for id in 1..=3 {
+            if id != 2 || value == "b" {
+                cluster.run(id);
+            }
+        }
+        cluster.wait_ready();
+        cluster.resp(1).set("k", value);
+        cluster.resp(2).set("k2", value);
+        cluster.wait_equal(LONG);
+        for id in 1..=3 {
+            assert_eq!(cluster.terminate(id).code(), Some(0));
+        }
+    }
+    cluster.run(3);
+    cluster.run(2);
+    let mut link = greeted(&cluster, LamportTime(0));
+    link.stream.write_all(&probe(1 << 40)).unwrap();
+    assert!(envelope(&mut link).1 > far, "its clock does not go back");
 }

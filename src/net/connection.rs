@@ -79,6 +79,8 @@ pub(super) enum Purpose {
     Link,
     /// To ask whether it is the peer that greeted this node.
     Verify,
+    /// To ask why it does not dial this node.
+    Knock,
 }
 
 impl Kind {

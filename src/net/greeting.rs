@@ -13,8 +13,7 @@ use super::{ACCEPTS_PER_TURN, Node};
 use crate::registry::NATIVE;
 use mio::Interest;
 use mio::net::TcpStream;
-use node_protocols::core::{Counter, Escaped, LamportTime, NodeId};
-use std::fmt;
+use node_protocols::core::{Counter, Env, Escaped, LamportTime, NodeId};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -139,6 +138,7 @@ impl Node {
                     self.check_failed(dial.peer);
                 }
             }
+            Purpose::Knock => {}
         }
     }
 
@@ -158,7 +158,7 @@ impl Node {
         connection.kind = Kind::Dialed(dial);
         let (id, to) = (self.env.id, dial.peer);
         let challenge = match dial.purpose {
-            Purpose::Link => 0,
+            Purpose::Link | Purpose::Knock => 0,
             Purpose::Verify => self.ask_claims(to),
         };
         let cluster = self.config.cluster.as_str().into();
@@ -179,6 +179,10 @@ impl Node {
                 }
             }
             Purpose::Verify => Role::Verify { cluster, id, to, challenge },
+            Purpose::Knock => {
+                let Env { identity, incarnation, .. } = self.env;
+                Role::Knock { cluster, id, to, identity, incarnation }
+            }
         };
         push_message(connection.out.tail(), &Hello::new(role));
         self.touch(key);
@@ -206,7 +210,7 @@ impl Node {
                     let why = format!("it asks for protocol {protocol}, which is not run here");
                     return self.reject(key, data, &why);
                 };
-                if let Err(full) = self.make_place(Class::Client) {
+                if let Err(full) = self.make_client_place() {
                     return self.reject_for(Counter::OverCap, key, data, &full);
                 }
                 self.welcome(key, Kind::Client(Session::native(place)));
@@ -229,6 +233,13 @@ impl Node {
                     return self.reject_news(key, id, data, &why);
                 }
             }
+            Role::Knock { cluster, id, to, identity, incarnation } => {
+                let fault = self.verify_fault(&cluster, id, to);
+                if let Some(why) = fault.or_else(|| self.knocked(key, id, (identity, incarnation)))
+                {
+                    return self.reject_news(key, id, data, &why);
+                }
+            }
         }
         used
     }
@@ -243,7 +254,7 @@ impl Node {
         })
     }
 
-    /// Why a question whether this node greets a peer is not answered.
+    /// Why a question of a peer is not answered.
     fn verify_fault(&self, cluster: &str, id: NodeId, to: NodeId) -> Option<String> {
         let fault = self.any_fault(cluster, id, to);
         fault.or_else(|| {
@@ -320,16 +331,6 @@ impl Node {
         Some(addr)
     }
 
-    /// Counts a handshake that did not succeed, and tells of it unless the last one with this peer
-    /// failed for the same reason, not long ago.
-    pub(super) fn tell_news(&mut self, peer: NodeId, why: &str, line: fmt::Arguments<'_>) {
-        if self.links.is_news(peer, why, self.now.time) {
-            self.tell(Counter::BadHandshake, line);
-        } else {
-            self.host.count(Counter::BadHandshake);
-        }
-    }
-
     /// The answer to this node's greeting.
     pub(super) fn on_welcome(&mut self, key: Key, dial: Dial, data: &[u8]) -> usize {
         let (payload, used) = match next_frame(data, MAX_HELLO_BYTES) {
@@ -339,20 +340,27 @@ impl Node {
         };
         let peer = dial.peer;
         let why = match postcard::from_bytes::<Welcome<'_>>(payload) {
-            Ok(Welcome::Accepted { id, identity, lamport, .. }) if id == peer => 'refused: {
+            Ok(Welcome::Accepted { id, identity, incarnation, lamport }) if id == peer => 'refused: {
                 if identity == self.env.identity {
                     break 'refused SAME_IDENTITY.into();
                 }
-                if dial.purpose == Purpose::Verify {
-                    self.confirmed(key, peer);
-                    return data.len();
+                match dial.purpose {
+                    Purpose::Link => {}
+                    Purpose::Verify => {
+                        self.confirmed(key, peer);
+                        return data.len();
+                    }
+                    Purpose::Knock => {
+                        self.close(key);
+                        return data.len();
+                    }
                 }
                 if let Some(why) = self.catch_up(lamport) {
                     break 'refused why;
                 }
                 self.links.greeted(peer, None);
                 self.become_kind(key, Kind::Link(peer));
-                self.link_up(key, peer, identity);
+                self.link_up(key, peer, (identity, incarnation));
                 return used;
             }
             Ok(Welcome::Accepted { id, .. }) => format!("node {id} is there; check [peers]"),
@@ -362,9 +370,12 @@ impl Node {
             Err(_) => "what listens there is no node; check [peers]".into(),
         };
         match dial.purpose {
-            Purpose::Link => {
+            Purpose::Link | Purpose::Knock => {
                 let line = format!("no link to node {peer} at {}: {why}", self.links.addr(peer));
                 self.tell_news(peer, &why, format_args!("{line}"));
+                if dial.purpose == Purpose::Knock && self.links.is_news(peer, &why, self.now.time) {
+                    self.links.knock_again(peer, self.now.time);
+                }
                 self.close(key);
             }
             Purpose::Verify => self.denied(key, peer, &why),
@@ -372,7 +383,7 @@ impl Node {
         data.len()
     }
 
-    pub(super) fn link_up(&mut self, key: Key, peer: NodeId, identity: u128) {
+    pub(super) fn link_up(&mut self, key: Key, peer: NodeId, process: (u128, u64)) {
         let level = self.links.level(peer, self.now.time);
         if let Some(old) = self.links.get(peer).and_then(|peer| peer.link) {
             log::log!(
@@ -382,7 +393,7 @@ impl Node {
             );
             self.close(old);
         }
-        self.links.up(peer, key, identity, self.now.time);
+        self.links.up(peer, key, process, self.now.time);
         let every = Duration::from_millis(self.config.limits.heartbeat_ms);
         let beat = self.now.time + every;
         self.next_heartbeat = Some(self.next_heartbeat.map_or(beat, |next| next.min(beat)));

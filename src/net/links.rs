@@ -10,6 +10,8 @@ pub(super) struct Links {
     /// Sorted by id.
     peers: Vec<Peer>,
     redial_max: Duration,
+    /// After so long a peer has noticed that a link is gone, and dialled anew.
+    patience: Duration,
     rng: Rng,
 }
 
@@ -18,8 +20,10 @@ pub(super) struct Peer {
     pub(super) addr: String,
     /// The link, once both sides have greeted.
     pub(super) link: Option<Key>,
-    /// The identity of the node at its other end.
-    pub(super) identity: u128,
+    /// The identity and incarnation of the node at its other end.
+    pub(super) process: (u128, u64),
+    /// When to ask why it does not dial; none while there is a link, or when it is ours to dial.
+    knock_at: Option<Time>,
     /// The connection over which this node has greeted it, and waits for the answer.
     pub(super) greeted: Option<Key>,
     /// Connections that say they are this peer.
@@ -54,16 +58,23 @@ const FIRST_REDIAL_PART: u32 = 40;
 /// A peer is asked no oftener whether it greets: whoever says that it is that peer sets it off.
 const CHECK_DISTANCE: Duration = Duration::from_millis(10);
 
+/// How often a peer that does not dial is asked why.
+const KNOCK_EVERY: Duration = Duration::from_secs(30);
+
 /// What goes on failing for the same reason is told as often.
 const SAME_REFUSAL: Duration = Duration::from_secs(60);
 
 impl Links {
     pub(super) fn new(config: &Config, rng: Rng) -> Links {
+        let limits = &config.limits;
+        let redial_max = Duration::from_millis(limits.redial_max_ms);
+        let patience = Duration::from_millis(limits.link_timeout_ms) + redial_max;
         let peers = config.peers.iter().map(|(id, addr)| Peer {
             id: *id,
             addr: addr.clone(),
             link: None,
-            identity: 0,
+            process: (0, 0),
+            knock_at: (*id < config.id).then_some(Time(0) + patience),
             greeted: None,
             claims: Vec::new(),
             challenge: None,
@@ -78,8 +89,7 @@ impl Links {
             last_sent: Time(0),
             told: (Time(0), 0),
         });
-        let redial_max = Duration::from_millis(config.limits.redial_max_ms);
-        Links { peers: peers.collect(), redial_max, rng }
+        Links { peers: peers.collect(), redial_max, patience, rng }
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Peer> {
@@ -104,7 +114,12 @@ impl Links {
     /// ours to dial.
     pub(super) fn lost(&mut self, me: NodeId, id: NodeId, now: Time) {
         let (redial_max, jitter) = (self.redial_max, self.rng.below(1_000));
-        let Some(peer) = self.get_mut(id).filter(|peer| me < peer.id) else { return };
+        let patience = self.patience;
+        let Some(peer) = self.get_mut(id) else { return };
+        if id < me {
+            peer.knock_at = Some(now + patience);
+            return;
+        }
         peer.greeted = None;
         let wait = redial_max / FIRST_REDIAL_PART * 2u32.saturating_pow(peer.failures.min(16));
         peer.failures = peer.failures.saturating_add(1);
@@ -158,21 +173,44 @@ impl Links {
         self.peers.iter().filter_map(|peer| peer.check_at).min()
     }
 
-    /// Whether it is to be told again why a handshake with this peer failed.
-    pub(super) fn is_news(&mut self, id: NodeId, why: &str, now: Time) -> bool {
-        let Some(peer) = self.get_mut(id) else { return true };
-        let same = |(last, at): &(String, Time)| last == why && now - *at < SAME_REFUSAL;
-        if peer.refusal.as_ref().is_some_and(same) {
-            return false;
-        }
-        peer.refusal = Some((why.into(), now));
-        true
+    /// Whether it is to be told why a handshake with this peer failed.
+    pub(super) fn is_news(&self, id: NodeId, why: &str, now: Time) -> bool {
+        let refusal = self.get(id).and_then(|peer| peer.refusal.as_ref());
+        refusal.is_none_or(|(last, at)| last != why || now - *at >= SAME_REFUSAL)
     }
 
-    pub(super) fn up(&mut self, id: NodeId, key: Key, identity: u128, now: Time) {
+    /// It was told.
+    pub(super) fn told(&mut self, id: NodeId, why: &str, now: Time) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.refusal = Some((why.into(), now));
+        }
+    }
+
+    /// What the peer answered was not told, or not yet.
+    pub(super) fn knock_again(&mut self, id: NodeId, now: Time) {
+        let patience = self.patience;
+        if let Some(peer) = self.get_mut(id) {
+            peer.knock_at = peer.knock_at.map(|at| at.min(now + patience));
+        }
+    }
+
+    /// Takes a peer that is due to be asked why it does not dial.
+    pub(super) fn take_knock(&mut self, now: Time) -> Option<(NodeId, String)> {
+        let due = |peer: &&mut Peer| peer.knock_at.is_some_and(|at| at <= now);
+        let peer = self.peers.iter_mut().find(due)?;
+        peer.knock_at = Some(now + KNOCK_EVERY);
+        Some((peer.id, peer.addr.clone()))
+    }
+
+    pub(super) fn next_knock(&self) -> Option<Time> {
+        self.peers.iter().filter_map(|peer| peer.knock_at).min()
+    }
+
+    pub(super) fn up(&mut self, id: NodeId, key: Key, process: (u128, u64), now: Time) {
         if let Some(peer) = self.get_mut(id) {
             peer.link = Some(key);
-            peer.identity = identity;
+            peer.process = process;
+            peer.knock_at = None;
             peer.dial_at = None;
             peer.failures = 0;
             peer.last_sent = now;

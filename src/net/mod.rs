@@ -46,7 +46,7 @@ use crate::registry::Registry;
 use crate::wal::WalError;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use node_protocols::core::{Counter, Env, Exit, Host, Now, Rng, Time};
+use node_protocols::core::{Counter, Env, Exit, Host, NodeId, Now, Rng, Time};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -337,6 +337,7 @@ impl Node {
             self.host.deadline(),
             self.links.next_dial().filter(|_| self.draining.is_none()),
             self.links.next_check().filter(|_| self.draining.is_none()),
+            self.links.next_knock().filter(|_| self.draining.is_none()),
             self.next_heartbeat,
             self.next_sweep,
             self.accept_at,
@@ -383,6 +384,16 @@ impl Node {
     fn tell(&mut self, cause: Counter, line: fmt::Arguments<'_>) {
         self.host.count(cause);
         self.notices.tell(cause, self.now.time, line);
+    }
+
+    /// The same about a peer, who tries again and again: once, as long as it goes on for the same reason.
+    fn tell_news(&mut self, peer: NodeId, why: &str, line: fmt::Arguments<'_>) {
+        let cause = Counter::BadHandshake;
+        self.host.count(cause);
+        let now = self.now.time;
+        if self.links.is_news(peer, why, now) && self.notices.tell(cause, now, line) {
+            self.links.told(peer, why, now);
+        }
     }
 }
 

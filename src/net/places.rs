@@ -1,6 +1,6 @@
 //! Which connections have a place when there are more than the process can open: clients up to their
-//! cap, whoever has not greeted yet up to its own, so that clients never keep a peer out, and peers
-//! always. Whoever has never said anything makes room for the next.
+//! cap; whoever has not greeted yet in the places that clients leave, and in some of its own, so that
+//! clients never keep a peer out; and peers always. Whoever has said nothing makes room for the next.
 
 use super::Node;
 use super::connection::{Connection, Kind};
@@ -44,8 +44,8 @@ const RESERVED_DESCRIPTORS: usize = 16;
 /// whether it greets.
 const DESCRIPTORS_PER_PEER: usize = 3;
 
-/// Connections at once that have not greeted yet, beside two for each peer, which greets and asks. An
-/// honest one greets within a moment; of the others the longest silent makes room.
+/// Places of those that have not greeted yet, beside two for each peer, which greets and asks. An honest
+/// one greets within a moment; of the others the longest silent makes room.
 const STRANGERS: usize = 64;
 const STRANGERS_PER_PEER: usize = 2;
 
@@ -85,11 +85,13 @@ impl Places {
         }
     }
 
-    fn is_full(&self, class: Class) -> bool {
+    /// Of whom there are too many for one more of this class.
+    fn too_many(&self, class: Class) -> Option<Class> {
+        let is_full = self.clients + self.strangers >= self.max_clients + self.max_strangers;
         match class {
-            Class::Stranger => self.strangers >= self.max_strangers,
-            Class::Client => self.clients >= self.max_clients,
-            Class::Own => false,
+            Class::Client if self.clients >= self.max_clients => Some(Class::Client),
+            Class::Client | Class::Stranger if is_full => Some(Class::Stranger),
+            Class::Client | Class::Stranger | Class::Own => None,
         }
     }
 
@@ -137,13 +139,22 @@ fn is_silent(connection: Option<&Connection>, class: Class) -> bool {
 }
 
 impl Node {
-    /// Sees to it that there is a place, if need be that of one that has said nothing. Otherwise
-    /// answers what there is too much of.
+    /// Sees to it that there is a place for a new connection, if need be that of one that has said
+    /// nothing. Otherwise answers what there is too much of.
     pub(super) fn make_place(&mut self, class: Class) -> Result<(), String> {
-        while self.places.is_full(class) {
-            let Some((key, wait)) = self.longest_silent(class) else {
+        self.make_room(|places| places.too_many(class))
+    }
+
+    /// The same for one that has a place, and turns out to be a client.
+    pub(super) fn make_client_place(&mut self) -> Result<(), String> {
+        self.make_room(|places| (places.clients >= places.max_clients).then_some(Class::Client))
+    }
+
+    fn make_room(&mut self, too_many: impl Fn(&Places) -> Option<Class>) -> Result<(), String> {
+        while let Some(too_many) = too_many(&self.places) {
+            let Some((key, wait)) = self.longest_silent(too_many) else {
                 let Places { clients, strangers, .. } = self.places;
-                return Err(match class {
+                return Err(match too_many {
                     Class::Client => format!("{clients} clients are connected"),
                     Class::Stranger | Class::Own => {
                         format!("{strangers} connections that say they are peers are not done")

@@ -368,8 +368,10 @@ impl Node {
         let max_queue = self.config.limits.max_link_queue_bytes as usize;
         let high_water = self.config.limits.client_high_water_bytes as usize;
         let kept = kept_bytes(self.places.clients);
-        for place in 0..self.dirty.len() {
-            let key = self.dirty[place];
+        let mut place = 0;
+        // Whoever is closed here may leave others something to send.
+        while let Some(key) = self.dirty.get(place).copied() {
+            place += 1;
             let Some(connection) = self.table.get_mut(key) else { continue };
             connection.dirty = false;
             if let Err(error) = connection.flush(kept) {

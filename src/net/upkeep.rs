@@ -24,6 +24,9 @@ impl Node {
         if self.draining.is_none() && due(self.links.next_check()) {
             self.check_due();
         }
+        if self.draining.is_none() && due(self.links.next_knock()) {
+            self.knock_due();
+        }
         if due(self.next_heartbeat) {
             self.heartbeat();
         }

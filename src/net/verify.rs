@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 const MAX_CLAIMS: usize = 16;
 
 /// Proofs that wait to be sent in answer to questions that anybody can ask.
-const MAX_PROOF_BYTES: usize = 4 << 10;
+const MAX_PROOF_BYTES: usize = 64 << 10;
 
 impl Node {
     /// Somebody greets as a peer. Answers why it is not even asked whether that is true.
@@ -82,11 +82,38 @@ impl Node {
             push_message(connection.out.tail(), &Proof { challenge });
         }
         self.touch(dialed);
+        self.answer_once(key);
+        None
+    }
+
+    /// A node of a higher id asks why this one has not dialled it. Answers that another has its place.
+    pub(super) fn knocked(&mut self, key: Key, id: NodeId, process: (u128, u64)) -> Option<String> {
+        if self.links.get(id).is_some_and(|peer| peer.link.is_some() && peer.process != process) {
+            let (addr, me) = (self.links.addr(id), self.env.id);
+            return Some(format!(
+                "another process is node {id}, at {addr}, where [peers] of node {me} has it: stop one \
+                 of them, or give this one an id and a data_dir of its own"
+            ));
+        }
+        // It is dialled when it is time.
+        self.answer_once(key);
+        None
+    }
+
+    fn answer_once(&mut self, key: Key) {
         self.welcome(key, Kind::Greeting);
         if let Some(connection) = self.table.get_mut(key) {
             connection.closing = true;
         }
-        None
+    }
+
+    /// Asks the peers that should have dialled long ago.
+    pub(super) fn knock_due(&mut self) {
+        while let Some((peer, addr)) = self.links.take_knock(self.now.time) {
+            if let Err(error) = self.dial(Dial { peer, purpose: Purpose::Knock }, &addr) {
+                log::debug!(target: "net", "cannot ask node {peer} at {addr}: {error}");
+            }
+        }
     }
 
     /// What came over a connection that says it is a peer.
@@ -96,7 +123,7 @@ impl Node {
             Frame::TooLong { .. } => (&[][..], data.len()),
             Frame::Whole { payload, used } => (payload, used),
         };
-        let Ok(Proof { challenge }) = postcard::from_bytes(payload) else {
+        let Ok((Proof { challenge }, [])) = postcard::take_from_bytes(payload) else {
             let why = "it goes on before it has proved that it is the peer that it says it is";
             return self.reject_news(key, claim.peer, data, why);
         };
@@ -113,7 +140,7 @@ impl Node {
     fn take_link(&mut self, key: Key, claim: Claim) -> Option<String> {
         let Claim { peer: id, identity, incarnation, dial, lamport, .. } = claim;
         let peer = self.links.get(id)?;
-        if peer.link.is_some() && peer.identity != identity {
+        if peer.link.is_some() && peer.process.0 != identity {
             // A name in [peers] can stand for several machines, and an end may not be seen yet.
             return Some(format!(
                 "another process is linked as node {id}: stop one of them, or wait until that link \
@@ -126,7 +153,7 @@ impl Node {
         let connection = self.table.get_mut(key)?;
         connection.names = LinkNames::new(id, incarnation, dial);
         self.welcome(key, Kind::Link(id));
-        self.link_up(key, id, identity);
+        self.link_up(key, id, (identity, incarnation));
         self.claim_over(key, id);
         // Whoever else said so when the peer was asked is not.
         let why = format!(

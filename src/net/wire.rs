@@ -95,6 +95,21 @@ pub enum Role<'a> {
         /// What the peer is to say over the connection on which it greeted.
         challenge: u128,
     },
+    /// A node that the peer that is dialled here should have dialled, and did not for some time. The
+    /// answer ends the connection, and says so if another process has its place.
+    Knock {
+        /// The cluster that it belongs to.
+        #[serde(borrow)]
+        cluster: Cow<'a, str>,
+        /// Its id.
+        id: NodeId,
+        /// Whom it means to reach.
+        to: NodeId,
+        /// Names its data directory, or its process if it has none.
+        identity: u128,
+        /// Larger each time that it starts.
+        incarnation: u64,
+    },
 }
 
 /// What follows the greeting of a peer: it has heard what only the peer hears.

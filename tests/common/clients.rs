@@ -218,6 +218,13 @@ impl Native {
         native
     }
 
+    /// A client, greeted and welcome, unless there is no place for it.
+    pub fn try_client(addr: SocketAddr) -> Option<Native> {
+        let mut native = Native::raw(connect(addr));
+        native.greet(&Hello::new(Role::Client { protocol: "kv_replication".into() }));
+        native.refusal().is_none().then_some(native)
+    }
+
     pub fn raw(stream: TcpStream) -> Native {
         Native { stream, buffer: Vec::new(), next_sequence: 0 }
     }
@@ -326,11 +333,17 @@ impl Native {
 
 /// Answers the question that comes to a peer's door, whether it is greeting; gives the challenge.
 pub fn answer(door: &TcpListener, hello: &Hello<'_>, greets: bool) -> (Native, u128) {
-    let mut question = Native::raw(door.accept().expect("the node asks").0);
-    question.stream.set_read_timeout(Some(LONG)).expect("a deadline");
-    let asked = question.frame().expect("a question");
-    let asked = postcard::from_bytes::<Hello<'_>>(&asked).expect("a greeting").role;
-    let Role::Verify { id, to, challenge, .. } = asked else { panic!("{asked:?}") };
+    let (mut question, (id, to, challenge)) = loop {
+        let mut question = Native::raw(door.accept().expect("the node asks").0);
+        question.stream.set_read_timeout(Some(LONG)).expect("a deadline");
+        let asked = question.frame().expect("a question");
+        match postcard::from_bytes::<Hello<'_>>(&asked).expect("a greeting").role {
+            Role::Verify { id, to, challenge, .. } => break (question, (id, to, challenge)),
+            // It waits for the peer that this is.
+            Role::Knock { .. } => {}
+            asked => panic!("{asked:?}"),
+        }
+    };
     let Role::Peer { id: me, to: node, identity, incarnation, .. } = hello.role else {
         panic!("{hello:?}")
     };
