@@ -28,7 +28,7 @@ pub(super) struct Connection {
     /// It ends once everything is answered and sent.
     pub(super) closing: bool,
     pub(super) last_heard: Time,
-    /// Nothing has come in yet.
+    /// Nothing has come in yet, or nothing behind the greeting.
     pub(super) silent: bool,
     /// Since when a request has been arriving.
     pub(super) input_since: Option<Time>,

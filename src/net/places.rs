@@ -208,10 +208,9 @@ impl Node {
         let (before, after) = (Class::of(&connection.kind), Class::of(&kind));
         connection.kind = kind;
         if before != after {
+            connection.silent = true;
             self.places.leave(before);
-            if let Some(count) = self.places.count(after) {
-                *count += 1;
-            }
+            self.take_place(key, after);
         }
     }
 }

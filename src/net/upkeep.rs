@@ -120,7 +120,8 @@ impl Node {
                 let idle = (limits.idle_timeout_ms > 0).then(|| {
                     (after(from(connection.last_heard), limits.idle_timeout_ms), Counter::Idle)
                 });
-                let silent = connection.silent.then(|| {
+                // Somebody may sit before one that has greeted.
+                let silent = (connection.silent && !session.is_native()).then(|| {
                     (after(connection.last_heard, limits.silent_timeout_ms), Counter::Idle)
                 });
                 request.into_iter().chain(idle).chain(silent).min()
