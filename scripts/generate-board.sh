@@ -12,8 +12,7 @@ and the reference server, which thus are dialled. They listen on
   broker             PORT      JSON lines on PORT+2000
   proxy              PORT+1    JSON lines on PORT+2001, NATS on PORT+4001
   reference server   PORT+2    JSON lines on PORT+2002
-  server i           PORT+2+i
-and bots nowhere.
+  server or bot i    PORT+2+i
 
   -n  how many servers                                            (3)
   -b  how many bots                                               (2)
@@ -57,7 +56,7 @@ broker=$((servers + bots + 1)) proxy=$((servers + bots + 2)) reference=$((server
 nodes=$reference
 ids=$(seq -s ', ' "$servers")
 
-# addr ID [MORE]: where that node listens for peers. A bot has an address, and never uses it.
+# addr ID [MORE]: where that node listens for peers.
 addr() {
   local at
   case $1 in
@@ -110,7 +109,7 @@ node_tables() {
   for peer in $peers; do
     [ "$peer" = "$1" ] || echo "$peer = \"$(addr "$peer")\""
   done
-  [ "$role" = bot ] || listener "$1" native 0
+  listener "$1" native 0
   case $role in
     broker | reference) listener "$1" json 2000 ;;
     proxy) listener "$1" json 2000; listener "$1" nats 4000 ;;

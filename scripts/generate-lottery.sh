@@ -9,8 +9,8 @@ usage: scripts/generate-lottery.sh [-n AGENCIES] [-o DIR] [-p PORT] [-a ADDRESS]
 
 Writes DIR/node-1.toml … DIR/node-N.toml, the agencies, and DIR/node-(N+1).toml, their central. An agency
 sends BETS/agency-i.csv, and ends when it has its winners. The central goes on; it listens for agencies
-on PORT+N, for the document's own wire on PORT+1000+N, for JSON lines on PORT+2000+N. Agencies listen
-nowhere.
+on PORT+N, for the document's own wire on PORT+1000+N, for JSON lines on PORT+2000+N. Agency i
+listens on PORT+i-1, where the central asks whether it is the one that has connected.
 
   -n  how many agencies                                       (5)
   -o  where                                                   (run/lottery-nodes)

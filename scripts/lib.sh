@@ -104,7 +104,7 @@ servers_agree() {
 #   explained                        the config whose comments explain the keys
 #   durable                          true: nodes have a data_dir
 #   listeners                        gateways and what each adds to PORT, such as "native:0 json:2000"
-#   hub                              the node that alone listens and has a data_dir, and that the others
+#   hub                              the node that alone has clients and a data_dir, and that the others
 #                                    have for their only peer; it has the highest id, so that they dial.
 #                                    Empty where all nodes are equals
 hub=""
@@ -193,6 +193,9 @@ node_tables() {
   echo "[peers]"
   if [ "$equal" = false ]; then
     echo "$hub = \"$address:$((port + hub - 1))\""
+    echo
+    echo "[[listeners]]"
+    echo "addr = \"$address:$((port + $1 - 1))\""
     echo
     return
   fi

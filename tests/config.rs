@@ -249,7 +249,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "addr = \"127.0.0.1:10098\"",
             "addr = \"127.0.0.1:10098\"\ngateway = \"json\"",
-            "9: listeners: node 1 dials this node, as lower ids dial higher ones: add a listener with gateway \"native\"",
+            "9: listeners: node 1 connects to this node, to make a link or to see that one comes from here: add a listener with gateway \"native\", where [peers] of node 1 has this node",
         ),
         (
             "addr = \"127.0.0.1:10098\"",

@@ -226,7 +226,8 @@ fn agencies_and_their_bets_are_mounted_read_only() {
         let config = read(&format!("node-{id}.toml"));
         assert!(config.contains("\nbets = \"/bets.csv\"\n"), "{config}");
         assert!(config.contains(&format!("\n3 = \"{address}:10403\"")), "{config}");
-        assert!(!config.contains("[[listeners]]") && !config.contains("data_dir"), "{config}");
+        let addr = format!("\naddr = \"0.0.0.0:{}\"\n", 10_400 + id);
+        assert!(config.contains(&addr) && !config.contains("data_dir"), "{config}");
     }
     assert!(central.contains(&"- \"data-3:/data\""), "{compose}");
 }

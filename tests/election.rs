@@ -235,13 +235,12 @@ fn beyond_the_papers_assumptions_only_the_property_that_the_docs_name_is_lost() 
 
 /// A link to node 4, in the name of node 3, whose process does not run.
 fn link_as_3(group: &Group) -> Native {
-    let stream = common::clients::try_connect(group.native_addr(4)).expect("it listens");
-    let mut link = Native::raw(stream);
+    let door = std::net::TcpListener::bind(group.native_addr(3)).expect("its port is free");
     let (id, to, lamport) = (NodeId(3), NodeId(4), LamportTime(0));
-    let role = Role::Peer { cluster: "test".into(), id, to, incarnation: 1, dial: 1, lamport };
-    link.greet(&Hello::new(role));
-    assert_eq!(link.refusal(), None);
-    link
+    let (identity, incarnation, dial) = (3, 1, 1);
+    let cluster = "test".into();
+    let hello = Hello::new(Role::Peer { cluster, id, to, identity, incarnation, dial, lamport });
+    Native::link(group.native_addr(4), &hello, &door)
 }
 
 fn frame(lamport: u64, message: Message) -> Vec<u8> {
@@ -268,6 +267,7 @@ fn strangers_replays_and_forged_clocks_change_nothing_and_are_told() {
             cluster: cluster.to_string().into(),
             id,
             to,
+            identity: 3,
             incarnation: 1,
             dial: 1,
             lamport,
@@ -317,6 +317,7 @@ fn a_replayed_announcement_is_told_once_and_changes_nothing() {
     link.frame().expect("a greeting");
     let welcome = node::net::wire::Welcome::Accepted {
         id: NodeId(2),
+        identity: 2,
         incarnation: 1,
         lamport: LamportTime(4_000_000),
     };

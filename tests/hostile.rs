@@ -429,6 +429,67 @@ fn with_few_descriptors_the_node_lives_through_more_clients_than_it_can_take() {
     assert!(cluster.node(VICTIM).log_lines("refused_") <= 4);
 }
 
+/// Peers have places of their own, however many clients there are.
+#[test]
+fn a_leader_that_restarts_is_linked_while_idle_clients_take_all_places() {
+    let limits = "max_clients = 40\nsilent_timeout_ms = 60000".into();
+    let mut cluster = Cluster::start(Setup { limits, ..Setup::default() });
+    let mut honest = cluster.resp(1 + VICTIM);
+    honest.set("k", "v");
+    let crowds: Vec<TcpStream> = (0..300)
+        .map(|n| match n % 3 {
+            0 => connect(cluster.resp_addr(VICTIM)),
+            _ => connect(cluster.native_addr(VICTIM)),
+        })
+        .collect();
+    // Some have even asked something, and keep their places.
+    let mut greeted = Vec::new();
+    while let Some(mut native) = Native::try_client(cluster.native_addr(VICTIM)) {
+        native.get("k", 0);
+        greeted.push(native);
+        assert!(greeted.len() <= 40, "the cap is kept");
+    }
+    cluster.kill(1);
+    cluster.run(1);
+    wait_until("the leader is linked", LONG, || {
+        let info = cluster.info(1);
+        let up = info.iter().filter(|(_, value)| value.contains("state=up")).count();
+        (up == 2).then_some(())
+    });
+    wait_until("a PUT is done", LONG, || {
+        honest.send(&set(b"k", b"w"));
+        (honest.answer() == ok()).then_some(())
+    });
+    drop((crowds, greeted));
+}
+
+#[test]
+fn who_never_says_anything_makes_room_and_ends() {
+    let limits = "max_clients = 10\nsilent_timeout_ms = 3000".into();
+    let cluster = Cluster::start(Setup { limits, ..Setup::default() });
+    let mut spoke: Vec<Resp> = (0..3).map(|_| cluster.resp(VICTIM)).collect();
+    for one in &mut spoke {
+        one.info();
+    }
+    let mut silent: Vec<TcpStream> = (0..7).map(|_| connect(cluster.json_addr(VICTIM))).collect();
+    // The next ones are served at the cost of those, one each.
+    for _ in 0..3 {
+        spoke.push(wait_until("there is room", LONG, || {
+            let mut resp = Resp::try_connect(cluster.resp_addr(VICTIM)).ok()?;
+            resp.stream.write_all(&get(b"k")).ok()?;
+            (resp.try_answer().ok()? == Answer::Null).then_some(resp)
+        }));
+    }
+    wait_until("the others end by themselves", LONG, || {
+        silent.retain_mut(|stream| !is_closed(stream));
+        silent.is_empty().then_some(())
+    });
+    for one in &mut spoke {
+        assert_eq!(one.get("k"), Answer::Null);
+    }
+    assert_told(&cluster, "closed_idle");
+}
+
 #[test]
 fn a_long_line_in_small_pieces_costs_no_more_than_its_bytes() {
     let cluster = under_attack(Setup::default(), |cluster| {

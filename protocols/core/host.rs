@@ -164,6 +164,12 @@ impl Host {
         }
     }
 
+    /// Whether the clock stands, after all records, where other nodes believe it at `now`.
+    pub fn check_clock(&mut self, now: Now) -> Result<(), Jump> {
+        self.io.set_now(now);
+        self.io.lamport.check()
+    }
+
     /// The files that protocols add to: their protocols' tags, and their names in the data
     /// directory.
     pub fn files(&self) -> impl Iterator<Item = (u16, &'static str)> {
@@ -283,8 +289,9 @@ impl Host {
     }
 
     /// A peer's greeting said where its Lamport clock stands. An error means that it cannot be true:
-    /// the link is not to be made.
-    pub fn handle_greeting(&mut self, lamport: LamportTime) -> Result<(), Jump> {
+    /// the link is not to be made. Only with the greeting of whoever is known to be the peer.
+    pub fn handle_greeting(&mut self, lamport: LamportTime, now: Now) -> Result<(), Jump> {
+        self.io.set_now(now);
         let caught_up = self.io.lamport.catch_up(lamport);
         if caught_up.is_err() {
             self.io.counters.add(Counter::LamportJump);
@@ -429,6 +436,7 @@ impl Io {
         // A turn has many events at one time.
         if now != self.now {
             self.now = self.follow(now);
+            self.lamport.set_wall(self.now.wall);
         }
     }
 

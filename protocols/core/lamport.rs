@@ -1,7 +1,7 @@
 //! Lamport's logical clock (Lamport, "Time, Clocks, and the Ordering of Events in a Distributed
 //! System", CACM 1978). One per node; the Host moves it with every frame, whatever the protocol.
 
-use super::Time;
+use super::{Time, WallTime};
 use ::core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -36,10 +36,18 @@ const CLIENT_LEAD_PER_SECOND: u64 = 1 << 20;
 /// How far they may at once, after a while: half of what a peer takes.
 const MAX_CLIENT_LEAD: u64 = MAX_JUMP / 2;
 
-/// Where a peer's clock may stand when a link is made. A node that starts anew, without a data
-/// directory, or that missed what others were told, may be further behind than a frame may be ahead,
-/// and catches up there. Half of the range is left above it: no forged greeting ends it.
-const MAX_GREETED: u64 = 1 << 63;
+/// Where no clock can honestly stand: events since [`BEGINNING`], were there [`EVENTS_PER_SECOND`] in
+/// each second, above what older versions let a forged greeting do, and what restarts added to that. A
+/// node that starts anew, or missed what others were told, may be further behind than a frame may be
+/// ahead, and catches up when a link is made: with anything up to here.
+///
+/// It rises faster than clocks do, so one that a lie took as far as this is within it again a moment
+/// later, and everywhere. And it leaves room: 2^64 is 2,000 years away.
+const CEILING: u64 = (1 << 63) + (1 << 48);
+const EVENTS_PER_SECOND: u64 = 1 << 27;
+
+/// 1 January 2025. A wall clock that shows less is not set.
+const BEGINNING: WallTime = WallTime::from_millis(1_735_689_600_000);
 
 /// How far ahead of its value a durable clock is reserved: one record for a million events, and a
 /// restart skips at most so many values.
@@ -73,6 +81,8 @@ pub struct LamportClock {
     reserved: Option<u64>,
     /// How far ahead clients might still move it, and when that was.
     client_lead: (u64, Time),
+    /// Nobody is believed who says more.
+    ceiling: u64,
 }
 
 impl Default for LamportClock {
@@ -90,7 +100,28 @@ impl LamportClock {
             rule,
             reserved,
             client_lead: (CLIENT_LEAD_PER_SECOND, Time::default()),
+            ceiling: CEILING,
         }
+    }
+
+    /// The wall clock shows this: so many events may have happened somewhere. Never goes back.
+    pub fn set_wall(&mut self, wall: WallTime) {
+        let seconds = wall.0.saturating_sub(BEGINNING.0) / 1_000_000_000;
+        let events = seconds.saturating_mul(EVENTS_PER_SECOND);
+        self.ceiling = self.ceiling.max(CEILING.saturating_add(events));
+    }
+
+    /// Whether it stands where no other clock would follow it: its bound was made by lies, and by an
+    /// older version, or the machine's wall clock is not set.
+    pub fn check(&self) -> Result<(), Jump> {
+        self.believe(self.value())
+    }
+
+    fn believe(&self, received: LamportTime) -> Result<(), Jump> {
+        if received.0 > self.ceiling {
+            return Err(Jump { local: self.value(), received });
+        }
+        Ok(())
     }
 
     /// Begins where the bound of an earlier start allows.
@@ -121,7 +152,7 @@ impl LamportClock {
 
     /// A local event or a send: one step, and the value that the event has.
     pub fn tick(&mut self) -> LamportTime {
-        // 2^64 events do not happen, and `observe` bounds what a peer can add.
+        // 2^64 events do not happen, and the ceiling bounds what others can add.
         self.value = self.value.saturating_add(1);
         self.value()
     }
@@ -131,6 +162,7 @@ impl LamportClock {
         if received.0 > self.value.saturating_add(MAX_JUMP) {
             return Err(Jump { local: self.value(), received });
         }
+        self.believe(received)?;
         Ok(self.receive(received))
     }
 
@@ -148,6 +180,7 @@ impl LamportClock {
         if lead > left {
             return Err(Jump { local: self.value(), received });
         }
+        self.believe(received)?;
         self.client_lead = (left - lead, now);
         Ok(self.receive(received))
     }
@@ -163,9 +196,7 @@ impl LamportClock {
     /// A link to a peer whose clock stands at `theirs` is made: this one is not behind any more. No
     /// event, and so no step.
     pub fn catch_up(&mut self, theirs: LamportTime) -> Result<(), Jump> {
-        if theirs.0 > MAX_GREETED {
-            return Err(Jump { local: self.value(), received: theirs });
-        }
+        self.believe(theirs)?;
         self.value = self.value.max(theirs.0);
         Ok(())
     }
@@ -211,6 +242,62 @@ mod tests {
         assert_eq!(clock.value(), LamportTime(MAX_JUMP * 16));
         assert!(clock.catch_up(LamportTime(u64::MAX)).is_err());
         assert_eq!(clock.value(), LamportTime(MAX_JUMP * 16));
+    }
+
+    /// Whatever a liar says, by whichever way: a moment later all honest clocks believe each other.
+    #[test]
+    fn no_lie_takes_a_clock_to_where_others_refuse_it() {
+        let now = |seconds: u64| WallTime(BEGINNING.0 + seconds * 1_000_000_000);
+        let year = 365 * 86_400;
+        for at in [0, year, 100 * year, 500 * year] {
+            let (mut lied_to, mut honest) = (LamportClock::default(), LamportClock::default());
+            lied_to.set_wall(now(at));
+            // The highest that it believes.
+            let (mut low, mut high) = (0, u64::MAX);
+            while low < high {
+                let middle = low + (high - low).div_ceil(2);
+                match lied_to.clone().catch_up(LamportTime(middle)) {
+                    Ok(()) => low = middle,
+                    Err(_) => high = middle - 1,
+                }
+            }
+            lied_to.catch_up(LamportTime(low)).unwrap();
+            // What it believes is checked against the present ceiling alone, in frames as well.
+            assert!(lied_to.observe(LamportTime(low + 1)).is_err());
+            assert!(lied_to.observe_client(LamportTime(low + 1), Time(u64::MAX)).is_err());
+            // A second in which as much happens as one can imagine.
+            for _ in 0..1_000_000 {
+                lied_to.tick();
+            }
+            honest.set_wall(now(at + 1));
+            assert_eq!(honest.catch_up(lied_to.value()), Ok(()));
+            assert!(honest.tick() > lied_to.value());
+            assert_eq!(
+                lied_to.observe(honest.value()),
+                Err(Jump { local: lied_to.value(), received: honest.value() }),
+                "its wall clock stands still"
+            );
+            lied_to.set_wall(now(at + 1));
+            assert!(lied_to.observe(honest.value()).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_an_older_version_was_made_to_store_is_gone_on_from() {
+        let bound = LamportTime((1 << 63) + 40 * RESERVED_AHEAD);
+        let mut clock = LamportClock::new(LamportRule::MaxPlusOne, true);
+        clock.recover(bound);
+        assert_eq!(clock.check(), Ok(()));
+        assert!(clock.tick() > bound);
+        assert!(clock.reserve().is_some());
+        // Others take it, with a wall clock that was never set as well.
+        let mut other = LamportClock::default();
+        other.set_wall(WallTime(0));
+        assert_eq!(other.catch_up(clock.value()), Ok(()));
+        // Where no clock can be it is told.
+        clock.recover(LamportTime(u64::MAX - 1));
+        assert!(clock.check().is_err());
+        assert_eq!((clock.tick(), clock.tick()), (LamportTime(u64::MAX), LamportTime(u64::MAX)));
     }
 
     #[test]

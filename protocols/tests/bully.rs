@@ -92,7 +92,7 @@ impl Net {
         let now = self.clock();
         for (place, (id, peer)) in [(one, other), (other, one)].into_iter().enumerate() {
             let host = self.nodes.get_mut(&id).expect("it runs");
-            host.handle_greeting(lamports[1 - place]).expect("nobody forges");
+            host.handle_greeting(lamports[1 - place], now).expect("nobody forges");
             host.handle_link(NodeId(peer), true, now);
         }
         self.turn(one);

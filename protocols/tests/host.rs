@@ -306,11 +306,11 @@ fn a_durable_clock_writes_a_bound_before_it_speaks_and_never_goes_back() {
 #[test]
 fn a_greeting_lifts_a_clock_that_is_behind_unless_it_cannot_be_true() {
     let mut host = toys(None);
-    host.handle_greeting(LamportTime(1 << 40)).expect("a cluster may be that old");
+    host.handle_greeting(LamportTime(1 << 40), now()).expect("a cluster may be that old");
     assert_eq!(host.lamport(), LamportTime(1 << 40));
-    host.handle_greeting(LamportTime(3)).expect("a peer may be behind");
+    host.handle_greeting(LamportTime(3), now()).expect("a peer may be behind");
     assert_eq!(host.lamport(), LamportTime(1 << 40));
-    assert!(host.handle_greeting(LamportTime(u64::MAX)).is_err());
+    assert!(host.handle_greeting(LamportTime(u64::MAX), now()).is_err());
     assert_eq!(host.lamport(), LamportTime(1 << 40));
     assert_eq!(host.counters().value(Counter::LamportJump), 1);
 }

@@ -4,8 +4,9 @@
 //! step for a send, max + 1 for a receive.
 
 use crate::client::{self, Client, ClientError};
+use crate::net::since_epoch;
 use clap::builder::RangedU64ValueParser;
-use node_protocols::core::{LamportClock, LamportRule, LamportTime, Protocol};
+use node_protocols::core::{LamportClock, LamportRule, LamportTime, Protocol, WallTime};
 use node_protocols::lamport::{Lamport, Reply, Request, Status};
 use std::fmt;
 use std::io::{self, Write};
@@ -154,6 +155,7 @@ fn run_with(args: &ClockArgs, out: &mut dyn Write) -> Result<(), Failure> {
 /// A clock that stands at `value`.
 fn clock(value: u64) -> LamportClock {
     let mut clock = LamportClock::new(LamportRule::MaxPlusOne, false);
+    clock.set_wall(WallTime(since_epoch()));
     clock.recover(LamportTime(value));
     clock
 }

@@ -110,7 +110,7 @@ fn serve(mut stream: TcpStream, answer: &Mutex<impl FnMut(&[u8]) -> Answer>) -> 
     assert_eq!(postcard::from_bytes::<Hello>(&hello).unwrap().magic, wire::MAGIC);
     let mut out = Vec::new();
     let lamport = LamportTime::default();
-    let accepted = Welcome::Accepted { id: NodeId(7), incarnation: 1, lamport };
+    let accepted = Welcome::Accepted { id: NodeId(7), identity: 7, incarnation: 1, lamport };
     wire::push_message(&mut out, &accepted);
     stream.write_all(&out).ok()?;
     loop {

@@ -40,8 +40,9 @@ const MIB: u64 = 1 << 20;
 const HOUR_MS: u64 = 3_600_000;
 
 limits! {
-    /// Connections of clients at once. Each costs a descriptor, and the node keeps some for
-    /// itself: the cap in force is lower where the process may not open that many.
+    /// Connections of clients at once. Each costs a descriptor, and the node keeps some for itself
+    /// and its peers: the cap in force is lower where the process may not open that many. Whoever
+    /// has not greeted yet on a native listener has a place of its own, as it may be a peer.
     max_clients: 16_384, 1, 1_000_000;
     /// A client's request: above any value that a protocol takes, with the overhead of JSON.
     max_request_bytes: 4 * MIB, KIB, 64 * MIB;
@@ -60,7 +61,12 @@ limits! {
     greeting_timeout_ms: 5_000, 10, HOUR_MS;
     /// How long a request may take to arrive once it has begun.
     request_timeout_ms: 30_000, 10, HOUR_MS;
-    /// How long a client may be silent with nothing asked; 0 is for ever.
+    /// How long a connection may be there and never say anything: long enough for somebody who
+    /// types, and clients that connect ahead of their first request; short enough that connections
+    /// that nobody uses do not take the places of others for good.
+    silent_timeout_ms: 60_000, 10, 24 * HOUR_MS;
+    /// How long a client that has said something may be silent with nothing asked; 0 is for ever,
+    /// since subscribers only listen.
     idle_timeout_ms: 0, 0, 24 * HOUR_MS;
     /// How often a link carries something, if only a heartbeat.
     heartbeat_ms: 1_000, 10, HOUR_MS;

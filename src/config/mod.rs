@@ -240,10 +240,10 @@ impl Config {
             listeners.push(listener);
         }
         let native = listeners.iter().any(|listener| listener.gateway == NATIVE);
-        if let Some(lower) = peers.keys().find(|peer| **peer < id).filter(|_| !native) {
+        if let Some(peer) = peers.keys().next().filter(|_| !native) {
             let rule = format!(
-                "node {lower} dials this node, as lower ids dial higher ones: \
-                 add a listener with gateway \"native\""
+                "node {peer} connects to this node, to make a link or to see that one comes from here: \
+                 add a listener with gateway \"native\", where [peers] of node {peer} has this node"
             );
             return Err(source.error(&["listeners"], rule));
         }

@@ -68,6 +68,10 @@ impl Session {
         Session::new(place, Codec::Native)
     }
 
+    pub(super) fn is_native(&self) -> bool {
+        matches!(self.codec, Codec::Native)
+    }
+
     pub(super) fn ordered(
         place: usize,
         name: &'static str,

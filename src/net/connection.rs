@@ -4,7 +4,7 @@
 use super::clients::Session;
 use super::tracing::LinkNames;
 use mio::net::TcpStream;
-use node_protocols::core::{NodeId, Time};
+use node_protocols::core::{LamportTime, NodeId, Time};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
@@ -28,6 +28,8 @@ pub(super) struct Connection {
     /// It ends once everything is answered and sent.
     pub(super) closing: bool,
     pub(super) last_heard: Time,
+    /// Nothing has come in yet, or nothing behind the greeting.
+    pub(super) silent: bool,
     /// Since when a request has been arriving.
     pub(super) input_since: Option<Time>,
     /// Names its messages in traces, once it is a link.
@@ -39,14 +41,46 @@ pub(super) struct Connection {
 pub(super) enum Kind {
     /// Came in on a native listener and has not said who it is.
     Greeting,
+    /// Says that it is a peer, and is not believed yet.
+    Claiming(Claim),
     /// Being dialled.
-    Dialing(NodeId),
+    Dialing(Dial),
     /// Greeted, and waiting for the welcome.
-    Dialed(NodeId),
+    Dialed(Dial),
     /// A peer.
     Link(NodeId),
     /// A client.
     Client(Session),
+}
+
+/// What a connection that is not believed yet said in its greeting.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) peer: NodeId,
+    pub(super) identity: u128,
+    pub(super) incarnation: u64,
+    pub(super) dial: u64,
+    pub(super) lamport: LamportTime,
+    pub(super) since: Time,
+    /// The peer has been asked since.
+    pub(super) asked: bool,
+}
+
+/// Whom this node dials, and what for.
+#[derive(Clone, Copy)]
+pub(super) struct Dial {
+    pub(super) peer: NodeId,
+    pub(super) purpose: Purpose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To make the link.
+    Link,
+    /// To ask whether it is the peer that greeted this node.
+    Verify,
+    /// To ask why it does not dial this node.
+    Knock,
 }
 
 impl Kind {
@@ -54,7 +88,11 @@ impl Kind {
     pub(super) fn place(&self) -> Option<usize> {
         match self {
             Kind::Client(session) => Some(session.place),
-            Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => None,
+            Kind::Greeting
+            | Kind::Claiming(_)
+            | Kind::Dialing(_)
+            | Kind::Dialed(_)
+            | Kind::Link(_) => None,
         }
     }
 }
@@ -86,6 +124,7 @@ impl Connection {
             eof: false,
             closing: false,
             last_heard: now,
+            silent: true,
             input_since: None,
             names: LinkNames::default(),
             accounted: 0,
@@ -141,13 +180,18 @@ impl Connection {
         let inbox = if self.inbox.is_empty() { 0 } else { self.inbox.capacity() };
         match &self.kind {
             Kind::Client(session) => inbox + self.out.memory() + session.held_bytes(),
-            Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => inbox,
+            Kind::Greeting
+            | Kind::Claiming(_)
+            | Kind::Dialing(_)
+            | Kind::Dialed(_)
+            | Kind::Link(_) => inbox,
         }
     }
 
     pub(super) fn peer(&self) -> Option<NodeId> {
         match self.kind {
-            Kind::Dialing(peer) | Kind::Dialed(peer) | Kind::Link(peer) => Some(peer),
+            Kind::Dialing(Dial { peer, .. }) | Kind::Dialed(Dial { peer, .. }) => Some(peer),
+            Kind::Claiming(Claim { peer, .. }) | Kind::Link(peer) => Some(peer),
             Kind::Greeting | Kind::Client(_) => None,
         }
     }

@@ -1,7 +1,9 @@
-//! How connections begin: accepting, dialling, and the greeting that says who is who.
+//! How connections begin: accepting, dialling, and the greeting that says who is who. Whether it is
+//! true is found out in `verify`.
 
 use super::clients::Session;
-use super::connection::{Connection, Kind};
+use super::connection::{Claim, Connection, Dial, Kind, Purpose};
+use super::places::Class;
 use super::table::{Key, token};
 use super::tracing::LinkNames;
 use super::wire::{
@@ -11,7 +13,7 @@ use super::{ACCEPTS_PER_TURN, Node};
 use crate::registry::NATIVE;
 use mio::Interest;
 use mio::net::TcpStream;
-use node_protocols::core::{Counter, Escaped, LamportTime, NodeId};
+use node_protocols::core::{Counter, Env, Escaped, LamportTime, NodeId};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -19,6 +21,12 @@ use std::time::Duration;
 /// How long to wait before accepting again when the process is out of descriptors, unless a
 /// connection ends before.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The longest reason that is sent to whoever is refused.
+const MAX_REASON_BYTES: usize = MAX_HELLO_BYTES - 64;
+
+const SAME_IDENTITY: &str = "both nodes have the same identity: the data directory of one is a copy \
+                             of the other's; give it a new one";
 
 impl Node {
     pub(super) fn accept(&mut self, place: usize) {
@@ -47,10 +55,10 @@ impl Node {
 
     fn accepted(&mut self, place: usize, stream: TcpStream, addr: SocketAddr) {
         self.host.count(Counter::Accepted);
-        if self.clients >= self.max_clients {
-            let clients = self.clients;
-            let line = format_args!("{addr} is refused: {clients} clients are connected");
-            return self.tell(Counter::OverCap, line);
+        let is_native = self.listeners[place].config.gateway == NATIVE;
+        let class = if is_native { Class::Stranger } else { Class::Client };
+        if let Err(full) = self.make_place(class) {
+            return self.tell(Counter::OverCap, format_args!("{addr} is refused: {full}"));
         }
         let listener = &self.listeners[place].config;
         let mut greeting = Vec::new();
@@ -65,7 +73,7 @@ impl Node {
             }
             Some(_) | None => Kind::Greeting,
         };
-        if let Kind::Greeting = kind {
+        if is_native {
             self.sweep_within(self.config.limits.greeting_timeout_ms);
         }
         let place = kind.place();
@@ -91,36 +99,53 @@ impl Node {
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token(self.table.next_key()), interest)?;
-        let counts = !matches!(kind, Kind::Dialing(_));
-        self.clients += usize::from(counts);
+        let class = Class::of(&kind);
+        let key = self.table.insert(Connection::new(stream, addr, kind, self.now.time));
+        self.take_place(key, class);
+        if class == Class::Client {
+            self.sweep_within(self.config.limits.silent_timeout_ms);
+        }
         if self.config.limits.idle_timeout_ms > 0 {
             self.sweep_within(self.config.limits.idle_timeout_ms);
         }
-        Ok(self.table.insert(Connection::new(stream, addr, kind, self.now.time)))
+        Ok(key)
     }
 
     pub(super) fn dial_due(&mut self) {
         while let Some((peer, addr)) = self.links.take_due(self.now.time) {
-            if let Err(error) = self.dial(peer, &addr) {
+            if let Err(error) = self.dial(Dial { peer, purpose: Purpose::Link }, &addr) {
                 log::debug!(target: "net", "cannot dial node {peer} at {addr}: {error}");
                 self.links.lost(self.env.id, peer, self.now.time);
             }
         }
     }
 
-    fn dial(&mut self, peer: NodeId, addr: &str) -> io::Result<()> {
+    pub(super) fn dial(&mut self, dial: Dial, addr: &str) -> io::Result<Key> {
         // An IP needs no look-up; a host name asks the system's resolver, which may take a while.
         let found = addr.to_socket_addrs()?.next();
         let addr = found.ok_or_else(|| io::Error::other("the name has no address"))?;
         let stream = TcpStream::connect(addr)?;
         self.sweep_within(self.config.limits.greeting_timeout_ms);
-        self.add(stream, addr, Kind::Dialing(peer)).map(|_| ())
+        self.add(stream, addr, Kind::Dialing(dial))
+    }
+
+    /// A connection that this node dialled is gone before it was of use.
+    pub(super) fn dial_over(&mut self, key: Key, dial: Dial) {
+        match dial.purpose {
+            Purpose::Link => self.links.lost(self.env.id, dial.peer, self.now.time),
+            Purpose::Verify => {
+                if self.links.get(dial.peer).is_some_and(|peer| peer.check == Some(key)) {
+                    self.check_failed(dial.peer);
+                }
+            }
+            Purpose::Knock => {}
+        }
     }
 
     /// A connection that is being dialled may be there now: greet.
     pub(super) fn on_connected(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        let Kind::Dialing(peer) = connection.kind else { return };
+        let Kind::Dialing(dial) = connection.kind else { return };
         let failed = connection.stream.take_error().ok().flatten();
         if failed.is_some() {
             return self.close(key);
@@ -130,18 +155,36 @@ impl Node {
             Err(error) if error.kind() == ErrorKind::NotConnected => return,
             Err(_) => return self.close(key),
         }
-        connection.kind = Kind::Dialed(peer);
-        self.dials += 1;
-        let hello = Hello::new(Role::Peer {
-            cluster: self.config.cluster.as_str().into(),
-            id: self.env.id,
-            to: peer,
-            incarnation: self.env.incarnation,
-            dial: self.dials,
-            lamport: self.host.lamport(),
-        });
-        connection.names = LinkNames::new(self.env.id, self.env.incarnation, self.dials);
-        push_message(connection.out.tail(), &hello);
+        connection.kind = Kind::Dialed(dial);
+        let (id, to) = (self.env.id, dial.peer);
+        let challenge = match dial.purpose {
+            Purpose::Link | Purpose::Knock => 0,
+            Purpose::Verify => self.ask_claims(to),
+        };
+        let cluster = self.config.cluster.as_str().into();
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let role = match dial.purpose {
+            Purpose::Link => {
+                self.dials += 1;
+                connection.names = LinkNames::new(id, self.env.incarnation, self.dials);
+                self.links.greeted(to, Some(key));
+                Role::Peer {
+                    cluster,
+                    id,
+                    to,
+                    identity: self.env.identity,
+                    incarnation: self.env.incarnation,
+                    dial: self.dials,
+                    lamport: self.host.lamport(),
+                }
+            }
+            Purpose::Verify => Role::Verify { cluster, id, to, challenge },
+            Purpose::Knock => {
+                let Env { identity, incarnation, .. } = self.env;
+                Role::Knock { cluster, id, to, identity, incarnation }
+            }
+        };
+        push_message(connection.out.tail(), &Hello::new(role));
         self.touch(key);
     }
 
@@ -161,26 +204,40 @@ impl Node {
             return self.reject(key, data, &why);
         }
         match hello.role {
-            Role::Client { protocol } => match self.host.place(&protocol) {
-                Some(place) => self.welcome(key, Kind::Client(Session::native(place))),
-                None => {
+            Role::Client { protocol } => {
+                let Some(place) = self.host.place(&protocol) else {
                     let protocol = Escaped(protocol.as_bytes());
                     let why = format!("it asks for protocol {protocol}, which is not run here");
                     return self.reject(key, data, &why);
+                };
+                if let Err(full) = self.make_client_place() {
+                    return self.reject_for(Counter::OverCap, key, data, &full);
                 }
-            },
-            Role::Peer { cluster, id, to, incarnation, dial, lamport } => {
-                let fault = self.peer_fault(&cluster, id, to);
-                let fault = fault.or_else(|| self.catch_up(lamport));
-                match fault {
-                    None => {
-                        if let Some(connection) = self.table.get_mut(key) {
-                            connection.names = LinkNames::new(id, incarnation, dial);
-                        }
-                        self.welcome(key, Kind::Link(id));
-                        self.link_up(key, id);
-                    }
-                    Some(why) => return self.reject(key, data, &why),
+                self.welcome(key, Kind::Client(Session::native(place)));
+            }
+            Role::Peer { cluster, id, to, identity, incarnation, dial, lamport } => {
+                let fault = self.peer_fault(&cluster, id, to).or_else(|| {
+                    let same = identity == self.env.identity;
+                    same.then(|| SAME_IDENTITY.into())
+                });
+                let since = self.now.time;
+                let claim =
+                    Claim { peer: id, identity, incarnation, dial, lamport, since, asked: false };
+                if let Some(why) = fault.or_else(|| self.claim(key, claim)) {
+                    return self.reject(key, data, &why);
+                }
+            }
+            Role::Verify { cluster, id, to, challenge } => {
+                let fault = self.verify_fault(&cluster, id, to);
+                if let Some(why) = fault.or_else(|| self.prove(key, id, challenge)) {
+                    return self.reject_news(key, id, data, &why);
+                }
+            }
+            Role::Knock { cluster, id, to, identity, incarnation } => {
+                let fault = self.verify_fault(&cluster, id, to);
+                if let Some(why) = fault.or_else(|| self.knocked(key, id, (identity, incarnation)))
+                {
+                    return self.reject_news(key, id, data, &why);
                 }
             }
         }
@@ -189,6 +246,25 @@ impl Node {
 
     /// Why a greeting of a peer is not accepted.
     fn peer_fault(&self, cluster: &str, id: NodeId, to: NodeId) -> Option<String> {
+        let fault = self.any_fault(cluster, id, to);
+        fault.or_else(|| {
+            let me = self.env.id;
+            let why = || format!("node {id} must not dial node {me}: lower ids dial higher ones");
+            (id >= me).then(why)
+        })
+    }
+
+    /// Why a question of a peer is not answered.
+    fn verify_fault(&self, cluster: &str, id: NodeId, to: NodeId) -> Option<String> {
+        let fault = self.any_fault(cluster, id, to);
+        fault.or_else(|| {
+            let me = self.env.id;
+            (id <= me)
+                .then(|| format!("node {me} never dials node {id}: lower ids dial higher ones"))
+        })
+    }
+
+    fn any_fault(&self, cluster: &str, id: NodeId, to: NodeId) -> Option<String> {
         let me = self.env.id;
         if cluster != self.config.cluster {
             let (theirs, ours) = (Escaped(cluster.as_bytes()), &self.config.cluster);
@@ -199,58 +275,92 @@ impl Node {
             ))
         } else if self.links.get(id).is_none() {
             Some(format!("it says it is node {id}, which is not in this node's [peers]"))
-        } else if id >= me {
-            Some(format!("node {id} must not dial node {me}: lower ids dial higher ones"))
         } else {
             None
         }
     }
 
     /// Why where a peer's Lamport clock stands is not accepted.
-    fn catch_up(&mut self, lamport: LamportTime) -> Option<String> {
-        self.host.handle_greeting(lamport).err().map(|jump| jump.to_string())
+    pub(super) fn catch_up(&mut self, lamport: LamportTime) -> Option<String> {
+        self.host.handle_greeting(lamport, self.now).err().map(|jump| jump.to_string())
     }
 
-    fn welcome(&mut self, key: Key, kind: Kind) {
+    pub(super) fn welcome(&mut self, key: Key, kind: Kind) {
         let Some(connection) = self.table.get_mut(key) else { return };
         if let Some(place) = kind.place() {
             self.host.handle_client(place, key, connection.addr, true, self.now);
         }
-        connection.kind = kind;
-        let (id, incarnation, lamport) = (self.env.id, self.env.incarnation, self.host.lamport());
-        push_message(connection.out.tail(), &Welcome::Accepted { id, incarnation, lamport });
+        self.become_kind(key, kind);
+        let (id, identity) = (self.env.id, self.env.identity);
+        let (incarnation, lamport) = (self.env.incarnation, self.host.lamport());
+        let welcome = Welcome::Accepted { id, identity, incarnation, lamport };
+        if let Some(connection) = self.table.get_mut(key) {
+            push_message(connection.out.tail(), &welcome);
+        }
         self.touch(key);
     }
 
     /// Ends a connection that did not greet properly: one line in the log, the reason to whoever
     /// can read it. Takes all that came.
     fn reject(&mut self, key: Key, data: &[u8], why: &str) -> usize {
-        let Some(connection) = self.table.get_mut(key) else { return data.len() };
-        let addr = connection.addr;
-        push_message(connection.out.tail(), &Welcome::Refused { reason: why.into() });
-        connection.closing = true;
-        self.touch(key);
-        self.tell(Counter::BadHandshake, format_args!("{addr} is refused: {why}"));
+        self.reject_for(Counter::BadHandshake, key, data, why)
+    }
+
+    fn reject_for(&mut self, cause: Counter, key: Key, data: &[u8], why: &str) -> usize {
+        let Some(addr) = self.refuse(key, why) else { return data.len() };
+        self.tell(cause, format_args!("{addr} is refused: {why}"));
         data.len()
     }
 
+    /// The same for whoever names a peer, and tries again and again: told when it is news.
+    pub(super) fn reject_news(&mut self, key: Key, peer: NodeId, data: &[u8], why: &str) -> usize {
+        let Some(addr) = self.refuse(key, why) else { return data.len() };
+        self.tell_news(peer, why, format_args!("{addr} is refused: {why}"));
+        data.len()
+    }
+
+    /// Says why, and closes when that is sent.
+    fn refuse(&mut self, key: Key, why: &str) -> Option<SocketAddr> {
+        let connection = self.table.get_mut(key)?;
+        let addr = connection.addr;
+        // The other side takes no longer frame, and a reason may have another node's in it.
+        let end = why.floor_char_boundary(MAX_REASON_BYTES);
+        push_message(connection.out.tail(), &Welcome::Refused { reason: why[..end].into() });
+        connection.closing = true;
+        self.touch(key);
+        Some(addr)
+    }
+
     /// The answer to this node's greeting.
-    pub(super) fn on_welcome(&mut self, key: Key, peer: NodeId, data: &[u8]) -> usize {
+    pub(super) fn on_welcome(&mut self, key: Key, dial: Dial, data: &[u8]) -> usize {
         let (payload, used) = match next_frame(data, MAX_HELLO_BYTES) {
             Frame::Incomplete => return 0,
             Frame::TooLong { .. } => (&[][..], data.len()),
             Frame::Whole { payload, used } => (payload, used),
         };
+        let peer = dial.peer;
         let why = match postcard::from_bytes::<Welcome<'_>>(payload) {
-            Ok(Welcome::Accepted { id, lamport, .. }) if id == peer => 'refused: {
+            Ok(Welcome::Accepted { id, identity, incarnation, lamport }) if id == peer => 'refused: {
+                if identity == self.env.identity {
+                    break 'refused SAME_IDENTITY.into();
+                }
+                match dial.purpose {
+                    Purpose::Link => {}
+                    Purpose::Verify => {
+                        self.confirmed(key, peer);
+                        return data.len();
+                    }
+                    Purpose::Knock => {
+                        self.close(key);
+                        return data.len();
+                    }
+                }
                 if let Some(why) = self.catch_up(lamport) {
                     break 'refused why;
                 }
-                if let Some(connection) = self.table.get_mut(key) {
-                    connection.kind = Kind::Link(peer);
-                    self.clients += 1;
-                }
-                self.link_up(key, peer);
+                self.links.greeted(peer, None);
+                self.become_kind(key, Kind::Link(peer));
+                self.link_up(key, peer, (identity, incarnation));
                 return used;
             }
             Ok(Welcome::Accepted { id, .. }) => format!("node {id} is there; check [peers]"),
@@ -259,26 +369,31 @@ impl Node {
             }
             Err(_) => "what listens there is no node; check [peers]".into(),
         };
-        let addr = self.links.get(peer).map_or_else(String::new, |peer| peer.addr.clone());
-        self.tell(Counter::BadHandshake, format_args!("no link to node {peer} at {addr}: {why}"));
-        self.close(key);
+        match dial.purpose {
+            Purpose::Link | Purpose::Knock => {
+                let line = format!("no link to node {peer} at {}: {why}", self.links.addr(peer));
+                self.tell_news(peer, &why, format_args!("{line}"));
+                if dial.purpose == Purpose::Knock && self.links.is_news(peer, &why, self.now.time) {
+                    self.links.knock_again(peer, self.now.time);
+                }
+                self.close(key);
+            }
+            Purpose::Verify => self.denied(key, peer, &why),
+        }
         data.len()
     }
 
-    fn link_up(&mut self, key: Key, peer: NodeId) {
-        // The peer is no client, and does not count against their cap.
-        self.clients -= 1;
+    pub(super) fn link_up(&mut self, key: Key, peer: NodeId, process: (u128, u64)) {
         let level = self.links.level(peer, self.now.time);
         if let Some(old) = self.links.get(peer).and_then(|peer| peer.link) {
             log::log!(
                 target: "net",
                 level,
-                "node {peer} connects anew, and its link is replaced; if that goes on, two nodes \
-                 have this id"
+                "node {peer} connects anew, and its link is replaced"
             );
             self.close(old);
         }
-        self.links.up(peer, key, self.now.time);
+        self.links.up(peer, key, process, self.now.time);
         let every = Duration::from_millis(self.config.limits.heartbeat_ms);
         let beat = self.now.time + every;
         self.next_heartbeat = Some(self.next_heartbeat.map_or(beat, |next| next.min(beat)));

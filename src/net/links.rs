@@ -1,5 +1,5 @@
-//! The links to peers: who dials whom and when again, and which connection is the link now.
-//! Makes no sockets itself.
+//! The links to peers: who dials whom and when again, which connection is the link now, and which
+//! say that they should be. Makes no sockets itself.
 
 use super::table::Key;
 use crate::config::Config;
@@ -10,6 +10,8 @@ pub(super) struct Links {
     /// Sorted by id.
     peers: Vec<Peer>,
     redial_max: Duration,
+    /// After so long a peer has noticed that a link is gone, and dialled anew.
+    patience: Duration,
     rng: Rng,
 }
 
@@ -18,6 +20,24 @@ pub(super) struct Peer {
     pub(super) addr: String,
     /// The link, once both sides have greeted.
     pub(super) link: Option<Key>,
+    /// The identity and incarnation of the node at its other end.
+    pub(super) process: (u128, u64),
+    /// When to ask why it does not dial; none while there is a link, or when it is ours to dial.
+    knock_at: Option<Time>,
+    /// The connection over which this node has greeted it, and waits for the answer.
+    pub(super) greeted: Option<Key>,
+    /// Connections that say they are this peer.
+    pub(super) claims: Vec<Key>,
+    /// What the peer is to say over its own.
+    pub(super) challenge: Option<u128>,
+    /// The connection over which the peer is asked.
+    pub(super) check: Option<Key>,
+    /// When it is to be asked, and not before when it may be.
+    pub(super) check_at: Option<Time>,
+    check_from: Time,
+    check_failures: u32,
+    /// Why it was last refused, and when that was told.
+    refusal: Option<(String, Time)>,
     /// When to dial; none while there is a connection, or when the peer dials us.
     dial_at: Option<Time>,
     /// How many dials in a row did not make a link.
@@ -35,20 +55,41 @@ const LINES_TIME: Duration = Duration::from_secs(10);
 /// The first wait is this part of the longest: a peer that restarts is back soon.
 const FIRST_REDIAL_PART: u32 = 40;
 
+/// A peer is asked no oftener whether it greets: whoever says that it is that peer sets it off.
+const CHECK_DISTANCE: Duration = Duration::from_millis(10);
+
+/// How often a peer that does not dial is asked why.
+const KNOCK_EVERY: Duration = Duration::from_secs(30);
+
+/// What goes on failing for the same reason is told as often.
+const SAME_REFUSAL: Duration = Duration::from_secs(60);
+
 impl Links {
     pub(super) fn new(config: &Config, rng: Rng) -> Links {
+        let limits = &config.limits;
+        let redial_max = Duration::from_millis(limits.redial_max_ms);
+        let patience = Duration::from_millis(limits.link_timeout_ms) + redial_max;
         let peers = config.peers.iter().map(|(id, addr)| Peer {
             id: *id,
             addr: addr.clone(),
             link: None,
+            process: (0, 0),
+            knock_at: (*id < config.id).then_some(Time(0) + patience),
+            greeted: None,
+            claims: Vec::new(),
+            challenge: None,
+            check: None,
+            check_at: None,
+            check_from: Time(0),
+            check_failures: 0,
+            refusal: None,
             // The lower id dials, so that two nodes never make two links at once.
             dial_at: (config.id < *id).then_some(Time(0)),
             failures: 0,
             last_sent: Time(0),
             told: (Time(0), 0),
         });
-        let redial_max = Duration::from_millis(config.limits.redial_max_ms);
-        Links { peers: peers.collect(), redial_max, rng }
+        Links { peers: peers.collect(), redial_max, patience, rng }
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Peer> {
@@ -73,7 +114,13 @@ impl Links {
     /// ours to dial.
     pub(super) fn lost(&mut self, me: NodeId, id: NodeId, now: Time) {
         let (redial_max, jitter) = (self.redial_max, self.rng.below(1_000));
-        let Some(peer) = self.get_mut(id).filter(|peer| me < peer.id) else { return };
+        let patience = self.patience;
+        let Some(peer) = self.get_mut(id) else { return };
+        if id < me {
+            peer.knock_at = Some(now + patience);
+            return;
+        }
+        peer.greeted = None;
         let wait = redial_max / FIRST_REDIAL_PART * 2u32.saturating_pow(peer.failures.min(16));
         peer.failures = peer.failures.saturating_add(1);
         // Half to the whole of the wait, so that nodes that lost the same peer do not dial it in
@@ -83,9 +130,87 @@ impl Links {
         peer.dial_at = Some(now + wait);
     }
 
-    pub(super) fn up(&mut self, id: NodeId, key: Key, now: Time) {
+    /// Over which connection the peer was greeted, until it has answered.
+    pub(super) fn greeted(&mut self, id: NodeId, key: Option<Key>) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.greeted = key;
+        }
+    }
+
+    /// Where the config has this peer.
+    pub(super) fn addr(&self, id: NodeId) -> &str {
+        self.get(id).map_or("", |peer| &peer.addr)
+    }
+
+    /// The peer is to be asked as soon as it may be.
+    pub(super) fn check_soon(&mut self, id: NodeId) {
+        if let Some(peer) = self.get_mut(id).filter(|peer| peer.check.is_none()) {
+            peer.check_at = Some(peer.check_from);
+        }
+    }
+
+    /// The peer was asked, and answered or not.
+    pub(super) fn checked(&mut self, id: NodeId, answered: bool, now: Time) {
+        let redial_max = self.redial_max;
+        let Some(peer) = self.get_mut(id) else { return };
+        peer.check = None;
+        peer.check_failures = if answered { 0 } else { peer.check_failures.saturating_add(1) };
+        let wait =
+            redial_max / FIRST_REDIAL_PART * 2u32.saturating_pow(peer.check_failures.min(16));
+        let wait = if answered { CHECK_DISTANCE } else { wait.min(redial_max) };
+        peer.check_from = now + wait;
+    }
+
+    /// Takes a peer that is due to be asked.
+    pub(super) fn take_check(&mut self, now: Time) -> Option<(NodeId, String)> {
+        let due = |peer: &&mut Peer| peer.check_at.is_some_and(|at| at <= now);
+        let peer = self.peers.iter_mut().find(due)?;
+        peer.check_at = None;
+        Some((peer.id, peer.addr.clone()))
+    }
+
+    pub(super) fn next_check(&self) -> Option<Time> {
+        self.peers.iter().filter_map(|peer| peer.check_at).min()
+    }
+
+    /// Whether it is to be told why a handshake with this peer failed.
+    pub(super) fn is_news(&self, id: NodeId, why: &str, now: Time) -> bool {
+        let refusal = self.get(id).and_then(|peer| peer.refusal.as_ref());
+        refusal.is_none_or(|(last, at)| last != why || now - *at >= SAME_REFUSAL)
+    }
+
+    /// It was told.
+    pub(super) fn told(&mut self, id: NodeId, why: &str, now: Time) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.refusal = Some((why.into(), now));
+        }
+    }
+
+    /// What the peer answered was not told, or not yet.
+    pub(super) fn knock_again(&mut self, id: NodeId, now: Time) {
+        let patience = self.patience;
+        if let Some(peer) = self.get_mut(id) {
+            peer.knock_at = peer.knock_at.map(|at| at.min(now + patience));
+        }
+    }
+
+    /// Takes a peer that is due to be asked why it does not dial.
+    pub(super) fn take_knock(&mut self, now: Time) -> Option<(NodeId, String)> {
+        let due = |peer: &&mut Peer| peer.knock_at.is_some_and(|at| at <= now);
+        let peer = self.peers.iter_mut().find(due)?;
+        peer.knock_at = Some(now + KNOCK_EVERY);
+        Some((peer.id, peer.addr.clone()))
+    }
+
+    pub(super) fn next_knock(&self) -> Option<Time> {
+        self.peers.iter().filter_map(|peer| peer.knock_at).min()
+    }
+
+    pub(super) fn up(&mut self, id: NodeId, key: Key, process: (u128, u64), now: Time) {
         if let Some(peer) = self.get_mut(id) {
             peer.link = Some(key);
+            peer.process = process;
+            peer.knock_at = None;
             peer.dial_at = None;
             peer.failures = 0;
             peer.last_sent = now;

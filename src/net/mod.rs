@@ -18,12 +18,14 @@ mod console;
 mod greeting;
 mod links;
 mod notices;
+mod places;
 mod pushes;
 mod signals;
 mod table;
 mod tracing;
 mod traffic;
 mod upkeep;
+mod verify;
 pub mod wire;
 
 pub(crate) use self::clock::since_epoch;
@@ -33,6 +35,7 @@ use self::connection::Connection;
 use self::console::Console;
 use self::links::Links;
 use self::notices::Notices;
+use self::places::Places;
 use self::pushes::Pushes;
 use self::signals::Signals;
 use self::table::{Key, Table};
@@ -43,7 +46,7 @@ use crate::registry::Registry;
 use crate::wal::WalError;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use node_protocols::core::{Counter, Env, Exit, Host, Now, Rng, Time};
+use node_protocols::core::{Counter, Env, Exit, Host, NodeId, Now, Rng, Time};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -73,9 +76,7 @@ pub struct Node {
     pushes: Pushes,
     dirty: Vec<Key>,
     ready: Vec<Key>,
-    /// The cap on clients in force.
-    max_clients: usize,
-    clients: usize,
+    places: Places,
     client_memory: usize,
     /// About how many bytes all clients' unanswered requests have.
     unanswered_bytes: usize,
@@ -128,8 +129,6 @@ const EVENTS: usize = 1_024;
 const READ_BYTES: usize = 256 << 10;
 /// How many connections one listener may take in a turn.
 const ACCEPTS_PER_TURN: usize = 256;
-/// Descriptors kept for the log, standard streams, the poll, signals and a checkpoint.
-const RESERVED_DESCRIPTORS: usize = 16;
 /// How often the effects of one turn may set off further requests that waited for them.
 const ROUNDS_PER_TURN: usize = 16;
 
@@ -160,10 +159,11 @@ impl Node {
         let env = config.env(clock.now().wall.millis().max(1), identity, seed);
         let Opened { mut host, disk, is_lost } = open_disk(&config, &registry, &env, directory)?;
         host.set_output(config.console, trace.is_some());
+        check_clock(&config, &mut host, clock.now())?;
         let links = Links::new(&config, Rng::stream(seed, "links"));
-        let reserved = RESERVED_DESCRIPTORS + config.listeners.len() + 2 * config.peers.len();
-        let most = raise_descriptor_limit().saturating_sub(reserved).max(1);
-        let max_clients = most.min(config.limits.max_clients as usize);
+        let (listening, peers) = (config.listeners.len(), config.peers.len());
+        let max_clients = config.limits.max_clients as usize;
+        let places = Places::new(raise_descriptor_limit(), listening, peers, max_clients);
         let tracing = trace.map(|path| {
             let created = Tracing::create(path, env.id, clock.origin_since_epoch());
             created.map_err(|error| {
@@ -187,7 +187,6 @@ impl Node {
             pushes: Pushes::default(),
             dirty: Vec::new(),
             ready: Vec::new(),
-            clients: 0,
             client_memory: 0,
             unanswered_bytes: 0,
             replied_bytes: 0,
@@ -208,7 +207,7 @@ impl Node {
             listeners,
             signals,
             links,
-            max_clients,
+            places,
         };
         node.measure_disk();
         node.host.handle_start(node.now);
@@ -349,6 +348,8 @@ impl Node {
         let times = [
             self.host.deadline(),
             self.links.next_dial().filter(|_| self.draining.is_none()),
+            self.links.next_check().filter(|_| self.draining.is_none()),
+            self.links.next_knock().filter(|_| self.draining.is_none()),
             self.next_heartbeat,
             self.next_sweep,
             self.accept_at,
@@ -396,6 +397,16 @@ impl Node {
     fn tell(&mut self, cause: Counter, line: fmt::Arguments<'_>) {
         self.host.count(cause);
         self.notices.tell(cause, self.now.time, line);
+    }
+
+    /// The same about a peer, who tries again and again: once, as long as it goes on for the same reason.
+    fn tell_news(&mut self, peer: NodeId, why: &str, line: fmt::Arguments<'_>) {
+        let cause = Counter::BadHandshake;
+        self.host.count(cause);
+        let now = self.now.time;
+        if self.links.is_news(peer, why, now) && self.notices.tell(cause, now, line) {
+            self.links.told(peer, why, now);
+        }
     }
 }
 
@@ -465,6 +476,20 @@ fn open_disk(
 
 fn disk_error(config: &Config, error: &WalError) -> ConfigError {
     config.error(&["node", "data_dir"], error.to_string())
+}
+
+/// Whether the Lamport clock stands where others believe it. One that does not was taken there by lies,
+/// and would never make a link.
+fn check_clock(config: &Config, host: &mut Host, now: Now) -> Result<(), ConfigError> {
+    host.check_clock(now).map_err(|jump| {
+        let rule = format!(
+            "the Lamport clock in it stands at {}, where no honest one can be by this machine's wall \
+             clock ({}): set that if it is wrong; otherwise what is in there was forged: restore a \
+             copy from before, or move it away and start with a new one",
+            jump.local.0, now.wall
+        );
+        config.error(&["node", "data_dir"], rule)
+    })
 }
 
 /// Lets the process open as many descriptors as it may, and says how many that is.

@@ -15,13 +15,13 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Says it, unless the same cause was told within the last second.
-    pub(super) fn tell(&mut self, cause: Counter, now: Time, line: fmt::Arguments<'_>) {
+    /// Says it, unless the same cause was told within the last second; answers whether it did.
+    pub(super) fn tell(&mut self, cause: Counter, now: Time, line: fmt::Arguments<'_>) -> bool {
         if let Some((last, kept)) = self.told.get_mut(&cause)
             && now - *last < QUIET
         {
             *kept += 1;
-            return;
+            return false;
         }
         let kept = self.told.insert(cause, (now, 0)).map_or(0, |(_, kept)| kept);
         let name = cause.name();
@@ -29,5 +29,6 @@ impl Notices {
             0 => log::warn!(target: "net", "{name}: {line}"),
             _ => log::warn!(target: "net", "{name}: {line} ({kept} more since the last such line)"),
         }
+        true
     }
 }

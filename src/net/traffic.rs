@@ -4,6 +4,7 @@
 use super::Node;
 use super::clients::{Fault, Step};
 use super::connection::{Kind, ReadOutcome, give_back, kept_bytes};
+use super::places::Class;
 use super::table::Key;
 use super::wire::{Frame, next_frame, push_frame};
 use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId, Span};
@@ -69,6 +70,7 @@ impl Node {
         match connection.read(&mut scratch) {
             ReadOutcome::Some(n) => {
                 connection.last_heard = self.now.time;
+                connection.silent = false;
                 self.received(key, &scratch[..n]);
                 if self.table.get(key).is_some_and(|connection| connection.readable) {
                     self.queue(key);
@@ -108,7 +110,7 @@ impl Node {
         let used = self.consume(key, &inbox);
         inbox.drain(..used);
         if inbox.is_empty() {
-            give_back(&mut inbox, kept_bytes(self.clients));
+            give_back(&mut inbox, kept_bytes(self.places.clients));
         }
         if let Some(connection) = self.table.get_mut(key) {
             connection.inbox = inbox;
@@ -125,7 +127,8 @@ impl Node {
             let (step, changes) = match connection.kind {
                 Kind::Dialing(_) => (0, false),
                 Kind::Greeting => (self.on_hello(key, rest), true),
-                Kind::Dialed(peer) => (self.on_welcome(key, peer, rest), true),
+                Kind::Claiming(claim) => (self.on_proof(key, claim, rest), true),
+                Kind::Dialed(dial) => (self.on_welcome(key, dial, rest), true),
                 Kind::Link(peer) => (self.frames(key, peer, rest), false),
                 Kind::Client(_) => (self.requests(key, rest), false),
             };
@@ -364,9 +367,11 @@ impl Node {
     pub(super) fn flush(&mut self) {
         let max_queue = self.config.limits.max_link_queue_bytes as usize;
         let high_water = self.config.limits.client_high_water_bytes as usize;
-        let kept = kept_bytes(self.clients);
-        for place in 0..self.dirty.len() {
-            let key = self.dirty[place];
+        let kept = kept_bytes(self.places.clients);
+        let mut place = 0;
+        // Whoever is closed here may leave others something to send.
+        while let Some(key) = self.dirty.get(place).copied() {
+            place += 1;
             let Some(connection) = self.table.get_mut(key) else { continue };
             connection.dirty = false;
             if let Err(error) = connection.flush(kept) {
@@ -408,10 +413,12 @@ impl Node {
                         }
                     }
                 }
-                Kind::Greeting | Kind::Dialed(_) if connection.closing && waiting == 0 => {
+                Kind::Greeting | Kind::Claiming(_) | Kind::Dialed(_)
+                    if connection.closing && waiting == 0 =>
+                {
                     self.close(key);
                 }
-                Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) => {}
+                Kind::Greeting | Kind::Claiming(_) | Kind::Dialing(_) | Kind::Dialed(_) => {}
             }
         }
         self.dirty.clear();
@@ -422,17 +429,18 @@ impl Node {
         let Some(mut connection) = self.table.remove(key) else { return };
         let _ = self.poll.registry().deregister(&mut connection.stream);
         self.client_memory -= connection.accounted;
+        self.places.leave(Class::of(&connection.kind));
         match connection.kind {
-            Kind::Greeting => self.clients -= 1,
+            Kind::Greeting => {}
+            Kind::Claiming(claim) => {
+                self.claim_over(key, claim.peer);
+            }
             Kind::Client(session) => {
-                self.clients -= 1;
                 self.unanswered_bytes -= session.unanswered_bytes;
                 self.host.handle_client(session.place, key, connection.addr, false, self.now);
                 self.distribute_if_traced();
             }
-            Kind::Dialing(peer) | Kind::Dialed(peer) => {
-                self.links.lost(self.env.id, peer, self.now.time);
-            }
+            Kind::Dialing(dial) | Kind::Dialed(dial) => self.dial_over(key, dial),
             Kind::Link(peer) => {
                 let current = self.links.get_mut(peer).filter(|peer| peer.link == Some(key));
                 if let Some(current) = current {

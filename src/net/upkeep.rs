@@ -21,6 +21,12 @@ impl Node {
         if self.draining.is_none() && due(self.links.next_dial()) {
             self.dial_due();
         }
+        if self.draining.is_none() && due(self.links.next_check()) {
+            self.check_due();
+        }
+        if self.draining.is_none() && due(self.links.next_knock()) {
+            self.knock_due();
+        }
         if due(self.next_heartbeat) {
             self.heartbeat();
         }
@@ -96,6 +102,9 @@ impl Node {
         let after = |since: Time, millis: u64| since + Duration::from_millis(millis);
         match &connection.kind {
             Kind::Link(_) => None,
+            Kind::Claiming(claim) => {
+                Some((after(claim.since, limits.greeting_timeout_ms), Counter::TooSlow))
+            }
             Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) => {
                 // Counted from its beginning: a byte now and then does not buy time.
                 let since = connection.input_since.unwrap_or(connection.last_heard);
@@ -111,7 +120,11 @@ impl Node {
                 let idle = (limits.idle_timeout_ms > 0).then(|| {
                     (after(from(connection.last_heard), limits.idle_timeout_ms), Counter::Idle)
                 });
-                request.into_iter().chain(idle).min()
+                // Somebody may sit before one that has greeted.
+                let silent = (connection.silent && !session.is_native()).then(|| {
+                    (after(connection.last_heard, limits.silent_timeout_ms), Counter::Idle)
+                });
+                request.into_iter().chain(idle).chain(silent).min()
             }
         }
     }
@@ -120,7 +133,7 @@ impl Node {
     pub(super) fn account(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
         let held = match connection.kind {
-            Kind::Greeting | Kind::Client(_) => connection.held_bytes(),
+            Kind::Greeting | Kind::Claiming(_) | Kind::Client(_) => connection.held_bytes(),
             Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => 0,
         };
         self.client_memory = self.client_memory - connection.accounted + held;
@@ -144,6 +157,7 @@ impl Node {
 fn describe(kind: &Kind) -> &'static str {
     match kind {
         Kind::Greeting => "it did not greet in time",
+        Kind::Claiming(_) => "it did not prove in time that it is the peer that it says it is",
         Kind::Dialing(_) | Kind::Dialed(_) => "it did not answer in time",
         Kind::Link(_) => "the link is silent",
         Kind::Client(session) if session.outstanding == 0 => {

@@ -3,13 +3,24 @@
 //! ```text
 //!   frame    = length (u32, little-endian) payload
 //!   first    = Hello from who dialled, Welcome back; both postcard
-//!   peers    = then frames whose payload the Host makes and reads
+//!   peers    = Hello, Proof, Welcome; then frames whose payload the Host makes and reads
 //!   clients  = then requests: sequence (u32, little-endian), postcard of the protocol's Request
 //!              and replies:   the request's sequence, postcard of the protocol's Reply
 //!              and pushes:    the sequence 2^32 - 1, likewise
 //! ```
 //!
 //! Replies to a native client come in any order; the sequence tells which request they answer.
+//!
+//! Whoever says that it is a peer is believed when it listens where the config of the node that it
+//! dialled has that peer:
+//!
+//! ```text
+//!   1 ─► 2   Hello Peer        I am node 1
+//!   2 ─► 1   Hello Verify      to the address of [peers].1, another connection: a challenge
+//!   1 ─► 2   Welcome Accepted  over that one, which ends: I am greeting you (or Refused: I am not)
+//!   1 ─► 2   Proof             over the first: the challenge
+//!   2 ─► 1   Welcome Accepted  the link is made
+//! ```
 
 use node_protocols::core::{LamportTime, NodeId};
 use serde::{Deserialize, Serialize};
@@ -19,7 +30,7 @@ use std::borrow::Cow;
 pub const MAGIC: [u8; 4] = *b"NODE";
 
 /// Goes up when a frame's form changes; nodes of different versions do not talk.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The length before a frame's payload.
 pub const LENGTH_BYTES: usize = 4;
@@ -56,6 +67,8 @@ pub enum Role<'a> {
         id: NodeId,
         /// Whom it means to reach.
         to: NodeId,
+        /// Names its data directory, or its process if it has none.
+        identity: u128,
         /// Larger each time that it starts.
         incarnation: u64,
         /// Larger each time that it dials; with the incarnation it names the link in traces.
@@ -69,6 +82,41 @@ pub enum Role<'a> {
         #[serde(borrow)]
         protocol: Cow<'a, str>,
     },
+    /// A node that somebody has greeted as the peer that is dialled here. The answer ends the
+    /// connection.
+    Verify {
+        /// The cluster that it belongs to.
+        #[serde(borrow)]
+        cluster: Cow<'a, str>,
+        /// Its id.
+        id: NodeId,
+        /// Whom it means to reach.
+        to: NodeId,
+        /// What the peer is to say over the connection on which it greeted.
+        challenge: u128,
+    },
+    /// A node that the peer that is dialled here should have dialled, and did not for some time. The
+    /// answer ends the connection, and says so if another process has its place.
+    Knock {
+        /// The cluster that it belongs to.
+        #[serde(borrow)]
+        cluster: Cow<'a, str>,
+        /// Its id.
+        id: NodeId,
+        /// Whom it means to reach.
+        to: NodeId,
+        /// Names its data directory, or its process if it has none.
+        identity: u128,
+        /// Larger each time that it starts.
+        incarnation: u64,
+    },
+}
+
+/// What follows the greeting of a peer: it has heard what only the peer hears.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// That of a [`Role::Verify`].
+    pub challenge: u128,
 }
 
 /// The answer to a [`Hello`].
@@ -78,6 +126,8 @@ pub enum Welcome<'a> {
     Accepted {
         /// The node's id.
         id: NodeId,
+        /// Names its data directory, or its process if it has none.
+        identity: u128,
         /// Larger each time that it starts.
         incarnation: u64,
         /// Where its Lamport clock stands.

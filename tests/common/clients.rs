@@ -1,11 +1,14 @@
 //! Small blocking clients of the three gateways. Every wait of theirs ends after [`LONG`].
 
 use super::LONG;
-use node::net::wire::{Frame, Hello, Role, Welcome, next_frame, push_frame_with, push_message};
+use node::net::wire::{
+    Frame, Hello, Proof, Role, Welcome, next_frame, push_frame_with, push_message,
+};
+use node_protocols::core::{LamportTime, NodeId};
 use node_protocols::kv_replication::{Reply, Request, Timestamp};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// Connects, with deadlines on everything that follows.
 pub fn connect(addr: SocketAddr) -> TcpStream {
@@ -215,6 +218,13 @@ impl Native {
         native
     }
 
+    /// A client, greeted and welcome, unless there is no place for it.
+    pub fn try_client(addr: SocketAddr) -> Option<Native> {
+        let mut native = Native::raw(connect(addr));
+        native.greet(&Hello::new(Role::Client { protocol: "kv_replication".into() }));
+        native.refusal().is_none().then_some(native)
+    }
+
     pub fn raw(stream: TcpStream) -> Native {
         Native { stream, buffer: Vec::new(), next_sequence: 0 }
     }
@@ -254,6 +264,22 @@ impl Native {
             Welcome::Accepted { .. } => None,
             Welcome::Refused { reason } => Some(reason.into_owned()),
         }
+    }
+
+    /// A link to the node at `addr`, greeted as a peer that listens on `door`, and proved there.
+    pub fn link(addr: SocketAddr, hello: &Hello<'_>, door: &TcpListener) -> Native {
+        let mut link = Native::raw(connect(addr));
+        link.greet(hello);
+        let (_question, challenge) = answer(door, hello, true);
+        link.prove(challenge);
+        assert_eq!(link.refusal(), None);
+        link
+    }
+
+    pub fn prove(&mut self, challenge: u128) {
+        let mut bytes = Vec::new();
+        push_message(&mut bytes, &Proof { challenge });
+        self.stream.write_all(&bytes).expect("the node reads");
     }
 
     pub fn request_bytes(&mut self, request: &Request<'_>) -> (u32, Vec<u8>) {
@@ -303,6 +329,34 @@ impl Native {
         let (timestamp, applied) = (Timestamp(timestamp), Timestamp(0));
         self.ask(&Request::Get { key: key.into(), timestamp, applied })
     }
+}
+
+/// Answers the question that comes to a peer's door, whether it is greeting; gives the challenge.
+pub fn answer(door: &TcpListener, hello: &Hello<'_>, greets: bool) -> (Native, u128) {
+    let (mut question, (id, to, challenge)) = loop {
+        let mut question = Native::raw(door.accept().expect("the node asks").0);
+        question.stream.set_read_timeout(Some(LONG)).expect("a deadline");
+        let asked = question.frame().expect("a question");
+        match postcard::from_bytes::<Hello<'_>>(&asked).expect("a greeting").role {
+            Role::Verify { id, to, challenge, .. } => break (question, (id, to, challenge)),
+            // It waits for the peer that this is.
+            Role::Knock { .. } => {}
+            asked => panic!("{asked:?}"),
+        }
+    };
+    let Role::Peer { id: me, to: node, identity, incarnation, .. } = hello.role else {
+        panic!("{hello:?}")
+    };
+    assert_eq!((id, to), (node, me));
+    let lamport = LamportTime(0);
+    let mut bytes = Vec::new();
+    let answer = match greets {
+        true => Welcome::Accepted { id: NodeId(me.0), identity, incarnation, lamport },
+        false => Welcome::Refused { reason: "it is another".into() },
+    };
+    push_message(&mut bytes, &answer);
+    question.stream.write_all(&bytes).expect("the node reads");
+    (question, challenge)
 }
 
 fn owned(reply: Reply<'_>) -> Reply<'static> {

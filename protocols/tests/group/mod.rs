@@ -169,8 +169,9 @@ impl Group {
                 if both && !self.cut.contains(&pair) && self.links.insert(pair) {
                     let lamports = [one, other].map(|id| self.hosts[&id].lamport());
                     for (id, lamport) in [(one, lamports[1]), (other, lamports[0])] {
+                        let now = self.time(id);
                         let host = self.hosts.get_mut(&id).expect("it runs");
-                        host.handle_greeting(lamport).expect("nobody forges");
+                        host.handle_greeting(lamport, now).expect("nobody forges");
                     }
                     self.tell_link(one, other, true);
                 }

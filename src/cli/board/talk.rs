@@ -4,6 +4,7 @@
 use super::link::{Event, Message, Outcome, Post, Side};
 use super::{BoardArgs, COMMANDS};
 use crate::client::escaped;
+use crate::net::since_epoch;
 use node_protocols::board::Maybe;
 use node_protocols::core::{LamportClock, LamportTime, WallTime};
 use rustix::process::Signal;
@@ -59,6 +60,7 @@ impl<'a> Talk<'a> {
     ) -> Talk<'a> {
         // As between nodes that make a link. One that cannot be true is told of with what comes.
         let mut clock = LamportClock::default();
+        clock.set_wall(WallTime(since_epoch()));
         let _ = clock.catch_up(theirs);
         Talk {
             args,

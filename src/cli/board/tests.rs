@@ -229,8 +229,12 @@ fn what_waits_for_a_broker_that_stays_away_is_given_up_at_once() {
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut bytes = Vec::new();
-        let welcome =
-            Welcome::Accepted { id: NodeId(1), incarnation: 1, lamport: LamportTime::default() };
+        let welcome = Welcome::Accepted {
+            id: NodeId(1),
+            identity: 1,
+            incarnation: 1,
+            lamport: LamportTime::default(),
+        };
         push_message(&mut bytes, &welcome);
         stream.write_all(&bytes).unwrap();
         // The greeting and the first request, which asks whether it is a broker, have been read, or

@@ -124,9 +124,10 @@ impl World {
         link.up = [true; 2];
         for (node, peer) in [(high, low), (low, high)] {
             let lamport = self.nodes[peer].host.as_ref().map(Host::lamport).unwrap_or_default();
+            let now = self.node_now(node);
             if let Some(host) = &mut self.nodes[node].host {
                 // Nobody forges a greeting here.
-                let caught_up = host.handle_greeting(lamport);
+                let caught_up = host.handle_greeting(lamport, now);
                 debug_assert!(caught_up.is_ok(), "{caught_up:?}");
             }
         }

@@ -1,0 +1,236 @@
+//! Which connections have a place when there are more than the process can open: clients up to their
+//! cap; whoever has not greeted yet in the places that clients leave, and in some of its own, so that
+//! clients never keep a peer out; and peers always. Whoever has said nothing makes room for the next.
+
+use super::Node;
+use super::connection::{Connection, Kind};
+use super::table::{Key, Table};
+use node_protocols::core::Counter;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Whose places a connection takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Class {
+    /// It may be a peer.
+    Stranger,
+    Client,
+    /// A link, or dialled by this node: there are few for each peer.
+    Own,
+}
+
+/// How many of each there may be, and how many there are.
+pub(super) struct Places {
+    pub(super) max_clients: usize,
+    pub(super) max_strangers: usize,
+    pub(super) clients: usize,
+    pub(super) strangers: usize,
+    silent_clients: Silent,
+    silent_strangers: Silent,
+}
+
+/// Connections that had said nothing when last looked at, in the order in which they came.
+#[derive(Default)]
+struct Silent {
+    keys: VecDeque<Key>,
+    /// How long the queue may become before those that have spoken or gone are taken out.
+    clean_at: usize,
+}
+
+/// Descriptors kept for the log, standard streams, the poll, signals and a checkpoint.
+const RESERVED_DESCRIPTORS: usize = 16;
+
+/// Descriptors for each peer: its link, the one that replaces it, and the one over which it is asked
+/// whether it greets.
+const DESCRIPTORS_PER_PEER: usize = 3;
+
+/// Places of those that have not greeted yet, beside two for each peer, which greets and asks. An honest
+/// one greets within a moment; of the others the longest silent makes room.
+const STRANGERS: usize = 64;
+const STRANGERS_PER_PEER: usize = 2;
+
+/// A client that has said nothing keeps its place for so long: its first request may be under way.
+const GRACE: Duration = Duration::from_secs(1);
+
+const MIN_CLEAN: usize = 64;
+
+impl Class {
+    pub(super) fn of(kind: &Kind) -> Class {
+        match kind {
+            Kind::Greeting | Kind::Claiming(_) => Class::Stranger,
+            Kind::Client(_) => Class::Client,
+            Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => Class::Own,
+        }
+    }
+}
+
+impl Places {
+    /// Shares out so many descriptors.
+    pub(super) fn new(
+        descriptors: usize,
+        listeners: usize,
+        peers: usize,
+        max_clients: usize,
+    ) -> Places {
+        let own = RESERVED_DESCRIPTORS + listeners + DESCRIPTORS_PER_PEER * peers;
+        let left = descriptors.saturating_sub(own);
+        let max_strangers = (STRANGERS + STRANGERS_PER_PEER * peers).min(left / 2).max(1);
+        Places {
+            max_clients: max_clients.min(left.saturating_sub(max_strangers)).max(1),
+            max_strangers,
+            clients: 0,
+            strangers: 0,
+            silent_clients: Silent::default(),
+            silent_strangers: Silent::default(),
+        }
+    }
+
+    /// Of whom there are too many for one more of this class.
+    fn too_many(&self, class: Class) -> Option<Class> {
+        let is_full = self.clients + self.strangers >= self.max_clients + self.max_strangers;
+        match class {
+            Class::Client if self.clients >= self.max_clients => Some(Class::Client),
+            Class::Client | Class::Stranger if is_full => Some(Class::Stranger),
+            Class::Client | Class::Stranger | Class::Own => None,
+        }
+    }
+
+    fn count(&mut self, class: Class) -> Option<&mut usize> {
+        match class {
+            Class::Stranger => Some(&mut self.strangers),
+            Class::Client => Some(&mut self.clients),
+            Class::Own => None,
+        }
+    }
+
+    fn silent(&mut self, class: Class) -> Option<&mut Silent> {
+        match class {
+            Class::Stranger => Some(&mut self.silent_strangers),
+            Class::Client => Some(&mut self.silent_clients),
+            Class::Own => None,
+        }
+    }
+
+    /// A connection of this class ends, or becomes another.
+    pub(super) fn leave(&mut self, class: Class) {
+        if let Some(count) = self.count(class) {
+            *count -= 1;
+        }
+    }
+}
+
+impl Silent {
+    fn push(&mut self, key: Key, class: Class, table: &Table<Connection>) {
+        self.keys.push_back(key);
+        if self.keys.len() >= self.clean_at.max(MIN_CLEAN) {
+            self.keys.retain(|key| is_silent(table.get(*key), class));
+            self.clean_at = 2 * self.keys.len();
+        }
+    }
+}
+
+/// Whether it is still one of this class that has said nothing; of strangers, no whole greeting.
+fn is_silent(connection: Option<&Connection>, class: Class) -> bool {
+    connection.is_some_and(|connection| match &connection.kind {
+        Kind::Greeting => class == Class::Stranger && !connection.closing,
+        Kind::Client(_) => class == Class::Client && connection.silent,
+        Kind::Claiming(_) | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => false,
+    })
+}
+
+impl Node {
+    /// Sees to it that there is a place for a new connection, if need be that of one that has said
+    /// nothing. Otherwise answers what there is too much of.
+    pub(super) fn make_place(&mut self, class: Class) -> Result<(), String> {
+        self.make_room(|places| places.too_many(class))
+    }
+
+    /// The same for one that has a place, and turns out to be a client.
+    pub(super) fn make_client_place(&mut self) -> Result<(), String> {
+        self.make_room(|places| (places.clients >= places.max_clients).then_some(Class::Client))
+    }
+
+    fn make_room(&mut self, too_many: impl Fn(&Places) -> Option<Class>) -> Result<(), String> {
+        while let Some(too_many) = too_many(&self.places) {
+            let Some((key, wait)) = self.longest_silent(too_many) else {
+                let Places { clients, strangers, .. } = self.places;
+                return Err(match too_many {
+                    Class::Client => format!("{clients} clients are connected"),
+                    Class::Stranger | Class::Own => {
+                        format!("{strangers} connections that say they are peers are not done")
+                    }
+                });
+            };
+            if let Some(connection) = self.table.get(key) {
+                let addr = connection.addr;
+                let line =
+                    format_args!("{addr} is closed: it said nothing in {wait:?}, and others come");
+                self.tell(Counter::Idle, line);
+            }
+            self.close(key);
+        }
+        Ok(())
+    }
+
+    fn longest_silent(&mut self, class: Class) -> Option<(Key, Duration)> {
+        let Node { places, table, now, .. } = self;
+        let silent = places.silent(class)?;
+        while let Some(key) = silent.keys.front().copied() {
+            let connection = table.get(key);
+            let Some(connection) = connection.filter(|one| is_silent(Some(one), class)) else {
+                silent.keys.pop_front();
+                continue;
+            };
+            let wait = now.time - connection.last_heard;
+            if class == Class::Client && wait < GRACE {
+                return None;
+            }
+            silent.keys.pop_front();
+            return Some((key, wait));
+        }
+        None
+    }
+
+    /// A new connection is in the table.
+    pub(super) fn take_place(&mut self, key: Key, class: Class) {
+        if let Some(count) = self.places.count(class) {
+            *count += 1;
+        }
+        let Node { places, table, .. } = self;
+        if let Some(silent) = places.silent(class) {
+            silent.push(key, class, table);
+        }
+    }
+
+    /// A connection turns out to be something else.
+    pub(super) fn become_kind(&mut self, key: Key, kind: Kind) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let (before, after) = (Class::of(&connection.kind), Class::of(&kind));
+        connection.kind = kind;
+        if before != after {
+            connection.silent = true;
+            self.places.leave(before);
+            self.take_place(key, after);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_shared_out_and_peers_have_theirs() {
+        for descriptors in [0, 16, 30, 64, 256, 1_024, 1 << 20] {
+            for peers in [0, 2, 99] {
+                let places = Places::new(descriptors, 3, peers, 16_384);
+                let Places { max_clients, max_strangers, .. } = places;
+                assert!(max_clients >= 1 && max_strangers >= 1);
+                let own = RESERVED_DESCRIPTORS + 3 + DESCRIPTORS_PER_PEER * peers;
+                let all = own + max_clients + max_strangers;
+                assert!(all <= descriptors.max(own + 2), "{all} of {descriptors}");
+                assert!(max_clients <= 16_384);
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Whether whoever greets as a peer is that peer: the process that listens where this node's config
+//! has it. It is dialled there and given a challenge, which it says over the connection on which it
+//! greeted; nobody else hears it. Connections that say the same are told apart by one question, so a
+//! crowd of them does not keep the peer out.
+
+use super::Node;
+use super::connection::{Claim, Dial, Kind, Purpose};
+use super::table::Key;
+use super::tracing::LinkNames;
+use super::wire::{Frame, MAX_HELLO_BYTES, Proof, next_frame, push_message};
+use node_protocols::core::NodeId;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// How many connections at once may say that they are one peer. The peer has one, and another when
+/// it could not yet see the end of that; a question clears the others within moments.
+const MAX_CLAIMS: usize = 16;
+
+/// Proofs that wait to be sent in answer to questions that anybody can ask.
+const MAX_PROOF_BYTES: usize = 64 << 10;
+
+impl Node {
+    /// Somebody greets as a peer. Answers why it is not even asked whether that is true.
+    pub(super) fn claim(&mut self, key: Key, claim: Claim) -> Option<String> {
+        let peer = self.links.get_mut(claim.peer)?;
+        if peer.claims.len() >= MAX_CLAIMS {
+            let id = claim.peer;
+            return Some(format!(
+                "{MAX_CLAIMS} connections say that they are node {id}; try again"
+            ));
+        }
+        peer.claims.push(key);
+        self.become_kind(key, Kind::Claiming(claim));
+        self.sweep_within(self.config.limits.greeting_timeout_ms);
+        self.links.check_soon(claim.peer);
+        None
+    }
+
+    /// Asks the peers that somebody says he is.
+    pub(super) fn check_due(&mut self) {
+        while let Some((peer, addr)) = self.links.take_check(self.now.time) {
+            match self.dial(Dial { peer, purpose: Purpose::Verify }, &addr) {
+                Ok(key) => {
+                    if let Some(peer) = self.links.get_mut(peer) {
+                        peer.check = Some(key);
+                    }
+                }
+                Err(error) => {
+                    log::debug!(target: "net", "cannot ask node {peer} at {addr}: {error}");
+                    self.check_failed(peer);
+                }
+            }
+        }
+    }
+
+    /// The peer is being asked: all that say they are it wait for its answer. Gives the challenge.
+    pub(super) fn ask_claims(&mut self, id: NodeId) -> u128 {
+        let Node { links, table, .. } = self;
+        let Some(peer) = links.get_mut(id) else { return secret() };
+        for key in &peer.claims {
+            if let Some(connection) = table.get_mut(*key)
+                && let Kind::Claiming(claim) = &mut connection.kind
+            {
+                claim.asked = true;
+            }
+        }
+        // The same until it is answered: its answer may be under way while it is asked again.
+        *peer.challenge.get_or_insert_with(secret)
+    }
+
+    /// A peer asks whether this node is greeting it. Answers why not.
+    pub(super) fn prove(&mut self, key: Key, id: NodeId, challenge: u128) -> Option<String> {
+        let greeted = self.links.get(id).and_then(|peer| peer.greeted);
+        let dialed = greeted.and_then(|key| Some((key, self.table.get_mut(key)?)));
+        let Some((dialed, connection)) = dialed else {
+            let me = self.env.id;
+            return Some(format!(
+                "another process says to node {id} that it is node {me}: stop that one, or give it an \
+                 id and a data_dir of its own"
+            ));
+        };
+        if connection.out.len() < MAX_PROOF_BYTES {
+            push_message(connection.out.tail(), &Proof { challenge });
+        }
+        self.touch(dialed);
+        self.answer_once(key);
+        None
+    }
+
+    /// A node of a higher id asks why this one has not dialled it. Answers that another has its place.
+    pub(super) fn knocked(&mut self, key: Key, id: NodeId, process: (u128, u64)) -> Option<String> {
+        if self.links.get(id).is_some_and(|peer| peer.link.is_some() && peer.process != process) {
+            let (addr, me) = (self.links.addr(id), self.env.id);
+            return Some(format!(
+                "another process is node {id}, at {addr}, where [peers] of node {me} has it: stop one \
+                 of them, or give this one an id and a data_dir of its own"
+            ));
+        }
+        // It is dialled when it is time.
+        self.answer_once(key);
+        None
+    }
+
+    fn answer_once(&mut self, key: Key) {
+        self.welcome(key, Kind::Greeting);
+        if let Some(connection) = self.table.get_mut(key) {
+            connection.closing = true;
+        }
+    }
+
+    /// Asks the peers that should have dialled long ago.
+    pub(super) fn knock_due(&mut self) {
+        while let Some((peer, addr)) = self.links.take_knock(self.now.time) {
+            if let Err(error) = self.dial(Dial { peer, purpose: Purpose::Knock }, &addr) {
+                log::debug!(target: "net", "cannot ask node {peer} at {addr}: {error}");
+            }
+        }
+    }
+
+    /// What came over a connection that says it is a peer.
+    pub(super) fn on_proof(&mut self, key: Key, claim: Claim, data: &[u8]) -> usize {
+        let (payload, used) = match next_frame(data, MAX_HELLO_BYTES) {
+            Frame::Incomplete => return 0,
+            Frame::TooLong { .. } => (&[][..], data.len()),
+            Frame::Whole { payload, used } => (payload, used),
+        };
+        let Ok((Proof { challenge }, [])) = postcard::take_from_bytes(payload) else {
+            let why = "it goes on before it has proved that it is the peer that it says it is";
+            return self.reject_news(key, claim.peer, data, why);
+        };
+        // Anybody can have the peer say something else here.
+        if self.links.get(claim.peer).is_some_and(|peer| peer.challenge == Some(challenge))
+            && let Some(why) = self.take_link(key, claim)
+        {
+            return self.reject_news(key, claim.peer, data, &why);
+        }
+        used
+    }
+
+    /// The connection is the peer's: it becomes the link. Answers why not.
+    fn take_link(&mut self, key: Key, claim: Claim) -> Option<String> {
+        let Claim { peer: id, identity, incarnation, dial, lamport, .. } = claim;
+        let peer = self.links.get(id)?;
+        if peer.link.is_some() && peer.process.0 != identity {
+            // A name in [peers] can stand for several machines, and an end may not be seen yet.
+            return Some(format!(
+                "another process is linked as node {id}: stop one of them, or wait until that link \
+                 is given up"
+            ));
+        }
+        if let Some(why) = self.catch_up(lamport) {
+            return Some(why);
+        }
+        let connection = self.table.get_mut(key)?;
+        connection.names = LinkNames::new(id, incarnation, dial);
+        self.welcome(key, Kind::Link(id));
+        self.link_up(key, id, (identity, incarnation));
+        self.claim_over(key, id);
+        // Whoever else said so when the peer was asked is not.
+        let why = format!(
+            "node {id} is linked over another connection: this is another process; stop it, or give \
+             it an id and a data_dir of its own"
+        );
+        self.refuse_asked(id, &why);
+        None
+    }
+
+    /// The peer says that it is greeting this node: the proof is under way.
+    pub(super) fn confirmed(&mut self, key: Key, id: NodeId) {
+        self.links.checked(id, true, self.now.time);
+        self.close(key);
+        self.check_the_rest(id);
+    }
+
+    /// Whoever listens where this node's config has the peer does not say that it is greeting.
+    pub(super) fn denied(&mut self, key: Key, id: NodeId, answer: &str) {
+        self.links.checked(id, true, self.now.time);
+        self.close(key);
+        let (addr, me) = (self.links.addr(id), self.env.id);
+        let why = format!(
+            "node {id} at {addr}, where [peers] of node {me} has it, was asked whether this is it; \
+             {answer}"
+        );
+        self.refuse_asked(id, &why);
+        self.check_the_rest(id);
+    }
+
+    /// The connection over which a peer was asked is gone. Nobody can say that it is that peer.
+    pub(super) fn check_failed(&mut self, id: NodeId) {
+        self.links.checked(id, false, self.now.time);
+        self.ask_claims(id);
+        let (addr, me) = (self.links.addr(id), self.env.id);
+        let why = format!(
+            "node {id} does not answer at {addr}, where [peers] of node {me} has it: this is another \
+             process, or it listens elsewhere"
+        );
+        self.refuse_asked(id, &why);
+    }
+
+    /// Asks again for those that came while the peer was being asked.
+    fn check_the_rest(&mut self, id: NodeId) {
+        let Some(peer) = self.links.get(id) else { return };
+        let waits = |key: &Key| {
+            let kind = self.table.get(*key).map(|connection| &connection.kind);
+            matches!(kind, Some(Kind::Claiming(claim)) if !claim.asked)
+        };
+        if peer.claims.iter().any(waits) {
+            self.links.check_soon(id);
+        }
+    }
+
+    fn refuse_asked(&mut self, id: NodeId, why: &str) {
+        let claims = self.links.get(id).map_or_else(Vec::new, |peer| peer.claims.clone());
+        for key in claims {
+            let Some(connection) = self.table.get(key) else { continue };
+            if let Kind::Claiming(claim) = connection.kind
+                && claim.asked
+                && !connection.closing
+            {
+                self.reject_news(key, id, &[], why);
+                // Its place is free for the next, although the reason may not be sent yet.
+                self.claim_over(key, id);
+            }
+        }
+    }
+
+    /// A connection no longer says that it is a peer.
+    pub(super) fn claim_over(&mut self, key: Key, id: NodeId) {
+        let Some(peer) = self.links.get_mut(id) else { return };
+        peer.claims.retain(|claim| *claim != key);
+        if peer.claims.is_empty() {
+            peer.challenge = None;
+            peer.check_at = None;
+            // Nobody waits for the answer.
+            if let Some(check) = peer.check.take() {
+                self.close(check);
+            }
+        }
+    }
+}
+
+/// What nobody can guess: the standard library's keys are the system's random bytes, and its hash
+/// gives none of them away.
+fn secret() -> u128 {
+    let half = || u128::from(RandomState::new().build_hasher().finish());
+    half() << 64 | half()
+}
