@@ -61,6 +61,8 @@ pub(super) enum Step {
 pub(super) enum Fault {
     TooLong(usize),
     Malformed(String),
+    /// It is a web browser, or as good as one.
+    Http,
 }
 
 impl Session {
@@ -114,8 +116,18 @@ impl Session {
         let step = match &mut self.codec {
             Codec::Native => native_request(input, limit, request),
             Codec::Ordered { gateway, next_sequence, .. } => {
+                if gateway.is_http(input) {
+                    return Step::Close { fault: Some(Fault::Http) };
+                }
                 match gateway.decode(input, idle, request, out) {
+                    // What it is told must not overtake the replies before.
+                    Decoded::Incomplete if input.len() >= limit && !idle => Step::Wait,
                     Decoded::Incomplete if input.len() >= limit => {
+                        let reason = format!(
+                            "the request has more than {limit} bytes (max_request_bytes): the \
+                             connection ends"
+                        );
+                        gateway.turn_away(&reason, out);
                         Step::Close { fault: Some(Fault::TooLong(input.len())) }
                     }
                     Decoded::Incomplete => Step::Incomplete,

@@ -27,6 +27,12 @@ pub(super) struct Connection {
     pub(super) eof: bool,
     /// It ends once everything is answered and sent.
     pub(super) closing: bool,
+    /// What it was told before its end must reach it, though it may still be sending: how many bytes
+    /// more are read and forgotten. To close with bytes unread resets a connection, and takes what was
+    /// sent along.
+    pub(super) lingers: Option<usize>,
+    /// Its sending side is shut: it only lingers.
+    pub(super) is_shut: bool,
     pub(super) last_heard: Time,
     /// Since when a request has been arriving.
     pub(super) input_since: Option<Time>,
@@ -85,6 +91,8 @@ impl Connection {
             ends: false,
             eof: false,
             closing: false,
+            lingers: None,
+            is_shut: false,
             last_heard: now,
             input_since: None,
             names: LinkNames::default(),
