@@ -268,65 +268,16 @@ impl<G: Gateway> DynGateway for Typed<G> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node_protocols::membership::Request;
-
-    /// What the JSON gateway makes of a line for `membership`.
-    fn decoded(line: &str) -> Result<Vec<u8>, String> {
-        let (_, mut codec) = Registry::new().codec(JSON, "membership").unwrap();
-        let (mut request, mut output) = (Vec::new(), Vec::new());
-        let line = format!("{line}\n");
-        match codec.decode(line.as_bytes(), true, &mut request, &mut output) {
-            Decoded::Request { used, .. } if used == line.len() && output.is_empty() => {
-                match postcard::from_bytes(&request).unwrap() {
-                    Request::Malformed { reason } => Err(reason.into_owned()),
-                    Request::Rank { .. } | Request::List { .. } | Request::Heartbeat { .. } => {
-                        Ok(request)
-                    }
-                }
-            }
-            other => panic!("{other:?}"),
-        }
-    }
 
     #[test]
-    fn json_has_the_documents_keys_where_a_document_has_them() {
-        use node_protocols::core::LamportTime;
-        use node_protocols::membership::{Listed, Reply};
-        let line =
-            r#"{"service":"rank","data":{"user":"server1","timestamp":1234567890,"clock":1}}"#;
-        let request = decoded(line).unwrap();
-        let expected = Request::Rank {
-            user: "server1".into(),
-            timestamp: 1_234_567_890,
-            clock: LamportTime(1),
-        };
-        assert_eq!(postcard::from_bytes::<Request<'_>>(&request).unwrap(), expected);
-        // In any order, as JSON has it.
-        let other =
-            r#"{"data":{"clock":1,"user":"server1","timestamp":1234567890},"service":"rank"}"#;
-        assert_eq!(decoded(other).unwrap(), request);
-        for (line, why) in [
-            (r#"{"service":"rank"}"#, "missing field `data`"),
-            (r#"{"data":{}}"#, "missing field `service`"),
-            (r#"{"service":"rang","data":{}}"#, "unknown variant `rang`"),
-            (r#"{"service":7,"data":{}}"#, "`service` must be a string"),
-            (r#"{"service":"list","data":{},"more":1}"#, "unknown field `more`"),
-            (r#"{"service":"list","data":{"timestamp":1}}"#, "missing field `clock`"),
-            ("[]", "invalid type"),
-            ("{", "EOF"),
-        ] {
-            let error = decoded(line).unwrap_err();
-            assert!(error.contains(why), "{line}: {error}");
+    fn every_gateway_but_the_one_that_does_nothing_knows_http() {
+        let registry = Registry::new();
+        for gateway in registry.gateway_names().into_iter().filter(|name| *name != NATIVE) {
+            let protocol = registry.gateway_protocol(gateway).unwrap_or("lottery");
+            let (_, codec) = registry.codec(gateway, protocol).unwrap();
+            for line in ["POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\n", "Host: x\r\n"] {
+                assert_eq!(codec.is_http(line.as_bytes()), gateway != "echo", "{gateway}: {line}");
+            }
         }
-        let list = vec![Listed { name: "a:\"b\"".into(), rank: 1 }];
-        let reply = Reply::List { list, timestamp: 5, clock: LamportTime(2) };
-        let (mut bytes, mut output) = (Vec::new(), Vec::new());
-        node_protocols::core::encode(&reply, &mut bytes);
-        Registry::new().codec(JSON, "membership").unwrap().1.encode(&bytes, &mut output);
-        assert_eq!(
-            String::from_utf8(output).unwrap(),
-            "{\"service\":\"list\",\"data\":{\"list\":[{\"name\":\"a:\\\"b\\\"\",\"rank\":1}],\
-             \"timestamp\":5,\"clock\":2}}\n"
-        );
     }
 }

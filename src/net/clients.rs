@@ -264,6 +264,17 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_is_seen_before_anything_is_decoded_and_while_others_wait() {
+        let mut session = Session::ordered(0, "letters", Box::new(Letters));
+        let (mut request, mut out) = (Vec::new(), Vec::new());
+        let step = session.next(b"x", 64, &mut request, &mut out);
+        assert!(matches!(step, Step::Request { .. }));
+        let step = session.next(b"POST / HTTP/1.1\r\nxxx", 64, &mut request, &mut out);
+        assert!(matches!(step, Step::Close { fault: Some(Fault::Http) }));
+        assert!(request.is_empty() && out.is_empty());
+    }
+
+    #[test]
     fn replies_that_come_early_go_out_in_the_order_of_the_requests() {
         let mut session = Session::ordered(0, "letters", Box::new(Letters));
         let (mut request, mut out) = (Vec::new(), Vec::new());

@@ -303,3 +303,220 @@ fn error_line(output: &mut Vec<u8>, error: &str) {
     output.extend_from_slice(serde_json::json!({ "error": error }).to_string().as_bytes());
     output.push(b'\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{JSON, Registry};
+    use node_protocols::membership::Request;
+
+    /// What the JSON gateway makes of a line for `membership`.
+    fn decoded(line: &str) -> Result<Vec<u8>, String> {
+        let (_, mut codec) = Registry::new().codec(JSON, "membership").unwrap();
+        let (mut request, mut output) = (Vec::new(), Vec::new());
+        let line = format!("{line}\n");
+        match codec.decode(line.as_bytes(), true, &mut request, &mut output) {
+            Decoded::Request { used, .. } if used == line.len() && output.is_empty() => {
+                match postcard::from_bytes(&request).unwrap() {
+                    Request::Malformed { reason } => Err(reason.into_owned()),
+                    Request::Rank { .. } | Request::List { .. } | Request::Heartbeat { .. } => {
+                        Ok(request)
+                    }
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn json_has_the_documents_keys_where_a_document_has_them() {
+        use node_protocols::core::LamportTime;
+        use node_protocols::membership::{Listed, Reply};
+        let line =
+            r#"{"service":"rank","data":{"user":"server1","timestamp":1234567890,"clock":1}}"#;
+        let request = decoded(line).unwrap();
+        let expected = Request::Rank {
+            user: "server1".into(),
+            timestamp: 1_234_567_890,
+            clock: LamportTime(1),
+        };
+        assert_eq!(postcard::from_bytes::<Request<'_>>(&request).unwrap(), expected);
+        // In any order, as JSON has it.
+        let other =
+            r#"{"data":{"clock":1,"user":"server1","timestamp":1234567890},"service":"rank"}"#;
+        assert_eq!(decoded(other).unwrap(), request);
+        for (line, why) in [
+            (r#"{"service":"rank"}"#, "missing field `data`"),
+            (r#"{"data":{}}"#, "missing field `service`"),
+            (
+                r#"{"service":"rang","data":{}}"#,
+                "unknown request `rang`, expected one of `rank`, `list`, `heartbeat`",
+            ),
+            (
+                r#"{"service":"malformed","data":{"reason":"x"}}"#,
+                "unknown request `malformed`, expected one of `rank`, `list`, `heartbeat`",
+            ),
+            (r#"{"service":7,"data":{}}"#, "`service` must be a string"),
+            (r#"{"service":"list","data":{},"more":1}"#, "unknown field `more`"),
+            (r#"{"service":"list","data":{"timestamp":1}}"#, "missing field `clock`"),
+            (r#"{"service":"list","data":{"timestamp":1,"clock":1,"x":1}}"#, "unknown field `x`"),
+            ("[]", "a request is a JSON object"),
+            ("{\"service", "EOF while parsing a string"),
+        ] {
+            let error = decoded(line).unwrap_err();
+            assert!(error.contains(why), "{line}: {error}");
+        }
+        let list = vec![Listed { name: "a:\"b\"".into(), rank: 1 }];
+        let reply = Reply::List { list, timestamp: 5, clock: LamportTime(2) };
+        let (mut bytes, mut output) = (Vec::new(), Vec::new());
+        node_protocols::core::encode(&reply, &mut bytes);
+        Registry::new().codec(JSON, "membership").unwrap().1.encode(&bytes, &mut output);
+        assert_eq!(
+            String::from_utf8(output).unwrap(),
+            "{\"service\":\"list\",\"data\":{\"list\":[{\"name\":\"a:\\\"b\\\"\",\"rank\":1}],\
+             \"timestamp\":5,\"clock\":2}}\n"
+        );
+    }
+
+    /// What the gateway of a protocol says to the bytes, in steps of so many, when a request is answered
+    /// with its own length.
+    fn talk(protocol: &str, input: &[u8], step: usize) -> Vec<String> {
+        let (_, mut codec) = Registry::new().codec(JSON, protocol).unwrap();
+        let (mut start, mut end, mut said) = (0, 0, Vec::new());
+        while start < input.len() {
+            let (mut request, mut output) = (Vec::new(), Vec::new());
+            let used = match codec.decode(&input[start..end], true, &mut request, &mut output) {
+                Decoded::Request { used, .. } => {
+                    said.push(format!("{} bytes", request.len()));
+                    used
+                }
+                Decoded::Answered { used } => {
+                    assert!(used > 0);
+                    used
+                }
+                Decoded::Incomplete if end == input.len() => break,
+                Decoded::Incomplete => {
+                    end = (end + step).min(input.len());
+                    continue;
+                }
+                other => panic!("{other:?}"),
+            };
+            if !output.is_empty() {
+                let error: Value = serde_json::from_slice(&output).unwrap();
+                said.push(error["error"].as_str().unwrap().into());
+            }
+            start += used;
+            end = end.max(start);
+        }
+        said
+    }
+
+    const PUT: &str = r#"{"put":{"key":"}{","value":"\\\"}"}}"#;
+
+    #[test]
+    fn an_object_is_taken_where_it_ends_however_it_comes() {
+        let pretty = "{\r\n  \"put\": {\n\t\"key\": \"}{\",\n\n\"value\": \"\\\\\\\"}\"\n}\n}";
+        for (input, count) in [
+            (PUT.to_string(), 1),
+            (format!("{PUT}\n"), 1),
+            (format!("\n \t{PUT}{PUT} {PUT}\r\n\r\n{PUT}"), 4),
+            (pretty.into(), 1),
+            (format!("{pretty}{PUT}"), 2),
+        ] {
+            for step in [1, 2, 7, 1_000] {
+                let said = talk("kv_replication", input.as_bytes(), step);
+                assert_eq!(said, vec!["8 bytes"; count], "{input:?} by {step}");
+            }
+        }
+        for end in 0..PUT.len() {
+            assert!(talk("kv_replication", &PUT.as_bytes()[..end], 1_000).is_empty(), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_has_one_answer_and_what_follows_is_taken() {
+        let deep = "{\"a\":".repeat(1_000);
+        let nested = format!("{{\"get\":{{\"key\":{}", "[".repeat(200));
+        for (wrong, why) in [
+            ("hello {}", "a request is a JSON object"),
+            ("null", "a request is a JSON object"),
+            ("\"info\"", "a request is a JSON object"),
+            ("[{\"info\":{}}]", "a request is a JSON object"),
+            ("{\"get\":}}}", "expected value"),
+            ("{\"get\" 1}, x", "expected `:`"),
+            ("{\"put\":{\"key\":\"k,\"value\":\"v\"}}", "expected `,` or `}`"),
+            ("{\"put\":{\"key\":\"k\",\"value\":\"v}}", "EOF while parsing a string"),
+            ("{\"put\":{\"key\":\"k\\", "EOF while parsing a string"),
+            ("{\"get\":{\"key\":\"k\"}", "EOF while parsing"),
+            ("{\"get\":{\"key\":\"k\",\"x\":1}}", "unknown field `x`"),
+            ("{\"g\\u0065t\":{\"key\":\"k\",\"x\":1}}", "unknown field `x`"),
+            (
+                "{\"del\":{\"key\":\"k\"}}",
+                "unknown request `del`, expected one of `put`, `get`, `info`",
+            ),
+            ("{}", "expected value"),
+            ("{\"put\":[}]", "expected value"),
+            (&deep, "unknown request `a`"),
+            (&nested, "invalid type: sequence"),
+        ] {
+            for step in [1, 1_000_000] {
+                let input = format!("{wrong}\n{PUT}\n");
+                let said = talk("kv_replication", input.as_bytes(), step);
+                let [error, answer] = &said[..] else { panic!("{wrong} by {step}: {said:?}") };
+                assert!(error.contains(why), "{wrong}: {error}");
+                assert_eq!(answer, "8 bytes", "{wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_fields_and_requests_are_refused_alike_by_all_protocols() {
+        for (protocol, wrong) in [
+            ("kv_replication", r#"{"info":{"x":1}}"#),
+            ("lamport", r#"{"status":{"x":1}}"#),
+            ("bully", r#"{"status":{"x":1}}"#),
+            ("berkeley", r#"{"status":{"x":1}}"#),
+            ("echo", r#"{"data":"","x":1}"#),
+            ("lottery", r#"{"finished":{"agency":1,"x":1}}"#),
+            (
+                "lottery",
+                r#"{"bets":{"bets":[{"agency":1,"name":"a","surname":"b","document":1,
+                    "birthdate":"2000-01-01","number":1,"x":1}]}}"#,
+            ),
+        ] {
+            let said = talk(protocol, wrong.as_bytes(), 1_000);
+            assert!(said.len() == 1 && said[0].contains("unknown field `x`"), "{wrong}: {said:?}");
+        }
+        for protocol in Registry::new().protocol_names() {
+            // Those of a document answer what is wrong by a request of their own.
+            let (_, mut codec) = Registry::new().codec(JSON, protocol).unwrap();
+            let wrong = if ["board", "membership"].contains(&protocol) {
+                r#"{"service":"status","data":{"x":1}}"#
+            } else {
+                r#"{"x":{}}"#
+            };
+            let (mut request, mut output) = (Vec::new(), Vec::new());
+            codec.decode(wrong.as_bytes(), true, &mut request, &mut output);
+            let said = [request, output].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(said.contains("unknown "), "{protocol}: {said}");
+            assert!(!said.contains("malformed") && !said.contains("unreadable"), "{said}");
+        }
+        for internal in [r#"{"unreadable":{"kind":"B","reason":"x"}}"#, r#"{"unr\u0065adable":{}}"#]
+        {
+            let said = talk("lottery", internal.as_bytes(), 1_000);
+            let names = "expected one of `bets`, `finished`, `results`, `status`";
+            assert_eq!(said, [format!("unknown request `unreadable`, {names}")]);
+        }
+    }
+
+    #[test]
+    fn an_object_in_single_bytes_is_looked_at_once() {
+        let mut scanner = Scanner::default();
+        let input = [&b"{\"put\":{\"key\":\""[..], &b"x".repeat(10_000)].concat();
+        for end in 1..input.len() {
+            assert_eq!(scanner.scan(&input[..end]), None);
+            assert_eq!(scanner.at, end);
+        }
+    }
+}

@@ -96,10 +96,10 @@ impl Session {
                 return error(output, format_args!("ERR Syntax error in HELLO option '{option}'"));
             }
         }
-        if let Some(name) = name {
-            if let Err(why) = self.set_name(&name) {
-                return error(output, why);
-            }
+        if let Some(name) = name
+            && let Err(why) = self.set_name(&name)
+        {
+            return error(output, why);
         }
         self.resp3 = resp3;
         self.map(7, output);
