@@ -84,6 +84,9 @@ enum What {
     Dbsize,
 }
 
+/// There are fewer connections at once.
+const SLOT_BITS: u32 = 21;
+
 const BEHIND: &str = "TRYAGAIN this server is behind; try again, or another server";
 const NO_TRANSACTIONS: &str = "ERR this store has no transactions, and executes nothing between MULTI \
                                and EXEC: send the commands without them (redis-py: \
@@ -94,9 +97,9 @@ impl Gateway for Resp {
     type Protocol = KvReplication;
 
     fn identify(&mut self, client: ClientId) {
-        // Redis' ids begin at 1, and are signed for its clients.
-        let id = u64::from(client.generation) << 32 | u64::from(client.slot);
-        self.session.id = (id & (u64::MAX >> 2)) + 1;
+        // Redis' ids begin at 1. All of these are below 2^53, for clients whose numbers have no more.
+        let id = u64::from(client.generation) << SLOT_BITS | u64::from(client.slot);
+        self.session.id = id + 1;
     }
 
     fn is_http(&self, input: &[u8]) -> bool {
