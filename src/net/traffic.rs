@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::clients::{Fault, Step};
-use super::connection::{Kind, ReadOutcome, give_back, kept_bytes};
+use super::connection::{Buffer, Kind, ReadOutcome, kept_bytes};
 use super::table::Key;
 use super::wire::{Frame, next_frame, push_frame};
 use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId, Span};
@@ -130,11 +130,8 @@ impl Node {
     pub(super) fn consume_inbox(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
         let mut inbox = std::mem::take(&mut connection.inbox);
-        let used = self.consume(key, &inbox);
-        inbox.drain(..used);
-        if inbox.is_empty() {
-            give_back(&mut inbox, kept_bytes(self.clients));
-        }
+        let used = self.consume(key, inbox.pending());
+        inbox.advance(used, kept_bytes(self.clients));
         if let Some(connection) = self.table.get_mut(key) {
             connection.inbox = inbox;
             self.account(key);
@@ -459,7 +456,7 @@ impl Node {
             return self.close(key);
         }
         connection.is_shut = true;
-        connection.inbox = Vec::new();
+        connection.inbox = Buffer::default();
         // As long as the rest of a request may take.
         connection.input_since = Some(self.now.time);
         self.sweep_within(self.config.limits.request_timeout_ms);
