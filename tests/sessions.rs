@@ -111,19 +111,31 @@ fn a_value_of_1_mib_passes_and_a_longer_one_is_refused_with_a_reason() {
     assert_eq!(resp.ask(&get(b"k")), bulk(&largest), "the connection goes on");
     // A request above max_request_bytes (4 MiB) ends the connection.
     let mut greedy = cluster.resp(2);
-    let _ = greedy.stream.write_all(&set(b"k", &vec![b'x'; 5 << 20]));
+    greedy.send(&set(b"k", &vec![b'x'; 5 << 20]));
     let limit =
         "ERR the request has more than 4194304 bytes (max_request_bytes): the connection ends";
     assert_eq!(greedy.answer(), Answer::Error(limit.into()));
     assert!(greedy.try_answer().is_err(), "it is closed");
     let mut json = cluster.json(2);
-    let _ = json.stream.write_all(format!("{{\"put\":\"{}", "x".repeat(5 << 20)).as_bytes());
+    json.send(&format!("{{\"put\":\"{}", "x".repeat(5 << 20)));
     let error = json.answer()["error"].take();
     assert!(error.as_str().is_some_and(|error| error.contains("max_request_bytes")), "{error}");
     assert_eq!(read_to_close(&mut json.stream), b"");
     assert_eq!(cluster.counter(2, "closed_too_long"), 2);
     assert!(cluster.node(2).log_lines("closed_too_long") >= 1);
     assert_eq!(cluster.counter(2, "closed_too_slow"), 0);
+}
+
+/// Clients that cannot send all of it do not look for the reason.
+#[test]
+fn who_is_still_sending_hears_why_it_ends() {
+    let limits = "max_request_bytes = 1024".to_string();
+    let cluster = Cluster::start(Setup { nodes: 1, limits, ..Setup::default() });
+    let mut resp = cluster.resp(1);
+    resp.send(&set(b"k", &vec![b'x'; 7 << 20]));
+    let Answer::Error(why) = resp.answer() else { panic!("it is too long") };
+    assert!(why.contains("max_request_bytes"), "{why}");
+    assert!(resp.try_answer().is_err(), "it is closed");
 }
 
 /// What it is told comes behind the replies to what it asked before.
