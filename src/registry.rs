@@ -3,11 +3,15 @@
 //! A protocol of this tree and one of somebody else's crate register the same way; see
 //! [`Registry::register`].
 
+mod json;
+
+use self::json::Json;
 use node_protocols::berkeley::Berkeley;
 use node_protocols::board::{Board, Nats};
 use node_protocols::bully::Bully;
 use node_protocols::core::{
-    ConfigError, Decoded, DynProtocol, Env, FactKind, Gateway, Protocol, erase, protocol_tag,
+    ClientId, ConfigError, Decoded, DynProtocol, Env, FactKind, Gateway, Protocol, erase, is_http,
+    protocol_tag,
 };
 use node_protocols::echo::{Echo, EchoBytes};
 use node_protocols::kv_replication::{KvReplication, Resp};
@@ -15,9 +19,8 @@ use node_protocols::lamport::Lamport;
 use node_protocols::lottery::{Lottery, LotteryText};
 use node_protocols::membership::Membership;
 use serde::Deserialize;
-use serde::de::{Error as _, IntoDeserializer};
+use serde::de::IntoDeserializer;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -152,7 +155,7 @@ impl Registry {
 
 /// The gateway of peers and of this program's own clients.
 pub const NATIVE: &str = "native";
-/// The gateway of one JSON object a line.
+/// The gateway of JSON objects.
 pub const JSON: &str = "json";
 
 fn build<P: Protocol>(
@@ -169,11 +172,26 @@ fn show<P: Protocol>(table: Spanned<DeValue<'_>>) -> Option<String> {
 }
 
 fn json<P: Protocol>() -> Box<dyn DynGateway> {
-    Box::new(Json::<P> { searched: 0, protocol: PhantomData })
+    Box::new(Json::<P>::new())
 }
 
 /// A gateway without its types: requests and replies are postcard on the Host's side.
 pub trait DynGateway {
+    /// See [`Gateway::identify`].
+    fn identify(&mut self, client: ClientId) {
+        let _ = client;
+    }
+
+    /// See [`Gateway::is_http`].
+    fn is_http(&self, input: &[u8]) -> bool {
+        is_http(input, &[])
+    }
+
+    /// See [`Gateway::turn_away`].
+    fn turn_away(&mut self, reason: &str, output: &mut Vec<u8>) {
+        let _ = (reason, output);
+    }
+
     /// See [`Gateway::greet`].
     fn greet(&mut self, output: &mut Vec<u8>) {
         let _ = output;
@@ -200,6 +218,18 @@ pub trait DynGateway {
 struct Typed<G: Gateway>(G);
 
 impl<G: Gateway> DynGateway for Typed<G> {
+    fn identify(&mut self, client: ClientId) {
+        self.0.identify(client);
+    }
+
+    fn is_http(&self, input: &[u8]) -> bool {
+        self.0.is_http(input)
+    }
+
+    fn turn_away(&mut self, reason: &str, output: &mut Vec<u8>) {
+        self.0.turn_away(reason, output);
+    }
+
     fn greet(&mut self, output: &mut Vec<u8>) {
         self.0.greet(output);
     }
@@ -235,169 +265,19 @@ impl<G: Gateway> DynGateway for Typed<G> {
     }
 }
 
-/// One JSON object a line, for any protocol: requests and replies in serde's own form. A
-/// connection's requests are answered one after the other.
-struct Json<P: Protocol> {
-    /// How many bytes of a line that is still coming are known to hold no end: each is looked at
-    /// once, however small the pieces are.
-    searched: usize,
-    protocol: PhantomData<P>,
-}
-
-impl<P: Protocol> DynGateway for Json<P> {
-    fn decode(
-        &mut self,
-        input: &[u8],
-        idle: bool,
-        request: &mut Vec<u8>,
-        output: &mut Vec<u8>,
-    ) -> Decoded<()> {
-        if !idle {
-            return Decoded::Wait;
-        }
-        let unsearched = input.get(self.searched..).unwrap_or_default();
-        let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {
-            self.searched = input.len();
-            return Decoded::Incomplete;
-        };
-        let end = self.searched + end;
-        self.searched = 0;
-        let (line, used) = (input[..end].trim_ascii(), end + 1);
-        if line.is_empty() {
-            return Decoded::Answered { used };
-        }
-        let value = P::JSON_KEYS.map(|keys| keyless(line, keys)).transpose();
-        let typed = value.as_ref().map_err(ToString::to_string).and_then(|value| {
-            let typed = match value {
-                None => serde_json::from_slice::<P::Request<'_>>(line),
-                Some(value) => P::Request::deserialize(value),
-            };
-            typed.map_err(|error| error.to_string())
-        });
-        match typed {
-            Ok(typed) => {
-                node_protocols::core::encode(&typed, request);
-                Decoded::Request { used, request: () }
-            }
-            Err(error) => match P::malformed(&error) {
-                Some(answers_it) => {
-                    node_protocols::core::encode(&answers_it, request);
-                    Decoded::Request { used, request: () }
-                }
-                None => {
-                    json_line(output, &serde_json::json!({ "error": error }));
-                    Decoded::Answered { used }
-                }
-            },
-        }
-    }
-
-    fn encode(&mut self, reply: &[u8], output: &mut Vec<u8>) {
-        let reply = postcard::from_bytes::<P::Reply<'_>>(reply);
-        let reply = reply.expect("a reply decodes as what it was encoded from");
-        let start = output.len();
-        if let Err(error) = serde_json::to_writer(&mut *output, &reply) {
-            output.truncate(start);
-            return json_line(output, &serde_json::json!({ "error": error.to_string() }));
-        }
-        if let Some(keys) = P::JSON_KEYS {
-            put_keys(output, start, keys);
-        }
-        output.push(b'\n');
-    }
-}
-
-/// Kind and content of a line that has them under keys of their own, in serde's form.
-fn keyless(line: &[u8], (kind, content): (&str, &str)) -> serde_json::Result<serde_json::Value> {
-    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
-    let missing = |key: &str| serde_json::Error::custom(format!("missing field `{key}`"));
-    let name = match object.remove(kind) {
-        Some(serde_json::Value::String(name)) => name,
-        Some(_) => return Err(serde_json::Error::custom(format!("`{kind}` must be a string"))),
-        None => return Err(missing(kind)),
-    };
-    let content = object.remove(content).ok_or_else(|| missing(content))?;
-    if let Some(key) = object.keys().next() {
-        return Err(serde_json::Error::custom(format!("unknown field `{key}`")));
-    }
-    Ok([(name, content)].into_iter().collect())
-}
-
-/// The other way round, for the text `{"kind":content}` at `start`, which keeps its order.
-fn put_keys(output: &mut Vec<u8>, start: usize, (kind, content): (&str, &str)) {
-    let Some(colon) = output[start..].iter().position(|byte| *byte == b':') else { return };
-    let between = format!(",\"{content}\":");
-    output.splice(start + colon..=start + colon, between.into_bytes());
-    output.splice(start + 1..start + 1, format!("\"{kind}\":").into_bytes());
-}
-
-fn json_line(output: &mut Vec<u8>, line: &serde_json::Value) {
-    output.extend_from_slice(line.to_string().as_bytes());
-    output.push(b'\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node_protocols::membership::Request;
-
-    /// What the JSON gateway makes of a line for `membership`.
-    fn decoded(line: &str) -> Result<Vec<u8>, String> {
-        let (_, mut codec) = Registry::new().codec(JSON, "membership").unwrap();
-        let (mut request, mut output) = (Vec::new(), Vec::new());
-        let line = format!("{line}\n");
-        match codec.decode(line.as_bytes(), true, &mut request, &mut output) {
-            Decoded::Request { used, .. } if used == line.len() && output.is_empty() => {
-                match postcard::from_bytes(&request).unwrap() {
-                    Request::Malformed { reason } => Err(reason.into_owned()),
-                    Request::Rank { .. } | Request::List { .. } | Request::Heartbeat { .. } => {
-                        Ok(request)
-                    }
-                }
-            }
-            other => panic!("{other:?}"),
-        }
-    }
 
     #[test]
-    fn json_has_the_documents_keys_where_a_document_has_them() {
-        use node_protocols::core::LamportTime;
-        use node_protocols::membership::{Listed, Reply};
-        let line =
-            r#"{"service":"rank","data":{"user":"server1","timestamp":1234567890,"clock":1}}"#;
-        let request = decoded(line).unwrap();
-        let expected = Request::Rank {
-            user: "server1".into(),
-            timestamp: 1_234_567_890,
-            clock: LamportTime(1),
-        };
-        assert_eq!(postcard::from_bytes::<Request<'_>>(&request).unwrap(), expected);
-        // In any order, as JSON has it.
-        let other =
-            r#"{"data":{"clock":1,"user":"server1","timestamp":1234567890},"service":"rank"}"#;
-        assert_eq!(decoded(other).unwrap(), request);
-        for (line, why) in [
-            (r#"{"service":"rank"}"#, "missing field `data`"),
-            (r#"{"data":{}}"#, "missing field `service`"),
-            (r#"{"service":"rang","data":{}}"#, "unknown variant `rang`"),
-            (r#"{"service":7,"data":{}}"#, "`service` must be a string"),
-            (r#"{"service":"list","data":{},"more":1}"#, "unknown field `more`"),
-            (r#"{"service":"list","data":{"timestamp":1}}"#, "missing field `clock`"),
-            ("[]", "invalid type"),
-            ("{", "EOF"),
-        ] {
-            let error = decoded(line).unwrap_err();
-            assert!(error.contains(why), "{line}: {error}");
+    fn every_gateway_but_the_one_that_does_nothing_knows_http() {
+        let registry = Registry::new();
+        for gateway in registry.gateway_names().into_iter().filter(|name| *name != NATIVE) {
+            let protocol = registry.gateway_protocol(gateway).unwrap_or("lottery");
+            let (_, codec) = registry.codec(gateway, protocol).unwrap();
+            for line in ["POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\n", "Host: x\r\n"] {
+                assert_eq!(codec.is_http(line.as_bytes()), gateway != "echo", "{gateway}: {line}");
+            }
         }
-        let list = vec![Listed { name: "a:\"b\"".into(), rank: 1 }];
-        let reply = Reply::List { list, timestamp: 5, clock: LamportTime(2) };
-        let (mut bytes, mut output) = (Vec::new(), Vec::new());
-        node_protocols::core::encode(&reply, &mut bytes);
-        Registry::new().codec(JSON, "membership").unwrap().1.encode(&bytes, &mut output);
-        assert_eq!(
-            String::from_utf8(output).unwrap(),
-            "{\"service\":\"list\",\"data\":{\"list\":[{\"name\":\"a:\\\"b\\\"\",\"rank\":1}],\
-             \"timestamp\":5,\"clock\":2}}\n"
-        );
     }
 }

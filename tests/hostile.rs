@@ -250,7 +250,7 @@ fn a_json_line_of_100_mib() {
         stream.write_all(b"{\"put\":{\"key\":\"").unwrap();
         let chunk = vec![b'x'; 1 << 20];
         let sent = (0..100).take_while(|_| stream.write_all(&chunk).is_ok()).count();
-        assert!(sent < 20, "{sent} MiB were taken");
+        assert!(sent < 40, "{sent} MiB were taken");
         assert!(is_closed(&mut stream));
     });
     assert_told(&cluster, "closed_too_long");
@@ -342,6 +342,60 @@ fn nesting_and_forms_that_no_request_has_are_answered_with_an_error() {
         assert!(json.ask(r#"{"get":{"key":"binary"}}"#)["error"].is_string());
         assert_eq!(json.ask(r#"{"get":{"key":"none"}}"#), serde_json::json!({"null": {}}));
     });
+}
+
+/// A page of any origin can have a browser send these (Fetch, \"no-cors\"), or could if nobody looked.
+#[test]
+fn a_web_page_writes_nothing() {
+    let commands = "SET page 1\r\n*3\r\n$3\r\nSET\r\n$4\r\npage\r\n$1\r\n1\r\n";
+    let object = "{\"put\":{\"key\":\"page\",\"value\":\"1\"}}\n";
+    let cluster = under_attack(Setup::default(), |cluster| {
+        for (addr, body) in
+            [(cluster.resp_addr(VICTIM), commands), (cluster.json_addr(VICTIM), object)]
+        {
+            let headers =
+                "Host: 127.0.0.1\r\nContent-Type: text/plain\r\nOrigin: http://page\r\n\r\n";
+            for line in [
+                "POST / HTTP/1.1\r\n",
+                "post / HTTP/1.1\r\n",
+                "\r\nPOST / HTTP/1.1\r\n",
+                "GET /page HTTP/1.1\r\n",
+                "PUT /page HTTP/1.1\r\n",
+                "OPTIONS / HTTP/1.1\r\n",
+                "SET /page HTTP/1.1\r\n",
+                "PRI * HTTP/2.0\r\n\r\n",
+                "",
+            ] {
+                let head = format!("{line}{headers}");
+                // As a whole; in pieces, the body last; behind something that is fine.
+                for pieces in [
+                    vec![format!("{head}{body}")],
+                    vec![head.clone(), body.into()],
+                    head.chars().map(String::from).chain([body.into()]).collect(),
+                ] {
+                    let mut stream = connect(addr);
+                    for piece in pieces {
+                        if stream.write_all(piece.as_bytes()).is_err() {
+                            break;
+                        }
+                    }
+                    assert_eq!(read_to_close(&mut stream), b"", "{line:?}");
+                }
+            }
+        }
+        let mut resp = cluster.resp(VICTIM);
+        resp.send(format!("{}POST / HTTP/1.1\r\n\r\n{commands}", "SET fine 1\r\n").as_bytes());
+        assert_eq!(read_to_close(&mut resp.stream), b"+OK\r\n");
+        assert_eq!(cluster.resp(VICTIM).get("page"), Answer::Null);
+        assert_eq!(cluster.resp(VICTIM).get("/page"), Answer::Null);
+        // Of its own commands none is taken for HTTP.
+        let mut resp = cluster.resp(VICTIM);
+        assert_eq!(resp.ask(b"GET fine\r\n"), bulk(b"1"));
+        assert_eq!(resp.ask(b"SET fine \"POST / HTTP/1.1\"\r\n"), ok());
+        assert_eq!(resp.ask(&set(b"fine", b"\r\nPOST / HTTP/1.1\r\n")), ok());
+    });
+    assert_told(&cluster, "closed_http");
+    assert_eq!(cluster.counter(VICTIM, "closed_http"), 2 * 9 * 3 + 1);
 }
 
 #[test]

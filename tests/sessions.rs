@@ -111,10 +111,112 @@ fn a_value_of_1_mib_passes_and_a_longer_one_is_refused_with_a_reason() {
     assert_eq!(resp.ask(&get(b"k")), bulk(&largest), "the connection goes on");
     // A request above max_request_bytes (4 MiB) ends the connection.
     let mut greedy = cluster.resp(2);
-    let _ = greedy.stream.write_all(&set(b"k", &vec![b'x'; 5 << 20]));
+    greedy.send(&set(b"k", &vec![b'x'; 5 << 20]));
+    let limit =
+        "ERR the request has more than 4194304 bytes (max_request_bytes): the connection ends";
+    assert_eq!(greedy.answer(), Answer::Error(limit.into()));
     assert!(greedy.try_answer().is_err(), "it is closed");
-    assert_eq!(cluster.counter(2, "closed_too_long"), 1);
-    assert_eq!(cluster.node(2).log_lines("closed_too_long"), 1);
+    let mut json = cluster.json(2);
+    json.send(&format!("{{\"put\":\"{}", "x".repeat(5 << 20)));
+    let error = json.answer()["error"].take();
+    assert!(error.as_str().is_some_and(|error| error.contains("max_request_bytes")), "{error}");
+    assert_eq!(read_to_close(&mut json.stream), b"");
+    assert_eq!(cluster.counter(2, "closed_too_long"), 2);
+    assert!(cluster.node(2).log_lines("closed_too_long") >= 1);
+    assert_eq!(cluster.counter(2, "closed_too_slow"), 0);
+}
+
+/// Clients that cannot send all of it do not look for the reason.
+#[test]
+fn who_is_still_sending_hears_why_it_ends() {
+    let limits = "max_request_bytes = 1024".to_string();
+    let cluster = Cluster::start(Setup { nodes: 1, limits, ..Setup::default() });
+    let mut resp = cluster.resp(1);
+    resp.send(&set(b"k", &vec![b'x'; 7 << 20]));
+    let Answer::Error(why) = resp.answer() else { panic!("it is too long") };
+    assert!(why.contains("max_request_bytes"), "{why}");
+    assert!(resp.try_answer().is_err(), "it is closed");
+}
+
+/// What it is told comes behind the replies to what it asked before.
+#[test]
+fn a_request_that_is_too_long_waits_for_those_before_it() {
+    let limits = "max_request_bytes = 1024".to_string();
+    let cluster = Cluster::start(Setup { limits, put_timeout_ms: 500, ..Setup::default() });
+    cluster.signal(3, Signal::STOP);
+    let mut resp = cluster.resp(1);
+    let bytes = [set(b"k", b"v"), set(b"k", &[b'x'; 2_000])].concat();
+    // Its end is not there, so that it is seen to be too long.
+    resp.send(&bytes[..bytes.len() - 100]);
+    let Answer::Error(first) = resp.answer() else { panic!("no PUT_OK without node 3") };
+    assert!(first.starts_with("UNKNOWN"), "{first}");
+    let Answer::Error(second) = resp.answer() else { panic!("it is too long") };
+    assert!(second.contains("max_request_bytes"), "{second}");
+    assert!(resp.try_answer().is_err(), "it is closed");
+}
+
+/// As a course's client does: an object, one read, and the connection stays open.
+#[test]
+fn an_object_needs_no_line_and_may_have_many() {
+    let cluster = alone();
+    let mut json = cluster.json(1);
+    let mut ask = |bytes: &str| {
+        json.stream.write_all(bytes.as_bytes()).unwrap();
+        json.answer()
+    };
+    let put_ok = |timestamp: u64| serde_json::json!({"put_ok": {"timestamp": timestamp}});
+    assert_eq!(ask(r#"{"put":{"key":"nonl","value":"1"}}"#), put_ok(1));
+    assert_eq!(
+        ask("{\n  \"put\": {\n    \"key\": \"k\",\n    \"value\": \"}\"\n  }\n}"),
+        put_ok(2)
+    );
+    assert_eq!(ask("\n{\"get\":{\"key\":\"k\"}}")["value"]["value"], "}");
+    let mut stream = connect(cluster.json_addr(1));
+    stream.write_all(br#"{"put":{"key":"nonl","value":"2"}}{"get":{"key":"nonl"}}"#).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let answers = "{\"put_ok\":{\"timestamp\":3}}\n{\"value\":{\"value\":\"2\",\"timestamp\":3}}\n";
+    assert_eq!(String::from_utf8_lossy(&read_to_close(&mut stream)), answers);
+}
+
+#[test]
+fn nothing_of_a_transaction_is_executed() {
+    let cluster = alone();
+    let mut resp = cluster.resp(1);
+    // As redis-py's pipeline sends it: all at once.
+    let multi = [command(&[b"MULTI"]), set(b"tx", b"1"), command(&[b"EXEC"])].concat();
+    assert_eq!(resp.ask(&multi), ok());
+    let Answer::Error(refused) = resp.answer() else { panic!("the SET is refused") };
+    assert!(refused.contains("no transactions"), "{refused}");
+    let Answer::Error(aborted) = resp.answer() else { panic!("EXEC does nothing") };
+    assert!(aborted.starts_with("EXECABORT "), "{aborted}");
+    assert_eq!(resp.get("tx"), Answer::Null);
+    resp.set("tx", "2");
+}
+
+/// One command may ask for more than a client's buffer holds, and the end may come before the answers.
+#[test]
+fn the_values_of_many_keys_come_as_the_client_reads_them() {
+    let cluster = alone();
+    let value = vec![b'x'; 1 << 20];
+    assert_eq!(cluster.resp(1).ask(&set(b"k", &value)), ok());
+    let before = cluster.node(1).rss_bytes();
+    let words: Vec<&[u8]> = [&b"MGET"[..]].into_iter().chain([&b"k"[..]; 64]).collect();
+    let mut resp = cluster.resp(1);
+    resp.send(&command(&words));
+    resp.stream.shutdown(Shutdown::Write).unwrap();
+    let mut honest = cluster.resp(1);
+    for _ in 0..20 {
+        assert_eq!(honest.get("none"), Answer::Null);
+    }
+    let held = cluster.node(1).rss_bytes();
+    assert!(held < before + (24 << 20), "{held} bytes in memory, {before} before");
+    let mut head = [0; 5];
+    resp.stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"*64\r\n");
+    for _ in 0..64 {
+        assert_eq!(resp.answer(), bulk(&value));
+    }
+    assert!(resp.try_answer().is_err(), "then it ends");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub enum Message {
 
 /// What clients ask.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// How is the clock?
     Status {},

@@ -146,7 +146,7 @@ pub enum Message<'a> {
 /// What clients ask, at the broker or at the proxy. `timestamp` is milliseconds of the client's clock,
 /// `clock` its Lamport clock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request<'a> {
     /// At the broker: have this processed and published.
     Send {

@@ -152,6 +152,7 @@ impl Protocol for Board {
     const NAME: &'static str = "board";
     const PUBLISHES: &'static [FactKind] = &[FactKind::Processed];
     const JSON_KEYS: Option<(&'static str, &'static str)> = Some(("service", "data"));
+    const INTERNAL: &'static [&'static str] = &["malformed"];
     type Config = Config;
     type Message<'a> = Message<'a>;
     type Record<'a> = Never;

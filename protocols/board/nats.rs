@@ -6,7 +6,7 @@
 //! and stays connected.
 
 use super::{Board, MAX_NAME_BYTES, MAX_TEXT_BYTES, Reply, Request};
-use crate::core::{Bytes, Decoded, Escaped, Gateway, Text};
+use crate::core::{Bytes, Decoded, Escaped, Gateway, Text, is_http};
 use ::core::fmt::Write;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -72,6 +72,10 @@ impl Gateway for Nats {
             "INFO {{\"server_id\":\"node\",\"server_name\":\"node\",\"version\":\"2.0.0\",\"proto\":0,\
              \"headers\":false,\"max_payload\":{MAX_TEXT_BYTES}}}\r\n"
         );
+    }
+
+    fn is_http(&self, input: &[u8]) -> bool {
+        is_http(input, &["CONNECT"])
     }
 
     fn decode<'a>(

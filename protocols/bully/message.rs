@@ -48,7 +48,7 @@ impl Message {
 
 /// From clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Who coordinates, as this node knows.
     Status {},

@@ -35,6 +35,8 @@ counters! {
     NotReading = "closed_not_reading",
     /// Connections closed because what they sent was not of their protocol's form.
     BadRequest = "closed_bad_request",
+    /// Connections of clients closed because they speak HTTP, as a web page's do.
+    Http = "closed_http",
     /// Frames from peers that did not decode, or named a protocol that this node does not run.
     BadFrame = "dropped_bad_frame",
     /// Frames from peers, and requests, whose Lamport value was too far ahead.

@@ -1,6 +1,6 @@
 //! Codecs between a protocol's requests and what foreign clients put on the wire.
 
-use super::Protocol;
+use super::{ClientId, Protocol, is_http};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -11,9 +11,26 @@ pub trait Gateway: Default + 'static {
     /// The protocol whose requests it carries.
     type Protocol: Protocol;
 
+    /// Which connection it is for; the first that it is told.
+    fn identify(&mut self, client: ClientId) {
+        let _ = client;
+    }
+
     /// What a client is told before it has said anything.
     fn greet(&mut self, output: &mut Vec<u8>) {
         let _ = output;
+    }
+
+    /// Whether bytes that begin a request are a web browser's: asked before they are decoded, and the
+    /// connection ends without a word if they are. A gateway whose commands are like HTTP's says which,
+    /// as [`is_http`] tells.
+    fn is_http(&self, input: &[u8]) -> bool {
+        is_http(input, &[])
+    }
+
+    /// Tells a client, in the gateway's form, why its connection ends.
+    fn turn_away(&mut self, reason: &str, output: &mut Vec<u8>) {
+        let _ = (reason, output);
     }
 
     /// Looks at the bytes received so far. `idle` tells that every earlier request of the
@@ -43,7 +60,7 @@ pub enum Decoded<R> {
     Wait,
     /// A request for the protocol.
     Request {
-        /// How many bytes it took.
+        /// How many bytes it took; none if another request is made of the same bytes.
         used: usize,
         /// The request.
         request: R,

@@ -35,6 +35,10 @@ pub trait Protocol: Sized + 'static {
     /// `{"service":"rank","data":{…}}`, if a document wants that; serde's own form is `{"rank":{…}}`.
     const JSON_KEYS: Option<(&'static str, &'static str)> = None;
 
+    /// The requests that only gateways make, by their names in JSON: a client can neither make them nor
+    /// learn of them there.
+    const INTERNAL: &'static [&'static str] = &[];
+
     /// The table `[protocols.NAME]` of the config.
     type Config: DeserializeOwned + Serialize;
     /// What goes between nodes.

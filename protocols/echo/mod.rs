@@ -69,6 +69,11 @@ impl Gateway for EchoBytes {
     const NAME: &'static str = "echo";
     type Protocol = Echo;
 
+    /// Whatever it sends back, nothing comes of it.
+    fn is_http(&self, _: &[u8]) -> bool {
+        false
+    }
+
     fn decode<'a>(&mut self, input: &'a [u8], _: bool, _: &mut Vec<u8>) -> Decoded<Data<'a>> {
         match input.len() {
             0 => Decoded::Incomplete,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// One bet of one agency.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Bet<'a> {
     /// Who took it.
     pub agency: u32,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// From agencies.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request<'a> {
     /// Store these bets, all or none.
     Bets {

@@ -206,6 +206,7 @@ enum Role {
 
 impl Protocol for Lottery {
     const NAME: &'static str = "lottery";
+    const INTERNAL: &'static [&'static str] = &["unreadable"];
     const FILE: Option<&'static str> = Some("bets.csv");
     type Config = Config;
     type Message<'a> = Message<'a>;

@@ -51,7 +51,7 @@ pub(super) fn fingerprint(list: &[Member]) -> u64 {
 /// What clients ask, in the document's form: `{"service":"rank","data":{…}}`. `timestamp` is
 /// milliseconds of the client's clock, `clock` its Lamport clock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request<'a> {
     /// Which rank has this name? It gets one if it has none.
     Rank {

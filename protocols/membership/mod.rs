@@ -127,6 +127,7 @@ impl Protocol for Membership {
     const NAME: &'static str = "membership";
     const PUBLISHES: &'static [FactKind] = &[FactKind::Rank, FactKind::Listed];
     const JSON_KEYS: Option<(&'static str, &'static str)> = Some(("service", "data"));
+    const INTERNAL: &'static [&'static str] = &["malformed"];
     type Config = Config;
     type Message<'a> = Message<'a>;
     type Record<'a> = Record<'a>;

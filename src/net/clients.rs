@@ -61,6 +61,8 @@ pub(super) enum Step {
 pub(super) enum Fault {
     TooLong(usize),
     Malformed(String),
+    /// It is a web browser, or as good as one.
+    Http,
 }
 
 impl Session {
@@ -118,8 +120,18 @@ impl Session {
         let step = match &mut self.codec {
             Codec::Native => native_request(input, limit, request),
             Codec::Ordered { gateway, next_sequence, .. } => {
+                if gateway.is_http(input) {
+                    return Step::Close { fault: Some(Fault::Http) };
+                }
                 match gateway.decode(input, idle, request, out) {
+                    // What it is told must not overtake the replies before.
+                    Decoded::Incomplete if input.len() >= limit && !idle => Step::Wait,
                     Decoded::Incomplete if input.len() >= limit => {
+                        let reason = format!(
+                            "the request has more than {limit} bytes (max_request_bytes): the \
+                             connection ends"
+                        );
+                        gateway.turn_away(&reason, out);
                         Step::Close { fault: Some(Fault::TooLong(input.len())) }
                     }
                     Decoded::Incomplete => Step::Incomplete,
@@ -253,6 +265,17 @@ mod tests {
         fn encode(&mut self, reply: &[u8], output: &mut Vec<u8>) {
             output.extend_from_slice(reply);
         }
+    }
+
+    #[test]
+    fn a_browser_is_seen_before_anything_is_decoded_and_while_others_wait() {
+        let mut session = Session::ordered(0, "letters", Box::new(Letters));
+        let (mut request, mut out) = (Vec::new(), Vec::new());
+        let step = session.next(b"x", 64, &mut request, &mut out);
+        assert!(matches!(step, Step::Request { .. }));
+        let step = session.next(b"POST / HTTP/1.1\r\nxxx", 64, &mut request, &mut out);
+        assert!(matches!(step, Step::Close { fault: Some(Fault::Http) }));
+        assert!(request.is_empty() && out.is_empty());
     }
 
     #[test]

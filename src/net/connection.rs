@@ -13,8 +13,8 @@ pub(super) struct Connection {
     pub(super) addr: SocketAddr,
     pub(super) kind: Kind,
     /// What came in and could not be used yet.
-    pub(super) inbox: Vec<u8>,
-    pub(super) out: Out,
+    pub(super) inbox: Buffer,
+    pub(super) out: Buffer,
     /// The socket may have more: mio tells once, and a budget may have cut the reading short.
     pub(super) readable: bool,
     /// It stands in the list of connections to flush at the end of the turn.
@@ -27,6 +27,12 @@ pub(super) struct Connection {
     pub(super) eof: bool,
     /// It ends once everything is answered and sent.
     pub(super) closing: bool,
+    /// What it was told before its end must reach it, though it may still be sending: how many bytes
+    /// more are read and forgotten. To close with bytes unread resets a connection, and takes what was
+    /// sent along.
+    pub(super) lingers: Option<usize>,
+    /// Its sending side is shut: it only lingers.
+    pub(super) is_shut: bool,
     pub(super) last_heard: Time,
     /// Nothing has come in yet, or nothing behind the greeting.
     pub(super) silent: bool,
@@ -115,14 +121,16 @@ impl Connection {
             stream,
             addr,
             kind,
-            inbox: Vec::new(),
-            out: Out::default(),
+            inbox: Buffer::default(),
+            out: Buffer::default(),
             readable: false,
             dirty: false,
             queued: false,
             ends: false,
             eof: false,
             closing: false,
+            lingers: None,
+            is_shut: false,
             last_heard: now,
             silent: true,
             input_since: None,
@@ -152,8 +160,7 @@ impl Connection {
 
     /// Puts bytes that cannot be used yet behind those that are there.
     pub(super) fn keep(&mut self, data: &[u8]) {
-        grow(&mut self.inbox, data.len());
-        self.inbox.extend_from_slice(data);
+        self.inbox.tail_for(data.len()).extend_from_slice(data);
     }
 
     /// One write of what is to go out; what is left waits for the socket to be writable. An empty
@@ -177,7 +184,7 @@ impl Connection {
     /// What it holds in memory for its client: whole buffers, which are larger than what is in
     /// them. Empty ones are small.
     pub(super) fn held_bytes(&self) -> usize {
-        let inbox = if self.inbox.is_empty() { 0 } else { self.inbox.capacity() };
+        let inbox = self.inbox.memory();
         match &self.kind {
             Kind::Client(session) => inbox + self.out.memory() + session.held_bytes(),
             Kind::Greeting
@@ -197,9 +204,9 @@ impl Connection {
     }
 }
 
-/// Bytes to go out: one contiguous buffer, of which a front part may be gone already.
+/// Bytes that came in, or are to go out: one contiguous buffer, of which a front part may be gone already.
 #[derive(Default)]
-pub(super) struct Out {
+pub(super) struct Buffer {
     bytes: Vec<u8>,
     gone: usize,
 }
@@ -239,7 +246,7 @@ const FRAMING_BYTES: usize = 64;
 /// A front part that is gone is dropped when it is larger than this, and most of the buffer.
 const GONE_BYTES: usize = 64 << 10;
 
-impl Out {
+impl Buffer {
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.gone
     }
@@ -248,7 +255,7 @@ impl Out {
         self.len() == 0
     }
 
-    /// What it takes of memory while something is still to go out: more than just that.
+    /// What it takes of memory while something is in it: more than just that.
     fn memory(&self) -> usize {
         if self.is_empty() { 0 } else { self.bytes.capacity() }
     }
@@ -264,12 +271,13 @@ impl Out {
         &mut self.bytes
     }
 
-    fn pending(&self) -> &[u8] {
+    pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.gone..]
     }
 
-    fn advance(&mut self, sent: usize, kept: usize) {
-        self.gone += sent;
+    /// So many bytes more are gone. An empty buffer keeps at most `kept` bytes.
+    pub(super) fn advance(&mut self, bytes: usize, kept: usize) {
+        self.gone += bytes;
         if self.gone == self.bytes.len() {
             give_back(&mut self.bytes, kept);
             self.gone = 0;
@@ -287,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_is_left_of_a_partial_write_goes_next_and_in_order() {
-        let mut out = Out::default();
+        let mut out = Buffer::default();
         let all: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
         out.tail().extend_from_slice(&all);
         let mut sent = Vec::new();

@@ -3,11 +3,12 @@
 
 use super::Node;
 use super::clients::{Fault, Step};
-use super::connection::{Kind, ReadOutcome, give_back, kept_bytes};
+use super::connection::{Buffer, Kind, ReadOutcome, kept_bytes};
 use super::places::Class;
 use super::table::Key;
 use super::wire::{Frame, next_frame, push_frame};
 use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId, Span};
+use std::net::Shutdown;
 
 /// Effects are moved to their connections whenever they hold this much, so that a connection's
 /// high-water mark is seen before the next request adds more.
@@ -21,6 +22,9 @@ const MAX_UNANSWERED_BYTES: usize = 16 << 20;
 /// Replies and pushes of one turn above which requests wait for the next: the bound on clients' memory is
 /// kept when connections are flushed, and a turn may serve thousands of them.
 pub(super) const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
+
+/// What a client may still send that has been told why its connection ends.
+const LINGER_BYTES: usize = 8 << 20;
 
 /// What goes to the disk in one turn before requests wait for the next: it is in memory until then.
 const DURABLE_BYTES_PER_TURN: u64 = 4 << 20;
@@ -56,6 +60,9 @@ impl Node {
     pub(super) fn receive(&mut self, key: Key) {
         let is_full = self.is_turn_full();
         let Some(connection) = self.table.get_mut(key) else { return };
+        if connection.is_shut {
+            return self.discard(key);
+        }
         let paused = matches!(&connection.kind, Kind::Client(session)
             if session.paused || session.waiting || session.full);
         let dialing = matches!(connection.kind, Kind::Dialing(_));
@@ -89,6 +96,24 @@ impl Node {
         self.scratch = scratch;
     }
 
+    /// Reads once from a connection that only lingers, and forgets what it was.
+    fn discard(&mut self, key: Key) {
+        let Some(connection) = self.table.get_mut(key).filter(|one| one.readable) else { return };
+        match connection.read(&mut self.scratch) {
+            ReadOutcome::Some(n) => {
+                let left = connection.lingers.and_then(|left| left.checked_sub(n));
+                connection.lingers = left;
+                match left {
+                    Some(_) if connection.readable => self.queue(key),
+                    Some(_) => {}
+                    None => self.close(key),
+                }
+            }
+            ReadOutcome::Drained => {}
+            ReadOutcome::Eof | ReadOutcome::Broken(_) => self.close(key),
+        }
+    }
+
     fn received(&mut self, key: Key, data: &[u8]) {
         let Some(connection) = self.table.get_mut(key) else { return };
         if !connection.inbox.is_empty() {
@@ -107,11 +132,8 @@ impl Node {
     pub(super) fn consume_inbox(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
         let mut inbox = std::mem::take(&mut connection.inbox);
-        let used = self.consume(key, &inbox);
-        inbox.drain(..used);
-        if inbox.is_empty() {
-            give_back(&mut inbox, kept_bytes(self.places.clients));
-        }
+        let used = self.consume(key, inbox.pending());
+        inbox.advance(used, kept_bytes(self.places.clients));
         if let Some(connection) = self.table.get_mut(key) {
             connection.inbox = inbox;
             self.account(key);
@@ -144,7 +166,7 @@ impl Node {
         }
         if connection.eof {
             let waits = matches!(&connection.kind, Kind::Client(session)
-                if session.outstanding > 0 || session.paused);
+                if session.outstanding > 0 || session.paused || session.waiting || session.full);
             if !waits {
                 // What is left will never be whole.
                 if connection.peer().is_some() {
@@ -279,7 +301,15 @@ impl Node {
         let Some(connection) = self.table.get_mut(key) else { return };
         let addr = connection.addr;
         connection.closing = true;
+        connection.lingers = match fault {
+            Fault::TooLong(_) | Fault::Malformed(_) => Some(LINGER_BYTES),
+            Fault::Http => None,
+        };
         match fault {
+            Fault::Http => self.tell(
+                Counter::Http,
+                format_args!("{addr} is closed: it speaks HTTP, as a web page's request does"),
+            ),
             Fault::TooLong(bytes) => self.tell(
                 Counter::TooLong,
                 format_args!("{addr} is closed: its request has {bytes} bytes and no end"),
@@ -405,7 +435,7 @@ impl Node {
                     }
                     let done = session.outstanding == 0 && waiting == 0 && connection.closing;
                     if done {
-                        self.close(key);
+                        self.finish(key);
                     } else {
                         self.account(key);
                         if resumes {
@@ -422,6 +452,23 @@ impl Node {
             }
         }
         self.dirty.clear();
+    }
+
+    /// Ends a connection that has everything it is to get: now, or when it has sent what it was about to.
+    fn finish(&mut self, key: Key) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let lingers = connection.lingers.is_some() && !connection.eof && self.draining.is_none();
+        let begins = lingers && !connection.is_shut;
+        if !begins || connection.stream.shutdown(Shutdown::Write).is_err() {
+            return self.close(key);
+        }
+        connection.is_shut = true;
+        connection.inbox = Buffer::default();
+        // As long as the rest of a request may take.
+        connection.input_since = Some(self.now.time);
+        self.sweep_within(self.config.limits.request_timeout_ms);
+        self.account(key);
+        self.queue(key);
     }
 
     /// Ends a connection now.
