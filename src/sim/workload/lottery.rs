@@ -342,6 +342,7 @@ impl Workload for Agencies {
         let Some(Asking { request, is_next }) = agency.asking.take() else { return };
         let told = match reply {
             Reply::Stored { bets } => Told::Stored(bets),
+            Reply::Echo {} => Told::Stored(1),
             Reply::Finished {} => Told::Finished,
             Reply::Winners { documents } => Told::Winners(documents),
             Reply::NotDrawn {} => Told::NotDrawn,

@@ -75,6 +75,7 @@ pub(super) fn asked(request: &Request<'_>) -> Asked {
         Request::Bets { batch, bets } => {
             Asked::Bets { batch: *batch, bets: bets.iter().map(bet).collect() }
         }
+        Request::Bare { bets } => Asked::Bets { batch: 0, bets: bets.iter().map(bet).collect() },
         Request::Finished { .. } => Asked::Finished,
         // Agencies do not ask how far the central is, and their messages can be read.
         Request::Results { .. } | Request::Status {} | Request::Unreadable { .. } => Asked::Results,
