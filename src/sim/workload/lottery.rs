@@ -7,7 +7,7 @@ mod bets;
 use self::bets::{MISDEEDS, asked, document, draw, spoil};
 use super::{Token, Workload};
 use crate::check::History;
-use crate::check::history::{self, Answer, Ask, File, Told};
+use crate::check::history::{self, Answer, Ask, File, Memo, Told};
 use crate::config::Config;
 use crate::registry::Registry;
 use crate::sim::plan::Plan;
@@ -409,6 +409,7 @@ impl Workload for Agencies {
             asks: std::mem::take(&mut self.asks),
             files: files.map(|seen| File { at_ns: seen.at, text: file(seen.bytes) }).collect(),
             draws: draws.map(|(at, _, _)| *at).collect(),
+            reading: Memo::default(),
         };
         History { lottery: Some(lottery), ..History::default() }
     }
