@@ -98,6 +98,9 @@ pub struct Lottery {
     pub files: Vec<File>,
     /// When the central printed that the draw took place, in nanoseconds.
     pub draws: Vec<u64>,
+    /// When the central noticed that its link to an agency's node was gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Loss>,
     /// What checkers make of it. Whoever changes a run that was judged judges a clone.
     #[serde(skip)]
     pub(crate) reading: Memo<Result<Reading, String>>,
@@ -138,11 +141,23 @@ impl<T> fmt::Debug for Memo<T> {
     }
 }
 
+/// The end of a link between the central and a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Loss {
+    /// When, in nanoseconds.
+    pub at_ns: u64,
+    /// The node.
+    pub node: u32,
+}
+
 /// Something that an agency asked of the central.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ask {
     /// The agency.
     pub agency: u32,
+    /// The node that asked for it; none for a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u32>,
     /// What it asked.
     pub ask: Asked,
     /// When, in nanoseconds of one clock for the whole history.
@@ -185,7 +200,8 @@ pub struct Bet {
     pub number: u32,
 }
 
-/// What an agency was told.
+/// What an agency was told. To a node it is told when the answer leaves the central, whether it
+/// arrives or not.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Answer {
     /// When, in nanoseconds.

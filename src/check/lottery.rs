@@ -8,7 +8,7 @@
 mod reading;
 
 use super::describe::{Millis, Short};
-use super::history::{Answer, Asked, File, Lottery, Told};
+use super::history::{Answer, Ask, Asked, File, Lottery, Told};
 use super::{History, Property, Verdict, Violation};
 pub(crate) use reading::Reading;
 use reading::{Batch, Held};
@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 /// bets as it was sent with; a batch with a number is there once, however often it was sent, and of
 /// two batches with one number of one agency one at most; a batch without a number is there no more
 /// often than it was sent, and no less often than it was acknowledged; and every row of the file is a
-/// bet that some agency sent.
+/// bet that some agency sent. A batch with a number that was acknowledged is so whenever it is sent
+/// again. And no two nodes' batches are mixed: while one speaks for an agency, as long as its link to
+/// the central lasts, the central does nothing for another.
 ///
 /// Exactly-once by numbered requests: Birrell and Nelson, Implementing Remote Procedure Calls, ACM
 /// TOCS 2(1), 1984.
@@ -53,6 +55,7 @@ pub(super) fn stored_exactly_once(history: &History) -> Verdict {
                     return Err(Found::at(file, why, &[*ask]));
                 }
             }
+            retries_are_acknowledged(run, batch)?;
             let is_taken = copies > 0 || !acknowledged.is_empty();
             if batch.number > 0 && is_taken {
                 let other = by_number.insert((batch.agency, batch.number), place);
@@ -64,8 +67,71 @@ pub(super) fn stored_exactly_once(history: &History) -> Verdict {
                 }
             }
         }
-        Ok(())
+        one_node_speaks_for_an_agency(run)
     })
+}
+
+/// What was acknowledged is not refused when it comes again.
+fn retries_are_acknowledged(run: &Run<'_>, batch: &Batch) -> Result<(), Found> {
+    let Some((at_ns, _)) = run.first_acknowledged(batch).filter(|_| batch.number > 0) else {
+        return Ok(());
+    };
+    for place in &batch.asks {
+        let ask = &run.lottery.asks[*place];
+        let Some(Answer { at_ns: told_ns, told: Told::Refused(reason) }) = &ask.answer else {
+            continue;
+        };
+        // A node may be refused for what another of its agency is, or was.
+        let is_rival = |other: &Ask| other.agency == ask.agency && other.node != ask.node;
+        let has_rival = ask.node.is_some() && run.lottery.asks.iter().any(is_rival);
+        if at_ns < ask.invoke_ns && !has_rival {
+            let (name, reason) = (run.name(batch), Short(reason));
+            let why =
+                format!("{name} was acknowledged at {}, and then refused: {reason}", Millis(at_ns));
+            return Err(Found { why, asks: vec![*place], at_ns: *told_ns });
+        }
+    }
+    Ok(())
+}
+
+/// What the central does for a node, in the order in which it did it.
+fn one_node_speaks_for_an_agency(run: &Run<'_>) -> Result<(), Found> {
+    enum Event {
+        /// The central has started, and knows of no node.
+        Start,
+        Loss(u32),
+        Heard { agency: u32, node: u32, ask: usize },
+    }
+    let heard = run.lottery.asks.iter().enumerate().filter_map(|(ask, asked)| {
+        let answer = asked.answer.as_ref()?;
+        let (agency, node) = (asked.agency, asked.node?);
+        let is_heard = !matches!(answer.told, Told::Refused(_));
+        is_heard.then_some((answer.at_ns, Event::Heard { agency, node, ask }))
+    });
+    let losses = run.lottery.losses.iter().map(|loss| (loss.at_ns, Event::Loss(loss.node)));
+    // The last file is that of the end; what comes then takes nothing from anybody.
+    let starts = run.lottery.files.iter().map(|file| (file.at_ns, Event::Start));
+    let mut events: Vec<(u64, Event)> = starts.chain(losses).chain(heard).collect();
+    events.sort_by_key(|(at_ns, _)| *at_ns);
+    let mut speakers: BTreeMap<u32, (u32, usize)> = BTreeMap::new();
+    for (at_ns, event) in events {
+        match event {
+            Event::Start => speakers.clear(),
+            Event::Loss(node) => speakers.retain(|_, (speaker, _)| *speaker != node),
+            Event::Heard { agency, node, ask } => {
+                let (speaker, first) = *speakers.entry(agency).or_insert((node, ask));
+                if speaker != node {
+                    let why = format!(
+                        "node {node} was heard for agency {agency} at {}, while node {speaker} spoke \
+                         for it",
+                        Millis(at_ns)
+                    );
+                    return Err(Found { why, asks: vec![ask, first], at_ns });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// **Acknowledged is durable.** A batch is in the file after every start of the central that comes

@@ -8,6 +8,7 @@ use super::world::{Nanos, Step, World};
 use crate::check::{History, Property, Verdict, check};
 use crate::registry::Registry;
 use node_protocols::core::{Env, NodeId, Rng};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -151,8 +152,16 @@ impl State {
         let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
         tracer.run(&scenario.path.display().to_string(), plan.seed, &ids);
         let (scene, registry, seed) = (scenario.clone(), registry.clone(), plan.seed);
+        let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
+            let given = workload.inputs(plan).into_iter().map(|(place, protocol, content)| {
+                let mut config = scene.nodes[place].clone();
+                config.give_input(protocol, content);
+                (place, config)
+            });
+            given.collect()
+        });
         let build = move |place: usize, incarnation: u64| {
-            let config = &scene.nodes[place];
+            let config = given.get(&place).unwrap_or(&scene.nodes[place]);
             let label = format!("host/{}/{incarnation}", config.id);
             let env: Env = config.env(incarnation, Rng::stream(seed, &label).next_u64());
             let host = config.host(&registry, &env);

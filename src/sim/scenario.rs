@@ -35,6 +35,8 @@ struct File {
     #[serde(default)]
     network: RawNetwork,
     #[serde(default)]
+    disk: RawDisk,
+    #[serde(default)]
     faults: Ranges,
     #[serde(default)]
     fault: Vec<Fault>,
@@ -45,6 +47,13 @@ struct File {
 struct RawNetwork {
     delay_us: Option<[u64; 2]>,
     sync_us: Option<[u64; 2]>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDisk {
+    /// By how much a log grows before it is rewritten; never, without.
+    checkpoint_bytes: Option<[u64; 2]>,
 }
 
 /// What elections, clocks and lists are held against.
@@ -182,6 +191,10 @@ impl Scenario {
             return rule("violates: name one of properties");
         }
         let workload = Settings::read(path, &text, &nodes, registry)?;
+        let drawn = workload.as_ref().map_or(&[][..], Settings::draws_inputs_of);
+        for (_, node) in nodes.iter_mut().enumerate().filter(|(place, _)| !drawn.contains(place)) {
+            node.read_inputs(registry).map_err(|error| error.to_string())?;
+        }
         match &workload {
             Some(workload) => {
                 workload.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
@@ -213,6 +226,12 @@ impl Scenario {
                 }
                 *range = low * 1_000..=high * 1_000;
             }
+        }
+        if let Some([low, high]) = file.disk.checkpoint_bytes {
+            if low > high {
+                return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
+            }
+            network.checkpoint_bytes = low..=high;
         }
         network.link_timeout = nodes[0].limits.link_timeout_ms * 1_000_000;
         let durable = nodes.iter().any(|config| config.data_dir.is_some());
@@ -348,7 +367,6 @@ fn load_node(
     if !keys.is_empty() {
         config = with_keys(path, &config, registry, keys)?;
     }
-    config.read_inputs(registry).map_err(|error| error.to_string())?;
     Ok(config)
 }
 

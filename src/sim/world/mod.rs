@@ -36,6 +36,8 @@ pub struct Network {
     pub link_timeout: Nanos,
     /// How long two nodes that can reach each other take to make a link.
     pub redial: RangeInclusive<Nanos>,
+    /// How many bytes a log grows by before it is rewritten from a snapshot; drawn for each time.
+    pub checkpoint_bytes: RangeInclusive<u64>,
 }
 
 impl Default for Network {
@@ -47,6 +49,7 @@ impl Default for Network {
             notice: 1_000_000,
             link_timeout: 5_000_000_000,
             redial: 10_000_000..=200_000_000,
+            checkpoint_bytes: u64::MAX..=u64::MAX,
         }
     }
 }
@@ -124,6 +127,23 @@ pub struct Seen {
     pub files: Vec<FileSeen>,
     /// When which node printed which line.
     pub lines: Vec<(Nanos, usize, String)>,
+    /// What nodes sent each other, whether it arrived or not.
+    pub frames: Vec<FrameSeen>,
+    /// When which node noticed that its link to which other was gone.
+    pub links_lost: Vec<(Nanos, usize, usize)>,
+}
+
+/// A frame that left a node.
+#[derive(Debug)]
+pub struct FrameSeen {
+    /// When.
+    pub at: Nanos,
+    /// Whose.
+    pub from: usize,
+    /// Whom it is for.
+    pub to: usize,
+    /// Its payload.
+    pub payload: Vec<u8>,
 }
 
 /// What was in a protocol's file.
@@ -202,6 +222,11 @@ struct Node {
     sync_time: Rng,
     /// Whether a crash finds on the disk what was being synced.
     crash_fate: Rng,
+    /// The log's length from which on it is rewritten, and what is drawn for the next time.
+    checkpoint_at: u64,
+    checkpoints: Rng,
+    /// A protocol has asked for the node's end. It goes on, as nobody waits for a process.
+    has_ended: bool,
 }
 
 struct Sync {
@@ -280,6 +305,7 @@ impl World {
         tracer: Tracer,
     ) -> World {
         let n = ids.len();
+        let checkpoints = |id: &NodeId| Rng::stream(seed, &format!("sim/checkpoint/{id}"));
         let node = |id: &NodeId| Node {
             id: *id,
             host: None,
@@ -295,6 +321,9 @@ impl World {
             wake_at: Nanos::MAX,
             sync_time: Rng::stream(seed, &format!("sim/sync/{id}")),
             crash_fate: Rng::stream(seed, &format!("sim/crash/{id}")),
+            checkpoint_at: within(&mut checkpoints(id), &network.checkpoint_bytes),
+            checkpoints: checkpoints(id),
+            has_ended: false,
         };
         let direction = |from: &NodeId, to: &NodeId| Stream {
             delay: Rng::stream(seed, &format!("sim/delay/{from}/{to}")),
@@ -357,6 +386,11 @@ impl World {
             seen.files.extend(node.disk.files.iter().map(file));
         }
         seen
+    }
+
+    /// Whether a protocol of a node has asked for the node's end since its last start.
+    pub fn has_ended(&self, node: usize) -> bool {
+        self.nodes[node].has_ended
     }
 
     /// A node's id.

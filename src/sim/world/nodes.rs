@@ -47,6 +47,7 @@ impl World {
             }
         }
         self.nodes[node].correction = Correction::default();
+        self.nodes[node].has_ended = false;
         let now = self.node_now(node);
         host.handle_start(now);
         self.nodes[node].host = Some(host);
@@ -270,7 +271,7 @@ impl World {
     /// After a callback: its effects leave at once, or when the disk has its records.
     pub(super) fn finish_turn(&mut self, node: usize) {
         let place = node;
-        let Node { disk, host, .. } = &mut self.nodes[place];
+        let Node { disk, host, checkpoint_at, .. } = &mut self.nodes[place];
         let Some(host) = host else { return };
         host.handle_turn_end();
         host.check_invariants();
@@ -282,7 +283,9 @@ impl World {
         if !outbox.has_to_be_durable() {
             return self.release(place);
         }
-        let (bytes, checkpoint) = (outbox.records(), outbox.checkpoint());
+        let bytes = outbox.records();
+        let is_long = !bytes.is_empty() && disk.durable.len() as u64 >= *checkpoint_at;
+        let checkpoint = outbox.checkpoint() || is_long;
         let files = outbox.files().map(|(tag, bytes)| (tag, bytes.to_vec())).collect();
         let mut records = Vec::new();
         if checkpoint {
@@ -316,6 +319,8 @@ impl World {
         if let Some(sync) = state.syncing.take() {
             if sync.checkpoint {
                 state.disk.durable.clear();
+                let grows = within(&mut state.checkpoints, &self.network.checkpoint_bytes);
+                state.checkpoint_at = grows.saturating_add(sync.records.len() as u64);
             }
             state.disk.durable.extend_from_slice(&sync.records);
             for (tag, bytes) in &sync.files {
@@ -366,7 +371,7 @@ impl World {
                 // Whose client waits for nothing.
                 Effect::Over { .. } => {}
                 // Nobody waits for a process: the node goes on, and answers what it still hears.
-                Effect::Stop { .. } => {}
+                Effect::Stop { .. } => self.nodes[place].has_ended = true,
                 Effect::Fact { place: publisher, fact } => {
                     if let Fact::ClockOffset { correction } = fact {
                         self.nodes[place].correction = correction;
