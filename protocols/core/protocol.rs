@@ -96,7 +96,7 @@ pub trait Protocol: Sized + 'static {
     fn on_log_lost(&mut self) {}
 
     /// The protocol's file has this many bytes; runs after the records, before `on_start`. Answers
-    /// how many of them its records know of: the rest was never acknowledged, and is cut.
+    /// how many of them its records know of: the rest is cut.
     fn on_file(&mut self, bytes: u64) -> Result<u64, Corrupt> {
         Ok(bytes)
     }

@@ -100,7 +100,11 @@ fn one_node_speaks_for_an_agency(run: &Run<'_>) -> Result<(), Found> {
         /// The central has started, and knows of no node.
         Start,
         Loss(u32),
-        Heard { agency: u32, node: u32, ask: usize },
+        Heard {
+            agency: u32,
+            node: u32,
+            ask: usize,
+        },
     }
     let heard = run.lottery.asks.iter().enumerate().filter_map(|(ask, asked)| {
         let answer = asked.answer.as_ref()?;

@@ -238,7 +238,8 @@ mod tests {
         };
         let bets = [bet("Ana", 10, 1), bet("two\nlines", 11, 2)];
         let places: Places<'_> = bets.iter().zip([(0, 0), (0, 1)]).collect();
-        let mut texts: Vec<String> = (0..=SENT.len()).step_by(6).map(|cut| SENT[..cut].into()).collect();
+        let mut texts: Vec<String> =
+            (0..=SENT.len()).step_by(6).map(|cut| SENT[..cut].into()).collect();
         texts.push([SENT, "2,Eva,Paz,3,2000-01-01,3\n"].concat());
         texts.push([SENT, "\n\n2,Eva,Paz,3,2000-01-01,3\n"].concat());
         texts.push([SENT, "\u{feff}2,Eva,Paz,3,2000-01-01,3\n"].concat());

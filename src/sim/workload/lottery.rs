@@ -130,7 +130,9 @@ impl Rules {
             let config = read_config(node, registry)?;
             match config.role {
                 RoleName::Central => centrals.push((place, config)),
-                RoleName::Agency => speakers.push(Speaker::new(place, node.id, &config, &speakers)?),
+                RoleName::Agency => {
+                    speakers.push(Speaker::new(place, node.id, &config, &speakers)?)
+                }
             }
         }
         let [(central, config)] = &centrals[..] else { return Ok(None) };
@@ -349,7 +351,8 @@ impl Agency {
         let request = if batch <= self.batches {
             let label = format!("workload/agency/{agency}/batch/{batch}");
             let first = document(agency, batch);
-            let bets = draw(agency, first, settings, rules, self.luck, &mut Rng::stream(seed, &label));
+            let bets =
+                draw(agency, first, settings, rules, self.luck, &mut Rng::stream(seed, &label));
             Request::Bets { batch, bets }
         } else if !self.finished {
             Request::Finished { agency }
