@@ -1,16 +1,17 @@
 //! The central: what it stores, refuses, draws and tells.
 
+use super::answers::{
+    Asker, CHUNK, NOTIFY, RESULTS, action, answer, bets_of, info, line, put_off, refuse, say_stored,
+};
 use super::bet::Fault;
 use super::mutants::Mutant;
 use super::{Bet, Config, Lottery, Message, Record, Reply, Request};
 use crate::core::{
-    Caller, ConfigError, Context, Corrupt, Counter, Env, Escaped, NodeId, RecordSink, RequestId,
+    Caller, ConfigError, Context, Corrupt, Counter, Env, Escaped, NodeId, RecordSink,
 };
-use ::core::fmt;
 use ::core::net::SocketAddr;
-use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -29,13 +30,6 @@ pub(super) struct Central {
     has_rules: bool,
     /// The agencies that are nodes, as far as they have asked something since their link came up.
     nodes: BTreeMap<NodeId, u32>,
-}
-
-/// Where an answer goes.
-#[derive(Clone, Copy)]
-enum Asker {
-    Client(RequestId),
-    Node(NodeId, u64),
 }
 
 #[derive(Default)]
@@ -465,100 +459,7 @@ const MAX_WINNERS: usize = 500_000;
 /// How many numbers a record of a snapshot has.
 const SNAPSHOT_PART: usize = 10_000;
 
-const CHUNK: &str = "chunk_received";
-const NOTIFY: &str = "notify_received";
-const RESULTS: &str = "results_query_received";
-
-/// What a line calls it.
-fn action(request: &Request<'_>) -> &'static str {
-    match request {
-        Request::Bets { .. } | Request::Bare { .. } => CHUNK,
-        Request::Finished { .. } => NOTIFY,
-        Request::Results { .. } | Request::Status {} => RESULTS,
-        Request::Unreadable { kind, .. } => match kind {
-            'B' | '{' => CHUNK,
-            'N' => NOTIFY,
-            'Q' => RESULTS,
-            _ => "receive_message",
-        },
-    }
-}
-
-fn bets_of(request: &Request<'_>) -> Option<u64> {
-    match request {
-        Request::Bets { bets, .. } | Request::Bare { bets } => Some(bets.len() as u64),
-        Request::Finished { .. }
-        | Request::Results { .. }
-        | Request::Status {}
-        | Request::Unreadable { .. } => None,
-    }
-}
-
 /// Where in an agency's batches the one with this number is; none for bets without a number.
 fn place(batch: u64) -> Option<usize> {
     batch.checked_sub(1).and_then(|place| usize::try_from(place).ok())
-}
-
-fn say_stored(first: &Bet<'_>, count: u64, cx: &mut Context<'_, Lottery>) {
-    let Bet { agency, document, number, .. } = first;
-    info(
-        cx,
-        format_args!(
-            "action: chunk_received | result: success | agency: {agency} | number_of_bets: {count}"
-        ),
-    );
-    info(cx, format_args!("action: apuesta_recibida | result: success | cantidad: {count}"));
-    if count == 1 {
-        info(
-            cx,
-            format_args!(
-                "action: apuesta_almacenada | result: success | dni: {document} | numero: {number}"
-            ),
-        );
-    }
-}
-
-fn answer(to: Asker, reply: Reply<'_>, cx: &mut Context<'_, Lottery>) {
-    match to {
-        Asker::Client(to) => cx.reply(to, &reply),
-        Asker::Node(to, number) => cx.send(to, &Message::Answer { number, reply }),
-    }
-}
-
-fn refuse(
-    to: Asker,
-    action: &str,
-    bets: Option<u64>,
-    fault: impl Into<Fault>,
-    cx: &mut Context<'_, Lottery>,
-) {
-    let fault = fault.into();
-    answer(to, Reply::Refused { reason: Cow::Owned(fault.to_string()) }, cx);
-    failed(action, bets, fault, cx);
-}
-
-fn put_off(to: Asker, action: &str, bets: Option<u64>, cx: &mut Context<'_, Lottery>) {
-    answer(to, Reply::Later { reason: Cow::Borrowed(DISK_FULL) }, cx);
-    failed(action, bets, DISK_FULL.into(), cx);
-}
-
-fn failed(action: &str, bets: Option<u64>, fault: Fault, cx: &mut Context<'_, Lottery>) {
-    line(cx, "ERROR", format_args!("action: {action} | result: fail | error: {fault}"));
-    if let Some(bets) = bets {
-        line(
-            cx,
-            "ERROR",
-            format_args!("action: apuesta_recibida | result: fail | cantidad: {bets}"),
-        );
-    }
-}
-
-fn info(cx: &mut Context<'_, Lottery>, text: fmt::Arguments<'_>) {
-    line(cx, "INFO", text);
-}
-
-/// A line in the form of the document's log: time, level, text.
-fn line(cx: &mut Context<'_, Lottery>, level: &str, text: fmt::Arguments<'_>) {
-    let time = cx.wall_clock();
-    cx.print(format_args!("{time} {level:<8} {text}"));
 }

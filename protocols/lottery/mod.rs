@@ -38,6 +38,7 @@
 //! tells batches apart (8 bytes each), not bets; an agency's holds its file.
 
 mod agency;
+mod answers;
 mod bet;
 mod central;
 mod line;

@@ -7,20 +7,21 @@
 
 mod central;
 mod lines;
+mod link;
 mod rows;
 mod text;
 
-use self::central::{Answer, Central, Trouble};
+use self::central::{Answer, Trouble};
 use self::lines::Lines;
+use self::link::Link;
 use self::rows::BetsFile;
-use self::text::{Exercise, TextCentral};
+use self::text::Exercise;
 use crate::client;
 use clap::builder::RangedU64ValueParser;
-use node_protocols::lottery::{Bet, Request, Value, bet_of};
+use node_protocols::lottery::{Bet, Value, bet_of};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::env;
 use std::io::{self, IsTerminal, Read, Write};
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -234,44 +235,6 @@ fn single_bet(agency: u32) -> Result<Bet<'static>, String> {
     let fields: Vec<&[u8]> = values.iter().map(|value| value.as_encoded_bytes()).collect();
     bet_of(agency, &fields).map_err(|fault| format!("the bet of {}: {fault}", names.join(", ")))
 }
-
-/// The central, over either wire.
-enum Link {
-    Native(Central),
-    Text(TextCentral),
-}
-
-impl Link {
-    fn new(args: &AgencyArgs, addr: SocketAddr, timeout: Duration) -> Link {
-        match args.wire {
-            Wire::Native => Link::Native(Central::new(addr, timeout)),
-            Wire::Text => Link::Text(TextCentral::new(addr, timeout, args.exercise())),
-        }
-    }
-
-    fn store(&mut self, batch: u64, bets: Vec<Bet<'static>>, is_single: bool) -> Asked {
-        match self {
-            Link::Native(central) => central.ask(&Request::Bets { batch, bets }),
-            Link::Text(central) => central.store(&bets, is_single),
-        }
-    }
-
-    fn finish(&mut self, agency: u32) -> Asked {
-        match self {
-            Link::Native(central) => central.ask(&Request::Finished { agency }),
-            Link::Text(central) => central.finish(agency),
-        }
-    }
-
-    fn results(&mut self, agency: u32) -> Asked {
-        match self {
-            Link::Native(central) => central.ask(&Request::Results { agency }),
-            Link::Text(central) => central.results(agency),
-        }
-    }
-}
-
-type Asked = Result<Answer, Trouble>;
 
 /// One agency at work.
 struct Agency<'a> {

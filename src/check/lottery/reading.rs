@@ -137,11 +137,14 @@ impl Sheet {
         self.rows.truncate(self.rows.partition_point(is_known));
         self.torn = None;
         let start = self.rows.last().map_or(0, |row| row.end);
+        let rest = &text[start..];
+        if rest.is_empty() {
+            return;
+        }
         let mut builder = csv::ReaderBuilder::new();
-        let rest = &text.as_bytes()[start..];
-        let mut reader = builder.has_headers(false).flexible(true).from_reader(rest);
+        let mut reader = builder.has_headers(false).flexible(true).from_reader(rest.as_bytes());
         // The reader would take a mark for the file's own.
-        let is_marked = text[start..].starts_with('\u{feff}');
+        let is_marked = rest.starts_with('\u{feff}');
         let (mut record, mut bet) = (csv::StringRecord::new(), no_bet());
         loop {
             let read = reader.read_record(&mut record);
@@ -158,7 +161,7 @@ impl Sheet {
             let Bet { agency, document, number, .. } = bet;
             self.rows.push(Row { place, agency, document, number, end, foreign });
         }
-        if !text.is_empty() && !text.ends_with('\n') {
+        if !text.ends_with('\n') {
             self.torn = Some("the last has no end".into());
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::client::testing::{Answer as Does, FakeNode};
-use node_protocols::lottery::Reply;
+use node_protocols::lottery::{Reply, Request};
 use std::sync::mpsc::{self, Receiver};
 use tempfile::TempDir;
 

@@ -5,20 +5,19 @@
 
 mod bets;
 mod nodes;
+mod rules;
 
 pub use self::nodes::inputs;
+pub use self::rules::Rules;
 
 use self::bets::{Luck, MISDEEDS, asked, document, draw, spoil};
-use self::nodes::Speaker;
 use super::{PROBE_EVERY, Token, Workload};
 use crate::check::History;
 use crate::check::history::{self, Answer, Ask, File, Memo, Told};
-use crate::config::Config;
-use crate::registry::Registry;
 use crate::sim::plan::Plan;
 use crate::sim::world::{Nanos, World};
 use node_protocols::core::{Protocol, Rng, encode, protocol_tag};
-use node_protocols::lottery::{self, Bet, Lottery, Reply, Request, RoleName};
+use node_protocols::lottery::{Bet, Lottery, Reply, Request};
 use serde::Deserialize;
 
 /// What agencies do: the table `[workload]`.
@@ -69,7 +68,6 @@ impl Default for Settings {
 }
 
 /// Bounds that keep a run finite, and documents apart.
-const MAX_AGENCIES: u32 = 1_000;
 const MAX_OPERATIONS: u32 = 10_000;
 const MAX_BETS: u64 = 99;
 
@@ -106,73 +104,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// What the nodes' configs say.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rules {
-    /// How many agencies there are.
-    pub agencies: u32,
-    winning_number: u32,
-    highest_number: u32,
-    /// The central's place among the nodes.
-    central: usize,
-    /// The agencies that are nodes, and their places.
-    speakers: Vec<Speaker>,
-    speaker_places: Vec<usize>,
-}
-
-impl Rules {
-    /// Those of a central and of agencies that are nodes; none unless there is one central.
-    pub fn read(nodes: &[Config], registry: &Registry) -> Result<Option<Rules>, String> {
-        let (mut centrals, mut speakers) = (Vec::new(), Vec::new());
-        for (place, node) in nodes.iter().enumerate() {
-            let config = read_config(node, registry)?;
-            match config.role {
-                RoleName::Central => centrals.push((place, config)),
-                RoleName::Agency => {
-                    speakers.push(Speaker::new(place, node.id, &config, &speakers)?)
-                }
-            }
-        }
-        let [(central, config)] = &centrals[..] else { return Ok(None) };
-        if config.agencies > MAX_AGENCIES {
-            return Err(format!("nodes: at most {MAX_AGENCIES} agencies can be simulated"));
-        }
-        let &lottery::Config { agencies, winning_number, highest_number, .. } = config;
-        if let Some(other) = speakers.iter().find(|one| !(1..=agencies).contains(&one.agency)) {
-            return Err(format!("nodes: the central expects no agency {}", other.agency));
-        }
-        let speaker_places = speakers.iter().map(|speaker| speaker.place).collect();
-        let central = *central;
-        Ok(Some(Rules {
-            agencies,
-            winning_number,
-            highest_number,
-            central,
-            speakers,
-            speaker_places,
-        }))
-    }
-
-    /// The places of the agencies that are nodes.
-    pub fn node_places(&self) -> &[usize] {
-        &self.speaker_places
-    }
-
-    /// The agencies that are clients.
-    fn clients(&self) -> impl Iterator<Item = u32> {
-        let is_node = |agency: u32| self.speakers.iter().any(|one| one.agency == agency);
-        (1..=self.agencies).filter(move |agency| !is_node(*agency))
-    }
-}
-
-fn read_config(node: &Config, registry: &Registry) -> Result<lottery::Config, String> {
-    let whole: toml::Table =
-        toml::from_str(&node.show(registry)).map_err(|error| error.to_string())?;
-    let table = whole.get("protocols").and_then(|protocols| protocols.get(Lottery::NAME));
-    let config = table.cloned().map(toml::Value::try_into::<lottery::Config>);
-    config.and_then(Result::ok).ok_or_else(|| format!("nodes: node {} cannot be read", node.id))
 }
 
 /// All agencies of a run that are clients. A plan with fewer clients has agencies without bets, which only finish:
