@@ -552,7 +552,7 @@ fn a_chunk_is_as_long_as_the_documents_client_makes_it() {
     let [Request::Bets { bets, .. }] = &requests[..] else { panic!("{said}") };
     assert_eq!(bets.len(), chunk.len());
     // What agencies of this program cut is never longer than the document allows.
-    assert!(MAX_CHUNK_BYTES == 8_192);
+    assert_eq!(MAX_CHUNK_BYTES, 8_192);
 }
 
 #[test]
