@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::lottery::{Central, bet, row};
+use common::lottery::{Central, Running, bet, command, row, sends};
 use common::{LONG, wait_until};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::process::Command;
 
 #[test]
 fn a_whole_dialogue_on_one_connection_each() {
@@ -115,4 +116,77 @@ fn a_file_that_this_node_may_not_have_written_is_not_touched() {
     fs::write(central.file(), rows).expect("it is put back");
     drop(central.start());
     assert_eq!(central.rows(), [row(1, 11, 5)]);
+}
+
+#[test]
+fn the_documents_clients_of_exercises_5_and_6_are_answered_as_there() {
+    let central = Central::prepare(2);
+    let node = central.start();
+    // A connection for each message, as those clients have it.
+    let ask = |text: &str| central.agency().ask(text);
+    let single = format!("{};", bet(1, 11, 7574));
+    assert_eq!(ask(&single), single);
+    assert_eq!(ask(&format!("{},{};", bet(2, 21, 5), bet(2, 22, 5))), "ACK_CHUNK;");
+    assert_eq!(ask(&format!("{};", bet(2, 23, 5))), "ACK_CHUNK;", "the last chunk of its file");
+    assert_eq!(ask(&single.replace("1991-08-10", "1991-02-30"))[..9], *"E{bet 1: ");
+    let rows = [row(1, 11, 7574), row(2, 21, 5), row(2, 22, 5), row(2, 23, 5)];
+    assert_eq!(central.rows(), rows);
+    assert_eq!(ask("Q{AgencyID:1};"), "W;");
+    // A query is logged before the draw, too.
+    for line in [
+        "action: apuesta_almacenada | result: success | dni: 11 | numero: 7574",
+        "action: results_query_received | result: success | agency: 1",
+    ] {
+        wait_until(line, LONG, || node.stdout().contains(line).then_some(()));
+    }
+}
+
+/// As the document's client of exercise 7 does with its end: it reads no answer.
+#[test]
+fn an_end_whose_client_is_gone_counts() {
+    let central = Central::prepare(1);
+    let _node = central.start();
+    central.agency().send("N{AgencyID:1};");
+    wait_until("the draw", LONG, || (central.agency().ask("Q{AgencyID:1};") == "R;").then_some(()));
+}
+
+#[test]
+fn agencies_speak_the_documents_wire() {
+    let central = Central::prepare(2);
+    let _node = central.start();
+    let bets = |id: u32| {
+        let path = central.dir.path().join(format!("agency-{id}.csv"));
+        let line = |bet: u32| format!("Zoë,Paz,{id}{bet:03},1999-03-17,{}\r\n", 7_574 * (bet % 2));
+        fs::write(&path, (1..=101).map(line).collect::<String>()).expect("a file of bets");
+        path
+    };
+    let said = |mut command: Command| {
+        let output = command.output().expect("the binary runs");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let text = ["--wire", "text", "--period-ms", "10", "--bets-per-chunk", "50"];
+    let other = sends(2, central.text, &bets(2), &text);
+    let mut other = Running::spawn(other, central.dir.path().join("2"));
+    let words = [&text[..], &["--exercise", "7"]].concat();
+    let (code, one) = said(sends(1, central.text, &bets(1), &words));
+    assert_eq!((code, other.wait()), (Some(0), Some(0)), "{one}");
+    for (id, lines) in [(1, one), (2, other.stdout())] {
+        assert_eq!(lines.matches("chunk_ack_received | result: success").count(), 3, "{lines}");
+        let first = format!("cant_ganadores: 51 | dni_ganadores: [{id}001 {id}003 ");
+        assert!(lines.contains(&first), "{lines}");
+    }
+    assert_eq!(central.rows().len(), 202);
+    let (code, late) = said(sends(1, central.text, &bets(1), &text));
+    assert_eq!(code, Some(1));
+    let why = "chunk_id: 1 | error: bet 1: the agency has finished (";
+    assert!(late.contains(why) && late.contains("agency-1.csv, lines 1 to 50)"), "{late}");
+    let (code, _) = said(sends(1, central.text, &bets(1), &["--exercise", "7"]));
+    assert_eq!(code, Some(2), "--exercise is for the document's wire");
+    let single = |wire: &[&str]| {
+        let mut command = command(1, central.text, wire);
+        command.envs([("NOMBRE", "Ana"), ("APELLIDO", "Paz"), ("DOCUMENTO", "5")]);
+        command.envs([("NACIMIENTO", "1999-03-17"), ("NUMERO", "1")]);
+        said(command)
+    };
+    assert_eq!(single(&["--wire", "text"]).0, Some(1), "refused, as its agency has finished");
 }

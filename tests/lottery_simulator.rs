@@ -8,7 +8,7 @@ use node::sim::plan::Plan;
 use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -46,6 +46,9 @@ struct Met {
     starts_after_the_draw: usize,
     lines_lost: u32,
     quoted: u32,
+    /// Agencies that have sent more than 8 batches, and that have more than 50 winners.
+    of_many_batches: usize,
+    of_many_winners: usize,
 }
 
 const REFUSALS: [&str; 5] = [
@@ -86,6 +89,18 @@ impl Met {
         self.starts_after_the_draw += starts.iter().filter(|file| file.at_ns > drawn).count();
         self.lines_lost += u32::from(lottery.draws.is_empty());
         self.quoted += u32::from(lottery.files.iter().any(|file| file.text.contains('"')));
+        let mut many = (BTreeSet::new(), BTreeSet::new());
+        for ask in &lottery.asks {
+            match (&ask.ask, ask.answer.as_ref().map(|answer| &answer.told)) {
+                (Asked::Bets { batch: 9.., .. }, Some(Told::Stored(_))) => {
+                    many.0.insert(ask.agency)
+                }
+                (_, Some(Told::Winners(all))) if all.len() > 50 => many.1.insert(ask.agency),
+                _ => false,
+            };
+        }
+        self.of_many_batches += many.0.len();
+        self.of_many_winners += many.1.len();
     }
 }
 
@@ -106,8 +121,47 @@ fn scenarios_reach_what_they_are_there_for() {
             assert!(met.refused.get(reason).is_some_and(|times| *times > 5), "{reason}: {met:?}");
         }
         assert!(met.starts > 100 && met.starts_after_the_draw > 10, "{met:?}");
-        assert!(met.quoted == 40, "{met:?}");
+        assert!(met.quoted == 40 && met.of_many_batches > 40, "{met:?}");
+        assert!(name == "lottery-torn.toml" || met.of_many_winners > 3, "{met:?}");
     }
+}
+
+/// What agencies that are nodes do in runs, and two that are told to be one.
+#[test]
+fn agencies_as_nodes_meet_what_they_are_there_for() {
+    let (scenario, registry) = load(&shipped("lottery-nodes.toml")).expect("it loads");
+    let (mut rivals_refused, mut rivals_heard, mut retries, mut losses) = (0, 0, 0, 0);
+    let (mut drawn, mut after_the_end) = (0, 0);
+    for seed in 1..=60 {
+        let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
+        assert_eq!(outcome.failure, None, "seed {seed}");
+        assert_eq!(outcome.unknown, [""; 0], "every property is decided");
+        let lottery = outcome.history.lottery.expect("a lottery");
+        losses += lottery.losses.len();
+        let mut ended = BTreeSet::new();
+        let mut stored = BTreeSet::new();
+        for ask in lottery.asks.iter().filter(|ask| ask.node.is_some()) {
+            let Some(told) = ask.answer.as_ref().map(|answer| &answer.told) else { continue };
+            match told {
+                Told::Refused(why) => {
+                    rivals_refused += u32::from(why.contains("another node speaks"));
+                    continue;
+                }
+                Told::Finished => _ = ended.insert(ask.agency),
+                Told::Stored(_) => {
+                    let Asked::Bets { batch, .. } = &ask.ask else { panic!("{ask:?}") };
+                    retries += u32::from(!stored.insert((ask.agency, *batch)));
+                    after_the_end += u32::from(ended.contains(&ask.agency));
+                }
+                Told::Winners(_) | Told::NotDrawn => {}
+            }
+            rivals_heard += u32::from(ask.node == Some(3));
+        }
+        drawn += lottery.draws.len();
+    }
+    let met = [rivals_refused, rivals_heard, retries, after_the_end];
+    println!("{met:?}, {losses} links lost, {drawn} draws");
+    assert!(met.iter().all(|times| *times > 10) && losses > 50 && drawn > 20, "{met:?}");
 }
 
 /// A full disk that was measured, and then another fault of it: the node has room again when both are over.
@@ -125,8 +179,8 @@ fn seeds_that_found_something_hold() {
 fn a_smaller_plan_comes_to_its_draw_too() {
     let (scenario, registry) = load(&shipped("lottery.toml")).expect("it loads");
     let whole = scenario.plan(1);
-    assert_eq!((whole.clients, whole.operations), (5, 10));
-    for (clients, operations) in [(1, 10), (1, 0), (3, 1)] {
+    assert_eq!((whole.clients, whole.operations), (5, 18));
+    for (clients, operations) in [(1, 18), (1, 0), (3, 1)] {
         let plan = Plan { clients, operations, ..whole.clone() };
         assert_eq!(scenario.check(&plan), Ok(()));
         let outcome = run(&scenario, &registry, &plan, Tracer::new());
@@ -136,7 +190,7 @@ fn a_smaller_plan_comes_to_its_draw_too() {
         assert!(told.filter(|answer| matches!(answer.told, Told::Winners(_))).count() >= 5);
     }
     assert!(scenario.check(&Plan { clients: 6, ..whole.clone() }).is_err());
-    assert!(scenario.check(&Plan { operations: 11, ..whole }).is_err());
+    assert!(scenario.check(&Plan { operations: 19, ..whole }).is_err());
 }
 
 #[test]
@@ -157,6 +211,9 @@ fn settings_that_make_no_sense_are_told() {
         ("keys = 3", "wrong.toml:4: unknown field `keys`"),
         ("cut_percent = 100", "cut_percent"),
         ("quote_percent = 101", "percents"),
+        ("large_percent = 101", "percents"),
+        ("lucky_percent = 101", "percents"),
+        ("\n[disk]\ncheckpoint_bytes = [2, 1]", "checkpoint_bytes goes from its lower"),
         ("bets = 0", "bets"),
         ("results = 0", "results"),
         ("operations = 10001", "operations"),

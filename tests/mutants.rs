@@ -59,6 +59,7 @@ impl Bug {
     fn scenario(self) -> &'static str {
         match self {
             Bug::Store(mutant) => scenario(mutant),
+            Bug::Lottery(lottery::Mutant::TwoSpeakForOne) => "lottery-nodes.toml",
             Bug::Lottery(_) => "lottery.toml",
             Bug::Berkeley(berkeley::Mutant::OutlierAveraged) => "berkeley-liar.toml",
             Bug::Berkeley(berkeley::Mutant::OneNotAdjusted) => "berkeley-crash.toml",
@@ -102,12 +103,14 @@ impl Bug {
 fn lottery_property(mutant: lottery::Mutant) -> Option<&'static str> {
     Some(match mutant {
         lottery::Mutant::NoRecord => "ack_implies_durable",
-        // Agencies that go on are refused, as a batch before theirs is missing.
-        lottery::Mutant::BatchesForgotten => "converges",
-        lottery::Mutant::NumbersIgnored => "stored_exactly_once",
+        // Agencies that go on are refused, as a batch before theirs is missing; so are retries.
+        lottery::Mutant::BatchesForgotten | lottery::Mutant::SnapshotDropsBatches => return None,
+        lottery::Mutant::NumbersIgnored
+        | lottery::Mutant::RetryAfterEndRefused
+        | lottery::Mutant::TwoSpeakForOne => "stored_exactly_once",
         lottery::Mutant::HalfBatchStays => "batch_all_or_nothing",
         lottery::Mutant::DrawEarly | lottery::Mutant::DrawTwice => "draw_once_after_all",
-        lottery::Mutant::AllWinners => "winners_only_to_their_agency",
+        lottery::Mutant::AllWinners | lottery::Mutant::WinnersCut => "winners_only_to_their_agency",
     })
 }
 

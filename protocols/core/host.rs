@@ -412,6 +412,12 @@ impl Host {
         Some((owner.name(), envelope.lamport, owner.describe(body)))
     }
 
+    /// The tag of the protocol whose frame's payload it is, and its encoded message.
+    pub fn message_of(payload: &[u8]) -> Option<(u16, &[u8])> {
+        let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;
+        Some((envelope.tag, body))
+    }
+
     /// The Lamport value that a frame's payload carries.
     pub fn lamport_of(payload: &[u8]) -> Option<LamportTime> {
         postcard::take_from_bytes::<Envelope>(payload).ok().map(|(envelope, _)| envelope.lamport)

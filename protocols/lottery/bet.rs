@@ -57,12 +57,19 @@ impl fmt::Display for Fault {
 /// A name longer than this is none; a row then always fits into what one message may carry.
 pub const MAX_NAME_BYTES: usize = 1_024;
 
+/// Files that begin with the mark were joined, and what follows it would be stored with it, and with
+/// its quotes.
+const MARKED: &str = "a name has a byte order mark (U+FEFF): take it out of the file";
+
 impl Bet<'_> {
     /// What of it cannot be; numbers go up to `highest`.
     pub fn fault(&self, highest: u32) -> Option<&'static str> {
         let is_name = |name: &str| !name.is_empty() && name.len() <= MAX_NAME_BYTES;
+        let is_marked = |name: &str| name.contains('\u{feff}');
         if !is_name(&self.name) || !is_name(&self.surname) {
             Some("a name has 1 to 1024 bytes")
+        } else if is_marked(&self.name) || is_marked(&self.surname) {
+            Some(MARKED)
         } else if !is_date(&self.birthdate) {
             Some("a date of birth is YYYY-MM-DD and a day of the calendar")
         } else if self.number > highest {

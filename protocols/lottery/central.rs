@@ -1,16 +1,17 @@
 //! The central: what it stores, refuses, draws and tells.
 
+use super::answers::{
+    Asker, CHUNK, NOTIFY, RESULTS, action, answer, bets_of, info, line, put_off, refuse, say_stored,
+};
 use super::bet::Fault;
 use super::mutants::Mutant;
 use super::{Bet, Config, Lottery, Message, Record, Reply, Request};
 use crate::core::{
-    Caller, ConfigError, Context, Corrupt, Counter, Env, Escaped, NodeId, RecordSink, RequestId,
+    Caller, ConfigError, Context, Corrupt, Counter, Env, Escaped, NodeId, RecordSink,
 };
-use ::core::fmt;
 use ::core::net::SocketAddr;
-use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -31,19 +32,14 @@ pub(super) struct Central {
     nodes: BTreeMap<NodeId, u32>,
 }
 
-/// Where an answer goes.
-#[derive(Clone, Copy)]
-enum Asker {
-    Client(RequestId),
-    Node(NodeId, u64),
-}
-
 #[derive(Default)]
 struct Agency {
     finished: bool,
     /// What tells the batches with numbers 1, 2, … from others.
     batches: Vec<u64>,
     winners: Vec<u64>,
+    /// Several bare bets have come in one message since the start: a single one is a chunk, too.
+    sends_chunks: bool,
 }
 
 impl Central {
@@ -107,8 +103,10 @@ impl Central {
     pub(super) fn snapshot(&self, sink: &mut RecordSink<'_>) {
         sink.record(&self.rules());
         sink.record(&Record::Total { bets: self.bets, end: self.end });
+        let drops = self.config.planted().has(Mutant::SnapshotDropsBatches);
         for (id, agency) in &self.agencies {
-            for hashes in agency.batches.chunks(SNAPSHOT_PART) {
+            let kept = if drops { agency.batches.len().min(8) } else { agency.batches.len() };
+            for hashes in agency.batches[..kept].chunks(SNAPSHOT_PART) {
                 sink.record(&Record::Batches { agency: *id, hashes: hashes.to_vec() });
             }
             for documents in agency.winners.chunks(SNAPSHOT_PART) {
@@ -178,7 +176,9 @@ impl Central {
     /// their batches.
     fn node_fault(&mut self, from: NodeId, request: &Request<'_>) -> Option<&'static str> {
         let agency = match request {
-            Request::Bets { batch: 0, .. } => return Some("a node's batches have numbers"),
+            Request::Bets { batch: 0, .. } | Request::Bare { .. } => {
+                return Some("a node's batches have numbers");
+            }
             Request::Bets { bets, .. } => bets.first()?.agency,
             Request::Finished { agency } | Request::Results { agency } => *agency,
             Request::Status {} | Request::Unreadable { .. } => return None,
@@ -189,7 +189,9 @@ impl Central {
         match self.nodes.get(&from) {
             Some(own) if *own == agency => None,
             Some(_) => Some("this node speaks for another agency"),
-            None if self.nodes.values().any(|taken| *taken == agency) => {
+            None if self.nodes.values().any(|taken| *taken == agency)
+                && !self.config.planted().has(Mutant::TwoSpeakForOne) =>
+            {
                 Some("another node speaks for this agency")
             }
             None => {
@@ -201,7 +203,8 @@ impl Central {
 
     fn serve(&mut self, to: Asker, request: Request<'_>, cx: &mut Context<'_, Lottery>) {
         match request {
-            Request::Bets { batch, bets } => self.on_bets(to, batch, &bets, cx),
+            Request::Bets { batch, bets } => self.on_bets(to, batch, &bets, false, cx),
+            Request::Bare { bets } => self.on_bets(to, 0, &bets, true, cx),
             Request::Finished { agency } => self.on_finished(to, agency, cx),
             Request::Results { agency } => self.on_results(to, agency, cx),
             Request::Status {} => {
@@ -270,7 +273,15 @@ impl Central {
         (1..=self.config.agencies).contains(&agency)
     }
 
-    fn on_bets(&mut self, to: Asker, batch: u64, bets: &[Bet<'_>], cx: &mut Context<'_, Lottery>) {
+    /// `is_bare`: they came without a letter before them.
+    fn on_bets(
+        &mut self,
+        to: Asker,
+        batch: u64,
+        bets: &[Bet<'_>],
+        is_bare: bool,
+        cx: &mut Context<'_, Lottery>,
+    ) {
         let planted = self.config.planted();
         let batch = if planted.has(Mutant::NumbersIgnored) { 0 } else { batch };
         let count = bets.len() as u64;
@@ -296,23 +307,9 @@ impl Central {
         }
         let rows = &cx.file()[start..];
         let (hash, bytes) = (xxh3_64_with_seed(rows, batch), rows.len() as u64);
-        // A retry is answered as the first was, whatever has happened since.
-        let known = self.agencies.get(&first.agency).map_or(&[][..], |agency| &agency.batches);
-        let place = usize::try_from(batch).ok().and_then(|batch| batch.checked_sub(1));
-        let is_retry = fault.is_none() && place.and_then(|place| known.get(place)) == Some(&hash);
+        let is_retry = fault.is_none() && self.is_retry(first.agency, batch, hash);
         if fault.is_none() && !is_retry {
-            let reason = match place {
-                Some(place) if place < known.len() => {
-                    Some("this batch number was given to other bets, and those are stored")
-                }
-                Some(place) if place > known.len() => Some("a batch before this one is missing"),
-                Some(_) | None if self.has_finished(first.agency) => Some(FINISHED),
-                Some(_) | None if self.have_too_many(&winners) => {
-                    Some("the agency has as many winners as one answer can tell")
-                }
-                Some(_) | None => None,
-            };
-            fault = reason.map(Fault::from);
+            fault = self.batch_fault(first.agency, batch, &winners).map(Fault::from);
         }
         let stays = planted.has(Mutant::HalfBatchStays);
         if is_retry || fault.is_some() && !stays {
@@ -321,18 +318,11 @@ impl Central {
         if let Some(fault) = fault {
             return refuse(to, CHUNK, Some(count), fault, cx);
         }
-        let agency = first.agency;
         if !is_retry {
             let end = self.end + bytes;
-            let owner = if batch > 0 { agency } else { 0 };
-            let record = Record::Batch {
-                agency: owner,
-                number: batch,
-                hash,
-                bets: count,
-                end,
-                winners: winners.clone(),
-            };
+            let agency = if batch > 0 { first.agency } else { 0 };
+            let winners = winners.clone();
+            let record = Record::Batch { agency, number: batch, hash, bets: count, end, winners };
             if !cx.has_room(&record) {
                 cx.file().truncate(start);
                 return put_off(to, CHUNK, Some(count), cx);
@@ -340,28 +330,48 @@ impl Central {
             if !planted.has(Mutant::NoRecord) {
                 cx.persist(&record);
             }
+            if let Record::Batch { winners, .. } = record {
+                self.stored(count, end, winners);
+            }
             if batch > 0 {
                 self.agency(agency).batches.push(hash);
             }
-            self.stored(count, end, winners);
         }
-        answer(to, Reply::Stored { bets: count }, cx);
-        info(
-            cx,
-            format_args!(
-                "action: chunk_received | result: success | agency: {agency} | number_of_bets: {count}"
-            ),
-        );
-        info(cx, format_args!("action: apuesta_recibida | result: success | cantidad: {count}"));
-        if count == 1 {
-            let (document, number) = (first.document, first.number);
-            info(
-                cx,
-                format_args!(
-                    "action: apuesta_almacenada | result: success | dni: {document} | numero: {number}"
-                ),
-            );
+        let chunks = &mut self.agency(first.agency).sends_chunks;
+        *chunks |= is_bare && count > 1;
+        let is_single = is_bare && !*chunks;
+        answer(to, if is_single { Reply::Echo {} } else { Reply::Stored { bets: count } }, cx);
+        say_stored(first, count, cx);
+    }
+
+    /// Whether this very batch is stored: a retry is answered as the first was, whatever has happened
+    /// since.
+    fn is_retry(&self, agency: u32, batch: u64, hash: u64) -> bool {
+        if self.config.planted().has(Mutant::RetryAfterEndRefused) && self.has_finished(agency) {
+            return false;
         }
+        let known = self.batches(agency);
+        place(batch).and_then(|place| known.get(place)) == Some(&hash)
+    }
+
+    /// Why these bets, which are no retry, are not stored.
+    fn batch_fault(&self, agency: u32, batch: u64, winners: &[(u32, u64)]) -> Option<&'static str> {
+        let known = self.batches(agency).len();
+        match place(batch) {
+            Some(place) if place < known => {
+                Some("this batch number was given to other bets, and those are stored")
+            }
+            Some(place) if place > known => Some("a batch before this one is missing"),
+            Some(_) | None if self.has_finished(agency) => Some(FINISHED),
+            Some(_) | None if self.have_too_many(winners) => {
+                Some("the agency has as many winners as one answer can tell")
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    fn batches(&self, agency: u32) -> &[u64] {
+        self.agencies.get(&agency).map_or(&[], |agency| &agency.batches)
     }
 
     /// Why a bet cannot be stored.
@@ -418,6 +428,10 @@ impl Central {
         if !self.is_expected(agency) {
             return refuse(to, RESULTS, None, "no such agency is expected", cx);
         }
+        // Before the draw, too: the document's server logs each query.
+        let said =
+            format_args!("action: results_query_received | result: success | agency: {agency}");
+        info(cx, said);
         if !self.is_drawn() {
             return answer(to, Reply::NotDrawn {}, cx);
         }
@@ -426,17 +440,17 @@ impl Central {
             let all = self.agencies.values().flat_map(|agency| &agency.winners);
             documents = Some(all.copied().collect());
         }
-        answer(to, Reply::Winners { documents: documents.unwrap_or_default() }, cx);
-        info(
-            cx,
-            format_args!("action: results_query_received | result: success | agency: {agency}"),
-        );
+        let mut documents = documents.unwrap_or_default();
+        if self.config.planted().has(Mutant::WinnersCut) {
+            documents.truncate(50);
+        }
+        answer(to, Reply::Winners { documents }, cx);
     }
 }
 
 const FINISHED: &str = "the agency has finished";
-/// The disk takes no more for now.
-const FULL: &str = "the disk is full: make room, then send again";
+/// Why bets and ends are put off: the disk takes no more for now.
+pub const DISK_FULL: &str = "the disk is full: make room, then send again";
 
 /// Of one request; also those of the native and JSON gateways, which know no 8 KiB.
 const MAX_BETS: usize = 10_000;
@@ -445,76 +459,7 @@ const MAX_WINNERS: usize = 500_000;
 /// How many numbers a record of a snapshot has.
 const SNAPSHOT_PART: usize = 10_000;
 
-const CHUNK: &str = "chunk_received";
-const NOTIFY: &str = "notify_received";
-const RESULTS: &str = "results_query_received";
-
-/// What a line calls it.
-fn action(request: &Request<'_>) -> &'static str {
-    match request {
-        Request::Bets { .. } => CHUNK,
-        Request::Finished { .. } => NOTIFY,
-        Request::Results { .. } | Request::Status {} => RESULTS,
-        Request::Unreadable { kind, .. } => match kind {
-            'B' => CHUNK,
-            'N' => NOTIFY,
-            'Q' => RESULTS,
-            _ => "receive_message",
-        },
-    }
-}
-
-fn bets_of(request: &Request<'_>) -> Option<u64> {
-    match request {
-        Request::Bets { bets, .. } => Some(bets.len() as u64),
-        Request::Finished { .. }
-        | Request::Results { .. }
-        | Request::Status {}
-        | Request::Unreadable { .. } => None,
-    }
-}
-
-fn answer(to: Asker, reply: Reply<'_>, cx: &mut Context<'_, Lottery>) {
-    match to {
-        Asker::Client(to) => cx.reply(to, &reply),
-        Asker::Node(to, number) => cx.send(to, &Message::Answer { number, reply }),
-    }
-}
-
-fn refuse(
-    to: Asker,
-    action: &str,
-    bets: Option<u64>,
-    fault: impl Into<Fault>,
-    cx: &mut Context<'_, Lottery>,
-) {
-    let fault = fault.into();
-    answer(to, Reply::Refused { reason: Cow::Owned(fault.to_string()) }, cx);
-    failed(action, bets, fault, cx);
-}
-
-fn put_off(to: Asker, action: &str, bets: Option<u64>, cx: &mut Context<'_, Lottery>) {
-    answer(to, Reply::Later { reason: Cow::Borrowed(FULL) }, cx);
-    failed(action, bets, FULL.into(), cx);
-}
-
-fn failed(action: &str, bets: Option<u64>, fault: Fault, cx: &mut Context<'_, Lottery>) {
-    line(cx, "ERROR", format_args!("action: {action} | result: fail | error: {fault}"));
-    if let Some(bets) = bets {
-        line(
-            cx,
-            "ERROR",
-            format_args!("action: apuesta_recibida | result: fail | cantidad: {bets}"),
-        );
-    }
-}
-
-fn info(cx: &mut Context<'_, Lottery>, text: fmt::Arguments<'_>) {
-    line(cx, "INFO", text);
-}
-
-/// A line in the form of the document's log: time, level, text.
-fn line(cx: &mut Context<'_, Lottery>, level: &str, text: fmt::Arguments<'_>) {
-    let time = cx.wall_clock();
-    cx.print(format_args!("{time} {level:<8} {text}"));
+/// Where in an agency's batches the one with this number is; none for bets without a number.
+fn place(batch: u64) -> Option<usize> {
+    batch.checked_sub(1).and_then(|place| usize::try_from(place).ok())
 }

@@ -39,6 +39,13 @@ pub enum Request<'a> {
         #[serde(borrow)]
         reason: Cow<'a, str>,
     },
+    /// From the text wire: bets without a letter before them, as the document's exercises 5 and 6
+    /// send them. They have no number.
+    Bare {
+        /// The bets.
+        #[serde(borrow)]
+        bets: Vec<Bet<'a>>,
+    },
 }
 
 /// To agencies.
@@ -80,6 +87,9 @@ pub enum Reply<'a> {
         #[serde(borrow)]
         reason: Cow<'a, str>,
     },
+    /// To the text wire: the one bare bet is stored, and is sent back, as in the document's
+    /// exercise 5.
+    Echo {},
 }
 
 /// Between an agency that is a node and the central.

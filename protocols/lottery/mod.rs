@@ -38,6 +38,7 @@
 //! tells batches apart (8 bytes each), not bets; an agency's holds its file.
 
 mod agency;
+mod answers;
 mod bet;
 mod central;
 mod line;
@@ -48,12 +49,13 @@ mod text;
 
 pub use self::agency::Ask;
 pub use self::bet::{Bet, MAX_NAME_BYTES};
+pub use self::central::DISK_FULL;
 pub use self::line::{Line, Value};
 pub use self::message::{Message, Record, Reply, Request};
 #[cfg(feature = "mutants")]
 pub use self::mutants::Mutant;
 pub use self::rows::{BadRow, Chunk, Rows, bet_of};
-pub use self::text::{LotteryText, MAX_MESSAGE_BYTES};
+pub use self::text::{LotteryText, MAX_CHUNK_BYTES, MAX_MESSAGE_BYTES, bets_text, winners_of_text};
 
 use self::agency::Agency;
 use self::central::Central;

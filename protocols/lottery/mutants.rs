@@ -21,12 +21,20 @@ pub enum Mutant {
     DrawTwice,
     /// Each agency is told everybody's winners.
     AllWinners,
+    /// A snapshot has each agency's first 8 batches.
+    SnapshotDropsBatches,
+    /// A batch that was stored is refused when its agency has finished.
+    RetryAfterEndRefused,
+    /// A second node may speak for an agency, beside the first.
+    TwoSpeakForOne,
+    /// An agency is told its first 50 winners.
+    WinnersCut,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 7] = [
+    pub const ALL: [Mutant; 11] = [
         Mutant::NoRecord,
         Mutant::BatchesForgotten,
         Mutant::NumbersIgnored,
@@ -34,6 +42,10 @@ impl Mutant {
         Mutant::DrawEarly,
         Mutant::DrawTwice,
         Mutant::AllWinners,
+        Mutant::SnapshotDropsBatches,
+        Mutant::RetryAfterEndRefused,
+        Mutant::TwoSpeakForOne,
+        Mutant::WinnersCut,
     ];
 }
 

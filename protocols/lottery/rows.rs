@@ -3,7 +3,7 @@
 
 use super::bet::has_leading_zeros;
 use super::text::{FRAME_BYTES, text_bytes};
-use super::{Bet, MAX_MESSAGE_BYTES};
+use super::{Bet, MAX_CHUNK_BYTES};
 use crate::core::Escaped;
 use ::core::str::FromStr;
 use alloc::borrow::{Cow, ToOwned};
@@ -110,7 +110,7 @@ impl Rows {
             let chunk = &mut self.chunk;
             let is_first = chunk.bets.is_empty();
             let more = text_bytes(&row.bet) + if is_first { FRAME_BYTES } else { ",".len() };
-            if !is_first && chunk.text_bytes + more > MAX_MESSAGE_BYTES {
+            if !is_first && chunk.text_bytes + more > MAX_CHUNK_BYTES {
                 self.carried = Some(row);
                 return Ok(self.cut());
             }

@@ -2,9 +2,14 @@
 //!
 //! | message | bytes | answer |
 //! |---|---|---|
+//! | one bet, exercise 5 | `{PlayerName:s,…,AgencyID:d};` | the same bytes |
+//! | bets, exercise 6 | `{PlayerName:s,…,AgencyID:d},{…};` | `ACK_CHUNK;` |
 //! | bets | `B{PlayerName:s,PlayerSurname:s,PlayerDocID:d,PlayerDateOfBirth:YYYY-MM-DD,WageredNumber:d,AgencyID:d},{…};` | `ACK_CHUNK;` |
 //! | end of bets | `N{AgencyID:d};` | `ACK_NOTIFY;` |
 //! | ask for results | `Q{AgencyID:d};` | `R{PlayerDocID:d},{…};`, `R;`, or before the draw `W;` |
+//!
+//! The first two are one form. A single bet is sent back, unless its agency has sent several in one such
+//! message before: then it is the last of exercise 6's.
 //!
 //! What is refused is answered `E{reason};`, which names the bet where it is one: `E{bet 17: …};`. A
 //! document keeps its digits, so one with leading zeros is refused; other numbers may have them, and
@@ -20,12 +25,19 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use memchr::{memchr, memchr_iter};
 
-/// The longest message that the document allows, with its end.
-pub const MAX_MESSAGE_BYTES: usize = 8 << 10;
+/// The longest message that agencies of this program make, with its end: the document's bound.
+pub const MAX_CHUNK_BYTES: usize = 8 << 10;
+
+/// The longest message that is taken, with its end. The document's client counts neither the letter
+/// nor the bet that takes it over its own bound, and such a bet may have two names of 1,024 bytes:
+/// its longest chunk has some 10.5 KB.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 /// The state of one connection.
 #[derive(Default)]
 pub struct LotteryText {
+    /// The bare bet whose answer comes next, without its end; empty for none.
+    bare: Vec<u8>,
     /// How many bytes of a message that is still coming are known to hold no end.
     searched: usize,
     /// The message under way is too long, was refused, and is skipped to its end.
@@ -54,7 +66,7 @@ impl Gateway for LotteryText {
         if length >= MAX_MESSAGE_BYTES {
             self.searched = 0;
             self.skipping = end.is_none();
-            let request = unreadable(input, "a message has at most 8192 bytes");
+            let request = unreadable(input, "a message has at most 16384 bytes");
             return Decoded::Request { used: length + usize::from(end.is_some()), request };
         }
         let Some(end) = end else {
@@ -63,8 +75,14 @@ impl Gateway for LotteryText {
         };
         let used = end + 1;
         match parse(&input[..end]) {
+            // Its answer is the message itself, which is kept until then: one at a time.
+            Ok(Some(Request::Bare { .. })) if !idle => Decoded::Wait,
             Ok(Some(request)) => {
                 self.searched = 0;
+                if let Request::Bare { .. } = request {
+                    self.bare.clear();
+                    self.bare.extend_from_slice(input[..end].trim_ascii_start());
+                }
                 Decoded::Request { used, request }
             }
             Ok(None) if !idle => Decoded::Wait,
@@ -82,6 +100,10 @@ impl Gateway for LotteryText {
     fn encode(&mut self, reply: Reply<'_>, output: &mut Vec<u8>) {
         match reply {
             Reply::Stored { .. } => output.extend_from_slice(b"ACK_CHUNK;"),
+            Reply::Echo {} => {
+                output.extend_from_slice(&self.bare);
+                output.push(b';');
+            }
             Reply::Finished {} => output.extend_from_slice(b"ACK_NOTIFY;"),
             Reply::NotDrawn {} => output.extend_from_slice(b"W;"),
             Reply::Winners { documents } => {
@@ -97,6 +119,7 @@ impl Gateway for LotteryText {
             // Nobody asks for it here.
             Reply::Status { .. } => error(output, "no such message"),
         }
+        self.bare.clear();
     }
 }
 
@@ -121,10 +144,11 @@ fn parse(message: &[u8]) -> Result<Option<Request<'_>>, Fault> {
     }
     let (kind, body) = message.split_at_checked(1).unwrap_or_default();
     match kind {
-        "B" => bets(body).map(Some),
+        "B" => bets(body).map(|bets| Some(Request::Bets { batch: 0, bets })),
+        "{" => bets(message).map(|bets| Some(Request::Bare { bets })),
         "N" => Ok(Some(Request::Finished { agency: agency(body)? })),
         "Q" => Ok(Some(Request::Results { agency: agency(body)? })),
-        _ => Err("a message begins with B, N or Q".into()),
+        _ => Err("a message begins with B, N or Q, or is {…},{…}".into()),
     }
 }
 
@@ -143,7 +167,7 @@ const FIELDS: [&str; 6] = [
     ",AgencyID:",
 ];
 
-fn bets(body: &str) -> Result<Request<'_>, Fault> {
+fn bets(body: &str) -> Result<Vec<Bet<'_>>, Fault> {
     let mut bets = Vec::with_capacity(body.len() / 100);
     let mut rest = body;
     loop {
@@ -151,7 +175,7 @@ fn bets(body: &str) -> Result<Request<'_>, Fault> {
         bets.push(bet);
         match after.strip_prefix(',') {
             Some(next) => rest = next,
-            None if after.is_empty() => return Ok(Request::Bets { batch: 0, bets }),
+            None if after.is_empty() => return Ok(bets),
             None => return Err(Fault::of_bet(bets.len(), FORM)),
         }
     }
@@ -159,6 +183,41 @@ fn bets(body: &str) -> Result<Request<'_>, Fault> {
 
 /// How many bytes the kind and the end of a message with bets have. Each bet but the first has a comma.
 pub(super) const FRAME_BYTES: usize = "B;".len();
+
+/// Appends bets as a message has them, without its letter and its end.
+///
+/// # Errors
+/// What is wrong with the first that this wire cannot carry. The document's server also takes a name
+/// apart at `,` and `:`, so what it would store wrongly is not written either.
+pub fn bets_text(bets: &[Bet<'_>], out: &mut Vec<u8>) -> Result<(), &'static str> {
+    for (place, bet) in bets.iter().enumerate() {
+        let Bet { agency, name, surname, document, birthdate, number } = bet;
+        let special = |name: &str| name.contains([',', ':', ';', '{', '}']);
+        if special(name) || special(surname) {
+            return Err("the text wire carries no name with , : ; { or }");
+        }
+        let comma = if place == 0 { "" } else { "," };
+        let [f0, f1, f2, f3, f4, f5] = FIELDS;
+        // Writing to a vector cannot fail.
+        let _ = write!(
+            Text(out),
+            "{comma}{f0}{name}{f1}{surname}{f2}{document}{f3}{birthdate}{f4}{number}{f5}{agency}}}"
+        );
+    }
+    Ok(())
+}
+
+/// The winners that an answer tells, as the bytes between its letter and its end; none when it is no
+/// such answer.
+pub fn winners_of_text(body: &str) -> Option<Vec<u64>> {
+    if body.is_empty() {
+        return Some(Vec::new());
+    }
+    let document = |part: &str| {
+        number(part.strip_prefix("{PlayerDocID:").and_then(|part| part.strip_suffix('}'))?)
+    };
+    body.split(',').map(document).collect()
+}
 
 /// How long a bet is in a message.
 pub(super) fn text_bytes(bet: &Bet<'_>) -> usize {

@@ -5,7 +5,9 @@ use node_protocols::core::{
     Caller, ClientId, Decoded, Effect, Env, Gateway, Host, LamportRule, NodeId, Now, Protocol,
     RequestId, Time, WallTime, encode, erase, protocol_tag,
 };
-use node_protocols::lottery::{Bet, Config, Lottery, LotteryText, Reply, Request};
+use node_protocols::lottery::{
+    Bet, Config, Lottery, LotteryText, MAX_CHUNK_BYTES, Reply, Request, bets_text, winners_of_text,
+};
 use proptest::prelude::*;
 use std::borrow::Cow;
 
@@ -119,6 +121,7 @@ impl Central {
             Reply::NotDrawn {} => Reply::NotDrawn {},
             Reply::Status { bets, finished, drawn } => Reply::Status { bets, finished, drawn },
             Reply::Later { reason } => Reply::Later { reason: Cow::Owned(reason.into_owned()) },
+            Reply::Echo {} => Reply::Echo {},
         }
     }
 
@@ -196,6 +199,7 @@ fn the_documents_lines() {
         let reply = central.ask(&Request::Unreadable { kind, reason });
         assert_refused(&reply, "a bet\u{1b}");
     }
+    central.winners(1);
     central.finish(1);
     central.winners(1);
     let client = ClientId { slot: 0, generation: 0 };
@@ -217,6 +221,7 @@ fn the_documents_lines() {
             "ERROR    action: chunk_received | result: fail | error: a bet\\u{1b}",
             "ERROR    action: notify_received | result: fail | error: a bet\\u{1b}",
             "ERROR    action: receive_message | result: fail | error: a bet\\u{1b}",
+            "INFO     action: results_query_received | result: success | agency: 1",
             "INFO     action: notify_received | result: success | agency: 1",
             "INFO     action: sorteo | result: success",
             "INFO     action: results_query_received | result: success | agency: 1",
@@ -276,6 +281,8 @@ fn a_batch_is_stored_whole_or_not_at_all() {
         (bad(&|bet| bet.number = 10_000), "out of range"),
         (bad(&|bet| bet.name = "".into()), "a name has"),
         (bad(&|bet| bet.surname = "x".repeat(1_025).into()), "a name has"),
+        (bad(&|bet| bet.name = "\u{feff}Eva".into()), "byte order mark"),
+        (bad(&|bet| bet.surname = "P\u{feff}az".into()), "byte order mark"),
         (bad(&|bet| bet.agency = 3), "no such agency"),
         (bad(&|bet| bet.agency = 0), "no such agency"),
         (bad(&|bet| bet.agency = 2), "has finished"),
@@ -486,9 +493,9 @@ fn a_number_is_what_it_says_and_a_document_keeps_its_digits() {
 fn what_is_no_message_is_refused_and_the_next_one_is_taken() {
     let bad_date = wire("x").replace("AgencyID:1", "AgencyID:one");
     for (bad, reason) in [
-        ("X{AgencyID:1}", "begins with B, N or Q"),
-        ("\u{feff}N{AgencyID:1}", "begins with B, N or Q"),
-        ("ñ", "begins with B, N or Q"),
+        ("X{AgencyID:1}", "begins with B, N or Q, or is {"),
+        ("\u{feff}N{AgencyID:1}", "begins with B, N or Q, or is {"),
+        ("ñ", "begins with B, N or Q, or is {"),
         ("N{AgencyID:}", "{AgencyID:d}"),
         ("N{AgencyID:+1}", "{AgencyID:d}"),
         ("Q{AgencyID:99999999999}", "{AgencyID:d}"),
@@ -518,13 +525,106 @@ fn what_is_no_message_is_refused_and_the_next_one_is_taken() {
 }
 
 #[test]
-fn a_message_over_8_kib_is_refused_once_and_skipped_to_its_end() {
-    let long = format!("B{};N{{AgencyID:1}};", wire(&"x".repeat(8_192)));
+fn a_message_over_16_kib_is_refused_once_and_skipped_to_its_end() {
+    let long = format!("B{};N{{AgencyID:1}};", wire(&"x".repeat(16_384)));
     let expected =
-        (vec![Request::Finished { agency: 1 }], "E{a message has at most 8192 bytes};".into());
+        (vec![Request::Finished { agency: 1 }], "E{a message has at most 16384 bytes};".into());
     assert_eq!(decode(&[long.as_bytes()]), expected);
     let pieces: Vec<&[u8]> = long.as_bytes().chunks(1_000).collect();
     assert_eq!(decode(&pieces), expected);
+}
+
+/// The document's client puts bets into a chunk as long as it has less than 8 KiB, not counting the letter:
+/// the last may be as long as a bet can be.
+#[test]
+fn a_chunk_is_as_long_as_the_documents_client_makes_it() {
+    let short = wire(&"x".repeat(70));
+    let (mut chunk, mut length) = (Vec::new(), 0);
+    while length + short.len() + 1 < 8_192 {
+        length += short.len() + 1;
+        chunk.push(short.clone());
+    }
+    let long = wire(&"x".repeat(1_024)).replace("Hernández", &"y".repeat(1_024));
+    chunk
+        .push(long.replace(":11,", ":18446744073709551615,").replace("Number:5", "Number:0009999"));
+    let text = format!("B{};", chunk.join(","));
+    assert!(text.len() > 10_000 && text.len() < 10_700, "{}", text.len());
+    let (requests, said) = decode(&[text.as_bytes()]);
+    let [Request::Bets { bets, .. }] = &requests[..] else { panic!("{said}") };
+    assert_eq!(bets.len(), chunk.len());
+    // What agencies of this program cut is never longer than the document allows.
+    assert_eq!(MAX_CHUNK_BYTES, 8_192);
+}
+
+#[test]
+fn bare_bets_are_those_of_exercises_5_and_6() {
+    let text = format!("{};\n{},{};", wire("a,b"), wire("Ciro"), wire("Ana"));
+    let expected = [
+        Request::Bare { bets: vec![named("a,b")] },
+        Request::Bare { bets: vec![named("Ciro"), named("Ana")] },
+    ];
+    assert_eq!(decode(&[text.as_bytes()]), (expected.to_vec(), String::new()));
+    let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+    assert_eq!(decode(&bytes), (expected.to_vec(), String::new()));
+
+    // A single one is sent back, byte for byte, once it is stored; the next waits until then.
+    let (mut gateway, mut output) = (LotteryText::default(), Vec::new());
+    let number = wire("Zoë").replace("Number:5", "Number:0005");
+    let two = format!("\r\n{number};{};", wire("Ana"));
+    let bytes = two.as_bytes();
+    let Decoded::Request { used, .. } = gateway.decode(bytes, true, &mut output) else { panic!() };
+    assert_eq!(used, number.len() + 3);
+    assert!(matches!(gateway.decode(&bytes[used..], false, &mut output), Decoded::Wait));
+    gateway.encode(Reply::Echo {}, &mut output);
+    assert_eq!(output, format!("{number};").as_bytes());
+    let next = gateway.decode(&bytes[used..], true, &mut output);
+    assert!(matches!(next, Decoded::Request { .. }));
+    output.clear();
+    gateway.encode(Reply::Refused { reason: "no".into() }, &mut output);
+    assert_eq!(output, b"E{no};");
+    let next = gateway.decode(&bytes[used..], true, &mut output);
+    assert!(matches!(next, Decoded::Request { .. }));
+    output.clear();
+    gateway.encode(Reply::Echo {}, &mut output);
+    assert_eq!(output, format!("{};", wire("Ana")).as_bytes(), "nothing of the one before");
+}
+
+#[test]
+fn a_single_bare_bet_is_echoed_unless_its_agency_sends_chunks() {
+    let mut central = Central::new(2);
+    let bare = |documents: &[u64]| Request::Bare {
+        bets: documents.iter().map(|document| bet(1, *document, 5)).collect(),
+    };
+    assert_eq!(central.ask(&bare(&[11])), Reply::Echo {});
+    assert_eq!(central.ask(&bare(&[11])), Reply::Echo {}, "it has no number: it is stored again");
+    assert_eq!(central.ask(&bare(&[12, 13])), Reply::Stored { bets: 2 });
+    assert_eq!(central.ask(&bare(&[14])), Reply::Stored { bets: 1 }, "the last chunk of a file");
+    let other = Request::Bare { bets: vec![bet(2, 21, 5)] };
+    assert_eq!(central.ask(&other), Reply::Echo {});
+    assert_eq!(central.rows().len(), 6);
+    let mut bad = bet(1, 15, 5);
+    bad.birthdate = "1991-02-30".into();
+    assert_refused(&central.ask(&Request::Bare { bets: vec![bad] }), "bet 1: a date of birth");
+    central.finish(1);
+    assert_refused(&central.ask(&bare(&[16])), "has finished");
+    assert_eq!(central.rows().len(), 6);
+}
+
+#[test]
+fn what_agencies_write_is_what_the_gateway_reads() {
+    let bets = vec![named("Zoë"), bet(1, u64::MAX, 0), bet(u32::MAX, 0, u32::MAX)];
+    let mut text = b"B".to_vec();
+    assert_eq!(bets_text(&bets, &mut text), Ok(()));
+    text.push(b';');
+    assert_eq!(decode(&[&text]), (vec![Request::Bets { batch: 0, bets }], String::new()));
+    for name in ["a,b", "a:b", "a;b", "{", "}"] {
+        assert!(bets_text(&[named(name)], &mut Vec::new()).is_err(), "{name}");
+    }
+    assert_eq!(winners_of_text(""), Some(vec![]));
+    assert_eq!(winners_of_text("{PlayerDocID:7},{PlayerDocID:18}"), Some(vec![7, 18]));
+    for wrong in [",", "{PlayerDocID:}", "{PlayerDocID:+7}", "{PlayerDocID:7},", "7"] {
+        assert_eq!(winners_of_text(wrong), None, "{wrong}");
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What clients saw and what was left in the end: the input of every checker. As JSON lines, one
 //! record a line; simulated runs, `node bench kv --history` and tests write the same form.
 
+use super::lottery::Reading;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::OnceLock;
 
 /// One line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -95,6 +98,56 @@ pub struct Lottery {
     pub files: Vec<File>,
     /// When the central printed that the draw took place, in nanoseconds.
     pub draws: Vec<u64>,
+    /// When the central noticed that its link to an agency's node was gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Loss>,
+    /// What checkers make of it. Whoever changes a run that was judged judges a clone.
+    #[serde(skip)]
+    pub(crate) reading: Memo<Result<Reading, String>>,
+}
+
+/// What is derived from the rest of a value, once: no part of it, and its copies derive it anew.
+pub(crate) struct Memo<T>(OnceLock<T>);
+
+impl<T> Memo<T> {
+    pub(crate) fn get_or_init(&self, derive: impl FnOnce() -> T) -> &T {
+        self.0.get_or_init(derive)
+    }
+}
+
+impl<T> Default for Memo<T> {
+    fn default() -> Memo<T> {
+        Memo(OnceLock::new())
+    }
+}
+
+impl<T> Clone for Memo<T> {
+    fn clone(&self) -> Memo<T> {
+        Memo::default()
+    }
+}
+
+impl<T> PartialEq for Memo<T> {
+    fn eq(&self, _: &Memo<T>) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for Memo<T> {}
+
+impl<T> fmt::Debug for Memo<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Memo")
+    }
+}
+
+/// The end of a link between the central and a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Loss {
+    /// When, in nanoseconds.
+    pub at_ns: u64,
+    /// The node.
+    pub node: u32,
 }
 
 /// Something that an agency asked of the central.
@@ -102,6 +155,9 @@ pub struct Lottery {
 pub struct Ask {
     /// The agency.
     pub agency: u32,
+    /// The node that asked for it; none for a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u32>,
     /// What it asked.
     pub ask: Asked,
     /// When, in nanoseconds of one clock for the whole history.
@@ -128,7 +184,7 @@ pub enum Asked {
 }
 
 /// A bet, and a row of the file.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Bet {
     /// Who took it.
     pub agency: u32,
@@ -144,7 +200,8 @@ pub struct Bet {
     pub number: u32,
 }
 
-/// What an agency was told.
+/// What an agency was told. To a node it is told when the answer leaves the central, whether it
+/// arrives or not.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Answer {
     /// When, in nanoseconds.

@@ -5,16 +5,22 @@
 //! The source of all five: document 001, "TP0 - Sistemas Distribuidos" (2024), exercises 6 and 7; what
 //! it leaves open about crashes is decided as in the head of `protocols/lottery`.
 
+mod reading;
+
 use super::describe::{Millis, Short};
-use super::history::{Answer, Ask, Asked, Bet, File, Lottery, Told};
+use super::history::{Answer, Ask, Asked, File, Lottery, Told};
 use super::{History, Property, Verdict, Violation};
+pub(crate) use reading::Reading;
+use reading::{Batch, Held};
 use std::collections::BTreeMap;
 
 /// **Stored exactly once.** In the end every batch that was acknowledged is in the file, with as many
 /// bets as it was sent with; a batch with a number is there once, however often it was sent, and of
 /// two batches with one number of one agency one at most; a batch without a number is there no more
 /// often than it was sent, and no less often than it was acknowledged; and every row of the file is a
-/// bet that some agency sent.
+/// bet that some agency sent. A batch with a number that was acknowledged is so whenever it is sent
+/// again. And no two nodes' batches are mixed: while one speaks for an agency, as long as its link to
+/// the central lasts, the central does nothing for another.
 ///
 /// Exactly-once by numbered requests: Birrell and Nelson, Implementing Remote Procedure Calls, ACM
 /// TOCS 2(1), 1984.
@@ -25,9 +31,9 @@ pub(super) fn stored_exactly_once(history: &History) -> Verdict {
             return Err(Found::at(file, format!("nobody sent what is in the file: {row}"), &[]));
         }
         let mut by_number: BTreeMap<(u32, u64), usize> = BTreeMap::new();
-        for (place, batch) in run.batches.iter().enumerate() {
+        for (place, batch) in run.reading.batches.iter().enumerate() {
             let copies = held.whole[place];
-            let acknowledged = batch.acknowledged(run.lottery);
+            let acknowledged = &batch.acknowledged;
             let (least, most) = match batch.number {
                 0 => (acknowledged.len(), batch.asks.len()),
                 _ => (acknowledged.len().min(1), 1),
@@ -35,33 +41,101 @@ pub(super) fn stored_exactly_once(history: &History) -> Verdict {
             if copies < least || copies > most {
                 let why = format!(
                     "{} was sent {} times and acknowledged {}, and is in the file {copies} times",
-                    batch.name(),
+                    run.name(batch),
                     batch.asks.len(),
                     acknowledged.len()
                 );
-                let asks = if acknowledged.is_empty() { &batch.asks } else { &acknowledged };
+                let asks = if acknowledged.is_empty() { &batch.asks } else { acknowledged };
                 return Err(Found::at(file, why, asks));
             }
-            for ask in &acknowledged {
+            for ask in acknowledged {
                 let told = run.lottery.asks[*ask].answer.as_ref().map(|answer| &answer.told);
-                if told != Some(&Told::Stored(batch.bets.len() as u64)) {
-                    let why = format!("{} is acknowledged as another: {told:?}", batch.name());
+                if told != Some(&Told::Stored(batch.bets(run.lottery).len() as u64)) {
+                    let why = format!("{} is acknowledged as another: {told:?}", run.name(batch));
                     return Err(Found::at(file, why, &[*ask]));
                 }
             }
+            retries_are_acknowledged(run, batch)?;
             let is_taken = copies > 0 || !acknowledged.is_empty();
             if batch.number > 0 && is_taken {
                 let other = by_number.insert((batch.agency, batch.number), place);
-                if let Some(other) = other.map(|other| &run.batches[other]) {
+                if let Some(other) = other.map(|other| &run.reading.batches[other]) {
                     let why =
-                        format!("two batches of different bets were taken as {}", batch.name());
+                        format!("two batches of different bets were taken as {}", run.name(batch));
                     let asks = [&batch.asks[..], &other.asks[..]].concat();
                     return Err(Found::at(file, why, &asks));
                 }
             }
         }
-        Ok(())
+        one_node_speaks_for_an_agency(run)
     })
+}
+
+/// What was acknowledged is not refused when it comes again.
+fn retries_are_acknowledged(run: &Run<'_>, batch: &Batch) -> Result<(), Found> {
+    let Some((at_ns, _)) = run.first_acknowledged(batch).filter(|_| batch.number > 0) else {
+        return Ok(());
+    };
+    for place in &batch.asks {
+        let ask = &run.lottery.asks[*place];
+        let Some(Answer { at_ns: told_ns, told: Told::Refused(reason) }) = &ask.answer else {
+            continue;
+        };
+        // A node may be refused for what another of its agency is, or was.
+        let is_rival = |other: &Ask| other.agency == ask.agency && other.node != ask.node;
+        let has_rival = ask.node.is_some() && run.lottery.asks.iter().any(is_rival);
+        if at_ns < ask.invoke_ns && !has_rival {
+            let (name, reason) = (run.name(batch), Short(reason));
+            let why =
+                format!("{name} was acknowledged at {}, and then refused: {reason}", Millis(at_ns));
+            return Err(Found { why, asks: vec![*place], at_ns: *told_ns });
+        }
+    }
+    Ok(())
+}
+
+/// What the central does for a node, in the order in which it did it.
+fn one_node_speaks_for_an_agency(run: &Run<'_>) -> Result<(), Found> {
+    enum Event {
+        /// The central has started, and knows of no node.
+        Start,
+        Loss(u32),
+        Heard {
+            agency: u32,
+            node: u32,
+            ask: usize,
+        },
+    }
+    let heard = run.lottery.asks.iter().enumerate().filter_map(|(ask, asked)| {
+        let answer = asked.answer.as_ref()?;
+        let (agency, node) = (asked.agency, asked.node?);
+        let is_heard = !matches!(answer.told, Told::Refused(_));
+        is_heard.then_some((answer.at_ns, Event::Heard { agency, node, ask }))
+    });
+    let losses = run.lottery.losses.iter().map(|loss| (loss.at_ns, Event::Loss(loss.node)));
+    // The last file is that of the end; what comes then takes nothing from anybody.
+    let starts = run.lottery.files.iter().map(|file| (file.at_ns, Event::Start));
+    let mut events: Vec<(u64, Event)> = starts.chain(losses).chain(heard).collect();
+    events.sort_by_key(|(at_ns, _)| *at_ns);
+    let mut speakers: BTreeMap<u32, (u32, usize)> = BTreeMap::new();
+    for (at_ns, event) in events {
+        match event {
+            Event::Start => speakers.clear(),
+            Event::Loss(node) => speakers.retain(|_, (speaker, _)| *speaker != node),
+            Event::Heard { agency, node, ask } => {
+                let (speaker, first) = *speakers.entry(agency).or_insert((node, ask));
+                if speaker != node {
+                    let why = format!(
+                        "node {node} was heard for agency {agency} at {}, while node {speaker} spoke \
+                         for it",
+                        Millis(at_ns)
+                    );
+                    return Err(Found { why, asks: vec![ask, first], at_ns });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// **Acknowledged is durable.** A batch is in the file after every start of the central that comes
@@ -70,14 +144,9 @@ pub(super) fn stored_exactly_once(history: &History) -> Verdict {
 /// A log written ahead of the answer: Gray and Reuter, Transaction Processing, 1993, chapter 9.
 pub(super) fn ack_implies_durable(history: &History) -> Verdict {
     judge(Property::AckImpliesDurable, history, |run| {
-        let first = |batch: &Batch<'_>| {
-            let answer = |ask: &usize| run.lottery.asks[*ask].answer.as_ref();
-            let acknowledged = batch.acknowledged(run.lottery);
-            acknowledged.iter().filter_map(|ask| Some((answer(ask)?.at_ns, *ask))).min()
-        };
-        let first: Vec<Option<(u64, usize)>> = run.batches.iter().map(first).collect();
-        for file in &run.lottery.files {
-            let held = run.held(file);
+        let first = |batch: &Batch| run.first_acknowledged(batch);
+        let first: Vec<Option<(u64, usize)>> = run.reading.batches.iter().map(first).collect();
+        for (file, held) in run.looks() {
             for (place, first) in first.iter().enumerate() {
                 let Some((at_ns, ask)) = first.filter(|(at, _)| *at <= file.at_ns) else {
                     continue;
@@ -85,7 +154,7 @@ pub(super) fn ack_implies_durable(history: &History) -> Verdict {
                 if held.whole[place] == 0 {
                     let why = format!(
                         "{} was acknowledged at {}, and is not in the file at {}",
-                        run.batches[place].name(),
+                        run.name(&run.reading.batches[place]),
                         Millis(at_ns),
                         Millis(file.at_ns)
                     );
@@ -104,15 +173,14 @@ pub(super) fn ack_implies_durable(history: &History) -> Verdict {
 /// Atomicity: Gray, The Transaction Concept: Virtues and Limitations, VLDB 1981.
 pub(super) fn batch_all_or_nothing(history: &History) -> Verdict {
     judge(Property::BatchAllOrNothing, history, |run| {
-        for file in &run.lottery.files {
-            let held = run.held(file);
+        for (file, held) in run.looks() {
             if let Some(torn) = &held.torn {
                 let why = format!("the file is no whole rows at {}: {torn}", Millis(file.at_ns));
                 return Err(Found::at(file, why, &[]));
             }
-            for (place, batch) in run.batches.iter().enumerate() {
+            for (place, batch) in run.reading.batches.iter().enumerate() {
                 if held.parts[place] {
-                    let (name, at) = (batch.name(), Millis(file.at_ns));
+                    let (name, at) = (run.name(batch), Millis(file.at_ns));
                     let why = format!("a part of {name} is in the file at {at}");
                     return Err(Found::at(file, why, &batch.asks));
                 }
@@ -124,7 +192,7 @@ pub(super) fn batch_all_or_nothing(history: &History) -> Verdict {
                 let refused = batch.asks.iter().find(is_refused);
                 let refused = refused.filter(|_| batch.asks.iter().all(|ask| is_refused(&ask)));
                 if let Some(ask) = refused.filter(|_| held.whole[place] > 0) {
-                    let (name, at) = (batch.name(), Millis(file.at_ns));
+                    let (name, at) = (run.name(batch), Millis(file.at_ns));
                     let why = format!("{name} was refused, and is in the file at {at}");
                     return Err(Found::at(file, why, &[*ask]));
                 }
@@ -190,14 +258,14 @@ pub(super) fn draw_once_after_all(history: &History) -> Verdict {
             }
         }
         let (_, last) = run.last();
-        for (place, batch) in run.batches.iter().enumerate() {
+        for (place, batch) in run.reading.batches.iter().enumerate() {
             let sent = batch.asks.iter().map(|ask| run.lottery.asks[*ask].invoke_ns).min();
-            let is_taken = last.whole[place] > 0 || !batch.acknowledged(run.lottery).is_empty();
-            let heard = batch.bets.iter().map(|bet| heard(bet.agency)).min();
+            let is_taken = last.whole[place] > 0 || !batch.acknowledged.is_empty();
+            let heard = batch.bets(run.lottery).iter().map(|bet| heard(bet.agency)).min();
             if let (Some(heard), Some(sent), true) = (heard, sent, is_taken)
                 && heard < sent
             {
-                let why = format!("{} was sent after the agency's end, and taken", batch.name());
+                let why = format!("{} was sent after the agency's end, and taken", run.name(batch));
                 return Err(Found { why, asks: batch.asks.clone(), at_ns: sent });
             }
         }
@@ -226,17 +294,10 @@ pub(super) fn draw_once_after_all(history: &History) -> Verdict {
 /// rows of the file that are its own and bet on the winning number, all of them, in their order.
 pub(super) fn winners_only_to_their_agency(history: &History) -> Verdict {
     judge(Property::WinnersOnlyToTheirAgency, history, |run| {
-        let (_, held) = run.last();
-        let mut winners: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-        for bet in &held.rows {
-            if bet.number == run.lottery.winning_number {
-                winners.entry(bet.agency).or_default().push(bet.document);
-            }
-        }
         for (place, ask) in run.lottery.asks.iter().enumerate() {
             let Some(answer) = &ask.answer else { continue };
             let Told::Winners(told) = &answer.told else { continue };
-            let own = winners.get(&ask.agency).map_or(&[][..], |own| own);
+            let own = run.reading.winners.get(&ask.agency).map_or(&[][..], |own| own);
             if told != own {
                 let (agency, at_ns) = (ask.agency, answer.at_ns);
                 let (told, own) = (format!("{told:?}"), format!("{own:?}"));
@@ -274,11 +335,11 @@ fn judge(
     let Some(last) = lottery.files.last().filter(|_| !lottery.asks.is_empty()) else {
         return unknown("the history says nothing of what agencies asked, or what the file had");
     };
-    let run = match Run::new(lottery, last) {
-        Ok(run) => run,
-        Err(why) => return Verdict::Unknown { why },
+    let reading = match lottery.reading.get_or_init(|| Reading::new(lottery)) {
+        Ok(reading) => reading,
+        Err(why) => return Verdict::Unknown { why: why.clone() },
     };
-    match look(&run) {
+    match look(&Run { lottery, reading, last }) {
         Ok(()) => Verdict::Held,
         Err(Found { why, asks, at_ns }) => {
             Verdict::Violated(Violation { property, why, ops: asks, at: Some(at_ns) })
@@ -286,140 +347,35 @@ fn judge(
     }
 }
 
-/// A run, with its batches.
+/// A run, with what there is to know of it.
 struct Run<'a> {
     lottery: &'a Lottery,
-    batches: Vec<Batch<'a>>,
-    /// The batch of each bet, and its place there.
-    places: BTreeMap<&'a Bet, (usize, usize)>,
+    reading: &'a Reading,
     /// The file in the end.
     last: &'a File,
 }
 
-/// Bets that were sent together, once or more often.
-struct Batch<'a> {
-    agency: u32,
-    number: u64,
-    bets: &'a [Bet],
-    /// The places of the asks that sent it.
-    asks: Vec<usize>,
-}
-
-/// What was in the file.
-struct Held {
-    rows: Vec<Bet>,
-    /// How many times each batch is there whole.
-    whole: Vec<usize>,
-    /// Whether something of each batch is there otherwise.
-    parts: Vec<bool>,
-    /// A row that nobody sent.
-    foreign: Option<String>,
-    /// Where the file stops being rows.
-    torn: Option<String>,
-}
-
 impl<'a> Run<'a> {
-    fn new(lottery: &'a Lottery, last: &'a File) -> Result<Run<'a>, String> {
-        let mut batches: Vec<Batch<'a>> = Vec::new();
-        let mut known: BTreeMap<(u32, u64, &[Bet]), usize> = BTreeMap::new();
-        let mut places: BTreeMap<&Bet, (usize, usize)> = BTreeMap::new();
-        for (at, Ask { agency, ask, .. }) in lottery.asks.iter().enumerate() {
-            let Asked::Bets { batch: number, bets } = ask else { continue };
-            let next = batches.len();
-            let place = *known.entry((*agency, *number, bets)).or_insert(next);
-            if place == next {
-                batches.push(Batch { agency: *agency, number: *number, bets, asks: Vec::new() });
-                for (row, bet) in bets.iter().enumerate() {
-                    if places.insert(bet, (place, row)).is_some() {
-                        let (agency, document) = (bet.agency, bet.document);
-                        return Err(format!(
-                            "agency {agency} has the same bet, of {document}, in two places: which \
-                             of them is stored cannot be told"
-                        ));
-                    }
-                }
-            }
-            batches[place].asks.push(at);
-        }
-        Ok(Run { lottery, batches, places, last })
+    /// When an ask was first answered that its batch is stored, and which it was.
+    fn first_acknowledged(&self, batch: &Batch) -> Option<(u64, usize)> {
+        let answer = |ask: &usize| self.lottery.asks[*ask].answer.as_ref();
+        batch.acknowledged.iter().filter_map(|ask| Some((answer(ask)?.at_ns, *ask))).min()
     }
 
-    fn last(&self) -> (&'a File, Held) {
-        (self.last, self.held(self.last))
+    fn name(&self, batch: &Batch) -> String {
+        batch.name(self.lottery)
     }
 
-    /// What of its batches was in a file.
-    fn held(&self, file: &File) -> Held {
-        let (rows, torn) = read(&file.text);
-        let mut whole = vec![0; self.batches.len()];
-        let mut parts = vec![false; self.batches.len()];
-        let mut foreign = None;
-        let mut at = 0;
-        while let Some(bet) = rows.get(at) {
-            let Some(&(place, row)) = self.places.get(bet) else {
-                foreign.get_or_insert_with(|| Short(&format!("{bet:?}")).to_string());
-                at += 1;
-                continue;
-            };
-            let bets = self.batches[place].bets;
-            if row == 0 && rows[at..].starts_with(bets) {
-                whole[place] += 1;
-                at += bets.len();
-            } else {
-                parts[place] = true;
-                at += 1;
-            }
-        }
-        Held { rows, whole, parts, foreign, torn }
-    }
-}
-
-impl Batch<'_> {
-    /// The places of the asks that were answered that it is stored.
-    fn acknowledged(&self, lottery: &Lottery) -> Vec<usize> {
-        let is_stored = |ask: &usize| {
-            let answer = lottery.asks[*ask].answer.as_ref();
-            answer.is_some_and(|answer| matches!(answer.told, Told::Stored(_)))
-        };
-        self.asks.iter().copied().filter(is_stored).collect()
+    fn last(&self) -> (&'a File, &'a Held) {
+        // There is a look for each file, and a file.
+        let held = self.reading.looks.last().expect("a run has a file");
+        (self.last, held)
     }
 
-    fn name(&self) -> String {
-        let (agency, number) = (self.agency, self.number);
-        let document = self.bets.first().map_or(0, |bet| bet.document);
-        format!("agency {agency}'s batch {number}, from document {document} on,")
+    /// What was in each file.
+    fn looks(&self) -> impl Iterator<Item = (&'a File, &'a Held)> {
+        self.lottery.files.iter().zip(&self.reading.looks)
     }
-}
-
-/// The rows of a file, and what follows them that is none.
-fn read(text: &str) -> (Vec<Bet>, Option<String>) {
-    let mut rows = Vec::new();
-    let mut builder = csv::ReaderBuilder::new();
-    let mut reader = builder.has_headers(false).flexible(true).from_reader(text.as_bytes());
-    for record in reader.records() {
-        let bet = record.ok().as_ref().and_then(bet);
-        let Some(bet) = bet else {
-            let torn = format!("row {} is no bet", rows.len() + 1);
-            return (rows, Some(torn));
-        };
-        rows.push(bet);
-    }
-    let torn = (!text.is_empty() && !text.ends_with('\n')).then(|| "the last has no end".into());
-    (rows, torn)
-}
-
-fn bet(record: &csv::StringRecord) -> Option<Bet> {
-    let mut fields = record.iter();
-    let mut field = || fields.next();
-    let bet = Bet {
-        agency: field()?.parse().ok()?,
-        name: field()?.into(),
-        surname: field()?.into(),
-        document: field()?.parse().ok()?,
-        birthdate: field()?.into(),
-        number: field()?.parse().ok()?,
-    };
-    (record.len() == 6).then_some(bet)
 }
 
 #[cfg(test)]

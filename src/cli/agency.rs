@@ -7,14 +7,18 @@
 
 mod central;
 mod lines;
+mod link;
 mod rows;
+mod text;
 
-use self::central::{Answer, Central, Trouble};
+use self::central::{Answer, Trouble};
 use self::lines::Lines;
+use self::link::Link;
 use self::rows::BetsFile;
+use self::text::Exercise;
 use crate::client;
 use clap::builder::RangedU64ValueParser;
-use node_protocols::lottery::{Bet, Request, Value, bet_of};
+use node_protocols::lottery::{Bet, Value, bet_of};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::env;
 use std::io::{self, IsTerminal, Read, Write};
@@ -42,8 +46,12 @@ again. The same holds after any other end, as long as earlier rows and --bets-pe
 Examples:
   node agency --id 1 --bets agency-1.csv
   node agency --id 2 --central 127.0.0.1:12346 --bets agency-2.csv --quiet
+  node agency --id 2 --central 127.0.0.1:12345 --bets agency-2.csv --wire text    to the document's server
   NOMBRE='Santiago Lionel' APELLIDO=Lorca DOCUMENTO=30904465 NACIMIENTO=1999-03-17 NUMERO=2201 \\
     node agency --id 3                     a single bet, sent as batch 1 of the agency
+
+The document's wire (--wire text) has no numbers. What may have arrived is then not sent again: the
+agency ends with code 3, and names the lines; see what the central has before you send the rest.
 
 JSON (--json), one object a line, on stdout: time, level, action, result, and the line's other names:
   {\"action\":\"chunk_ack_received\",\"chunk_id\":1,\"client_id\":1,\"level\":\"info\",\"result\":\"success\",\"time\":…}
@@ -58,9 +66,18 @@ pub struct AgencyArgs {
     /// The agency's number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     id: u32,
-    /// The central's native listener, IP:port or name:port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:12346")]
-    central: String,
+    /// The central's listener of that wire, IP:port or name:port [default: 127.0.0.1:12346, or
+    /// 127.0.0.1:12345 with --wire text]
+    #[arg(long, value_name = "ADDR")]
+    central: Option<String>,
+    /// How to speak to the central: `native` stores each bet once, whatever breaks; `text` is the
+    /// document's own wire, for its own server
+    #[arg(long, value_enum, default_value = "native")]
+    wire: Wire,
+    /// With --wire text, of which of the document's exercises the server is: 6 has chunks alone, 7
+    /// and 6 a connection for each message, 8 one for all. A single bet is always exercise 5
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(6..=8))]
+    exercise: Option<u8>,
     /// The agency's bets; without it a single one, from the environment: NOMBRE, APELLIDO,
     /// DOCUMENTO, NACIMIENTO, NUMERO
     #[arg(long, value_name = "FILE")]
@@ -86,6 +103,30 @@ pub struct AgencyArgs {
     quiet: bool,
 }
 
+/// How an agency speaks to its central.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Wire {
+    Native,
+    Text,
+}
+
+impl AgencyArgs {
+    fn central(&self) -> &str {
+        self.central.as_deref().unwrap_or(match self.wire {
+            Wire::Native => "127.0.0.1:12346",
+            Wire::Text => "127.0.0.1:12345",
+        })
+    }
+
+    fn exercise(&self) -> Exercise {
+        match self.exercise {
+            Some(6) => Exercise::Six,
+            Some(7) => Exercise::Seven,
+            Some(_) | None => Exercise::Eight,
+        }
+    }
+}
+
 /// What ended the work early: the step that failed, and why.
 #[derive(Debug)]
 struct Failure {
@@ -93,17 +134,20 @@ struct Failure {
     chunk: Option<u64>,
     error: String,
     exit: u8,
+    /// Whoever reads it wants to know which bets it concerns.
+    names_bets: bool,
 }
 
 impl Failure {
     /// The central does not do it, or the file is bad.
     fn refused(action: &'static str, error: impl Into<String>) -> Failure {
-        Failure { action, chunk: None, error: error.into(), exit: 1 }
+        Failure { action, chunk: None, error: error.into(), exit: 1, names_bets: true }
     }
 
     fn at(action: &'static str, trouble: Trouble) -> Failure {
         let exit = if trouble.is_refusal() { 1 } else { 3 };
-        Failure { action, chunk: None, error: trouble.to_string(), exit }
+        let (error, names_bets) = (trouble.to_string(), trouble.concerns_bets());
+        Failure { action, chunk: None, error, exit, names_bets }
     }
 
     fn of_chunk(self, chunk: u64) -> Failure {
@@ -116,11 +160,15 @@ pub fn run(args: &AgencyArgs) -> ExitCode {
     let lines = Lines::new(Box::new(io::stdout()), args.json, io::stderr().is_terminal());
     let lines = Arc::new(Mutex::new(lines));
     let prepared = || {
+        if args.exercise.is_some() && args.wire != Wire::Text {
+            return Err("--exercise is for --wire text: give both, or neither".into());
+        }
         let single = args.bets.is_none().then(|| single_bet(args.id)).transpose()?;
-        let central = client::resolve(&args.central)?;
+        let central = client::resolve(args.central())?;
         watch_signals(args.id, Arc::clone(&lines))
             .map_err(|error| format!("cannot wait for signals: {error}"))?;
-        Ok((single, Central::new(central, Duration::from_millis(args.timeout_ms))))
+        let timeout = Duration::from_millis(args.timeout_ms);
+        Ok((single, Link::new(args, central, timeout)))
     };
     let (single, central) = match prepared() {
         Ok(prepared) => prepared,
@@ -191,7 +239,7 @@ fn single_bet(agency: u32) -> Result<Bet<'static>, String> {
 /// One agency at work.
 struct Agency<'a> {
     args: &'a AgencyArgs,
-    central: Central,
+    central: Link,
     lines: Arc<Mutex<Lines>>,
 }
 
@@ -217,8 +265,8 @@ impl Agency<'_> {
     }
 
     fn work(&mut self, single: Option<Bet<'static>>) -> Result<(), Failure> {
-        let AgencyArgs { central, bets_per_chunk, period_ms, .. } = self.args;
-        let server = client::escaped(central.as_bytes());
+        let AgencyArgs { bets_per_chunk, period_ms, .. } = self.args;
+        let server = client::escaped(self.args.central().as_bytes());
         let period = format!("{period_ms}ms");
         let config = [
             ("server_address", Value::Text(&server)),
@@ -230,8 +278,10 @@ impl Agency<'_> {
             (Some(bet), _) => self.send_single(bet)?,
             (None, Some(path)) => {
                 self.send_file(path)?;
-                self.finish()?;
-                self.results()?;
+                if self.args.exercise() != Exercise::Six {
+                    self.finish()?;
+                    self.results()?;
+                }
             }
             (None, None) => {}
         }
@@ -242,7 +292,7 @@ impl Agency<'_> {
     fn send_single(&mut self, bet: Bet<'static>) -> Result<(), Failure> {
         let action = "apuesta_enviada";
         let (document, number) = (bet.document, bet.number);
-        self.store(1, vec![bet], action)?;
+        self.store(1, vec![bet], true, action)?;
         let fields =
             [("dni", Value::Number(document)), ("numero", Value::Number(u64::from(number)))];
         self.lines().print("info", action, "success", &fields);
@@ -258,13 +308,15 @@ impl Agency<'_> {
         while let Some(mut chunk) = file.next_chunk().map_err(bad_file)? {
             number += 1;
             let action = "chunk_ack_received";
-            self.store(number, std::mem::take(&mut chunk.bets), action).map_err(|failure| {
-                let mut failure = failure.of_chunk(number);
-                if failure.exit == 1 {
-                    failure.error += &file.place_of(&chunk);
-                }
-                failure
-            })?;
+            self.store(number, std::mem::take(&mut chunk.bets), false, action).map_err(
+                |failure| {
+                    let mut failure = failure.of_chunk(number);
+                    if failure.names_bets {
+                        failure.error += &file.place_of(&chunk);
+                    }
+                    failure
+                },
+            )?;
             if !self.args.quiet {
                 self.say(action, "success", &[("chunk_id", Value::Number(number))]);
             }
@@ -279,10 +331,11 @@ impl Agency<'_> {
         &mut self,
         batch: u64,
         bets: Vec<Bet<'static>>,
+        is_single: bool,
         action: &'static str,
     ) -> Result<(), Failure> {
         let count = bets.len() as u64;
-        match self.central.ask(&Request::Bets { batch, bets }) {
+        match self.central.store(batch, bets, is_single) {
             Ok(Answer::Stored(stored)) if stored == count => Ok(()),
             Ok(_) => Err(Failure::at(action, Trouble::Unexpected)),
             Err(trouble) => Err(Failure::at(action, trouble)),
@@ -291,7 +344,7 @@ impl Agency<'_> {
 
     fn finish(&mut self) -> Result<(), Failure> {
         let action = "notify_ack_received";
-        match self.central.ask(&Request::Finished { agency: self.args.id }) {
+        match self.central.finish(self.args.id) {
             Ok(Answer::Finished) => {}
             Ok(_) => return Err(Failure::at(action, Trouble::Unexpected)),
             Err(trouble) => return Err(Failure::at(action, trouble)),
@@ -305,7 +358,7 @@ impl Agency<'_> {
         let action = "consulta_ganadores";
         self.say("results_phase_started", "in_progress", &[]);
         let documents = loop {
-            match self.central.ask(&Request::Results { agency: self.args.id }) {
+            match self.central.results(self.args.id) {
                 Ok(Answer::Winners(documents)) => break documents,
                 Ok(Answer::NotDrawn) => {
                     thread::sleep(Duration::from_millis(self.args.period_ms));

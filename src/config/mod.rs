@@ -299,6 +299,11 @@ impl Config {
         }
     }
 
+    /// Gives a protocol what is in the file that it names, instead of reading it.
+    pub fn give_input(&mut self, protocol: &str, content: Arc<[u8]>) {
+        self.inputs.insert(protocol.into(), content);
+    }
+
     /// Builds the node's protocols, with what [`read_inputs`](Config::read_inputs) has read.
     pub fn host(&self, registry: &Registry, env: &Env) -> Result<Host, ConfigError> {
         let mut protocols = self.build(registry, env)?;

@@ -8,6 +8,7 @@ use super::world::{Nanos, Step, World};
 use crate::check::{History, Property, Verdict, check};
 use crate::registry::Registry;
 use node_protocols::core::{Env, NodeId, Rng};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -160,8 +161,16 @@ impl State {
         let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
         tracer.run(&scenario.path.display().to_string(), plan.seed, &ids);
         let (scene, registry, seed) = (scenario.clone(), registry.clone(), plan.seed);
+        let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
+            let given = workload.inputs(plan).into_iter().map(|(place, protocol, content)| {
+                let mut config = scene.nodes[place].clone();
+                config.give_input(protocol, content);
+                (place, config)
+            });
+            given.collect()
+        });
         let build = move |place: usize, incarnation: u64, identity: u128| {
-            let config = &scene.nodes[place];
+            let config = given.get(&place).unwrap_or(&scene.nodes[place]);
             let label = format!("host/{}/{incarnation}", config.id);
             let env: Env = config.env(incarnation, identity, Rng::stream(seed, &label).next_u64());
             let host = config.host(&registry, &env);
@@ -173,7 +182,7 @@ impl State {
         for (place, config) in scenario.nodes.iter().enumerate() {
             world.set_clock(place, config.clock);
             if config.data_dir.is_some() {
-                world.set_home(place, &config.cluster, scenario.checkpoint_bytes);
+                world.set_home(place, &config.cluster, scenario.checkpoint_bytes.clone());
             }
         }
         for (place, clock) in scenario.draw_clocks(plan.seed) {

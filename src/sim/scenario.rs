@@ -12,6 +12,7 @@ use node_protocols::core::{MAX_SLEW_PPM, Rng};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// A scenario's file.
@@ -55,7 +56,8 @@ struct RawNetwork {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawDisk {
-    checkpoint_bytes: Option<u64>,
+    /// By how many bytes a log grows before it is rewritten; without, as on real disks.
+    checkpoint_bytes: Option<[u64; 2]>,
 }
 
 /// What elections, clocks and lists are held against.
@@ -125,7 +127,7 @@ pub struct Scenario {
     /// The network when nothing is broken.
     pub network: Network,
     /// The least length at which a log is rewritten, in bytes; none for real nodes'.
-    pub checkpoint_bytes: Option<u64>,
+    pub checkpoint_bytes: Option<RangeInclusive<u64>>,
     /// What to draw faults from.
     pub ranges: Ranges,
     /// Faults that the file fixes instead.
@@ -200,6 +202,10 @@ impl Scenario {
             return rule("violates: name one of properties");
         }
         let workload = Settings::read(path, &text, &nodes, registry)?;
+        let drawn = workload.as_ref().map_or(&[][..], Settings::draws_inputs_of);
+        for (_, node) in nodes.iter_mut().enumerate().filter(|(place, _)| !drawn.contains(place)) {
+            node.read_inputs(registry).map_err(|error| error.to_string())?;
+        }
         match &workload {
             Some(workload) => {
                 workload.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
@@ -232,6 +238,11 @@ impl Scenario {
                 *range = low * 1_000..=high * 1_000;
             }
         }
+        if let Some([low, high]) = file.disk.checkpoint_bytes {
+            if low > high {
+                return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
+            }
+        }
         network.link_timeout = nodes[0].limits.link_timeout_ms * 1_000_000;
         let durable = nodes.iter().filter(|config| config.data_dir.is_some());
         let disks: Vec<u32> = durable.map(|config| config.id.0).collect();
@@ -250,7 +261,7 @@ impl Scenario {
             clocks: file.clocks,
             network,
             settles: file.settles,
-            checkpoint_bytes: file.disk.checkpoint_bytes,
+            checkpoint_bytes: file.disk.checkpoint_bytes.map(|[low, high]| low..=high),
             ranges: file.faults,
             fixed: file.fault,
             disks,
@@ -377,7 +388,6 @@ fn load_node(
     if !keys.is_empty() {
         config = with_keys(path, &config, registry, keys)?;
     }
-    config.read_inputs(registry).map_err(|error| error.to_string())?;
     Ok(config)
 }
 

@@ -1,5 +1,5 @@
 use super::super::check;
-use super::super::history::Answer;
+use super::super::history::{Answer, Ask, Bet, Loss, Memo};
 use super::*;
 
 const ALL: [Property; 5] = [
@@ -15,14 +15,13 @@ const TWO: &str = "2,Ana,Paz,20,2000-01-01,7574\n";
 
 /// The bets of rows.
 fn bets(rows: &str) -> Vec<Bet> {
-    let (bets, torn) = read(rows);
-    assert_eq!(torn, None);
-    bets
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(rows.as_bytes());
+    reader.deserialize().map(|row| row.unwrap()).collect()
 }
 
 fn ask(agency: u32, ask: Asked, invoke_ns: u64, told: Option<Told>) -> Ask {
     let answer = told.map(|told| Answer { at_ns: invoke_ns + 5, told });
-    Ask { agency, ask, invoke_ns, answer }
+    Ask { agency, node: None, ask, invoke_ns, answer }
 }
 
 fn send(agency: u32, batch: u64, rows: &str, invoke_ns: u64, told: Option<Told>) -> Ask {
@@ -58,6 +57,8 @@ fn run() -> Lottery {
         ],
         files: vec![file(0, ""), file(37, [ONE, TWO].concat()), file(90, [ONE, TWO].concat())],
         draws: vec![62],
+        losses: vec![],
+        reading: Memo::default(),
     }
 }
 
@@ -143,6 +144,46 @@ fn a_batch_that_is_stored_twice_or_lost_or_of_nobody() {
     lost.asks[0] = send(1, 0, ONE, 10, stored(2));
     lost.asks[1] = send(1, 0, ONE, 20, stored(2));
     assert_violated(&lost, exactly, "acknowledged 2, and is in the file 1 times");
+}
+
+#[test]
+fn a_retry_that_is_refused() {
+    let exactly = Property::StoredExactlyOnce;
+    let mut again = run();
+    again.asks.push(send(1, 1, ONE, 75, refused()));
+    assert_violated(&again, exactly, "was acknowledged at 0.000 ms, and then refused: no");
+    // It was sent before the acknowledgement.
+    again.asks[8].invoke_ns = 24;
+    assert_eq!(violated(&again), []);
+    // Without a number it is another batch.
+    let mut none = run();
+    none.asks.push(send(1, 0, "1,Eva,Paz,12,2000-01-01,1\n", 75, refused()));
+    assert_eq!(violated(&none), []);
+}
+
+#[test]
+fn two_nodes_that_speak_for_one_agency() {
+    let exactly = Property::StoredExactlyOnce;
+    let by = |node, ask: Ask| Ask { node: Some(node), ..ask };
+    let mut two = run();
+    two.asks[1] = by(8, two.asks[1].clone());
+    two.asks.push(by(9, ask(1, Asked::Finished, 40, Some(Told::Finished))));
+    // The start at 37 has forgotten node 8.
+    assert_eq!(violated(&two), []);
+    two.files[1].at_ns = 24;
+    assert_violated(&two, exactly, "node 9 was heard for agency 1");
+    for at_ns in [26, 45] {
+        two.losses = vec![Loss { at_ns, node: 8 }];
+        assert_eq!(violated(&two), [], "{at_ns}");
+    }
+    for (at_ns, node) in [(24, 8), (46, 8), (30, 9)] {
+        two.losses = vec![Loss { at_ns, node }];
+        assert_violated(&two, exactly, "while node 8 spoke for it");
+    }
+    // Who is refused is not heard, and its retry of what the other sent is none.
+    two.losses.clear();
+    two.asks[8] = by(9, send(1, 1, ONE, 40, refused()));
+    assert_eq!(violated(&two), []);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) enum Trouble {
     Unexpected,
     /// Another attempt would end alike.
     Final(ClientError),
+    /// It may have been done, and cannot be asked again: what broke.
+    Unsure(String),
     /// What it was at last, and how long it was tried.
     Lasting { last: Passing, after: Duration },
 }
@@ -41,9 +43,16 @@ pub(super) enum Passing {
     Unanswered(ClientError),
     /// The central cannot do it now: its reason, escaped.
     PutOff(String),
+    /// The text wire is broken: how.
+    Broken(String),
 }
 
 impl Trouble {
+    /// Whether one looks for the cause, or for what became of it, at what was asked.
+    pub(super) fn concerns_bets(&self) -> bool {
+        matches!(self, Trouble::Refused(_) | Trouble::Unsure(_))
+    }
+
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Trouble::Refused(_))
     }
@@ -55,7 +64,15 @@ impl fmt::Display for Trouble {
             Trouble::Refused(reason) => f.write_str(reason),
             Trouble::Unexpected => f.write_str("the answer is to something else"),
             Trouble::Final(error) => error.fmt(f),
-            Trouble::Lasting { last: last @ Passing::Unanswered(_), after } => {
+            Trouble::Unsure(why) => write!(
+                f,
+                "{why}: it may have been taken, and is not sent again, since this wire has no numbers \
+                 and the central would take it twice; see what it has before you send the rest"
+            ),
+            Trouble::Lasting {
+                last: last @ (Passing::Unanswered(_) | Passing::Broken(_)),
+                after,
+            } => {
                 write!(f, "no answer for {} ms; {last}", after.as_millis())
             }
             Trouble::Lasting { last: last @ Passing::PutOff(_), after } => {
@@ -75,7 +92,7 @@ impl fmt::Display for Passing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Passing::Unanswered(error) => error.fmt(f),
-            Passing::PutOff(reason) => f.write_str(reason),
+            Passing::PutOff(reason) | Passing::Broken(reason) => f.write_str(reason),
         }
     }
 }
@@ -141,7 +158,7 @@ impl Central {
             Reply::Later { reason } => {
                 return Err(Passing::PutOff(client::escaped(reason.as_bytes())));
             }
-            Reply::Status { .. } => Err(Trouble::Unexpected),
+            Reply::Status { .. } | Reply::Echo {} => Err(Trouble::Unexpected),
         })
     }
 }

@@ -83,7 +83,7 @@ fn show(path: &Path) -> String {
 mod tests {
     use super::*;
     use node_protocols::core::{Decoded, Gateway};
-    use node_protocols::lottery::{Bet, LotteryText, MAX_MESSAGE_BYTES, Request};
+    use node_protocols::lottery::{Bet, LotteryText, MAX_CHUNK_BYTES, Request};
     use std::fmt::Write;
     use std::io::Seek;
     use tempfile::TempDir;
@@ -158,6 +158,33 @@ mod tests {
         assert!(error.unwrap().contains("bets.csv:1: a field is no UTF-8: \"\\xff\""));
     }
 
+    /// At the beginning of a file it says that this is UTF-8, and is no part of it; inside, files were
+    /// joined.
+    #[test]
+    fn a_byte_order_mark_inside_a_file_is_refused_with_its_line() {
+        let row = "A,B,13,2000-02-29,7\n";
+        let (marked, none) = read(format!("\u{feff}\"A\"{}", &row[1..]).as_bytes(), 50);
+        assert_eq!((marked[0][0].name.as_ref(), none), ("A", None));
+        for bad in [
+            "\u{feff}\"Eva\",Paz,2,2000-01-01,75\n",
+            "\u{feff}Eva,Paz,2,2000-01-01,75\n",
+            "Eva,\u{feff}Paz,2,2000-01-01,75\n",
+            "Eva,\"Paz\u{feff}\",2,2000-01-01,75\n",
+            "Eva,Paz,\u{feff}2,2000-01-01,75\n",
+            "\u{feff}\n",
+            "\u{feff}",
+        ] {
+            for head in ["", "\u{feff}"] {
+                let (batches, error) = read(format!("{head}{row}{row}{bad}{row}").as_bytes(), 2);
+                assert_eq!(batches.len(), 1, "{bad}");
+                let error = error.unwrap();
+                assert!(error.contains("bets.csv:3: "), "{bad}: {error}");
+            }
+        }
+        let (_, error) = read(format!("{row}\u{feff}\"Eva\",Paz,2,2000-01-01,75\n").as_bytes(), 2);
+        assert!(error.unwrap().contains("bets.csv:2: a name has a byte order mark (U+FEFF)"));
+    }
+
     #[test]
     fn a_quote_without_an_end_never_takes_the_file_into_memory() {
         let mut file = String::from("A,B,13,2000-02-29,7\n\"");
@@ -193,7 +220,7 @@ mod tests {
                 write!(text, "{comma}{{PlayerName:{name},PlayerSurname:{surname},PlayerDocID:{document},PlayerDateOfBirth:{birthdate},WageredNumber:{number},AgencyID:{agency}}}").unwrap();
             }
             text.push(';');
-            assert!(text.len() <= MAX_MESSAGE_BYTES && bets.len() <= 50);
+            assert!(text.len() <= MAX_CHUNK_BYTES && bets.len() <= 50);
             let mut gateway = LotteryText::default();
             match gateway.decode(text.as_bytes(), true, &mut Vec::new()) {
                 Decoded::Request { used, request } => {
@@ -208,7 +235,7 @@ mod tests {
             // What was put off would not have fitted.
             let first = two[1].find("},{").map_or(two[1].len() - 2, |end| end);
             let full = two[0].matches("PlayerName:").count() == 50;
-            assert!(full || two[0].len() + 1 + first > MAX_MESSAGE_BYTES);
+            assert!(full || two[0].len() + 1 + first > MAX_CHUNK_BYTES);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::client::testing::{Answer as Does, FakeNode};
-use node_protocols::lottery::Reply;
+use node_protocols::lottery::{Reply, Request};
 use std::sync::mpsc::{self, Receiver};
 use tempfile::TempDir;
 
@@ -32,7 +32,9 @@ fn central(mut answer: impl FnMut(usize, &str) -> Does + Send + 'static) -> (Fak
             Request::Bets { batch, bets } => format!("{batch}:{}", bets.len()),
             Request::Finished { .. } => "finished".into(),
             Request::Results { .. } => "results".into(),
-            Request::Status {} | Request::Unreadable { .. } => panic!("no agency asks for this"),
+            Request::Status {} | Request::Unreadable { .. } | Request::Bare { .. } => {
+                panic!("no agency asks for this")
+            }
         };
         let does = answer(count, &request);
         count += 1;
@@ -74,7 +76,9 @@ fn bets() -> (TempDir, PathBuf) {
 fn run_with(central: &FakeNode, timeout_ms: u64, file: PathBuf) -> (Vec<String>, u8) {
     let args = AgencyArgs {
         id: 4,
-        central: central.addr.to_string(),
+        central: Some(central.addr.to_string()),
+        wire: Wire::Native,
+        exercise: None,
         bets: Some(file),
         bets_per_chunk: 2,
         period_ms: 1,
@@ -85,7 +89,8 @@ fn run_with(central: &FakeNode, timeout_ms: u64, file: PathBuf) -> (Vec<String>,
     let printed = Printed::default();
     let lines = Arc::new(Mutex::new(Lines::new(Box::new(printed.clone()), false, false)));
     let timeout = Duration::from_millis(timeout_ms);
-    let mut agency = Agency { args: &args, central: Central::new(central.addr, timeout), lines };
+    let mut agency =
+        Agency { args: &args, central: Link::new(&args, central.addr, timeout), lines };
     let exit = agency.report(None);
     let text = String::from_utf8(printed.0.lock().unwrap().clone()).unwrap();
     let strip = |line: &str| line.split_once("\" ").unwrap().1.to_owned();

@@ -1,31 +1,39 @@
 //! Agencies of the lottery: each sends its batches one after the other, as `node agency` does, says
 //! that it has finished, and asks for its winners. What gets no answer is asked again. Between times
-//! an agency may ask what nobody should.
+//! an agency may ask what nobody should. Agencies that are nodes of the scenario act by themselves
+//! ([`nodes`]).
 
 mod bets;
+mod nodes;
+mod rules;
 
-use self::bets::{MISDEEDS, asked, document, draw, spoil};
-use super::{Token, Workload};
+pub use self::nodes::inputs;
+pub use self::rules::Rules;
+
+use self::bets::{Luck, MISDEEDS, asked, document, draw, spoil};
+use super::{PROBE_EVERY, Token, Workload};
 use crate::check::History;
-use crate::check::history::{self, Answer, Ask, File, Told};
-use crate::config::Config;
-use crate::registry::Registry;
+use crate::check::history::{self, Answer, Ask, File, Memo, Told};
 use crate::sim::plan::Plan;
 use crate::sim::world::{Nanos, World};
 use node_protocols::core::{Protocol, Rng, encode, protocol_tag};
-use node_protocols::lottery::{self, Bet, Lottery, Reply, Request};
+use node_protocols::lottery::{Bet, Lottery, Reply, Request};
 use serde::Deserialize;
 
 /// What agencies do: the table `[workload]`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// How many batches each agency sends.
+    /// The most batches that an agency sends: each draws 1 to this many.
     pub operations: u32,
     /// The most bets in a batch.
     pub bets: u64,
+    /// How many of a hundred batches are large instead: they have 50 to 99 bets.
+    pub large_percent: u64,
     /// How many of a hundred bets win, besides those that do by chance.
     pub winner_percent: u64,
+    /// How many of a hundred agencies win with every bet.
+    pub lucky_percent: u64,
     /// How many of a hundred batches have names that the file must quote.
     pub quote_percent: u64,
     /// How many of a hundred times an agency first does what it should not: it sends an acknowledged
@@ -46,7 +54,9 @@ impl Default for Settings {
         Settings {
             operations: 12,
             bets: 4,
+            large_percent: 0,
             winner_percent: 10,
+            lucky_percent: 0,
             quote_percent: 20,
             misbehave_percent: 0,
             cut_percent: 0,
@@ -58,15 +68,20 @@ impl Default for Settings {
 }
 
 /// Bounds that keep a run finite, and documents apart.
-const MAX_AGENCIES: u32 = 1_000;
 const MAX_OPERATIONS: u32 = 10_000;
 const MAX_BETS: u64 = 99;
 
 impl Settings {
     /// What of them makes no sense in a run of so many milliseconds.
     pub fn check(&self, millis: u64, settle_millis: u64) -> Result<(), String> {
-        let percents =
-            [self.winner_percent, self.quote_percent, self.misbehave_percent, self.cut_percent];
+        let percents = [
+            self.large_percent,
+            self.winner_percent,
+            self.lucky_percent,
+            self.quote_percent,
+            self.misbehave_percent,
+            self.cut_percent,
+        ];
         if percents.iter().any(|percent| *percent > 100) || self.cut_percent == 100 {
             return Err("workload: percents are at most 100, and cut_percent below".into());
         }
@@ -91,40 +106,15 @@ impl Settings {
     }
 }
 
-/// What the central's config says.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rules {
-    /// How many agencies there are.
-    pub agencies: u32,
-    winning_number: u32,
-    highest_number: u32,
-}
-
-impl Rules {
-    /// Those of a central.
-    pub fn read(central: &Config, registry: &Registry) -> Result<Rules, String> {
-        let whole: toml::Table =
-            toml::from_str(&central.show(registry)).map_err(|error| error.to_string())?;
-        let table = whole.get("protocols").and_then(|protocols| protocols.get(Lottery::NAME));
-        let config = table.cloned().map(toml::Value::try_into::<lottery::Config>);
-        let Some(Ok(config)) = config else {
-            return Err("nodes: the central's config cannot be read".into());
-        };
-        if config.agencies > MAX_AGENCIES {
-            return Err(format!("nodes: at most {MAX_AGENCIES} agencies can be simulated"));
-        }
-        let lottery::Config { agencies, winning_number, highest_number, .. } = config;
-        Ok(Rules { agencies, winning_number, highest_number })
-    }
-}
-
-/// All agencies of a run. A plan with fewer clients has agencies without bets, which only finish:
+/// All agencies of a run that are clients. A plan with fewer clients has agencies without bets, which only finish:
 /// the draw waits for them too.
 pub struct Agencies {
     agencies: Vec<Agency>,
     settings: Settings,
     rules: Rules,
     seed: u64,
+    /// The plan may leave nobody to finish for an agency.
+    may_block: bool,
     asks: Vec<Ask>,
     /// Connection and sequence of each, as traces name them.
     names: Vec<(u64, u32)>,
@@ -135,6 +125,7 @@ struct Agency {
     number: u32,
     /// How many batches it has.
     batches: u64,
+    luck: Luck,
     rng: Rng,
     cuts: Rng,
     moods: Rng,
@@ -171,7 +162,8 @@ impl Agencies {
                 |label: &str| Rng::stream(plan.seed, &format!("workload/agency/{number}/{label}"));
             Agency {
                 number,
-                batches: if number <= plan.clients { plan.operations.into() } else { 0 },
+                batches: batches(number, plan),
+                luck: Luck::draw(plan.seed, number, settings),
                 rng: stream("think"),
                 cuts: stream("cuts"),
                 moods: stream("moods"),
@@ -187,10 +179,11 @@ impl Agencies {
             }
         };
         let mut agencies = Agencies {
-            agencies: (1..=rules.agencies).map(agency).collect(),
+            agencies: rules.clients().map(agency).collect(),
             settings: settings.clone(),
             rules: rules.clone(),
             seed: plan.seed,
+            may_block: nodes::may_block(rules, plan),
             asks: Vec::new(),
             names: Vec::new(),
             scratch: Vec::new(),
@@ -228,12 +221,13 @@ impl Agencies {
         agency.current = Some((self.asks.len(), sequence));
         self.asks.push(Ask {
             agency: agency.number,
+            node: None,
             ask: asked(&asking.request),
             invoke_ns: world.now(),
             answer: None,
         });
         self.names.push((connection.into(), sequence));
-        world.request(connection, 0, sequence, &self.scratch);
+        world.request(connection, self.rules.central, sequence, &self.scratch);
         // A connection that breaks does so before the request arrives, after it, or not at all.
         let is_cut = agency.cuts.below(100) < self.settings.cut_percent;
         let cut = agency.cuts.below(CUT_WITHIN);
@@ -254,6 +248,29 @@ impl Agencies {
     }
 }
 
+/// How many batches an agency has in a plan.
+fn batches(agency: u32, plan: &Plan) -> u64 {
+    if agency > plan.clients || plan.operations == 0 {
+        return 0;
+    }
+    let mut rng = Rng::stream(plan.seed, &format!("workload/agency/{agency}/batches"));
+    1 + rng.below(plan.operations.into())
+}
+
+/// What an answer tells a checker; none for what is no answer to an agency.
+fn told(reply: Reply<'_>) -> Option<Told> {
+    Some(match reply {
+        Reply::Stored { bets } => Told::Stored(bets),
+        Reply::Echo {} => Told::Stored(1),
+        Reply::Finished {} => Told::Finished,
+        Reply::Winners { documents } => Told::Winners(documents),
+        Reply::NotDrawn {} => Told::NotDrawn,
+        Reply::Refused { reason } => Told::Refused(reason.into_owned()),
+        // The same is asked again, and may then be done; and nobody asks for the other.
+        Reply::Later { .. } | Reply::Status { .. } => return None,
+    })
+}
+
 /// When a connection that breaks does so: about as long after the request as its answer may take.
 const CUT_WITHIN: Nanos = 30_000_000;
 
@@ -265,7 +282,8 @@ impl Agency {
         let request = if batch <= self.batches {
             let label = format!("workload/agency/{agency}/batch/{batch}");
             let first = document(agency, batch);
-            let bets = draw(agency, first, settings, rules, &mut Rng::stream(seed, &label));
+            let bets =
+                draw(agency, first, settings, rules, self.luck, &mut Rng::stream(seed, &label));
             Request::Bets { batch, bets }
         } else if !self.finished {
             Request::Finished { agency }
@@ -293,7 +311,8 @@ impl Agency {
         let label = format!("workload/agency/{agency}/misdeed/{}", self.misdeeds);
         let rng = &mut Rng::stream(seed, &label);
         let other = |rng: &mut Rng| {
-            draw(agency, document(agency, MISDEEDS + self.misdeeds), settings, rules, rng)
+            let first = document(agency, MISDEEDS + self.misdeeds);
+            draw(agency, first, settings, rules, self.luck, rng)
         };
         let earlier = |rng: &mut Rng| (last > 0).then(|| 1 + rng.below(last));
         match rng.below(4) {
@@ -340,15 +359,7 @@ impl Workload for Agencies {
             return self.think(place, world);
         }
         let Some(Asking { request, is_next }) = agency.asking.take() else { return };
-        let told = match reply {
-            Reply::Stored { bets } => Told::Stored(bets),
-            Reply::Finished {} => Told::Finished,
-            Reply::Winners { documents } => Told::Winners(documents),
-            Reply::NotDrawn {} => Told::NotDrawn,
-            Reply::Refused { reason } => Told::Refused(reason.into_owned()),
-            // Nobody asked for the one, and the other is dealt with.
-            Reply::Status { .. } | Reply::Later { .. } => return,
-        };
+        let Some(told) = told(reply) else { return };
         match (request, &told) {
             (Request::Bets { bets, .. }, Told::Stored(_)) if is_next => agency.stored.push(bets),
             (Request::Finished { .. }, Told::Finished) => agency.finished = true,
@@ -376,11 +387,14 @@ impl Workload for Agencies {
         }
     }
 
-    fn is_over(&mut self, _: &mut World, _: Nanos) -> bool {
-        self.agencies.iter().all(|agency| agency.is_done(&self.settings))
+    fn is_over(&mut self, world: &mut World, limit: Nanos) -> bool {
+        let mut speakers = self.rules.speakers.iter();
+        let is_over = self.agencies.iter().all(|agency| agency.is_done(&self.settings))
+            && speakers.all(|speaker| world.has_ended(speaker.place));
+        is_over || self.may_block && world.now() + PROBE_EVERY > limit
     }
 
-    fn unsettled(&self, _: &World) -> String {
+    fn unsettled(&self, world: &World) -> String {
         let describe = |agency: &Agency| {
             let (number, stored) = (agency.number, agency.stored.len());
             match &agency.stuck {
@@ -390,11 +404,16 @@ impl Workload for Agencies {
             }
         };
         let late = self.agencies.iter().filter(|agency| !agency.is_done(&self.settings));
-        late.map(describe).collect::<Vec<_>>().join(", ")
+        let late = late.map(describe);
+        let speakers = self.rules.speakers.iter().filter(|one| !world.has_ended(one.place));
+        let nodes = speakers.map(|one| format!("node {} of agency {} goes on", one.id, one.agency));
+        late.chain(nodes).collect::<Vec<_>>().join(", ")
     }
 
     fn take_history(&mut self, world: &mut World) -> History {
         let seen = world.take_seen();
+        let (asks, losses) = nodes::heard(&self.rules, &seen);
+        self.asks.extend(asks);
         let tag = protocol_tag(Lottery::NAME);
         let files = seen.files.into_iter().filter(|file| file.tag == tag);
         let file = |bytes: Vec<u8>| match String::from_utf8(bytes) {
@@ -408,6 +427,8 @@ impl Workload for Agencies {
             asks: std::mem::take(&mut self.asks),
             files: files.map(|seen| File { at_ns: seen.at, text: file(seen.bytes) }).collect(),
             draws: draws.map(|(at, _, _)| *at).collect(),
+            losses,
+            reading: Memo::default(),
         };
         History { lottery: Some(lottery), ..History::default() }
     }

@@ -19,6 +19,7 @@ use node_protocols::kv_replication::KvReplication;
 use node_protocols::lottery::Lottery;
 use serde::Deserialize;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What clients do: the table `[workload]` of a scenario, whose keys depend on what its nodes run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,12 +52,11 @@ impl Settings {
             let table: Table<store::Settings> = plan::parse(path, text)?;
             return Ok(Some(Settings::Store(table.workload.unwrap_or_default())));
         }
-        if let [central] = nodes
-            && run(Lottery::NAME)
-        {
-            let table: Table<lottery::Settings> = plan::parse(path, text)?;
-            let rules = lottery::Rules::read(central, registry);
+        if run(Lottery::NAME) {
+            let rules = lottery::Rules::read(nodes, registry);
             let rules = rules.map_err(|why| format!("{}: {why}", path.display()))?;
+            let Some(rules) = rules else { return Ok(None) };
+            let table: Table<lottery::Settings> = plan::parse(path, text)?;
             return Ok(Some(Settings::Lottery(table.workload.unwrap_or_default(), rules)));
         }
         let roles = board::Roles::read(nodes, registry);
@@ -99,6 +99,22 @@ impl Settings {
             Settings::Store(settings) => (settings.clients, settings.operations),
             Settings::Lottery(settings, rules) => (rules.agencies, settings.operations),
             Settings::Board(settings, _) => (settings.clients, settings.operations),
+        }
+    }
+
+    /// The places of the nodes whose files are drawn, and not read.
+    pub fn draws_inputs_of(&self) -> &[usize] {
+        match self {
+            Settings::Lottery(_, rules) => rules.node_places(),
+            Settings::Store(_) | Settings::Board(..) => &[],
+        }
+    }
+
+    /// What a plan has in those files: by the node's place, the protocol that reads it and its content.
+    pub fn inputs(&self, plan: &Plan) -> Vec<(usize, &'static str, Arc<[u8]>)> {
+        match self {
+            Settings::Lottery(settings, rules) => lottery::inputs(settings, rules, plan),
+            Settings::Store(_) | Settings::Board(..) => Vec::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! a crash, and what can happen to them while nobody looks. What a node makes of them when it starts is
 //! decided by the code that decides it on real disks.
 
-use super::{Nanos, World};
+use super::{Nanos, World, within};
 use crate::disk::identity::{self, Claim, Owner};
 use crate::disk::recovery::{Verdict, recover};
 use crate::disk::{MIN_CHECKPOINT_BYTES, checkpoint_at};
@@ -10,6 +10,7 @@ use crate::wal::format::{FILE_HEADER_LEN, Replayed, Sink, TooLong, file_header, 
 use node_protocols::core::{Host, NodeId, Rng};
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::ops::RangeInclusive;
 
 /// A disk: what is on it survives the node.
 pub(super) struct Disk {
@@ -20,9 +21,11 @@ pub(super) struct Disk {
     identity: u128,
     /// The sequence of the log's next batch, while the node runs.
     next_seq: u64,
-    /// The log's length at which it is rewritten, and the least that this is.
+    /// The log's length at which it is rewritten.
     checkpoint_at: u64,
-    min_checkpoint: u64,
+    /// By how much it grows until then, drawn each time; without, as on real disks.
+    growth: Option<RangeInclusive<u64>>,
+    growths: Rng,
     /// What the node wrote may not be on it any more.
     pub(super) is_new: bool,
     /// A fault changed it since the node ran.
@@ -96,7 +99,8 @@ impl Disk {
             identity: 0,
             next_seq: 1,
             checkpoint_at: 0,
-            min_checkpoint: MIN_CHECKPOINT_BYTES,
+            growth: None,
+            growths: Rng::stream(seed, &format!("sim/checkpoint/{id}")),
             is_new: false,
             is_bad: false,
             sound: None,
@@ -154,7 +158,7 @@ impl Disk {
             }
             Verdict::Refused(_) => return verdict,
         }
-        self.checkpoint_at = checkpoint_at(self.log_len() as u64, self.min_checkpoint);
+        self.set_checkpoint();
         verdict
     }
 
@@ -178,6 +182,14 @@ impl Disk {
             self.folder = sound;
             self.is_bad = false;
         }
+    }
+
+    fn set_checkpoint(&mut self) {
+        let len = self.log_len() as u64;
+        self.checkpoint_at = match &self.growth {
+            Some(growth) => len.saturating_add(within(&mut self.growths, growth)),
+            None => checkpoint_at(len, MIN_CHECKPOINT_BYTES),
+        };
     }
 
     fn log_len(&self) -> usize {
@@ -215,7 +227,7 @@ impl Disk {
             Written::Checkpoint { log: new, next_seq, .. } => {
                 *log = std::mem::take(new);
                 self.next_seq = *next_seq;
-                self.checkpoint_at = checkpoint_at(log.len() as u64, self.min_checkpoint);
+                self.set_checkpoint();
             }
         }
         Ok(())
@@ -242,12 +254,12 @@ impl Disk {
 }
 
 impl World {
-    /// Gives a node a data directory, of a node of that cluster. A log shorter than `min_checkpoint`
-    /// bytes is not rewritten for its length.
-    pub fn set_home(&mut self, node: usize, cluster: &str, min_checkpoint: Option<u64>) {
+    /// Gives a node a data directory, of a node of that cluster, whose log is rewritten when it has grown
+    /// by a number of bytes from `growth`.
+    pub fn set_home(&mut self, node: usize, cluster: &str, growth: Option<RangeInclusive<u64>>) {
         let disk = &mut self.nodes[node].disk;
         disk.home = Some(cluster.into());
-        disk.min_checkpoint = min_checkpoint.unwrap_or(MIN_CHECKPOINT_BYTES);
+        disk.growth = growth;
     }
 
     /// Which nodes did not start with what was on their disks, when, and why.
@@ -327,8 +339,8 @@ mod tests {
 
     const ID: NodeId = NodeId(1);
 
-    fn disk(min_checkpoint: u64) -> Disk {
-        Disk { home: Some("test".into()), min_checkpoint, ..Disk::new(1, ID) }
+    fn disk(growth: u64) -> Disk {
+        Disk { home: Some("test".into()), growth: Some(growth..=growth), ..Disk::new(1, ID) }
     }
 
     /// A node that starts with what is on the disk.

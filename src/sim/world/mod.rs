@@ -132,6 +132,23 @@ pub struct Seen {
     pub files: Vec<FileSeen>,
     /// When which node printed which line.
     pub lines: Vec<(Nanos, usize, String)>,
+    /// What nodes sent each other, whether it arrived or not.
+    pub frames: Vec<FrameSeen>,
+    /// When which node noticed that its link to which other was gone.
+    pub links_lost: Vec<(Nanos, usize, usize)>,
+}
+
+/// A frame that left a node.
+#[derive(Debug)]
+pub struct FrameSeen {
+    /// When.
+    pub at: Nanos,
+    /// Whose.
+    pub from: usize,
+    /// Whom it is for.
+    pub to: usize,
+    /// Its payload.
+    pub payload: Vec<u8>,
 }
 
 /// What was in a protocol's file.
@@ -210,6 +227,8 @@ struct Node {
     sync_time: Rng,
     /// Whether a crash finds on the disk what was being synced.
     crash_fate: Rng,
+    /// A protocol has asked for the node's end. It goes on, as nobody waits for a process.
+    has_ended: bool,
 }
 
 struct Sync {
@@ -285,6 +304,7 @@ impl World {
             wake_at: Nanos::MAX,
             sync_time: Rng::stream(seed, &format!("sim/sync/{id}")),
             crash_fate: Rng::stream(seed, &format!("sim/crash/{id}")),
+            has_ended: false,
         };
         let direction = |from: &NodeId, to: &NodeId| Stream {
             delay: Rng::stream(seed, &format!("sim/delay/{from}/{to}")),
@@ -349,6 +369,11 @@ impl World {
             seen.files.extend(node.disk.folder.files.iter().map(file));
         }
         seen
+    }
+
+    /// Whether a protocol of a node has asked for the node's end since its last start.
+    pub fn has_ended(&self, node: usize) -> bool {
+        self.nodes[node].has_ended
     }
 
     /// A node's id.

@@ -1,6 +1,6 @@
 //! Messages between nodes, and the links that carry them.
 
-use super::{CHANCE, Nanos, What, World, within};
+use super::{CHANCE, FrameSeen, Nanos, What, World, within};
 use node_protocols::core::{FrameError, Host, NodeId};
 
 impl World {
@@ -24,6 +24,9 @@ impl World {
         let Some(to) = self.place(to) else { return };
         let (sender, receiver) = (self.ids[from], self.ids[to]);
         let id = self.tracer.send(self.now, sender, receiver, payload, is_copy, host);
+        if let Some(seen) = &mut self.seen {
+            seen.frames.push(FrameSeen { at: self.now, from, to, payload: payload.to_vec() });
+        }
         let n = self.nodes.len();
         let (pair, side) = pair(n, from, to);
         let link = &self.links[pair];
@@ -141,6 +144,9 @@ impl World {
         if let Some(host) = &mut self.nodes[node].host {
             host.handle_link(peer_id, up, now);
             self.tracer.link(self.now, self.ids[node], peer_id, up);
+            if let Some(seen) = self.seen.as_mut().filter(|_| !up) {
+                seen.links_lost.push((self.now, node, peer));
+            }
             self.finish_turn(node);
         }
     }

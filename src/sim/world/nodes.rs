@@ -49,6 +49,7 @@ impl World {
         }
         self.nodes[node].disk.accepted();
         self.nodes[node].correction = Correction::default();
+        self.nodes[node].has_ended = false;
         let now = self.node_now(node);
         host.handle_start(now);
         self.nodes[node].host = Some(host);
@@ -400,7 +401,7 @@ impl World {
                 // Whose client waits for nothing.
                 Effect::Over { .. } => {}
                 // Nobody waits for a process: the node goes on, and answers what it still hears.
-                Effect::Stop { .. } => {}
+                Effect::Stop { .. } => self.nodes[place].has_ended = true,
                 Effect::Fact { place: publisher, fact } => {
                     if let Fact::ClockOffset { correction } = fact {
                         self.nodes[place].correction = correction;

@@ -15,22 +15,37 @@ pub(super) fn document(agency: u32, content: u64) -> u64 {
     u64::from(agency) * 1_000_000_000 + content * 100
 }
 
+/// Whether an agency wins with every bet.
+#[derive(Clone, Copy)]
+pub(super) struct Luck(bool);
+
+impl Luck {
+    pub(super) fn draw(seed: u64, agency: u32, settings: &Settings) -> Luck {
+        let mut rng = Rng::stream(seed, &format!("workload/agency/{agency}/luck"));
+        Luck(rng.below(100) < settings.lucky_percent)
+    }
+}
+
 /// A batch that can be stored.
 pub(super) fn draw(
     agency: u32,
     first_document: u64,
     settings: &Settings,
     rules: &Rules,
+    Luck(is_lucky): Luck,
     rng: &mut Rng,
 ) -> Vec<Bet<'static>> {
     let is_quoted = rng.below(100) < settings.quote_percent;
-    let count = 1 + rng.below(settings.bets);
+    let count = match settings.large_percent {
+        percent if percent > 0 && rng.below(100) < percent => 50 + rng.below(50),
+        _ => 1 + rng.below(settings.bets),
+    };
     let bet = |place: u64| {
         let names: &[&str] = if is_quoted { &QUOTED_NAMES } else { &NAMES };
         let name = names[rng.below(names.len() as u64) as usize];
         let surname = NAMES[rng.below(NAMES.len() as u64) as usize];
         let (year, month, day) = (1930 + rng.below(76), 1 + rng.below(12), 1 + rng.below(28));
-        let wins = rng.below(100) < settings.winner_percent;
+        let wins = rng.below(100) < settings.winner_percent || is_lucky;
         let number = rng.below(u64::from(rules.highest_number) + 1) as u32;
         Bet {
             agency,
@@ -75,6 +90,7 @@ pub(super) fn asked(request: &Request<'_>) -> Asked {
         Request::Bets { batch, bets } => {
             Asked::Bets { batch: *batch, bets: bets.iter().map(bet).collect() }
         }
+        Request::Bare { bets } => Asked::Bets { batch: 0, bets: bets.iter().map(bet).collect() },
         Request::Finished { .. } => Asked::Finished,
         // Agencies do not ask how far the central is, and their messages can be read.
         Request::Results { .. } | Request::Status {} | Request::Unreadable { .. } => Asked::Results,
