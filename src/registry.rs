@@ -7,7 +7,8 @@ use node_protocols::berkeley::Berkeley;
 use node_protocols::board::{Board, Nats};
 use node_protocols::bully::Bully;
 use node_protocols::core::{
-    ConfigError, Decoded, DynProtocol, Env, FactKind, Gateway, Protocol, erase, protocol_tag,
+    ClientId, ConfigError, Decoded, DynProtocol, Env, FactKind, Gateway, Protocol, erase,
+    protocol_tag,
 };
 use node_protocols::echo::{Echo, EchoBytes};
 use node_protocols::kv_replication::{KvReplication, Resp};
@@ -174,6 +175,11 @@ fn json<P: Protocol>() -> Box<dyn DynGateway> {
 
 /// A gateway without its types: requests and replies are postcard on the Host's side.
 pub trait DynGateway {
+    /// See [`Gateway::identify`].
+    fn identify(&mut self, client: ClientId) {
+        let _ = client;
+    }
+
     /// See [`Gateway::greet`].
     fn greet(&mut self, output: &mut Vec<u8>) {
         let _ = output;
@@ -182,6 +188,21 @@ pub trait DynGateway {
     /// See [`Gateway::form`].
     fn form(&mut self) -> &[u8] {
         &[]
+    }
+
+    /// See [`Gateway::MAX_PENDING_BYTES`].
+    fn max_pending_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// See [`Gateway::take_tally`].
+    fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
+        let _ = tally;
+    }
+
+    /// See [`Gateway::apply_tally`].
+    fn apply_tally(&mut self, tally: &[(usize, u64)]) {
+        let _ = tally;
     }
 
     /// See [`Gateway::decode`]; a request is left in `request`.
@@ -200,12 +221,28 @@ pub trait DynGateway {
 struct Typed<G: Gateway>(G);
 
 impl<G: Gateway> DynGateway for Typed<G> {
+    fn identify(&mut self, client: ClientId) {
+        self.0.identify(client);
+    }
+
     fn greet(&mut self, output: &mut Vec<u8>) {
         self.0.greet(output);
     }
 
     fn form(&mut self) -> &[u8] {
         self.0.form()
+    }
+
+    fn max_pending_bytes(&self) -> Option<usize> {
+        G::MAX_PENDING_BYTES
+    }
+
+    fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
+        self.0.take_tally(tally);
+    }
+
+    fn apply_tally(&mut self, tally: &[(usize, u64)]) {
+        self.0.apply_tally(tally);
     }
 
     fn decode(

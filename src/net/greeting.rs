@@ -68,6 +68,7 @@ impl Node {
                 let session = self.host.place(protocol).zip(codec);
                 // The config was checked against the registry.
                 let Some((place, (name, mut codec))) = session else { return };
+                codec.identify(self.table.next_key());
                 codec.greet(&mut greeting);
                 Kind::Client(Session::ordered(place, name, codec))
             }
