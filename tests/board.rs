@@ -570,6 +570,29 @@ fn a_subscriber_that_does_not_read_is_told_what_it_missed_and_costs_the_others_n
     }
 }
 
+/// Where all clients may hold more, one may hold as much as NATS' own server lets it.
+#[test]
+fn a_nats_client_that_leaves_too_much_unread_is_disconnected_without_a_word() {
+    const MESSAGES: usize = 96;
+    let system = System::start("max_client_memory_bytes = 268435456");
+    let mut asleep = Nats::connect(&system, "general");
+    let mut publisher = Nats::connect(&system, "other");
+    let text = "x".repeat(1 << 20);
+    for _ in 0..MESSAGES {
+        publisher.send(&format!("PUB general {}\r\n{text}\r\n", text.len()));
+    }
+    assert_eq!(publisher.all(), "PONG\r\n");
+    let mut heard = 0;
+    let told = loop {
+        match asleep.hear() {
+            Ok(_) => heard += 1,
+            Err(told) => break told,
+        }
+    };
+    assert_eq!(told, "", "nothing is said");
+    assert!(heard < MESSAGES, "64 MiB, and what the kernel takes");
+}
+
 /// What goes out to several connections in one form is counted for each of them.
 #[test]
 fn limits_of_nats_clients_that_are_sent_the_same_hold_for_each() {

@@ -6,20 +6,22 @@
 //! the connection goes on is refused as a `Permissions Violation`, which all of them survive; and whoever
 //! does not read is not told what it missed: its connection ends, and it makes another.
 
-use super::proxy::{MAX_TOPICS, Said, fault};
-use super::subject::{Subjects, is_literal, is_subject};
-use super::{
-    Board, MAX_TEXT_BYTES, MAX_TOPIC_BYTES, Member, Reply, Request, is_topic, is_word, topic_fault,
+mod wire;
+
+use self::wire::{
+    CRLF, Heard, MAX_LINE_BYTES, PUBLISH, Publication, SUBSCRIPTION, Words, close, find_end, name,
+    number, refuse, refuse_subject, sound, subject_fault, subject_of, too_long,
 };
+use super::proxy::MAX_TOPICS;
+use super::subject::{Subjects, is_subject};
+use super::{Board, MAX_TEXT_BYTES, Member, Reply, Request};
 use crate::core::{Bytes, ClientId, Decoded, Escaped, Gateway, Text};
-use ::core::fmt::{Arguments, Write};
+use ::core::fmt::Write;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use memchr::memchr;
 use serde::Deserialize;
 
 /// The state of one connection.
@@ -96,14 +98,6 @@ const MAX_COPIED_BYTES: usize = 8 << 20;
 /// What may wait for a client, as in NATS' own server. All clients together have a bound, too.
 const MAX_PENDING_BYTES: usize = 64 << 20;
 
-/// A line holds a command, names and numbers; only `CONNECT` has more.
-const MAX_LINE_BYTES: usize = 4 << 10;
-const CRLF: &[u8] = b"\r\n";
-
-/// What is refused, as clients know it.
-const PUBLISH: &str = "Publish";
-const SUBSCRIPTION: &str = "Subscription";
-
 impl Gateway for Nats {
     const NAME: &'static str = "nats";
     const MAX_PENDING_BYTES: Option<usize> = Some(MAX_PENDING_BYTES);
@@ -178,14 +172,18 @@ impl Gateway for Nats {
             self.is_formed = true;
             self.form.clear();
             self.form.push(u8::from(self.options.has_headers()));
+            let pushed = |one: &&Subscription| one.group.is_none();
+            if self.places.iter().flatten().filter(pushed).any(|one| one.limit.is_some()) {
+                // What it is sent depends on what it has had.
+                self.form.extend_from_slice(&self.client_id.to_le_bytes());
+                return &self.form;
+            }
             // Subjects and names hold no blank and no line's end, so this tells any two lists apart.
             for place in &self.places {
-                let pushed = place.as_ref().filter(|one| one.group.is_none());
-                if let Some(Subscription { sid, subject, had, limit, .. }) = pushed {
-                    let _ = write!(Text(&mut self.form), "{subject} {sid}");
-                    if let Some(limit) = limit {
-                        let _ = write!(Text(&mut self.form), " {}", limit.saturating_sub(*had));
-                    }
+                if let Some(one) = place.as_ref().filter(pushed) {
+                    self.form.extend_from_slice(one.subject.as_bytes());
+                    self.form.push(b' ');
+                    self.form.extend_from_slice(one.sid.as_bytes());
                 }
                 self.form.push(b'\n');
             }
@@ -246,14 +244,6 @@ impl Gateway for Nats {
             }
         }
     }
-}
-
-/// A message, as this client gets it.
-struct Heard<'a> {
-    topic: &'a str,
-    reply: Option<&'a str>,
-    headers: Option<&'a [u8]>,
-    text: &'a [u8],
 }
 
 impl Options {
@@ -530,100 +520,10 @@ impl Nats {
     fn count(&mut self, place: usize, messages: u64) {
         let Some(Some(one)) = self.places.get_mut(place) else { return };
         one.had = one.had.saturating_add(messages);
-        if one.limit.is_some() {
-            self.is_formed = false;
-            if one.is_over() {
-                self.over.push(place);
-            }
+        if one.is_over() {
+            self.over.push(place);
         }
     }
-}
-
-impl Heard<'_> {
-    /// `MSG topic sid [reply] bytes`, and the text; or `HMSG topic sid [reply] header_bytes bytes`, and
-    /// headers and text.
-    fn write(&self, sid: &str, output: &mut Vec<u8>) {
-        let Heard { topic, reply, headers, text } = self;
-        let (reply, header_bytes) = (reply.unwrap_or_default(), headers.map_or(0, <[u8]>::len));
-        let bytes = header_bytes + text.len();
-        output.reserve(topic.len() + sid.len() + reply.len() + bytes + 48);
-        output.extend_from_slice(if headers.is_some() { b"HMSG " } else { b"MSG " });
-        output.extend_from_slice(topic.as_bytes());
-        output.push(b' ');
-        output.extend_from_slice(sid.as_bytes());
-        output.push(b' ');
-        if !reply.is_empty() {
-            output.extend_from_slice(reply.as_bytes());
-            output.push(b' ');
-        }
-        if let Some(headers) = headers {
-            output.extend_from_slice(itoa::Buffer::new().format(header_bytes).as_bytes());
-            output.push(b' ');
-            output.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
-            output.extend_from_slice(CRLF);
-            output.extend_from_slice(headers);
-        } else {
-            output.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
-            output.extend_from_slice(CRLF);
-        }
-        output.extend_from_slice(text);
-        output.extend_from_slice(CRLF);
-    }
-}
-
-/// A line `PUB` or `HPUB`.
-struct Publication<'a> {
-    topic: &'a [u8],
-    reply: Option<&'a [u8]>,
-    header_bytes: usize,
-    /// Of headers and text.
-    bytes: usize,
-}
-
-impl<'a> Publication<'a> {
-    fn read(mut words: Words<'a>, has_headers: bool) -> Option<Publication<'a>> {
-        let (topic, second, third) = (words.next()?, words.next()?, words.next());
-        let (reply, header_bytes, bytes) = match (has_headers, third, words.next()) {
-            (false, None, _) => (None, None, second),
-            (false, Some(third), None) => (Some(second), None, third),
-            (true, Some(third), None) => (None, Some(second), third),
-            (true, Some(third), Some(fourth)) => (Some(second), Some(third), fourth),
-            _ => return None,
-        };
-        let (header_bytes, bytes) = (header_bytes.map_or(Some(0), number)?, number(bytes)?);
-        let is_whole = words.next().is_none() && header_bytes <= bytes;
-        is_whole.then_some(Publication { topic, reply, header_bytes, bytes })
-    }
-}
-
-/// The topics of a publication, or why it is refused.
-fn sound<'a>(
-    topic: &'a [u8],
-    reply: Option<&'a [u8]>,
-    headers: Option<&[u8]>,
-    text: &[u8],
-) -> Result<(&'a str, Option<&'a str>), Cow<'static, str>> {
-    let rule = "no word between dots is empty, * or >";
-    let topic = subject_of(topic, is_literal).ok_or_else(|| subject_fault(topic, rule))?;
-    let answers = |reply: &'a [u8]| {
-        let fault = || format!("its reply subject cannot be: {}", topic_fault(reply));
-        subject_of(reply, |_| true).ok_or_else(|| Cow::Owned(fault()))
-    };
-    let reply = reply.map(answers).transpose()?;
-    match fault(&Said { topic, user: "", text, reply, headers }) {
-        None => Ok((topic, reply)),
-        Some(reason) => Err(reason),
-    }
-}
-
-fn subject_of(subject: &[u8], is_sound: fn(&str) -> bool) -> Option<&str> {
-    str::from_utf8(subject).ok().filter(|text| is_topic(text) && is_sound(text))
-}
-
-/// What is wrong with a subject.
-fn subject_fault(subject: &[u8], rule: &str) -> Cow<'static, str> {
-    let fault = topic_fault(subject);
-    if subject.len() > MAX_TOPIC_BYTES { fault.into() } else { format!("{fault}; {rule}").into() }
 }
 
 /// How the proxy knows a subscription that shares.
@@ -631,75 +531,11 @@ fn member(group: &str, sid: &str) -> Member<'static> {
     Member { group: String::from(group).into(), name: String::from(sid).into() }
 }
 
-/// Where a line's end is. NATS' own servers take one without CR, too.
-fn find_end(input: &[u8]) -> Option<usize> {
-    memchr(b'\n', &input[..input.len().min(MAX_LINE_BYTES)])
-}
-
-/// What blanks part.
-struct Words<'a>(&'a [u8]);
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        // Words are a few bytes long: searches that prepare for more take longer.
-        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-        let start = self.0.iter().position(|byte| !is_blank(byte))?;
-        let rest = &self.0[start..];
-        let (word, rest) = rest.split_at(rest.iter().position(is_blank).unwrap_or(rest.len()));
-        self.0 = rest;
-        Some(word)
-    }
-}
-
-/// A number without a sign.
-fn number(digits: &[u8]) -> Option<usize> {
-    digits.iter().try_fold(0usize, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
-}
-
-/// A group or a client's name for a subscription, if it can be one.
-fn name(bytes: &[u8]) -> Option<&str> {
-    str::from_utf8(bytes).ok().filter(|text| is_word(text))
-}
-
-fn too_long(output: &mut Vec<u8>) -> Decoded<Request<'static>> {
-    error(output, format_args!("Maximum Control Line Exceeded"));
-    Decoded::Close { reason: Some("a line of more than 4096 bytes".into()) }
-}
-
-fn close(output: &mut Vec<u8>, idle: bool, reason: &'static str) -> Decoded<Request<'static>> {
-    if !idle {
-        return Decoded::Wait;
-    }
-    error(output, format_args!("{reason}"));
-    Decoded::Close { reason: Some(reason.into()) }
-}
-
-/// Refuses what has a subject, in the very words that clients look for.
-fn refuse_subject(output: &mut Vec<u8>, what: &str, subject: &[u8], reason: &str) {
-    // A line that is too long for clients tells them nothing.
-    let shown = &subject[..subject.len().min(MAX_TOPIC_BYTES)];
-    let (shown, reason) = (Escaped(shown), Escaped(reason.as_bytes()));
-    error(output, format_args!("Permissions Violation for {what} to \"{shown}\": {reason}"));
-}
-
-/// Tells a client something, and goes on: the form is the only one that all clients survive.
-fn refuse(output: &mut Vec<u8>, reason: Arguments<'_>) {
-    error(output, format_args!("Permissions Violation: {reason}"));
-}
-
-fn error(output: &mut Vec<u8>, reason: Arguments<'_>) {
-    let _ = write!(Text(output), "-ERR '{reason}'\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::LamportTime;
+    use alloc::format;
     use alloc::vec;
 
     const AT: (u64, LamportTime) = (1, LamportTime(1));
@@ -931,12 +767,13 @@ mod tests {
             one.take_tally(&mut tally);
             other.apply_tally(&tally);
         }
-        // It has had one of `a`, and two of `b`.
-        let (requests, _) = talk(&mut other, "UNSUB 1 2\r\nUNSUB 2 2\r\n");
-        assert_eq!(requests, [unsubscribe("b")]);
-        assert_ne!(one.form(), other.form());
-        assert_eq!(hear(&mut other, "a").len(), hear(&mut one, "a").len());
-        assert_eq!(hear(&mut other, "a"), "");
+        // Each has had one of `a`, and two of `b`.
+        for nats in [&mut one, &mut other] {
+            let (requests, _) = talk(nats, "UNSUB 1 2\r\nUNSUB 2 2\r\n");
+            assert_eq!(requests, [unsubscribe("b")]);
+            assert_eq!(hear(nats, "a"), "MSG a 1 2\r\nhi\r\n");
+            assert_eq!(hear(nats, "a"), "");
+        }
     }
 
     #[test]
@@ -1022,12 +859,18 @@ mod tests {
         assert_ne!(one.form(), other.form(), "the client's name for it goes out too");
         talk(&mut other, "UNSUB 2\r\nSUB a 1\r\n");
         assert_eq!(one.form(), other.form());
+        let id = |slot| ClientId { slot, generation: 0 };
+        one.identify(id(1));
+        other.identify(id(2));
+        assert_eq!(one.form(), other.form());
         talk(&mut other, "UNSUB 1 5\r\n");
         assert_ne!(one.form(), other.form(), "one gets all, the other five");
         talk(&mut one, "UNSUB 1 5\r\n");
+        assert_ne!(one.form(), other.form(), "whoever has had more gets less");
+        for nats in [&mut one, &mut other] {
+            talk(nats, "UNSUB 1\r\nSUB a 1\r\n");
+        }
         assert_eq!(one.form(), other.form());
-        hear(&mut one, "a");
-        assert_ne!(one.form(), other.form(), "one gets four more, the other five");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The proxy: brings what is published to those who subscribe, and waits for none of them.
 
+mod stamps;
+
+use self::stamps::{Order, Stamps};
 use super::subject::Subjects;
 use super::{
     Board, Had, MAX_TEXT_BYTES, Maybe, Member, Message, Mutant, Outcome, Planted, Post, Refusal,
@@ -7,7 +10,6 @@ use super::{
 };
 use super::{error, is_listed, is_topic, is_word, stale, topic_fault};
 use crate::core::{Bytes, ClientId, Context, LamportTime, NodeId, RequestId};
-use ::core::cmp::Ordering;
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -118,27 +120,6 @@ struct Listener {
     deliveries: u64,
 }
 
-/// The stamps of one clock.
-#[derive(Default)]
-struct Stamps {
-    /// Of each user's last post.
-    last: BTreeMap<String, LamportTime>,
-    /// Users who were forgotten had no later stamp.
-    forgotten: LamportTime,
-}
-
-/// How a post stands to what its user has published.
-enum Order {
-    /// After all of it.
-    Next,
-    /// It is the last of it.
-    Again,
-    /// A later one was published.
-    Late,
-}
-
-/// Whose last stamps are known. Of the others only the latest of all is.
-const MAX_USERS: usize = 100_000;
 /// What one connection may subscribe to.
 pub(super) const MAX_TOPICS: usize = 1_000;
 /// What all connections may. A subscription takes some hundred bytes.
@@ -365,7 +346,8 @@ impl Proxy {
         if *post.topic == *SERVERS && clock != from {
             return Outcome::Refused(Refusal::Servers);
         }
-        match self.order(clock, &post.user, stamp) {
+        let stamps = self.stamps.entry(clock).or_default();
+        match stamps.order(&post.user, stamp, &self.planted) {
             Order::Next => {
                 let Post { user, topic, text } = post;
                 let said = Said { topic, user, text, reply: None, headers: None };
@@ -382,35 +364,6 @@ impl Proxy {
                 Outcome::Refused(Refusal::Late)
             }
         }
-    }
-
-    /// How a post stands to those of its user that were published; notes one that comes next.
-    fn order(&mut self, clock: NodeId, user: &str, stamp: LamportTime) -> Order {
-        let Stamps { last, forgotten } = self.stamps.entry(clock).or_default();
-        if let Some(last) = last.get_mut(user) {
-            let order = match stamp.cmp(last) {
-                Ordering::Greater => Order::Next,
-                Ordering::Equal if self.planted.has(Mutant::TwiceDelivered) => Order::Next,
-                Ordering::Equal if self.planted.has(Mutant::AgainSaidLate) => Order::Late,
-                Ordering::Equal => Order::Again,
-                Ordering::Less if self.planted.has(Mutant::LateNotDropped) => Order::Next,
-                Ordering::Less => Order::Late,
-            };
-            *last = stamp.max(*last);
-            return order;
-        }
-        if stamp <= *forgotten {
-            return Order::Late;
-        }
-        if last.len() >= MAX_USERS {
-            // Half of them at once, so that it costs nothing per user.
-            let mut stamps: Vec<LamportTime> = last.values().copied().collect();
-            let (_, median, _) = stamps.select_nth_unstable(MAX_USERS / 2);
-            *forgotten = (*forgotten).max(*median);
-            last.retain(|_, stamp| *stamp > *forgotten);
-        }
-        last.insert(user.into(), stamp);
-        Order::Next
     }
 
     /// A client's own publication.
