@@ -202,6 +202,21 @@ pub trait DynGateway {
         &[]
     }
 
+    /// See [`Gateway::MAX_PENDING_BYTES`].
+    fn max_pending_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// See [`Gateway::take_tally`].
+    fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
+        let _ = tally;
+    }
+
+    /// See [`Gateway::apply_tally`].
+    fn apply_tally(&mut self, tally: &[(usize, u64)]) {
+        let _ = tally;
+    }
+
     /// See [`Gateway::decode`]; a request is left in `request`.
     fn decode(
         &mut self,
@@ -236,6 +251,18 @@ impl<G: Gateway> DynGateway for Typed<G> {
 
     fn form(&mut self) -> &[u8] {
         self.0.form()
+    }
+
+    fn max_pending_bytes(&self) -> Option<usize> {
+        G::MAX_PENDING_BYTES
+    }
+
+    fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
+        self.0.take_tally(tally);
+    }
+
+    fn apply_tally(&mut self, tally: &[(usize, u64)]) {
+        self.0.apply_tally(tally);
     }
 
     fn decode(

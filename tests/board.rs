@@ -15,7 +15,7 @@ use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -147,7 +147,7 @@ impl System {
     fn subscriber(&self, topics: &[&str]) -> Client {
         let mut client = self.client(PROXY);
         for topic in topics {
-            let request = Request::Subscribe { topic: (*topic).into() };
+            let request = Request::Subscribe { topic: (*topic).into(), member: None };
             let reply: Reply<'_> = client.request(&request, LONG).expect("the proxy answers");
             assert!(
                 matches!(&reply, Reply::Subscribed { topic: one, .. } if one == topic),
@@ -233,21 +233,38 @@ impl Nats {
         self.stream.get_mut().write_all(text.as_bytes()).expect("the proxy reads");
     }
 
+    /// The next line; empty when the connection has ended.
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).expect("the proxy writes");
-        line.strip_suffix("\r\n").expect("a line has an end").into()
+        line.strip_suffix("\r\n").unwrap_or_default().into()
     }
 
-    /// The next message's text, or the error.
+    /// The next message's text, or what comes instead.
     fn hear(&mut self) -> Result<Vec<u8>, String> {
         let line = self.line();
         let Some(rest) = line.strip_prefix("MSG ") else { return Err(line) };
         let length: usize = rest.rsplit(' ').next().expect("a length").parse().expect("a number");
         let mut text = vec![0; length + 2];
-        self.stream.read_exact(&mut text).expect("the proxy writes");
-        text.truncate(length);
-        Ok(text)
+        match self.stream.read_exact(&mut text) {
+            Ok(()) => {
+                text.truncate(length);
+                Ok(text)
+            }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(String::new()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// All that has come when the proxy answers.
+    fn all(&mut self) -> String {
+        self.send("PING\r\n");
+        let mut all = String::new();
+        while !all.ends_with("PONG\r\n") {
+            let bytes = self.stream.read_line(&mut all).expect("the proxy writes");
+            assert!(bytes > 0, "it has ended: {all}");
+        }
+        all
     }
 }
 
@@ -501,7 +518,8 @@ fn a_subscriber_that_does_not_read_is_told_what_it_missed_and_costs_the_others_n
     const TEXT_BYTES: usize = 256 << 10;
     // More than the kernel holds for all of them.
     const MESSAGES: usize = 150;
-    let system = System::start("client_high_water_bytes = 65536");
+    let system =
+        System::start("client_high_water_bytes = 65536\nmax_client_memory_bytes = 4194304");
     let proxy = &system.nodes[&PROXY];
     let mut asleep = system.subscriber(&["general"]);
     let mut nats_asleep = Nats::connect(&system, "general");
@@ -532,6 +550,7 @@ fn a_subscriber_that_does_not_read_is_told_what_it_missed_and_costs_the_others_n
         }
     }
     assert_eq!(heard + missed, MESSAGES);
+    // A NATS client would end for good if it were told: its connection ends, and it makes another.
     let mut heard = 0;
     let told = loop {
         match nats_asleep.hear() {
@@ -539,15 +558,104 @@ fn a_subscriber_that_does_not_read_is_told_what_it_missed_and_costs_the_others_n
             Err(told) => break told,
         }
     };
-    let missed = MESSAGES - heard;
-    assert_eq!(told, format!("-ERR 'Slow Consumer: {missed} messages missed'"));
+    assert_eq!(told, "", "nothing is said");
+    assert!(heard < MESSAGES, "it holds no more than all clients may");
+    let mut nats_awake = Nats::connect(&system, "general");
 
-    // All three go on.
+    // The others go on.
     post(&mut client, "ana", "general", b"end");
-    assert_eq!(nats_asleep.hear(), Ok(b"end".to_vec()));
+    assert_eq!(nats_awake.hear(), Ok(b"end".to_vec()));
     for client in [&mut asleep, &mut awake] {
         assert_eq!(hear(client).2, "end");
     }
+}
+
+/// Where all clients may hold more, one may hold as much as NATS' own server lets it.
+#[test]
+fn a_nats_client_that_leaves_too_much_unread_is_disconnected_without_a_word() {
+    const MESSAGES: usize = 96;
+    let system = System::start("max_client_memory_bytes = 268435456");
+    let mut asleep = Nats::connect(&system, "general");
+    let mut publisher = Nats::connect(&system, "other");
+    let text = "x".repeat(1 << 20);
+    for _ in 0..MESSAGES {
+        publisher.send(&format!("PUB general {}\r\n{text}\r\n", text.len()));
+    }
+    assert_eq!(publisher.all(), "PONG\r\n");
+    let mut heard = 0;
+    let told = loop {
+        match asleep.hear() {
+            Ok(_) => heard += 1,
+            Err(told) => break told,
+        }
+    };
+    assert_eq!(told, "", "nothing is said");
+    assert!(heard < MESSAGES, "64 MiB, and what the kernel takes");
+}
+
+/// What goes out to several connections in one form is counted for each of them.
+#[test]
+fn limits_of_nats_clients_that_are_sent_the_same_hold_for_each() {
+    let system = System::start("");
+    let mut clients: Vec<Nats> = (0..3).map(|_| Nats::connect(&system, "a.b")).collect();
+    let mut publisher = Nats::connect(&system, "other");
+    let mut say = |messages: usize| {
+        publisher.send(&"PUB a.b in.1 1\r\nx\r\n".repeat(messages));
+        assert_eq!(publisher.all(), "PONG\r\n");
+    };
+    say(3);
+    let limits = [5, 4, 3];
+    for (client, limit) in clients.iter_mut().zip(limits) {
+        assert_eq!(client.all(), "MSG a.b 1 in.1 1\r\nx\r\n".repeat(3) + "PONG\r\n");
+        client.send(&format!("UNSUB 1 {limit}\r\n"));
+        client.all();
+    }
+    say(4);
+    for (client, limit) in clients.iter_mut().zip(limits) {
+        let left = limit - 3;
+        assert_eq!(client.all(), "MSG a.b 1 in.1 1\r\nx\r\n".repeat(left) + "PONG\r\n");
+    }
+    // They hear nothing any more, and the proxy knows.
+    let mut json = system.json(PROXY);
+    let said = json.ask(r#"{"service":"publish","data":{"topic":"a.b","text":"x"}}"#);
+    assert_eq!(said["data"]["subscribers"], 0, "{said}");
+}
+
+#[test]
+fn patterns_groups_and_replies_work_over_every_gateway() {
+    let system = System::start("");
+    let mut nats = Nats::connect(&system, "jobs.*");
+    let mut json = system.json(PROXY);
+    json.ask(r#"{"service":"subscribe","data":{"topic":"jobs.>","member":{"group":"g"}}}"#);
+    nats.send("SUB jobs.1 g 2\r\n");
+    assert_eq!(nats.all(), "PONG\r\n");
+    // Of the group one gets each: either.
+    let mut answered = 0;
+    for _ in 0..40 {
+        nats.send("PUB jobs.1 in.1 4\r\nwork\r\n");
+        let heard = nats.all();
+        assert!(heard.contains("MSG jobs.1 1 in.1 4\r\nwork\r\n"), "{heard}");
+        if !heard.contains("MSG jobs.1 2 in.1 4\r\nwork\r\n") {
+            let got = json.answer();
+            let data = &got["data"];
+            assert_eq!((&data["reply"], &data["member"]["group"]), (&json!("in.1"), &json!("g")));
+            answered += 1;
+        }
+    }
+    assert!((1..40).contains(&answered), "{answered} of 40");
+    // Who asks gets an answer from wherever it comes, or hears that nobody is there.
+    nats.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n");
+    nats.send("SUB in.* 3\r\nPUB nobody in.1 0\r\n\r\n");
+    let nobody = "HMSG in.1 3 16 16\r\nNATS/1.0 503\r\n\r\n\r\n";
+    assert_eq!(nats.all(), format!("{nobody}PONG\r\n"));
+    let said = json.ask(r#"{"service":"publish","data":{"topic":"in.1","text":"done"}}"#);
+    assert_eq!(said["data"]["subscribers"], 1, "{said}");
+    assert_eq!(nats.all(), "MSG in.1 3 4\r\ndone\r\nPONG\r\n");
+    // What is refused is survived.
+    nats.send("PUB servers 1\r\nx\r\n");
+    let refused = nats.all();
+    let words = "-ERR 'Permissions Violation for Publish to \"servers\": ";
+    assert!(refused.starts_with(words) && refused.ends_with("'\r\nPONG\r\n"), "{refused}");
 }
 
 /// What comes in at once goes out to many: as much of it as the node can hold, and then the rest.

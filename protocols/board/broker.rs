@@ -3,7 +3,7 @@
 use super::{
     Board, Config, MAX_TEXT_BYTES, Maybe, Message, Outcome, Post, Refusal, Reply, SERVERS,
 };
-use super::{Timer, error, is_word, stale};
+use super::{Timer, error, is_topic, is_word, stale};
 use crate::core::{Bytes, Context, LamportTime, NodeId, RequestId, Time};
 use ::core::time::Duration;
 use alloc::borrow::{Cow, ToOwned};
@@ -137,7 +137,7 @@ impl Broker {
 
     /// Gives a post to a server, or lets it wait behind those of its user.
     fn take(&mut self, origin: Origin, post: Post<'_>, cx: &mut Context<'_, Board>) {
-        let is_sound = is_word(&post.user) && is_word(&post.topic);
+        let is_sound = is_word(&post.user) && is_topic(&post.topic);
         if !is_sound || post.text.len() > MAX_TEXT_BYTES {
             return self.tell(origin, Outcome::Refused(Refusal::Form), None, cx);
         }

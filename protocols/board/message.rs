@@ -143,6 +143,17 @@ pub enum Message<'a> {
     },
 }
 
+/// A subscription whose messages are shared: of all members of a group, one gets each.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member<'a> {
+    /// The group; it goes over all topics.
+    #[serde(borrow)]
+    pub group: Cow<'a, str>,
+    /// What the client calls it, if it has several.
+    #[serde(borrow, default)]
+    pub name: Cow<'a, str>,
+}
+
 /// What clients ask, at the broker or at the proxy. `timestamp` is milliseconds of the client's clock,
 /// `clock` its Lamport clock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -166,15 +177,25 @@ pub enum Request<'a> {
     },
     /// At the proxy: deliver what is said under this topic from now on.
     Subscribe {
-        /// The topic.
+        /// The topic, or what stands for several: `*` for one word between dots, a last `>` for one or
+        /// more.
         #[serde(borrow)]
         topic: Cow<'a, str>,
+        /// Shares with others; none for who hears everything.
+        #[serde(borrow, default)]
+        member: Option<Member<'a>>,
     },
     /// At the proxy: no more of this topic.
     Unsubscribe {
-        /// The topic.
+        /// As in `Subscribe`.
         #[serde(borrow)]
         topic: Cow<'a, str>,
+        /// As in `Subscribe`.
+        #[serde(borrow, default)]
+        member: Option<Member<'a>>,
+        /// A member may stay until it has had so many messages in all.
+        #[serde(default)]
+        after: Option<u64>,
     },
     /// At the proxy: publish this as it is. What one connection publishes keeps its order.
     Publish {
@@ -187,6 +208,19 @@ pub enum Request<'a> {
         /// Whether the client wants no answer, if it is published.
         #[serde(default)]
         quiet: bool,
+        /// Under which topic answers are waited for.
+        #[serde(borrow, default)]
+        reply: Option<Cow<'a, str>>,
+        /// What NATS' clients say beside the text.
+        #[serde(borrow, default)]
+        headers: Option<Bytes<'a>>,
+        /// Whether the client does not want to hear it itself.
+        #[serde(default)]
+        no_echo: bool,
+        /// Whether the client wants to hear, under `reply`, that nobody subscribes to the topic: as
+        /// NATS says it, with the header `503`.
+        #[serde(default)]
+        no_responders: bool,
     },
     /// How it goes, at any node of the board.
     Status {},
@@ -253,6 +287,15 @@ pub enum Reply<'a> {
         /// What.
         #[serde(borrow)]
         text: Bytes<'a>,
+        /// Under which topic an answer is waited for.
+        #[serde(borrow)]
+        reply: Option<Cow<'a, str>>,
+        /// What NATS' clients say beside the text.
+        #[serde(borrow)]
+        headers: Option<Bytes<'a>>,
+        /// Which of the client's memberships it is for; none for who hears everything.
+        #[serde(borrow)]
+        member: Option<Member<'a>>,
         /// Milliseconds since the epoch by the servers' common clock.
         timestamp: u64,
         /// Lamport's clock.

@@ -18,7 +18,8 @@
 //! subscriber in the order in which the broker took them: it gives the next to a server only when the one
 //! before is answered, and the proxy drops one that comes after a later one. A subscriber that does not
 //! read loses messages, not the others' time, and is told how many when it reads again; so is a bot whose
-//! link broke. Who comes late hears what is said from then on.
+//! link broke. Who comes late hears what is said from then on. Of a group of subscribers one gets each
+//! message, drawn from those that read.
 //!
 //! **Assumes** one broker and one proxy. A post whose server dies is not tried again: whether it was
 //! published is not known. What was published at the proxy itself, by whoever connects there, has the
@@ -31,8 +32,9 @@ mod mutants;
 mod nats;
 mod proxy;
 mod server;
+mod subject;
 
-pub use self::message::{Had, Maybe, Message, Outcome, Post, Refusal, Reply, Request};
+pub use self::message::{Had, Maybe, Member, Message, Outcome, Post, Refusal, Reply, Request};
 #[cfg(feature = "mutants")]
 pub use self::mutants::Mutant;
 pub use self::nats::Nats;
@@ -42,12 +44,15 @@ use self::broker::Broker;
 #[cfg(not(feature = "mutants"))]
 use self::mutants::Mutant;
 use self::mutants::Planted;
-use self::proxy::Proxy;
+use self::proxy::{Proxy, Said, Wishes};
 use self::server::Server;
+use self::subject::is_pattern;
 use crate::core::{
     Caller, ClientId, ConfigError, Context, Counter, Env, Fact, FactKind, Never, NodeId, Protocol,
 };
 use ::core::net::SocketAddr;
+use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -122,8 +127,10 @@ fn default_topics() -> Vec<String> {
 pub const SERVERS: &str = "servers";
 /// An hour: longer waits are a typing error.
 const MAX_WAIT_MS: u64 = 3_600_000;
-/// Names and topics are words, not texts.
+/// Names are words, not texts.
 const MAX_NAME_BYTES: usize = 64;
+/// Topics have parts; what NATS' documentation advises.
+const MAX_TOPIC_BYTES: usize = 256;
 /// The longest text of a post.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
 
@@ -188,17 +195,20 @@ impl Protocol for Board {
             Role::Server => Part::Server(Server::new(config.name.clone(), proxy()?)),
             Role::Proxy => Part::Proxy(Proxy::new(config.planted())),
             Role::Bot => {
-                if !is_word(&config.topic) || config.topic == SERVERS {
+                if !is_topic(&config.topic) || config.topic == SERVERS {
                     let rule =
-                        "it must be a word of 1 to 64 bytes, and not servers, the servers' own";
+                        "it must be a word of 1 to 256 bytes, and not servers, the servers' own";
                     return wrong("topic", rule);
                 }
                 let mut topics: Vec<&String> = config.topics.iter().collect();
                 topics.sort_unstable();
                 topics.dedup();
-                if topics.len() < config.topics.len() || !topics.iter().all(|topic| is_word(topic))
+                if topics.len() < config.topics.len()
+                    || !topics.iter().all(|topic| is_listed(topic))
                 {
-                    return wrong("topics", "each must be a different word of 1 to 64 bytes");
+                    let rule = "each must be a different word of 1 to 256 bytes, without * and > \
+                                for parts of it";
+                    return wrong("topics", rule);
                 }
                 if config.texts.iter().any(|text| text.len() > MAX_TEXT_BYTES) {
                     return wrong("texts", "each must have at most 1048576 bytes");
@@ -268,12 +278,19 @@ impl Protocol for Board {
                 }
                 broker.on_send(to, Post { user, topic, text }, cx);
             }
-            (Part::Proxy(proxy), Request::Subscribe { topic }) => proxy.subscribe(to, &topic, cx),
-            (Part::Proxy(proxy), Request::Unsubscribe { topic }) => {
-                proxy.unsubscribe(to, &topic, cx);
+            (Part::Proxy(proxy), Request::Subscribe { topic, member }) => {
+                proxy.subscribe(to, &topic, member.as_ref(), cx);
             }
-            (Part::Proxy(proxy), Request::Publish { topic, text, quiet }) => {
-                proxy.publish_here(to, &topic, text, quiet, cx);
+            (Part::Proxy(proxy), Request::Unsubscribe { topic, member, after }) => {
+                proxy.unsubscribe(to, &topic, member.as_ref(), after, cx);
+            }
+            (
+                Part::Proxy(proxy),
+                Request::Publish { topic, text, quiet, reply, headers, no_echo, no_responders },
+            ) => {
+                let (reply, headers) = (reply.as_deref(), headers.as_deref());
+                let said = Said { topic: &topic, user: "", text: &text, reply, headers };
+                proxy.publish_here(to, &said, &Wishes { quiet, no_echo, no_responders }, cx);
             }
             (_, Request::Send { .. }) => self.refuse(caller, "send to the broker", cx),
             (
@@ -337,7 +354,11 @@ impl Board {
 }
 
 /// What a client is told whose post did not come through.
-fn error(reason: &'static str, published: Maybe, cx: &mut Context<'_, Board>) -> Reply<'static> {
+fn error(
+    reason: impl Into<Cow<'static, str>>,
+    published: Maybe,
+    cx: &mut Context<'_, Board>,
+) -> Reply<'static> {
     let (timestamp, clock) = (cx.wall_clock().millis(), cx.local_event());
     Reply::Error { reason: reason.into(), published, timestamp, clock }
 }
@@ -347,10 +368,32 @@ fn stale(cx: &mut Context<'_, Board>) {
     cx.count(Counter::Stale);
 }
 
-/// Whether it can be a name or a topic: it travels in lines and between spaces.
+/// Whether it can be a name: it travels in lines and between spaces.
 pub fn is_word(text: &str) -> bool {
-    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\\');
-    (1..=MAX_NAME_BYTES).contains(&text.len()) && text.chars().all(is_plain)
+    (1..=MAX_NAME_BYTES).contains(&text.len()) && is_plain(text)
+}
+
+/// Whether it can be a topic.
+fn is_topic(text: &str) -> bool {
+    (1..=MAX_TOPIC_BYTES).contains(&text.len()) && is_plain(text)
+}
+
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\\'))
+}
+
+/// Whether a node can subscribe to it: that one is numbered, so it stands for itself alone.
+fn is_listed(topic: &str) -> bool {
+    is_topic(topic) && !is_pattern(topic)
+}
+
+/// What is wrong with a topic.
+fn topic_fault(topic: &[u8]) -> String {
+    let length = topic.len();
+    if length > MAX_TOPIC_BYTES {
+        return format!("a topic has at most {MAX_TOPIC_BYTES} bytes, and this one has {length}");
+    }
+    format!("a topic is a word of 1 to {MAX_TOPIC_BYTES} bytes without quotes and backslashes")
 }
 
 impl Refusal {
@@ -362,7 +405,8 @@ impl Refusal {
             Refusal::Late => "a later post of this user was published before it",
             Refusal::Servers => "under the topic servers speak the servers alone",
             Refusal::Form => {
-                "user and topic are words of 1 to 64 bytes, and a text has at most 1048576 bytes"
+                "users are words of 1 to 64 bytes, topics of 1 to 256, and a text has at most 1048576 \
+                 bytes"
             }
         }
     }

@@ -11,6 +11,10 @@ pub trait Gateway: Default + 'static {
     /// The protocol whose requests it carries.
     type Protocol: Protocol;
 
+    /// How many bytes may wait for a client that cannot be told what it missed: above that, its
+    /// connection ends. None where the protocol says what was missed, and the node's own bound holds.
+    const MAX_PENDING_BYTES: Option<usize> = None;
+
     /// Which connection it is for; the first that it is told.
     fn identify(&mut self, client: ClientId) {
         let _ = client;
@@ -45,6 +49,18 @@ pub trait Gateway: Default + 'static {
     /// Equal for two connections that encode what is pushed to both alike, so that it is done once.
     fn form(&mut self) -> &[u8] {
         &[]
+    }
+
+    /// Moves to `tally` what encoding pushes did to the state of the connection, in the gateway's own
+    /// terms, if that is anything.
+    fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
+        let _ = tally;
+    }
+
+    /// Does to the state of the connection what encoding did to that of another one of the same form,
+    /// whose bytes it gets.
+    fn apply_tally(&mut self, tally: &[(usize, u64)]) {
+        let _ = tally;
     }
 
     /// Appends the wire form of a reply.

@@ -6,7 +6,7 @@ mod group;
 use group::{Group, MS, SECOND};
 use node_protocols::berkeley::{self, Berkeley};
 use node_protocols::board::{
-    Board, Config, Maybe, Message, Outcome, Post, Refusal, Reply, Request, Role,
+    Board, Config, Maybe, Member, Message, Outcome, Post, Refusal, Reply, Request, Role,
 };
 use node_protocols::bully::{self, Bully};
 use node_protocols::core::{Bytes, DynProtocol, Env, LamportTime, NodeId, erase};
@@ -91,8 +91,24 @@ fn send(group: &mut Group, client: u32, user: &str, text: &str) -> u32 {
     group.request::<Board>(BROKER, client, &request)
 }
 
+fn to_subscribe(topic: &str) -> Request<'_> {
+    Request::Subscribe { topic: topic.into(), member: None }
+}
+
+fn to_publish<'a>(topic: &'a str, text: &'a str) -> Request<'a> {
+    Request::Publish {
+        topic: topic.into(),
+        text: text.into(),
+        quiet: false,
+        reply: None,
+        headers: None,
+        no_echo: false,
+        no_responders: false,
+    }
+}
+
 fn subscribe(group: &mut Group, client: u32, topic: &str) {
-    let asked = group.request::<Board>(PROXY, client, &Request::Subscribe { topic: topic.into() });
+    let asked = group.request::<Board>(PROXY, client, &to_subscribe(topic));
     let reply = group.reply::<Board>(asked);
     assert!(matches!(&reply, Some(Reply::Subscribed { topic: one, .. }) if one == topic));
 }
@@ -271,7 +287,7 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
         subscribe(&mut group, client, "general");
     }
     let publish = |group: &mut Group, text: &str| {
-        let request = Request::Publish { topic: "general".into(), text: text.into(), quiet: false };
+        let request = to_publish("general", text);
         let asked = group.request::<Board>(PROXY, 1, &request);
         let reply = group.reply::<Board>(asked);
         assert!(matches!(reply, Some(Reply::Published { subscribers: 2, .. })), "{reply:?}");
@@ -294,7 +310,7 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
     group.backpressure::<Board>(PROXY, 10, false);
     assert_eq!(missed(&group, 10), 3);
     group.gone::<Board>(PROXY, 10);
-    let request = Request::Publish { topic: "general".into(), text: "f".into(), quiet: false };
+    let request = to_publish("general", "f");
     let asked = group.request::<Board>(PROXY, 1, &request);
     let reply = group.reply::<Board>(asked);
     assert!(matches!(reply, Some(Reply::Published { subscribers: 1, .. })), "{reply:?}");
@@ -307,7 +323,7 @@ fn a_bot_that_was_cut_off_is_told_what_it_missed_and_a_late_one_hears_from_now_o
     let mut group = board(1, false);
     group.run(SECOND);
     let publish = |group: &mut Group, text: &str| {
-        let request = Request::Publish { topic: "general".into(), text: text.into(), quiet: false };
+        let request = to_publish("general", text);
         group.request::<Board>(PROXY, 1, &request);
         group.run(100 * MS);
     };
@@ -400,9 +416,9 @@ fn what_cannot_be_is_refused_with_a_reason() {
     }
     let asked = send(&mut group, 1, "ana", &"x".repeat((1 << 20) + 1));
     assert!(reason(&mut group, asked).contains("1048576"));
-    let asked = group.request::<Board>(BROKER, 1, &Request::Subscribe { topic: "a".into() });
+    let asked = group.request::<Board>(BROKER, 1, &to_subscribe("a"));
     assert!(reason(&mut group, asked).contains("at the proxy"));
-    let asked = group.request::<Board>(PROXY, 1, &Request::Subscribe { topic: "a b".into() });
+    let asked = group.request::<Board>(PROXY, 1, &to_subscribe("a b"));
     assert!(reason(&mut group, asked).contains("a word"));
     for id in SERVERS {
         group.kill(id);
@@ -429,7 +445,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
     };
     let asked = group.request::<Board>(BROKER, 1, &request);
     assert!(reason(&mut group, asked).contains("the servers alone"));
-    let request = Request::Publish { topic: "servers".into(), text: "text".into(), quiet: false };
+    let request = to_publish("servers", "text");
     let asked = group.request::<Board>(PROXY, 1, &request);
     assert!(reason(&mut group, asked).contains("the servers alone"));
     // Nobody waits for these.
@@ -444,7 +460,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
 fn a_connections_subscriptions_are_bounded_and_go_with_it() {
     let mut group = board(1, false);
     let ask = |group: &mut Group, topic: &str| {
-        let request = Request::Subscribe { topic: topic.into() };
+        let request = to_subscribe(topic);
         let asked = group.request::<Board>(PROXY, 1, &request);
         matches!(group.reply::<Board>(asked), Some(Reply::Subscribed { .. }))
     };
@@ -455,6 +471,183 @@ fn a_connections_subscriptions_are_bounded_and_go_with_it() {
     assert!(ask(&mut group, "topic7"), "it has that one");
     group.gone::<Board>(PROXY, 1);
     assert!(ask(&mut group, "one-more"));
+}
+
+/// What a client got, as topic and who it was for.
+fn parts(group: &Group, client: u32) -> Vec<(String, Option<(String, String)>)> {
+    let pushed = group.pushed::<Board>(client).into_iter();
+    let messages = pushed.filter_map(|reply| match reply {
+        Reply::Message { topic, member, .. } => {
+            let member = member.map(|one| (one.group.into_owned(), one.name.into_owned()));
+            Some((topic.into_owned(), member))
+        }
+        _ => None,
+    });
+    messages.collect()
+}
+
+fn published(group: &mut Group, client: u32, request: &Request<'_>) -> u64 {
+    let asked = group.request::<Board>(PROXY, client, request);
+    match group.reply::<Board>(asked) {
+        Some(Reply::Published { subscribers, .. }) => subscribers,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_subscribes_to_what_stands_for_several_topics_hears_each_message_once() {
+    let mut group = board(1, false);
+    group.run(SECOND);
+    for (client, topic) in
+        [(10, "a.*"), (10, "a.>"), (10, "a.b"), (11, "*.b"), (12, ">"), (13, "a.b"), (14, "b.*")]
+    {
+        subscribe(&mut group, client, topic);
+    }
+    let say = |group: &mut Group, topic: &str| published(group, 1, &to_publish(topic, "text"));
+    assert_eq!(say(&mut group, "a.b"), 4);
+    assert_eq!(say(&mut group, "a.b.c"), 2);
+    assert_eq!(say(&mut group, "c"), 1);
+    let heard = |group: &Group, client| -> Vec<String> {
+        parts(group, client).into_iter().map(|(topic, _)| topic).collect()
+    };
+    assert_eq!(heard(&group, 10), ["a.b", "a.b.c"]);
+    assert_eq!(heard(&group, 11), ["a.b"]);
+    assert_eq!(heard(&group, 12), ["a.b", "a.b.c", "c"]);
+    assert_eq!(heard(&group, 13), ["a.b"]);
+    assert_eq!(heard(&group, 14), [""; 0]);
+    // One that does not read misses it once, too.
+    group.backpressure::<Board>(PROXY, 10, true);
+    say(&mut group, "a.b");
+    group.backpressure::<Board>(PROXY, 10, false);
+    assert_eq!(missed(&group, 10), 1);
+    // What a server publishes reaches them like all else.
+    send(&mut group, 2, "ana", "hola");
+    group.run(100 * MS);
+    assert_eq!(heard(&group, 12).last().map(String::as_str), Some("general"));
+    // Each subscription ends by itself.
+    let end = |topic: &'static str| {
+        let (topic, member, after) = (topic.into(), None, None);
+        Request::Unsubscribe { topic, member, after }
+    };
+    group.request::<Board>(PROXY, 10, &end("a.*"));
+    assert_eq!(say(&mut group, "a.x"), 2);
+    group.request::<Board>(PROXY, 10, &end("a.>"));
+    group.gone::<Board>(PROXY, 12);
+    assert_eq!(say(&mut group, "a.x"), 0);
+    assert_eq!(say(&mut group, "a.b"), 3);
+}
+
+#[test]
+fn of_a_group_one_gets_each_message_and_one_that_reads() {
+    let mut group = board(1, false);
+    group.run(SECOND);
+    let member = |name: &'static str| Some(Member { group: "g".into(), name: name.into() });
+    let join = |group: &mut Group, client, topic: &'static str, name| {
+        let request = Request::Subscribe { topic: topic.into(), member: member(name) };
+        let asked = group.request::<Board>(PROXY, client, &request);
+        assert!(matches!(group.reply::<Board>(asked), Some(Reply::Subscribed { .. })));
+    };
+    // A group goes over all topics, and one client may be in it twice.
+    join(&mut group, 10, "jobs.*", "1");
+    join(&mut group, 10, "jobs.*", "2");
+    join(&mut group, 11, "jobs.a", "1");
+    subscribe(&mut group, 12, "jobs.a");
+    let say = |group: &mut Group| published(group, 1, &to_publish("jobs.a", "text"));
+    for _ in 0..60 {
+        assert_eq!(say(&mut group), 2);
+    }
+    let count = |group: &Group, client, name: &str| {
+        let own = Some((String::from("g"), String::from(name)));
+        parts(group, client).into_iter().filter(|(_, member)| *member == own).count()
+    };
+    let counts = [count(&group, 10, "1"), count(&group, 10, "2"), count(&group, 11, "1")];
+    assert_eq!(counts.iter().sum::<usize>(), 60);
+    assert!(counts.iter().all(|count| *count > 5), "drawn evenly: {counts:?}");
+    assert_eq!(texts(&group, 12).len(), 60);
+    // While one does not read, the others do its work; while nobody does, it is missed, and told.
+    group.backpressure::<Board>(PROXY, 10, true);
+    (0..10).for_each(|_| assert_eq!(say(&mut group), 2));
+    assert_eq!(count(&group, 11, "1"), counts[2] + 10);
+    group.backpressure::<Board>(PROXY, 11, true);
+    (0..10).for_each(|_| assert_eq!(say(&mut group), 2));
+    group.backpressure::<Board>(PROXY, 10, false);
+    group.backpressure::<Board>(PROXY, 11, false);
+    assert_eq!(missed(&group, 10) + missed(&group, 11), 10);
+    // Who wants no more than it has had, and who wants two more.
+    let leave = |group: &mut Group, client, topic: &'static str, name, after| {
+        let request = Request::Unsubscribe { topic: topic.into(), member: member(name), after };
+        group.request::<Board>(PROXY, client, &request);
+    };
+    leave(&mut group, 10, "jobs.*", "1", Some(1));
+    leave(&mut group, 10, "jobs.*", "2", None);
+    let had = count(&group, 11, "1");
+    leave(&mut group, 11, "jobs.a", "1", Some(had as u64 + 2));
+    assert_eq!([say(&mut group), say(&mut group), say(&mut group)], [2, 2, 1]);
+    assert_eq!(count(&group, 11, "1"), had + 2);
+    let status = group.ask::<Board>(PROXY, &Request::Status {});
+    assert!(matches!(status, Reply::Status { subscribers: 1, .. }), "{status:?}");
+    // Those that are in it go with their connection.
+    join(&mut group, 10, "jobs.*", "1");
+    group.gone::<Board>(PROXY, 10);
+    assert_eq!(say(&mut group), 1);
+}
+
+#[test]
+fn what_a_publication_asks_for_it_gets() {
+    let mut group = board(1, false);
+    group.run(SECOND);
+    subscribe(&mut group, 10, "a");
+    subscribe(&mut group, 11, "*");
+    let header: &[u8] = b"NATS/1.0\r\nA: b\r\n\r\n";
+    let full = |topic: &'static str, headers: &'static [u8]| Request::Publish {
+        topic: topic.into(),
+        text: "text".into(),
+        quiet: false,
+        reply: Some("in.1".into()),
+        headers: Some(Bytes::new(headers)),
+        no_echo: true,
+        no_responders: true,
+    };
+    // Its own publisher does not hear it, and what it says beside the text passes.
+    assert_eq!(published(&mut group, 10, &full("a", header)), 1);
+    assert_eq!(texts(&group, 10).len(), 0);
+    let pushed = group.pushed::<Board>(11);
+    let [Reply::Message { reply, headers, .. }] = &pushed[..] else { panic!("{pushed:?}") };
+    assert_eq!(reply.as_deref(), Some("in.1"));
+    assert_eq!(headers.as_deref(), Some(header));
+    // Where nobody is, it is told so.
+    assert_eq!(published(&mut group, 10, &full("nobody.here", header)), 0);
+    let pushed = group.pushed::<Board>(10);
+    let [Reply::Message { topic, headers, text, .. }] = &pushed[..] else { panic!("{pushed:?}") };
+    assert_eq!((&**topic, text.len()), ("in.1", 0));
+    assert_eq!(headers.as_deref(), Some(&b"NATS/1.0 503\r\n\r\n"[..]));
+    // What is no header, too much, or no topic is refused, with the length where that is it.
+    let large: &'static [u8] = vec![b'x'; 1 << 20].leak();
+    let large: &'static [u8] = [b"NATS/1.0\r\n", large, b"\r\n\r\n"].concat().leak();
+    let long: &'static str = "y".repeat(300).leak();
+    for (request, why) in [
+        (full("a", b"NATS/1.0\r\nA: b\r\n"), "headers begin with"),
+        (full("a", large), "at most 1048576 bytes"),
+        (full(long, header), "at most 256 bytes, and this one has 300"),
+        (to_subscribe(long), "at most 256 bytes, and this one has 300"),
+        (
+            Request::Unsubscribe { topic: "a".into(), member: None, after: Some(1) },
+            "for members of a group",
+        ),
+        (
+            Request::Subscribe {
+                topic: "a".into(),
+                member: Some(Member { group: "two words".into(), name: "".into() }),
+            },
+            "a group is a word",
+        ),
+    ] {
+        let asked = group.request::<Board>(PROXY, 10, &request);
+        match group.reply::<Board>(asked) {
+            Some(Reply::Error { reason, .. }) => assert!(reason.contains(why), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -475,6 +668,7 @@ fn a_configs_mistakes_are_named() {
     assert_eq!(refused(1, &|config| config.name = "a b".into()), Some("name"));
     assert_eq!(refused(BOT, &|config| config.broker = Some(77)), Some("broker"));
     assert_eq!(refused(BOT, &|config| config.topics.push(String::new())), Some("topics"));
+    assert_eq!(refused(BOT, &|config| config.topics.push("a.*".into())), Some("topics"));
     assert_eq!(refused(BOT, &|config| config.interval_ms = 0), Some("interval_ms"));
     assert_eq!(refused(BOT, &|config| config.topic = "a b".into()), Some("topic"));
     assert_eq!(refused(BOT, &|config| config.topic = "servers".into()), Some("topic"));

@@ -17,8 +17,9 @@ pub(super) struct Pushes {
     /// common.
     form: Option<(usize, &'static str)>,
     common: Vec<u8>,
-    /// What waits, as it goes out.
+    /// What waits, as it goes out, and what that does to each session that gets it.
     bytes: Vec<u8>,
+    tally: Vec<(usize, u64)>,
 }
 
 impl Pushes {
@@ -54,7 +55,7 @@ impl Node {
             let Kind::Client(session) = &mut connection.kind else { continue };
             session.is_pushed_to = true;
             let outbox = self.host.outbox();
-            let Pushes { replies, form, common, bytes, .. } = &mut self.pushes;
+            let Pushes { replies, form, common, bytes, tally, .. } = &mut self.pushes;
             if let Some(tracing) = &mut self.tracing {
                 for reply in &*replies {
                     let reply = outbox.bytes(*reply);
@@ -69,10 +70,15 @@ impl Node {
                 common.clear();
                 common.extend_from_slice(wanted);
                 bytes.clear();
+                tally.clear();
                 for reply in &*replies {
                     session.encode_push(outbox.bytes(*reply), bytes);
                 }
+                session.take_tally(tally);
+            } else {
+                session.apply_tally(tally);
             }
+            let high_water = session.max_pending_bytes().unwrap_or(high_water);
             connection.out.tail_for(bytes.len()).extend_from_slice(bytes);
             // Whether it reads shows when it is written to: nothing more is asked before that.
             let is_much = connection.out.len() > high_water && !session.is_backed_up;
@@ -80,9 +86,10 @@ impl Node {
             self.replied_bytes = self.replied_bytes.saturating_add(more);
             self.touch(client);
         }
-        let Pushes { replies, form, common, bytes, .. } = &mut self.pushes;
+        let Pushes { replies, form, common, bytes, tally, .. } = &mut self.pushes;
         replies.clear();
         *form = None;
+        tally.clear();
         // Large ones are rare.
         give_back(bytes, MAX_KEPT_BYTES);
         give_back(common, MAX_KEPT_BYTES);

@@ -422,8 +422,17 @@ impl Node {
                         self.close(key);
                     }
                 }
+                Kind::Client(session)
+                    if session.max_pending_bytes().is_some_and(|most| waiting > most) =>
+                {
+                    let addr = connection.addr;
+                    let line = format_args!("{addr} is closed: {waiting} bytes wait to be read");
+                    self.tell(Counter::NotReading, line);
+                    self.close(key);
+                }
                 Kind::Client(session) => {
-                    let backs_up = session.is_pushed_to && waiting > high_water;
+                    let is_told = session.max_pending_bytes().is_none();
+                    let backs_up = is_told && session.is_pushed_to && waiting > high_water;
                     let goes_on = session.is_backed_up && waiting <= high_water / 2;
                     if (backs_up && !session.is_backed_up) || goes_on {
                         session.is_backed_up = backs_up;

@@ -168,7 +168,7 @@ impl Link {
             _ => return Err(Trouble::Refused(UNEXPECTED.into())),
         }
         for topic in &self.topics {
-            let request = Request::Subscribe { topic: topic.into() };
+            let request = Request::Subscribe { topic: topic.into(), member: None };
             match client.request(&request, self.timeout).map_err(Trouble::Client)? {
                 Reply::Subscribed { .. } => {}
                 Reply::Error { reason, .. } => {
@@ -308,7 +308,7 @@ const UNEXPECTED: &str = "it answers with something else: is it a node of the bu
 
 fn event_of(pushed: Reply<'_>) -> Option<Event> {
     match pushed {
-        Reply::Message { topic, user, server, text, timestamp, clock } => {
+        Reply::Message { topic, user, server, text, timestamp, clock, .. } => {
             let (topic, user) = (topic.into_owned(), user.into_owned());
             let text = text.to_vec();
             Some(Event::Heard(Message { topic, user, server, text, timestamp, clock }))

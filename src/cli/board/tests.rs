@@ -35,6 +35,9 @@ fn message<'a>(user: &'a str, text: &'a [u8], clock: u64) -> Reply<'a> {
         user: user.into(),
         server: Some(NodeId(2)),
         text: Bytes::new(text),
+        reply: None,
+        headers: None,
+        member: None,
         timestamp: 1_711_142_764_123,
         clock: LamportTime(clock),
     }
@@ -50,7 +53,7 @@ fn proxy(pushes: Vec<u8>) -> FakeNode {
             sequence = 1;
             status(Role::Proxy)
         }
-        Request::Subscribe { topic } => {
+        Request::Subscribe { topic, .. } => {
             sequence += 1;
             let is_last = topic == "servers";
             let mut bytes =

@@ -301,7 +301,7 @@ impl Clients {
         client.sequence += 1;
         client.subscribing = Some(client.sequence);
         self.scratch.clear();
-        encode(&Request::Subscribe { topic: topic[..].into() }, &mut self.scratch);
+        encode(&Request::Subscribe { topic: topic[..].into(), member: None }, &mut self.scratch);
         topics.push((topic, None));
         let (connection, sequence) = (2 * place + 1, client.sequence);
         world.request(connection, self.roles.proxy, sequence, &self.scratch);

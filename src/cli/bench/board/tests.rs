@@ -159,7 +159,7 @@ fn messages_may_come_in_pieces() {
 fn gaps_and_what_is_told_of_them_are_counted() {
     // Of ten messages two are missed, and of these the server tells.
     let misses = server(|number, payload| match number % 10 {
-        2 | 3 => b"-ERR 'Slow Consumer: 1 messages missed'\r\n".to_vec(),
+        2 | 3 => b"-ERR 'Permissions Violation: 1 messages missed'\r\n".to_vec(),
         _ => message(payload),
     });
     let (exit, report) = bench_whole(misses, "--window 1000");
@@ -181,7 +181,7 @@ fn gaps_and_what_is_told_of_them_are_counted() {
 fn even_a_whole_window_that_is_told_to_be_lost_lets_it_go_on() {
     let tells = server(|number, payload| match number % 2 {
         _ if number == 50 => ENOUGH.to_vec(),
-        0 => b"-ERR 'Slow Consumer: 1 messages missed'\r\n".to_vec(),
+        0 => b"-ERR 'Permissions Violation: 1 messages missed'\r\n".to_vec(),
         _ => message(payload),
     });
     let (_, report) = bench(tells, "--window 1");
@@ -248,7 +248,7 @@ fn what_cannot_be_is_told_and_never_panics() {
         assert!(first.contains(words) && first.contains("is --server"), "{first}");
     }
     // A number of missed messages beyond all is no reason to count wrong.
-    let tells = format!("-ERR 'Slow Consumer: {} messages missed'\r\n", u64::MAX).repeat(2);
+    let tells = format!("-ERR 'Permissions Violation: {} messages missed'\r\n", u64::MAX).repeat(2);
     let tells = server(move |number, _| match number {
         50 => ENOUGH.to_vec(),
         _ => tells.clone().into_bytes(),

@@ -118,10 +118,10 @@ fn unquoted(words: &[u8]) -> &[u8] {
     words.strip_prefix(b"'").and_then(|words| words.strip_suffix(b"'")).unwrap_or(words)
 }
 
-/// How many messages a server says that it did not deliver: `Slow Consumer: 17 messages missed`. None
+/// How many messages a server says that it did not deliver: `Permissions Violation: 17 messages missed`. None
 /// when it says something else.
 pub fn told_lost(reason: &[u8]) -> Option<u64> {
-    let rest = reason.strip_prefix(b"Slow Consumer: ")?;
+    let rest = reason.strip_prefix(b"Permissions Violation: ")?;
     let digits = rest.strip_suffix(b" messages missed")?;
     number(digits).and_then(|number| u64::try_from(number).ok())
 }
@@ -248,8 +248,10 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_lost_is_counted() {
-        assert_eq!(told_lost(b"Slow Consumer: 17 messages missed"), Some(17));
-        for other in ["Slow Consumer", "Slow Consumer:  messages missed", "17 messages missed"] {
+        assert_eq!(told_lost(b"Permissions Violation: 17 messages missed"), Some(17));
+        for other in
+            ["Slow Consumer", "Permissions Violation:  messages missed", "17 messages missed"]
+        {
             assert_eq!(told_lost(other.as_bytes()), None);
         }
     }
