@@ -197,10 +197,10 @@ fn what_is_too_long_is_not_applied() {
 
 #[test]
 fn a_result_that_cannot_be_printed_is_told_on_stderr() {
-    struct Gone;
-    impl Write for Gone {
+    struct Unwritten(io::ErrorKind);
+    impl Write for Unwritten {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
+            Err(self.0.into())
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
@@ -209,9 +209,14 @@ fn a_result_that_cannot_be_printed_is_told_on_stderr() {
     let at = FakeNode::store().addr.to_string();
     let args = Cli::try_parse_from(["kv", "--server", &at, "put", "-5", "-7.5"]).unwrap().kv;
     let mut err = Vec::new();
-    assert_eq!(run_with(&args, io::empty(), &mut Gone, &mut err), Exit::Failed);
+    let mut full = Unwritten(io::ErrorKind::StorageFull);
+    assert_eq!(run_with(&args, io::empty(), &mut full, &mut err), Exit::Failed);
     let err = String::from_utf8(err).unwrap();
     assert!(err.contains("the outcome is ok, and it cannot be printed"), "{err}");
+    // Whoever read it has gone, and does not want to know.
+    let (mut gone, mut err) = (Unwritten(io::ErrorKind::BrokenPipe), Vec::new());
+    assert_eq!(run_with(&args, io::empty(), &mut gone, &mut err), Exit::Done);
+    assert_eq!(err, b"");
 }
 
 #[test]
