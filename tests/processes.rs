@@ -313,7 +313,7 @@ fn a_follower_that_lost_its_disk_copies_the_table() {
     let Answer::Error(refusal) = cluster.resp(2).get("key 0") else { panic!("it cannot know") };
     assert!(refusal.starts_with("TRYAGAIN"), "{refusal}");
     cluster.run(1);
-    assert_eq!(cluster.wait_equal(CATCH_UP), 50);
+    assert_eq!(cluster.wait_equal(LONG), 50);
     assert_eq!(cluster.resp(2).get("key 0"), bulk("x".repeat(20_000).as_bytes()));
 }
 
