@@ -75,7 +75,7 @@ up() {
     case "${NODE_LOG:-info}" in
       info | debug | trace)
         # shellcheck disable=SC2086
-        wait_for 20 "$name listens" listens "$name" || give_up "$name" ${started//node-/}
+        wait_for 90 "$name listens" listens "$name" || give_up "$name" ${started//node-/}
         ;;
     esac
     if ! is_running "$dir/$name.pid"; then

@@ -3,6 +3,9 @@
 //! This crate owns everything that touches the world: sockets, files, clocks, configuration and
 //! the command line. The protocols themselves are in `node-protocols` and know nothing of it.
 
+// They panic, or lose that an output could not be written: `cli::output` is for that.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod check;
 pub mod cli;
 pub mod client;
@@ -12,5 +15,6 @@ pub mod explain;
 pub mod net;
 pub mod registry;
 pub mod sim;
+mod text;
 pub mod trace;
 pub mod wal;

@@ -119,7 +119,9 @@ fn no_bad_disk_loses_or_turns_back_anything() {
 
 /// The data directories of another store of the same name, with PUTs of its own.
 fn foreign_folders(setup: &Setup) -> Vec<tempfile::TempDir> {
-    let mut other = Cluster::start(setup.clone());
+    // Nothing goes wrong here: no PUT has to end without its answer.
+    let put_timeout_ms = Setup::default().put_timeout_ms;
+    let mut other = Cluster::start(Setup { put_timeout_ms, ..setup.clone() });
     let mut resp = other.resp(1);
     for n in 0..200 {
         resp.set(&format!("key 0 {}", n % KEYS), "foreign");

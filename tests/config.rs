@@ -3,11 +3,12 @@
 
 mod common;
 
-use common::{Cluster, LONG, Node, Setup, free_port, local};
+use common::clients::{Resp, ok, set};
+use common::{Cluster, LONG, Node, Setup, free_port, local, wait_until};
 use node::config::Config;
 use node::registry::Registry;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -290,6 +291,54 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         fs::write(dir.path().join("node.toml"), wrong).unwrap();
         let output = node(&["check", "node.toml"], dir.path());
         assert_eq!(text(&output.stderr), format!("node: node.toml: {told}\n"));
+    }
+}
+
+/// The system chooses both ports, and the log says which.
+#[test]
+fn two_listeners_on_port_0_get_two_ports() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.toml");
+    let listener = "[[listeners]]\naddr = \"127.0.0.1:0\"\n";
+    let config = format!(
+        "[node]\nid = 1\n{listener}{listener}gateway = \"resp\"\n\
+         [protocols.kv_replication]\nleader = 1\n"
+    );
+    fs::write(&path, config).unwrap();
+    assert!(node(&["check", "node.toml"], dir.path()).status.success());
+    let node = Node::spawn(&path, &dir.path().join("node"), None);
+    let addrs = wait_until("both are told", LONG, || {
+        node.assert_runs();
+        let told = node.stderr();
+        let addrs = told.lines().filter_map(|line| {
+            let (_, rest) = line.split_once("listens on ")?;
+            rest.split(' ').next()?.parse::<SocketAddr>().ok()
+        });
+        let addrs: Vec<SocketAddr> = addrs.collect();
+        (addrs.len() == 2).then_some(addrs)
+    });
+    assert_ne!(addrs[0], addrs[1]);
+    assert_eq!(Resp::connect(addrs[1]).ask(&set(b"k", b"v")), ok());
+}
+
+#[test]
+fn a_file_that_is_no_utf_8_is_told_by_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let latin_1 = |text: &str| text.replace('n', "\u{f3}").chars().map(|c| c as u8).collect();
+    let [config, scenario]: [Vec<u8>; 2] =
+        [latin_1("\n# configuracin\n"), latin_1("x = 1\nn = 2\n")];
+    fs::write(dir.path().join("node.toml"), config).unwrap();
+    fs::write(dir.path().join("scenario.toml"), scenario).unwrap();
+    for (args, told) in [
+        (&["check", "node.toml"][..], "node: node.toml:2: "),
+        (&["--config", "node.toml"], "node: node.toml:2: "),
+        (&["sim", "scenario.toml"], "node sim: scenario.toml:2: "),
+        (&["sim", "--replay", "scenario.toml"], "node sim: scenario.toml:2: "),
+    ] {
+        let output = node(args, dir.path());
+        let rule = "this is no UTF-8: the byte 0xf3; save the file as UTF-8\n";
+        assert_eq!(text(&output.stderr), format!("{told}{rule}"));
+        assert!(!output.status.success() && output.stdout.is_empty());
     }
 }
 

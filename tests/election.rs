@@ -5,7 +5,7 @@ mod common;
 
 use common::clients::Native;
 use common::group::Group;
-use common::{LONG, Node, wait_until};
+use common::{LONG, Node, wait_until, with_more_time};
 use node::check::timeline::{Elects, What};
 use node::explain::elections::{Election, count, textbook_most};
 use node::explain::{Source, merge};
@@ -23,9 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Nodes of which `checker` alone finds out that the coordinator is gone.
-fn prepare(nodes: usize, checker: usize) -> Group {
-    // Long enough for a machine that is busy with other tests.
-    let table = |check| format!("election_timeout_ms = 1500\nhealth_check_ms = {check}");
+fn prepare(nodes: usize, checker: usize, timeout_ms: u64) -> Group {
+    let table = |check| format!("election_timeout_ms = {timeout_ms}\nhealth_check_ms = {check}");
     let tables: Vec<String> =
         (1..=nodes).map(|id| table(if id == checker { 200 } else { 0 })).collect();
     let mut group = Group::prepare("bully", &tables.iter().map(String::as_str).collect::<Vec<_>>());
@@ -59,10 +58,13 @@ fn elections(group: &Group) -> Vec<Election> {
     count(&merge(&sources).expect("they merge"))
 }
 
-/// The messages of the election after the highest of `nodes` real processes was killed and `checker`
-/// found out.
-fn cost(nodes: usize, checker: usize) -> Election {
-    let group = prepare(nodes, checker);
+/// What elections take in milliseconds, on a machine that is not too busy for it.
+const TIMEOUT_MS: u64 = 1_500;
+
+/// The election after the highest of `nodes` real processes was killed and `checker` found out, if no
+/// message took longer than the timeout.
+fn cost(nodes: usize, checker: usize, timeout_ms: u64) -> Election {
+    let group = prepare(nodes, checker, timeout_ms);
     let mut processes = start_all(&group);
     drop(processes.pop());
     wait_agreed(&group, nodes - 1, nodes - 1);
@@ -72,45 +74,54 @@ fn cost(nodes: usize, checker: usize) -> Election {
 
 #[test]
 fn four_that_start_at_once_elect_one_once() {
-    let group = prepare(4, 1);
-    let nodes = start_all(&group);
-    let electing: u64 = (1..=4).filter_map(|id| group.status(id)["elections"].as_u64()).sum();
-    assert_eq!(electing, 1);
-    let lines: Vec<String> = nodes.iter().map(Node::stdout).collect();
-    let became = lines.iter().flat_map(|lines| lines.lines());
-    let became: Vec<&str> = became.filter(|line| line.contains("I am the coordinator")).collect();
-    assert_eq!(became.len(), 1, "{became:?}");
-    drop(nodes);
-    assert_eq!(elections(&group).len(), 1);
+    with_more_time(TIMEOUT_MS, |ms| {
+        let group = prepare(4, 1, ms);
+        let nodes = start_all(&group);
+        let electing: u64 = (1..=4).filter_map(|id| group.status(id)["elections"].as_u64()).sum();
+        let lines: Vec<String> = nodes.iter().map(Node::stdout).collect();
+        let became = lines.iter().flat_map(|lines| lines.lines());
+        let became = became.filter(|line| line.contains("I am the coordinator")).count();
+        drop(nodes);
+        let found = (electing, became, elections(&group).len());
+        if found == (1, 1, 1) { Ok(()) } else { Err(format!("{found:?}")) }
+    });
 }
 
 #[test]
 fn real_elections_cost_what_the_textbook_says_when_the_lowest_finds_out() {
     for nodes in [4, 10] {
-        let election = cost(nodes, 1);
-        assert_eq!(election.by, 1);
-        assert_eq!(election.winner, Some(nodes as u32 - 1));
-        assert_eq!(election.messages(), textbook_most(nodes), "{election:?}");
+        costs(nodes, 1, textbook_most(nodes));
     }
 }
 
 #[test]
 fn real_elections_cost_what_the_textbook_says_when_the_second_highest_finds_out() {
     for nodes in [4, 10] {
-        let election = cost(nodes, nodes - 1);
-        assert_eq!((election.by, election.winner), (nodes as u32 - 1, Some(nodes as u32 - 1)));
-        assert_eq!(election.messages(), nodes as u64 - 1, "{election:?}");
+        costs(nodes, nodes - 1, nodes as u64 - 1);
     }
+}
+
+fn costs(nodes: usize, checker: usize, messages: u64) {
+    with_more_time(TIMEOUT_MS, |ms| {
+        let election = cost(nodes, checker, ms);
+        let found = (election.by, election.winner, election.messages());
+        let right = (checker as u32, Some(nodes as u32 - 1), messages);
+        if found == right { Ok(()) } else { Err(format!("{election:?}")) }
+    });
 }
 
 /// Three servers elect by rank, and node 4, which gives the ranks, does not elect: the table has neither
 /// its consent nor its messages, and the next rank wins when the highest dies.
 #[test]
 fn by_rank_only_those_that_elect_have_to_agree() {
+    with_more_time(TIMEOUT_MS, elect_by_rank);
+}
+
+fn elect_by_rank(timeout_ms: u64) -> Result<(), String> {
     let server = |id: u32| {
         format!(
             "role = \"member\"\nname = \"server{id}\"\nreference = 4\n[protocols.bully]\n\
-             by = \"rank\"\nelection_timeout_ms = 1500\nhealth_check_ms = 200"
+             by = \"rank\"\nelection_timeout_ms = {timeout_ms}\nhealth_check_ms = 200"
         )
     };
     let tables = [server(1), server(2), server(3), "role = \"reference\"".into()];
@@ -153,13 +164,16 @@ fn by_rank_only_those_that_elect_have_to_agree() {
         let by = |one: &&Election| one.winner == Some(id as u32) && one.agreed.is_some();
         found.iter().filter(by).count()
     };
-    assert!(won(ranked[2]) >= 1 && won(ranked[1]) >= 1, "{found:?}");
+    if won(ranked[2]) < 1 || won(ranked[1]) < 1 {
+        return Err(format!("{found:?}"));
+    }
     for (id, elects) in [(1, Elects::Rank), (2, Elects::Rank), (3, Elects::Rank), (4, Elects::No)] {
         let trace = fs::read(group.path(id, "jsonl")).expect("a trace");
         let timeline = node::trace::history::read(&trace[..]).expect("it reads").timeline;
         let says = |what: &What| matches!(what, What::Start { elects: it, .. } if *it == elects);
         assert_eq!(timeline.iter().filter(|one| says(&one.what)).count(), 1, "node {id}");
     }
+    Ok(())
 }
 
 /// The same in the simulator, for more nodes: everybody may find out, so the count is at most the
@@ -253,7 +267,7 @@ fn frame(lamport: u64, message: Message) -> Vec<u8> {
 
 #[test]
 fn strangers_replays_and_forged_clocks_change_nothing_and_are_told() {
-    let group = prepare(4, 4);
+    let group = prepare(4, 4, TIMEOUT_MS);
     let node = group.start(4);
     wait_until("it coordinates", LONG, || (group.status(4)["coordinator"] == 4).then_some(()));
     let before = group.status(4);
@@ -298,13 +312,14 @@ fn strangers_replays_and_forged_clocks_change_nothing_and_are_told() {
     assert_eq!(after["coordinator"], 4);
     assert_eq!(after["elections"], before["elections"]);
     assert!(after["clock"].as_u64() < Some(1_000 + before["clock"].as_u64().expect("a clock")));
-    assert_eq!(node.log_lines("dropped_lamport_jump: "), 1, "{}", node.stderr());
+    // Once a second at most.
+    assert!((1..=2).contains(&node.log_lines("dropped_lamport_jump: ")), "{}", node.stderr());
 }
 
 #[test]
 fn a_replayed_announcement_is_told_once_and_changes_nothing() {
     // Node 4 follows 5, whose part this test plays; 5 dials nobody, so the test waits for its dial.
-    let group = prepare(2, 1);
+    let group = prepare(2, 1, TIMEOUT_MS);
     let nodes = start_all(&group);
     let status = group.status(1);
     assert_eq!(status["coordinator"], 2);

@@ -4,7 +4,7 @@
 mod common;
 
 use common::clients::{Answer, Native, Resp, answer, bulk, connect, set};
-use common::{Cluster, LONG, Node, Ports, Setup, local, wait_until};
+use common::{Cluster, LONG, Node, PATIENT, Ports, Setup, local, wait_until};
 use node::net::wire::{Hello, Proof, Role, VERSION, Welcome, push_frame, push_message};
 use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
 use node_protocols::kv_replication::{Hash, History, Message, Standing, Timestamp};
@@ -12,9 +12,11 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Node 2 of three, alone.
 fn node_2(limits: &str) -> Cluster {
+    let limits = if limits.is_empty() { PATIENT } else { limits };
     let mut cluster = Cluster::prepare(Setup { limits: limits.into(), ..Setup::default() });
     cluster.run(2);
     cluster
@@ -150,6 +152,7 @@ fn a_second_connection_of_a_peer_replaces_the_first() {
 
 #[test]
 fn a_link_that_flaps_does_not_flood_the_log() {
+    let start = Instant::now();
     let cluster = node_2("");
     for _ in 0..200 {
         drop(link(&cluster));
@@ -158,8 +161,9 @@ fn a_link_that_flaps_does_not_flood_the_log() {
         (cluster.counter(2, "link_down") >= 200).then_some(())
     });
     let lines = cluster.node(2).log_lines("link to node");
-    // Ten in ten seconds, and this takes less than some of those.
-    assert!((1..=100).contains(&lines), "{lines} lines");
+    // Ten in ten seconds.
+    let most = 10 * (start.elapsed().as_secs() as usize / 10 + 2);
+    assert!((1..=most).contains(&lines), "{lines} lines");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 mod common;
 
 use common::clients::{Answer, Resp, bulk, get, ok, set, try_connect};
-use common::{Cluster, LONG, Node, Setup, wait_until};
-use node_protocols::kv_replication::{Reply, Timestamp};
+use common::{Cluster, LONG, Node, PATIENT, Setup, wait_until, with_more_time};
+use node_protocols::kv_replication::{Reply, Request, Timestamp};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,9 +14,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// The bar for replicas that were apart, from the last PUT or the restart on.
-const CATCH_UP: Duration = Duration::from_secs(2);
 
 #[test]
 fn every_server_takes_every_request_through_every_gateway() {
@@ -52,7 +49,7 @@ fn every_server_takes_every_request_through_every_gateway() {
         let info = json.ask(r#"{"info":{}}"#);
         assert_eq!((&info["info"]["node"], &info["info"]["applied"]), (&id.into(), &9.into()));
     }
-    cluster.wait_equal(CATCH_UP);
+    cluster.wait_equal(LONG);
 }
 
 #[test]
@@ -196,31 +193,36 @@ fn a_follower_killed_under_load_loses_nothing_and_catches_up() {
     cluster.run(3);
     load.wait_more(200);
     let stored = load.finish();
-    cluster.wait_equal(CATCH_UP);
+    cluster.wait_equal(LONG);
     assert_stored(&cluster, &stored);
 }
 
 #[test]
 fn a_peer_that_dies_is_noticed_at_once_not_by_its_silence() {
-    let long = "heartbeat_ms = 60000\nlink_timeout_ms = 120000".to_string();
+    let long = "heartbeat_ms = 1800000\nlink_timeout_ms = 3600000".to_string();
     let mut cluster = Cluster::start(Setup { limits: long, ..Setup::default() });
     cluster.kill(3);
-    wait_until("the link is down", CATCH_UP, || {
+    wait_until("the link is down", LONG, || {
         (cluster.info(1)["follower3"].starts_with("state=down")).then_some(())
     });
     assert_eq!(cluster.counter(1, "link_down"), 1);
     cluster.run(3);
-    wait_until("the link is up", CATCH_UP, || {
+    wait_until("the link is up", LONG, || {
         (cluster.info(1)["follower3"].starts_with("state=up")).then_some(())
     });
     cluster.resp(2).set("k", "v");
-    cluster.wait_equal(CATCH_UP);
+    cluster.wait_equal(LONG);
 }
 
 #[test]
 fn a_put_that_a_stopped_follower_holds_up_ends_with_an_error_and_may_still_apply() {
-    let cluster = Cluster::start(Setup { put_timeout_ms: 300, ..Setup::default() });
-    cluster.resp(1).set("k", "old");
+    let (cluster, timeout) = with_more_time(300, |put_timeout_ms| {
+        let cluster = Cluster::start(Setup { put_timeout_ms, ..Setup::default() });
+        match cluster.resp(1).ask(&set(b"k", b"old")) {
+            answer if answer == ok() => Ok((cluster, Duration::from_millis(put_timeout_ms))),
+            other => Err(format!("{other:?}")),
+        }
+    });
     cluster.signal(3, Signal::STOP);
     for id in [1, 2] {
         let start = Instant::now();
@@ -230,11 +232,13 @@ fn a_put_that_a_stopped_follower_holds_up_ends_with_an_error_and_may_still_apply
         assert!(error.starts_with("UNKNOWN the SET may still take effect: "), "{error}");
         assert!(error.contains("from nodes [3] for timestamp"), "it names who is missing: {error}");
         let waited = start.elapsed();
-        assert!(waited >= Duration::from_millis(300) && waited < CATCH_UP, "{waited:?}");
+        assert!(waited >= timeout, "{waited:?}");
     }
     cluster.signal(3, Signal::CONT);
-    assert_eq!(cluster.wait_equal(CATCH_UP), 3);
-    cluster.resp(2).set("k", "newest");
+    assert_eq!(cluster.wait_equal(LONG), 3);
+    wait_until("a PUT is in time", LONG, || {
+        (cluster.resp(2).ask(&set(b"k", b"newest")) == ok()).then_some(())
+    });
     assert_eq!(cluster.resp(3).get("k"), bulk(b"newest"));
 }
 
@@ -253,7 +257,7 @@ fn a_leader_that_restarts_empty_gets_everything_back_from_its_followers() {
     assert_eq!(resp.get("key 7"), bulk(b"value 7"));
     cluster.run(1);
     cluster.wait_ready();
-    let last = cluster.wait_equal(CATCH_UP);
+    let last = cluster.wait_equal(LONG);
     assert!((100..=101).contains(&last), "at most the PUT without an answer came in: {last}");
     assert_eq!(cluster.native(3).put("after", "it"), Timestamp(last + 1));
     for id in 1..=3 {
@@ -282,7 +286,7 @@ fn on_disk_every_put_ok_survives_the_death_of_all_nodes_at_once() {
             cluster.run(id);
         }
         cluster.wait_ready();
-        cluster.wait_equal(CATCH_UP);
+        cluster.wait_equal(LONG);
         assert_stored(&cluster, &stored);
     }
 }
@@ -297,7 +301,7 @@ fn a_follower_that_lost_its_disk_copies_the_table() {
     assert!(cluster.terminate(2).success());
     fs::remove_dir_all(cluster.data_dir(2)).unwrap();
     cluster.run(2);
-    assert_eq!(cluster.wait_equal(CATCH_UP), 50);
+    assert_eq!(cluster.wait_equal(LONG), 50);
     assert_eq!(cluster.resp(2).get("key 49"), bulk("x".repeat(20_000).as_bytes()));
     // What it copied is in its log: it has it after a restart without anyone's help, and answers
     // once its leader has said that this is all.
@@ -309,7 +313,7 @@ fn a_follower_that_lost_its_disk_copies_the_table() {
     let Answer::Error(refusal) = cluster.resp(2).get("key 0") else { panic!("it cannot know") };
     assert!(refusal.starts_with("TRYAGAIN"), "{refusal}");
     cluster.run(1);
-    assert_eq!(cluster.wait_equal(CATCH_UP), 50);
+    assert_eq!(cluster.wait_equal(LONG), 50);
     assert_eq!(cluster.resp(2).get("key 0"), bulk("x".repeat(20_000).as_bytes()));
 }
 
@@ -430,7 +434,8 @@ fn a_data_dir_that_vanishes_ends_its_node() {
 
 #[test]
 fn a_node_that_is_told_to_stop_answers_what_is_in_flight() {
-    let mut cluster = Cluster::start(Setup::default());
+    let limits = format!("{PATIENT}drain_ms = 600000");
+    let mut cluster = Cluster::start(Setup { limits, ..Setup::default() });
     // The follower is stopped, so that the PUT is in flight when the signal comes.
     cluster.signal(3, Signal::STOP);
     let mut waiting = cluster.resp(1);
@@ -453,7 +458,7 @@ fn a_node_that_is_told_to_stop_answers_what_is_in_flight() {
 
 #[test]
 fn a_drain_that_takes_too_long_is_cut_and_still_exits_0() {
-    let limits = "drain_ms = 200".to_string();
+    let limits = format!("{PATIENT}drain_ms = 200");
     let mut cluster = Cluster::start(Setup { limits, ..Setup::default() });
     cluster.signal(3, Signal::STOP);
     let mut waiting = cluster.resp(1);
@@ -461,17 +466,20 @@ fn a_drain_that_takes_too_long_is_cut_and_still_exits_0() {
     wait_until("the PUT is in flight", LONG, || {
         (cluster.info(1)["applied_timestamp"] == "1").then_some(())
     });
-    let start = Instant::now();
     assert!(cluster.terminate(1).success());
-    assert!(start.elapsed() < CATCH_UP, "{:?}", start.elapsed());
+    // Had it waited for longer, there would be an answer.
     assert!(waiting.try_answer().is_err(), "it never was PUT_OK");
 }
 
 #[test]
 fn a_server_behind_its_client_refuses_a_get_instead_of_going_back() {
-    let setup = Setup { disk: true, put_timeout_ms: 200, ..Setup::default() };
-    let mut cluster = Cluster::start(setup);
-    assert_eq!(cluster.native(1).put("k", "old"), Timestamp(1));
+    let mut cluster = with_more_time(200, |put_timeout_ms| {
+        let cluster = Cluster::start(Setup { disk: true, put_timeout_ms, ..Setup::default() });
+        match cluster.native(1).ask(&Request::Put { key: "k".into(), value: "old".into() }) {
+            Reply::PutOk { timestamp: Timestamp(1) } => Ok(cluster),
+            other => Err(format!("{other:?}")),
+        }
+    });
     // A client that has seen what this server has not.
     let behind = Reply::TryOtherServerOrLater { timestamp: Timestamp(1) };
     let old = Reply::Value { value: b"old".into(), timestamp: Timestamp(1) };
@@ -494,7 +502,7 @@ fn a_server_behind_its_client_refuses_a_get_instead_of_going_back() {
     cluster.run(3);
     assert_eq!(cluster.native(3).get("k", 1), behind);
     cluster.signal(1, Signal::CONT);
-    cluster.wait_equal(CATCH_UP);
+    cluster.wait_equal(LONG);
     assert_eq!(cluster.native(3).get("k", 2), new);
 }
 
@@ -502,9 +510,10 @@ fn a_server_behind_its_client_refuses_a_get_instead_of_going_back() {
 #[test]
 fn the_largest_values_pass_the_smallest_limits() {
     let setup = Setup {
-        limits: "max_frame_bytes = 16777216\nmax_link_queue_bytes = 33554432\n\
-                 max_request_bytes = 16777216"
-            .into(),
+        limits: format!(
+            "{PATIENT}max_frame_bytes = 16777216\nmax_link_queue_bytes = 33554432\n\
+             max_request_bytes = 16777216"
+        ),
         protocol: "max_value_bytes = 8388608".into(),
         ..Setup::default()
     };
@@ -519,7 +528,7 @@ fn the_largest_values_pass_the_smallest_limits() {
     }
     cluster.kill(3);
     cluster.run(3);
-    assert_eq!(cluster.wait_equal(CATCH_UP), 4);
+    assert_eq!(cluster.wait_equal(LONG), 4);
     for id in 1..=3 {
         assert_eq!(cluster.counter(id, "link_overflow"), 0);
         assert_eq!(cluster.counter(id, "closed_too_long"), 0);
@@ -544,7 +553,7 @@ fn flood(id: u32) {
         assert_eq!(resp.answer(), ok(), "SET {n}: {}", cluster.node(id).stderr());
     }
     writer.join().expect("all is written");
-    assert_eq!(cluster.wait_equal(CATCH_UP), count);
+    assert_eq!(cluster.wait_equal(LONG), count);
     for id in 1..=3 {
         assert_eq!(cluster.counter(id, "link_down"), 0, "node {id}");
     }
@@ -562,7 +571,7 @@ fn a_flood_of_large_puts_at_the_leader_is_slowed_down_not_broken() {
 
 #[test]
 fn nodes_that_were_frozen_beyond_the_link_timeout_find_each_other_again() {
-    let limits = "heartbeat_ms = 50\nlink_timeout_ms = 300\ngreeting_timeout_ms = 300".to_string();
+    let limits = "heartbeat_ms = 50\nlink_timeout_ms = 1000\ngreeting_timeout_ms = 1000".into();
     let cluster = Cluster::start(Setup { limits, put_timeout_ms: 200, ..Setup::default() });
     for frozen in 1..=3 {
         let awake = if frozen == 2 { 3 } else { 2 };
@@ -582,12 +591,14 @@ fn nodes_that_were_frozen_beyond_the_link_timeout_find_each_other_again() {
             (cluster.resp(frozen).ask(&set(b"k", b"v")) == ok()).then_some(())
         });
     }
-    cluster.wait_equal(CATCH_UP);
+    cluster.wait_equal(LONG);
 }
 
 #[test]
 fn a_second_signal_ends_a_drain() {
-    let mut cluster = Cluster::start(Setup::default());
+    let limits = format!("{PATIENT}drain_ms = 3600000");
+    let put_timeout_ms = 3_600_000;
+    let mut cluster = Cluster::start(Setup { limits, put_timeout_ms, ..Setup::default() });
     cluster.signal(3, Signal::STOP);
     let mut waiting = cluster.resp(1);
     waiting.send(&set(b"k", b"v"));
@@ -598,7 +609,5 @@ fn a_second_signal_ends_a_drain() {
     wait_until("it drains", LONG, || {
         (cluster.node(1).log_lines("finishing what is in flight") == 1).then_some(())
     });
-    let start = Instant::now();
     assert!(cluster.terminate(1).success());
-    assert!(start.elapsed() < CATCH_UP, "{:?}", start.elapsed());
 }

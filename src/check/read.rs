@@ -2,6 +2,7 @@
 
 use super::history::{Board, Kind, Lottery, Op, Outcome, Record, Replica};
 use super::{History, by_client};
+use crate::text::is_beginning;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
@@ -37,9 +38,20 @@ impl std::error::Error for ReadError {}
 impl History {
     /// Reads JSON lines, blank ones skipped. Every operation must make sense by itself, and no
     /// client's operations may overlap.
-    pub fn read(mut input: impl BufRead) -> Result<History, ReadError> {
+    pub fn read(input: impl BufRead) -> Result<History, ReadError> {
+        match History::read_part(input)? {
+            (history, None) => Ok(history),
+            (_, Some(line)) => {
+                Err(ReadError::Line { line, why: "no JSON object: it is cut off".into() })
+            }
+        }
+    }
+
+    /// As [`read`](History::read), but of a last line whose writer was killed the beginning may be
+    /// there: that is left out, and its number comes with the history.
+    pub fn read_part(mut input: impl BufRead) -> Result<(History, Option<usize>), ReadError> {
         let mut history = History::default();
-        let mut lines = Vec::new();
+        let (mut lines, mut cut) = (Vec::new(), None);
         let mut buffer = Vec::new();
         for line in 1.. {
             let error = |why: String| ReadError::Line { line, why };
@@ -56,6 +68,10 @@ impl History {
             if text.is_empty() {
                 continue;
             }
+            if buffer.last() != Some(&b'\n') && is_beginning(text) {
+                cut = Some(line);
+                break;
+            }
             match parse(text).map_err(error)? {
                 Record::Op(op) => {
                     check_op(&op).map_err(|why| error(why.into()))?;
@@ -71,7 +87,7 @@ impl History {
             }
         }
         check_clients(&history.ops, &lines)?;
-        Ok(history)
+        Ok((history, cut))
     }
 
     /// Joins histories of one run. Clients of different histories are different clients: those of

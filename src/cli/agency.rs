@@ -16,6 +16,7 @@ use self::lines::Lines;
 use self::link::Link;
 use self::rows::BetsFile;
 use self::text::Exercise;
+use super::output::Output;
 use crate::client;
 use clap::builder::RangedU64ValueParser;
 use node_protocols::lottery::{Bet, Value, bet_of};
@@ -35,7 +36,7 @@ Exit codes:
   1  the central refuses, or the file is bad: what was acknowledged before stays stored
   2  wrong usage
   3  the central cannot be reached, runs no lottery, or did not answer in time; or its disk is full
-     and stayed so: start again";
+     and stayed so; or the output could not be written: start again";
 
 const EXAMPLES: &str = "\
 The file has one bet a line: name,surname,document,birthdate,number, in UTF-8, quoted as RFC 4180
@@ -157,7 +158,8 @@ impl Failure {
 
 /// Runs `node agency` on the process's own streams.
 pub fn run(args: &AgencyArgs) -> ExitCode {
-    let lines = Lines::new(Box::new(io::stdout()), args.json, io::stderr().is_terminal());
+    let mut out = Output::default();
+    let lines = Lines::new(Box::new(out.clone()), args.json, io::stderr().is_terminal());
     let lines = Arc::new(Mutex::new(lines));
     let prepared = || {
         if args.exercise.is_some() && args.wire != Wire::Text {
@@ -165,7 +167,7 @@ pub fn run(args: &AgencyArgs) -> ExitCode {
         }
         let single = args.bets.is_none().then(|| single_bet(args.id)).transpose()?;
         let central = client::resolve(args.central())?;
-        watch_signals(args.id, Arc::clone(&lines))
+        watch_signals(args.id, Arc::clone(&lines), out.clone())
             .map_err(|error| format!("cannot wait for signals: {error}"))?;
         let timeout = Duration::from_millis(args.timeout_ms);
         Ok((single, Link::new(args, central, timeout)))
@@ -179,14 +181,18 @@ pub fn run(args: &AgencyArgs) -> ExitCode {
         }
     };
     let mut agency = Agency { args, central, lines };
-    ExitCode::from(agency.report(single))
+    let code = agency.report(single);
+    ExitCode::from(out.end("node agency", code, UNWRITTEN))
 }
+
+/// The exit code when all is done and its lines could not be printed.
+const UNWRITTEN: u8 = 3;
 
 /// How long a signal waits for a line that is being printed.
 const LINES_PATIENCE: Duration = Duration::from_secs(1);
 
 /// On SIGTERM or SIGINT ends the process, with the document's lines as its last.
-fn watch_signals(id: u32, lines: Arc<Mutex<Lines>>) -> io::Result<()> {
+fn watch_signals(id: u32, lines: Arc<Mutex<Lines>>, mut out: Output) -> io::Result<()> {
     let (mut read, write) = UnixStream::pair()?;
     for signal in [SIGTERM, SIGINT] {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
@@ -213,7 +219,7 @@ fn watch_signals(id: u32, lines: Arc<Mutex<Lines>>) -> io::Result<()> {
         }
         // The lock is kept: nothing is printed after them. What is in flight is stored or not, and
         // the next run with the same file finds out.
-        std::process::exit(0);
+        std::process::exit(out.end("node agency", 0, UNWRITTEN).into());
     })?;
     Ok(())
 }

@@ -8,6 +8,8 @@ mod kv;
 mod socket;
 mod stats;
 
+use super::output::Output;
+use super::tell;
 use clap::builder::RangedU64ValueParser;
 use serde::Serialize;
 use std::fmt::Display;
@@ -44,17 +46,22 @@ enum Exit {
 
 /// Runs `node bench`.
 pub fn run(args: BenchArgs) -> ExitCode {
-    let (out, err) = (&mut io::stdout(), &mut io::stderr());
+    let (mut out, err) = (Output::default(), &mut io::stderr());
     let is_watched = err.is_terminal();
     let exit = match args.command {
-        BenchCommand::Kv(args) => kv::run_with(&args, args.progress || is_watched, out, err),
-        BenchCommand::Board(args) => board::run_with(&args, args.progress || is_watched, out, err),
+        BenchCommand::Kv(args) => kv::run_with(&args, args.progress || is_watched, &mut out, err),
+        BenchCommand::Board(args) => {
+            board::run_with(&args, args.progress || is_watched, &mut out, err)
+        }
     };
-    ExitCode::from(exit.unwrap_or_else(|error| {
-        // Who closed stderr has the exit code.
-        let _ = writeln!(io::stderr(), "{error}");
-        Exit::Failed
-    }) as u8)
+    let code = match exit {
+        Ok(exit) => exit as u8,
+        Err(error) => {
+            tell!("{error}");
+            Exit::Failed as u8
+        }
+    };
+    ExitCode::from(out.end("node bench", code, Exit::Failed as u8))
 }
 
 /// Nobody measures for longer than a day.
@@ -82,7 +89,8 @@ fn ns(seconds: f64) -> u64 {
     Duration::from_secs_f64(seconds).as_nanos() as u64
 }
 
-/// Prints a report, as one JSON object or for people.
+/// Prints a report, as one JSON object or for people. It is the last thing that is printed, and the
+/// output remembers why it could not be.
 fn show(
     report: &(impl Serialize + Display),
     json: bool,
@@ -92,5 +100,6 @@ fn show(
         true => serde_json::to_string(report).map_err(|error| error.to_string())?,
         false => report.to_string(),
     };
-    writeln!(out, "{text}").map_err(|error| format!("the report cannot be printed: {error}"))
+    let _ = writeln!(out, "{text}");
+    Ok(())
 }

@@ -12,6 +12,8 @@ mod terminal;
 use self::link::{Event, Link, Post, Side, Trouble};
 use self::talk::Talk;
 use self::terminal::{Before, Terminal};
+use super::output::Output;
+use super::tell;
 use crate::client;
 use clap::builder::RangedU64ValueParser;
 use node_protocols::board::{MAX_TEXT_BYTES, SERVERS, is_word};
@@ -33,6 +35,7 @@ Exit codes:
   1    some message was not published, or may not have been; or the proxy refuses a topic
   2    wrong usage
   3    at the start, broker or proxy cannot be reached or is another node; or the output is gone
+  141  whoever read the output has gone (| head), as with any command
   130  interrupted (Ctrl-C, SIGINT): ends at once; stderr says how many messages were not published,
        or may not have been
   143  told to stop (SIGTERM): likewise";
@@ -182,19 +185,21 @@ fn exit_of(signal: Signal) -> u8 {
 
 /// Runs `node board` on the process's own streams.
 pub fn run(args: &BoardArgs) -> ExitCode {
-    match run_on_process(args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let mut out = Output::default();
+    let code = match run_on_process(args, &mut out) {
+        Ok(()) => 0,
+        Err(Failure::Output(_)) if out.error().is_some() => out.cut_short(),
         Err(failure) => {
-            // Who closed stderr has the exit code.
-            let _ = writeln!(io::stderr(), "node board: {failure}");
-            ExitCode::from(failure.exit())
+            tell!("node board: {failure}");
+            failure.exit()
         }
-    }
+    };
+    ExitCode::from(out.end("node board", code, 3))
 }
 
-fn run_on_process(args: &BoardArgs) -> Result<(), Failure> {
+fn run_on_process(args: &BoardArgs, out: &mut Output) -> Result<(), Failure> {
     let connected = Connected::open(args)?;
-    let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let is_typed = io::stdin().is_terminal() && Output::is_terminal();
     let is_typed = is_typed && !args.auto && !args.json;
     // Who reads no terminal may not set it either, as in the background.
     let before = if is_typed { Before::now() } else { Before::default() };
@@ -203,13 +208,14 @@ fn run_on_process(args: &BoardArgs) -> Result<(), Failure> {
         watch_signal(signal, connected.urgent(), before.clone(), Arc::clone(&closing))?;
     }
     if is_typed {
-        let _ = writeln!(io::stderr(), "{COMMANDS}");
-        if let Some(mut terminal) = Terminal::open(before, closing, connected.urgent())? {
+        tell!("{COMMANDS}");
+        let terminal = Terminal::open(before, closing, connected.urgent(), out.clone())?;
+        if let Some(mut terminal) = terminal {
             return connected.talk(args, &mut terminal, true);
         }
     }
     connected.read(args, io::stdin())?;
-    connected.talk(args, &mut io::stdout(), false)
+    connected.talk(args, out, false)
 }
 
 /// Tells the loop of a signal. If it cannot end, since nobody takes its output, the process does.

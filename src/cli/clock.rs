@@ -3,6 +3,8 @@
 //! stdout carries the steps, errors go to stderr. The clock here follows the node's own rule: one
 //! step for a send, max + 1 for a receive.
 
+use super::output::Output;
+use super::tell;
 use crate::client::{self, Client, ClientError};
 use crate::net::since_epoch;
 use clap::builder::RangedU64ValueParser;
@@ -19,7 +21,8 @@ Exit codes:
   0  every call was answered
   1  the node refuses the clock: more than 2^32 above its own
   2  wrong usage
-  3  the node cannot be reached, runs no lamport, or did not answer in time
+  3  the node cannot be reached, runs no lamport, or did not answer in time; or the output cannot be
+     written
   4  the answer's clock cannot be true: not after the call's, or too far above it";
 
 const EXAMPLES: &str = "\
@@ -128,14 +131,16 @@ impl From<io::Error> for Failure {
 
 /// Runs `node clock` on the process's own streams.
 pub fn run(args: &ClockArgs) -> ExitCode {
-    match run_with(args, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let mut out = Output::default();
+    let code = match run_with(args, &mut out) {
+        Ok(()) => 0,
+        Err(Failure::Output(_)) => out.cut_short(),
         Err(failure) => {
-            // Who closed stderr has the exit code.
-            let _ = writeln!(io::stderr(), "node clock: {failure}");
-            ExitCode::from(failure.exit())
+            tell!("node clock: {failure}");
+            failure.exit()
         }
-    }
+    };
+    ExitCode::from(out.end("node clock", code, 3))
 }
 
 fn run_with(args: &ClockArgs, out: &mut dyn Write) -> Result<(), Failure> {

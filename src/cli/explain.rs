@@ -1,9 +1,11 @@
 //! `node explain`.
 
+use super::output::Output;
+use super::tell;
 use crate::explain::{Error, Source, elections, html, merge, shiviz, text};
 use clap::{Args, ValueEnum};
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,8 +30,8 @@ use std::process::ExitCode;
 ///
 ///   node explain --elections n1.jsonl n2.jsonl n3.jsonl n4.jsonl
 ///
-/// Exit codes: 0 when it was written, 1 when a trace cannot be read or a line of it is broken,
-/// 2 for a wrong command line.
+/// Exit codes: 0 when it was written, 1 when it cannot be, a trace cannot be read or a line of it is
+/// broken, 2 for a wrong command line.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct ExplainArgs {
@@ -63,25 +65,27 @@ enum Format {
 /// Does it.
 pub fn run(args: ExplainArgs) -> ExitCode {
     let is_page = args.format == Format::Html && !args.elections;
-    if args.output.is_none() && is_page && io::stdout().is_terminal() {
-        eprintln!("node: a page does not belong on a terminal: give -o FILE, or --format text");
+    if args.output.is_none() && is_page && Output::is_terminal() {
+        tell!("node: a page does not belong on a terminal: give -o FILE, or --format text");
         return ExitCode::from(2);
     }
-    match explain(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let mut out = Output::default();
+    let code = match explain(&args, &mut out) {
+        Ok(()) => 0,
         Err(error) => {
-            eprintln!("node: {error}");
-            ExitCode::FAILURE
+            tell!("node: {error}");
+            1
         }
-    }
+    };
+    ExitCode::from(out.end("node explain", code, 1))
 }
 
-fn explain(args: &ExplainArgs) -> Result<(), Error> {
+fn explain(args: &ExplainArgs, stdout: &mut Output) -> Result<(), Error> {
     let sources: Vec<Source> =
         args.traces.iter().map(|file| Source::load(file)).collect::<Result<_, _>>()?;
     let run = merge(&sources)?;
     for note in &run.notes {
-        eprintln!("node: note: {}", node_protocols::core::Escaped(note.as_bytes()));
+        tell!("node: note: {}", node_protocols::core::Escaped(note.as_bytes()));
     }
     let write = |out: &mut dyn Write| {
         let mut out = BufWriter::new(out);
@@ -93,16 +97,14 @@ fn explain(args: &ExplainArgs) -> Result<(), Error> {
         }
         out.flush()
     };
-    let (name, written) = match &args.output {
-        Some(file) => (
-            file.display().to_string(),
-            File::create(file).and_then(|mut opened| write(&mut opened)),
-        ),
-        None => ("standard output".into(), write(&mut io::stdout().lock())),
-    };
-    match written {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Error::Io(name, error)),
+    match &args.output {
+        Some(file) => File::create(file)
+            .and_then(|mut opened| write(&mut opened))
+            .map_err(|error| Error::Io(file.display().to_string(), error)),
+        None => match write(stdout) {
+            // The output remembers it itself.
+            Err(_) if stdout.error().is_some() => Ok(()),
+            written => written.map_err(|error| Error::Io("standard output".into(), error)),
+        },
     }
 }

@@ -11,6 +11,7 @@ mod session;
 use self::cluster::{Cluster, Failure};
 use self::report::{Exit, InfoReport, Op, Outcome, Report};
 use self::session::Session;
+use super::output::{Output, is_reader_gone};
 use crate::client;
 use clap::builder::RangedU64ValueParser;
 use node_protocols::kv_replication::{Reply, Request, Timestamp};
@@ -32,7 +33,9 @@ Exit codes:
   3  the PUT was not applied; it is safe to try again
   4  the PUT may still take effect; GET the key and see before you try again
   5  no server reachable, wrong usage, a session file that cannot be read or written, or
-     anything else; a PUT with this code was not sent, or stderr says what became of it";
+     anything else, also output that cannot be written; a PUT with this code was not sent, or stderr
+     says what became of it
+  141  interactive, and whoever read the output has gone (| head), as with any command";
 
 const EXAMPLES: &str = "\
 Without a command it is interactive, with three choices:
@@ -120,7 +123,7 @@ pub enum KvCommand {
 
 /// Runs `node kv` on the process's own streams.
 pub fn run(args: KvArgs) -> ExitCode {
-    let exit = run_with(&args, io::stdin().lock(), &mut io::stdout(), &mut io::stderr());
+    let exit = run_with(&args, io::stdin().lock(), &mut Output::default(), &mut io::stderr());
     ExitCode::from(exit as u8)
 }
 
@@ -156,6 +159,8 @@ struct Store<'a> {
     json: bool,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
+    /// Whoever read the results has gone.
+    unheard: bool,
 }
 
 impl<'a> Store<'a> {
@@ -174,7 +179,7 @@ impl<'a> Store<'a> {
         };
         let timeout = Duration::from_millis(args.timeout_ms);
         let cluster = Cluster::new(&servers, timeout);
-        Ok(Store { cluster, session, timeout, json: args.json, out, err })
+        Ok(Store { cluster, session, timeout, json: args.json, out, err, unheard: false })
     }
 
     /// Exchanges the servers. What the client has seen stays: it has seen it.
@@ -215,7 +220,8 @@ impl<'a> Store<'a> {
         };
         // Before the print: whoever reads the line may start the next run at once.
         let saved = self.session.saw(report.key, seen);
-        report.show(self.json, self.out, self.err).map_err(|error| {
+        let shown = report.show(self.json, self.out, self.err);
+        self.unless_unheard(shown).map_err(|error| {
             let outcome = report.outcome.name();
             let what = format!("the outcome is {outcome}, and it cannot be printed: {error}");
             io::Error::new(error.kind(), what)
@@ -248,10 +254,21 @@ impl<'a> Store<'a> {
                 exit = Exit::Failed;
                 show(InfoReport { server, info: Err(failure.reason()) })
             });
-            writeln!(self.out, "{shown}")?;
+            let printed = writeln!(self.out, "{shown}").and_then(|()| self.out.flush());
+            self.unless_unheard(printed)?;
         }
-        self.out.flush()?;
         Ok(exit)
+    }
+
+    /// That the reader has gone is no error.
+    fn unless_unheard(&mut self, printed: io::Result<()>) -> io::Result<()> {
+        match printed {
+            Err(error) if is_reader_gone(&error) => {
+                self.unheard = true;
+                Ok(())
+            }
+            printed => printed,
+        }
     }
 
     /// Says something on stderr; who closed it does not want to know.

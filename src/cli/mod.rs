@@ -6,21 +6,22 @@ mod board;
 mod clock;
 pub mod explain;
 pub mod kv;
+mod output;
 mod run;
 pub mod sim;
 mod skew;
 mod verify;
 
-/// `println!`, but a reader that has gone is no reason to fail: whoever cuts the output with `head`
-/// still gets the exit code.
-macro_rules! say {
+/// `eprintln!` without its panic: who has closed standard error does not want to know.
+macro_rules! tell {
     ($($part:tt)*) => {{
         use std::io::Write;
-        let _ = writeln!(std::io::stdout(), $($part)*);
+        let _ = writeln!(std::io::stderr(), $($part)*);
     }};
 }
-use say;
+use tell;
 
+use self::output::Output;
 use crate::registry::Registry;
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
@@ -39,7 +40,9 @@ use std::process::ExitCode;
 ///
 /// Exit codes: 0 when the node was told to stop (SIGTERM, SIGINT) and finished what was in
 /// flight, or when its work is done (an agency of the lottery), 1 when it cannot start or cannot
-/// go on, 2 for a wrong command line.
+/// go on, or when console lines or lines of its trace were lost, 2 for a wrong command line. A
+/// command whose output cannot be written fails; that its reader has gone (| head) is no error, but
+/// one that it cuts short ends with 141, as with any command.
 #[derive(Parser)]
 #[command(name = "node", version, args_conflicts_with_subcommands = true, verbatim_doc_comment)]
 struct Cli {
@@ -103,7 +106,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Explain(args)), _) => explain::run(args),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {
-            eprintln!("node: nothing to do: give --config FILE, or a command; see node --help");
+            tell!("node: nothing to do: give --config FILE, or a command; see node --help");
             ExitCode::from(2)
         }
     }
@@ -112,16 +115,17 @@ pub fn main(registry: Registry) -> ExitCode {
 /// Shows the help that was asked for, or what is wrong with the command line. `kv` and `bench` keep
 /// low exit codes for outcomes.
 fn wrong_usage(error: &clap::Error) -> ExitCode {
-    let asked = !error.use_stderr();
-    // A closed standard output is no reason to fail.
-    let _ = error.print();
     let command = std::env::args_os().nth(1);
     let outcomes = command.is_some_and(|command| command == "kv" || command == "bench");
-    match (asked, outcomes) {
-        (true, _) => ExitCode::SUCCESS,
-        (false, true) => ExitCode::from(5),
-        (false, false) => ExitCode::from(2),
+    let wrong = if outcomes { 5 } else { 2 };
+    if error.use_stderr() {
+        // Who closed stderr has the exit code.
+        let _ = error.print();
+        return ExitCode::from(wrong);
     }
+    let mut out = Output::default();
+    out.help(error);
+    ExitCode::from(out.end("node", 0, wrong))
 }
 
 /// Logs go to standard error: standard output belongs to the console lines.

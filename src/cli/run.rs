@@ -1,5 +1,6 @@
 //! `node --config` and `node check`.
 
+use super::output::Output;
 use crate::client::escaped;
 use crate::config::Config;
 use crate::net::Node;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 /// Check configs without running them
 ///
 /// Prints each as it is understood, with every default filled in, or says file, line, key, value
-/// and the rule that is broken. Exit code 1 when one is wrong.
+/// and the rule that is broken. Exit code 1 when one is wrong, or cannot be printed.
 #[derive(Args)]
 pub struct CheckArgs {
     /// The configs
@@ -21,17 +22,17 @@ pub struct CheckArgs {
 }
 
 pub(super) fn check(args: &CheckArgs, registry: &Registry) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
+    let (mut out, mut code) = (Output::default(), 0);
     for file in &args.files {
         match Config::load(file, registry) {
-            Ok(config) => super::say!("# {}\n{}", file.display(), config.show(registry)),
+            Ok(config) => out.say(format_args!("# {}\n{}", file.display(), config.show(registry))),
             Err(error) => {
-                eprintln!("node: {}", escaped(error.to_string().as_bytes()));
-                code = ExitCode::FAILURE;
+                super::tell!("node: {}", escaped(error.to_string().as_bytes()));
+                code = 1;
             }
         }
     }
-    code
+    ExitCode::from(out.end("node check", code, 1))
 }
 
 pub(super) fn node(file: &Path, trace: Option<&Path>, registry: Registry) -> ExitCode {
@@ -40,7 +41,7 @@ pub(super) fn node(file: &Path, trace: Option<&Path>, registry: Registry) -> Exi
     let node = match started {
         Ok(node) => node,
         Err(error) => {
-            eprintln!("node: {}", escaped(error.to_string().as_bytes()));
+            super::tell!("node: {}", escaped(error.to_string().as_bytes()));
             return ExitCode::FAILURE;
         }
     };
@@ -49,7 +50,7 @@ pub(super) fn node(file: &Path, trace: Option<&Path>, registry: Registry) -> Exi
         Ok(Exit::Failure) => ExitCode::FAILURE,
         Err(fatal) => {
             log::error!(target: "node", "{fatal}");
-            eprintln!("node: stopped: {fatal}");
+            super::tell!("node: stopped: {fatal}");
             ExitCode::FAILURE
         }
     }

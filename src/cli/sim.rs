@@ -1,17 +1,20 @@
 //! `node sim`: scenarios in virtual time, over many seeds, with verdicts, replay and shrinking.
 
-use crate::check::Property;
+use super::output::Output;
+use super::tell;
+use crate::check::{History, Property};
 use crate::registry::Registry;
 use crate::sim::errors;
-use crate::sim::plan::Plan;
+use crate::sim::plan::{self, Plan};
 use crate::sim::run::{Failure, Outcome, run};
 use crate::sim::scenario::Scenario;
 use crate::sim::shrink::shrink;
 use crate::sim::tracer::Tracer;
+use crate::text;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,7 +35,8 @@ use std::time::{Duration, Instant};
 /// that runs it again. Values in it are CLIENT-OPERATION: 2-6 is what client 2 PUT in its operation 6.
 ///
 /// Exit codes: 0 every property held in every run, 1 one was violated, also where the scenario
-/// is there to show it, 2 could not run (a wrong scenario, or a checker that could not decide).
+/// is there to show it, 2 could not run (a wrong scenario, or a checker that could not decide), or
+/// what was asked for could not be written. A violation is 1 whatever could not be written.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct SimArgs {
@@ -99,6 +103,9 @@ struct Summary {
     virtual_seconds: f64,
     real_seconds: f64,
     failures: Vec<Report>,
+    /// Files that were asked for and are not whole, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unwritten: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -107,8 +114,12 @@ struct Report {
     property: String,
     why: String,
     at_ms: f64,
+    /// The command that runs it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     replay: Option<String>,
+    /// Why the command is not that of a shrunk run: its file could not be saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsaved: Option<String>,
     faults: Vec<String>,
 }
 
@@ -138,16 +149,16 @@ pub fn main(args: &SimArgs, registry: Registry) -> ExitCode {
     errors::collect();
     // A failed assertion of a run is told as its verdict.
     std::panic::set_hook(Box::new(|_| {}));
-    match simulate(args, registry) {
-        Ok(code) => code,
-        Err(why) => {
-            eprintln!("node sim: {why}");
-            ExitCode::from(2)
-        }
-    }
+    let mut out = Output::default();
+    let code = simulate(args, registry, &mut out).unwrap_or_else(|why| {
+        tell!("node sim: {why}");
+        2
+    });
+    ExitCode::from(out.end("node sim", code, 2))
 }
 
-fn simulate(args: &SimArgs, registry: Registry) -> Result<ExitCode, String> {
+/// Answers the exit code.
+fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, String> {
     let registry = Arc::new(registry);
     let replay = args.replay.as_deref().map(read_replay).transpose()?;
     let path = replay.as_ref().map(|replay| replay.scenario.as_path());
@@ -166,63 +177,81 @@ fn simulate(args: &SimArgs, registry: Registry) -> Result<ExitCode, String> {
         return Err("--trace and --history are for one run: give --seed N".into());
     }
     let started = Instant::now();
+    let mut unwritten = Vec::new();
     let outcomes = if single {
         let plan = replay.map_or_else(|| scenario.plan(first), |replay| replay.plan);
-        vec![run_one(args, &scenario, &registry, &plan)?]
+        vec![run_one(args, &scenario, &registry, &plan, &mut unwritten)?]
     } else {
         run_many(args, &scenario, &registry, first, last)
     };
-    let summary = summarize(args, &scenario, &registry, outcomes, started)?;
-    if args.json {
-        super::say!("{}", serde_json::to_string(&summary).map_err(|error| error.to_string())?);
-    } else {
-        print(&summary);
+    if args.hashes {
+        for outcome in &outcomes {
+            out.say(format_args!("{} {:016x}", outcome.plan.seed, outcome.hash));
+        }
     }
-    Ok(match (summary.failed, summary.unknown) {
-        (0, 0) => ExitCode::SUCCESS,
-        (0, _) => ExitCode::from(2),
-        (_, _) => ExitCode::from(1),
+    let mut summary = summarize(args, &scenario, &registry, outcomes, started);
+    summary.unwritten = unwritten;
+    if args.json {
+        let object = serde_json::to_string(&summary).map_err(|error| error.to_string())?;
+        out.say(format_args!("{object}"));
+    } else {
+        print(&summary, out);
+    }
+    for why in &summary.unwritten {
+        tell!("node sim: {why}");
+    }
+    let lacks = summary.unknown > 0 || !summary.unwritten.is_empty();
+    Ok(match (summary.failed, lacks) {
+        (0, false) => 0,
+        (0, true) => 2,
+        (_, _) => 1,
     })
 }
 
+/// Runs one, and writes the files that were asked for. A file that cannot be made ends it before
+/// it begins; one that cannot be written on is told beside the verdict.
 fn run_one(
     args: &SimArgs,
     scenario: &Arc<Scenario>,
     registry: &Arc<Registry>,
     plan: &Plan,
+    unwritten: &mut Vec<String>,
 ) -> Result<Outcome, String> {
+    let history = match &args.history {
+        Some(path) => Some((path, BufWriter::new(create(path)?))),
+        None => None,
+    };
     let tracer = match &args.trace {
         Some(path) => Tracer::to(Box::new(BufWriter::new(create(path)?))),
         None => Tracer::new(),
     };
     let outcome = run(scenario, registry, plan, tracer);
     if let Some((why, path)) = outcome.trace_error.as_ref().zip(args.trace.as_ref()) {
-        return Err(format!("{}: the trace is not whole: {why}", path.display()));
+        unwritten.push(format!("{}: the trace is not whole: {why}", path.display()));
     }
-    if let Some(path) = &args.history {
-        let mut file = BufWriter::new(create(path)?);
-        let mut line = |record: serde_json::Result<String>| -> Result<(), String> {
-            let text = record.map_err(|error| error.to_string())?;
-            writeln!(file, "{text}").map_err(|error| format!("{}: {error}", path.display()))
-        };
-        for op in &outcome.history.ops {
-            line(serde_json::to_string(op))?;
-        }
-        for replica in &outcome.history.replicas {
-            line(serde_json::to_string(replica))?;
-        }
-        if let Some(lottery) = &outcome.history.lottery {
-            line(serde_json::to_string(lottery))?;
-        }
-        if let Some(board) = &outcome.history.board {
-            line(serde_json::to_string(board))?;
-        }
-        file.flush().map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    if args.hashes {
-        super::say!("{} {:016x}", plan.seed, outcome.hash);
+    if let Some((path, mut file)) = history
+        && let Err(why) = write_history(&outcome.history, &mut file)
+    {
+        unwritten.push(format!("{}: the history is not whole: {why}", path.display()));
     }
     Ok(outcome)
+}
+
+fn write_history(history: &History, file: &mut impl Write) -> io::Result<()> {
+    let mut line = |record: serde_json::Result<String>| writeln!(file, "{}", record?);
+    for op in &history.ops {
+        line(serde_json::to_string(op))?;
+    }
+    for replica in &history.replicas {
+        line(serde_json::to_string(replica))?;
+    }
+    if let Some(lottery) = &history.lottery {
+        line(serde_json::to_string(lottery))?;
+    }
+    if let Some(board) = &history.board {
+        line(serde_json::to_string(board))?;
+    }
+    file.flush()
 }
 
 /// What is kept of one run among many.
@@ -254,7 +283,7 @@ fn run_many(
                     let mut outcome = run(scenario, registry, &plan, Tracer::new());
                     if outcome.failure.is_none() {
                         // Only failing histories are looked at again.
-                        outcome.history = crate::check::History::default();
+                        outcome.history = History::default();
                         outcome.plan.faults = Vec::new();
                     }
                     if sender.send(outcome).is_err() {
@@ -272,11 +301,6 @@ fn run_many(
         progress.end();
     });
     outcomes.sort_by_key(|outcome| outcome.plan.seed);
-    if args.hashes {
-        for outcome in &outcomes {
-            super::say!("{} {:016x}", outcome.plan.seed, outcome.hash);
-        }
-    }
     outcomes
 }
 
@@ -286,7 +310,7 @@ fn summarize(
     registry: &Arc<Registry>,
     outcomes: Vec<Outcome>,
     started: Instant,
-) -> Result<Summary, String> {
+) -> Summary {
     let mut summary = Summary {
         scenario: scenario.path.display().to_string(),
         violates: scenario.violates.map(Property::name),
@@ -299,6 +323,7 @@ fn summarize(
         virtual_seconds: 0.0,
         real_seconds: started.elapsed().as_secs_f64(),
         failures: Vec::new(),
+        unwritten: Vec::new(),
     };
     for outcome in outcomes {
         summary.events += outcome.events;
@@ -310,13 +335,14 @@ fn summarize(
         summary.shown += u64::from(Some(failure.property.as_str()) == summary.violates);
         if summary.failures.len() < MAX_REPORTS {
             let first = summary.failures.is_empty();
-            summary.failures.push(report(args, scenario, registry, &outcome, failure, first)?);
+            summary.failures.push(report(args, scenario, registry, &outcome, failure, first));
         }
     }
-    Ok(summary)
+    summary
 }
 
-/// Tells one failing run; the first is shrunk and saved.
+/// Tells one failing run; the first is shrunk and saved. If it cannot be saved, it is told all the
+/// same, with the command that finds it again.
 fn report(
     args: &SimArgs,
     scenario: &Arc<Scenario>,
@@ -324,9 +350,9 @@ fn report(
     outcome: &Outcome,
     failure: &Failure,
     first: bool,
-) -> Result<Report, String> {
+) -> Report {
     let (mut plan, mut failure) = (outcome.plan.clone(), failure.clone());
-    let mut replay = None;
+    let (mut replay, mut unsaved) = (None, None);
     if first && !args.no_shrink && args.replay.is_none() {
         let property = failure.property.clone();
         let mut fails = |plan: &Plan| {
@@ -340,16 +366,24 @@ fn report(
             }
         };
         (plan, _) = shrink(&plan, &mut fails);
-        replay = Some(save(args, scenario, &plan, &property)?);
+        replay = Some(match save(args, scenario, &plan, &property) {
+            Ok(path) => format!("node sim --replay {}", path.display()),
+            Err(why) => {
+                unsaved = Some(why);
+                let (path, seed) = (scenario.path.display(), plan.seed);
+                format!("node sim {path} --seeds {seed}..{seed}")
+            }
+        });
     }
-    Ok(Report {
+    Report {
         seed: plan.seed,
         property: failure.property,
         why: failure.why,
         at_ms: failure.at as f64 / 1e6,
-        replay: replay.map(|path| format!("node sim --replay {}", path.display())),
+        replay,
+        unsaved,
         faults: plan.faults.iter().map(ToString::to_string).collect(),
-    })
+    }
 }
 
 fn save(
@@ -363,42 +397,43 @@ fn save(
     let replay =
         Replay { scenario: scenario.path.clone(), property: property.into(), plan: plan.clone() };
     let text = toml::to_string(&replay).map_err(|error| error.to_string())?;
-    let told = |error: std::io::Error| format!("cannot save {}: {error}", path.display());
+    let told = |error: io::Error| {
+        format!("cannot save {}: {error}; name another folder with --save", path.display())
+    };
     std::fs::create_dir_all(&args.save).map_err(told)?;
-    std::fs::write(&path, text).map_err(told)?;
+    std::fs::write(&path, text).map_err(|error| {
+        // Half a plan is none.
+        let _ = std::fs::remove_file(&path);
+        told(error)
+    })?;
     Ok(path)
 }
 
 fn read_replay(path: &Path) -> Result<Replay, String> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
-    toml::from_str(&text)
-        .map_err(|error| format!("{}: {}", path.display(), error.message().replace('\n', "; ")))
+    let text = text::read(path).map_err(|error| error.of(path))?;
+    plan::parse(path, &text)
 }
 
 fn create(path: &Path) -> Result<File, String> {
     File::create(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn print(summary: &Summary) {
-    for report in &summary.failures {
-        super::say!(
-            "seed {}: {} is violated at {:.3} ms: {}",
-            report.seed,
-            report.property,
-            report.at_ms,
-            report.why
-        );
-        for fault in &report.faults {
-            super::say!("  {fault}");
+fn print(summary: &Summary, out: &mut Output) {
+    for Report { seed, property, why, at_ms, replay, unsaved, faults } in &summary.failures {
+        out.say(format_args!("seed {seed}: {property} is violated at {at_ms:.3} ms: {why}"));
+        for fault in faults {
+            out.say(format_args!("  {fault}"));
         }
-        if let Some(replay) = &report.replay {
-            super::say!("  again: {replay}");
+        if let Some(why) = unsaved {
+            out.say(format_args!("  not saved: {why}"));
+        }
+        if let Some(replay) = replay {
+            out.say(format_args!("  again: {replay}"));
         }
     }
     let more = summary.failed - summary.failures.len() as u64;
     if more > 0 {
-        println!("and {more} seeds more");
+        out.say(format_args!("and {more} seeds more"));
     }
     let shown = match (summary.violates, summary.shown) {
         (Some(property), 0) => format!("; none shows {property} violated, as it is there to do"),
@@ -414,7 +449,7 @@ fn print(summary: &Summary) {
         (failed, _) => format!("{failed} violated"),
     } + &shown;
     let real = summary.real_seconds.max(1e-9);
-    super::say!(
+    out.say(format_args!(
         "{}: {} runs, {verdict}; {:.0} s simulated in {:.1} s ({:.0} times real time), {} messages",
         summary.scenario,
         summary.runs,
@@ -422,7 +457,7 @@ fn print(summary: &Summary) {
         summary.real_seconds,
         summary.virtual_seconds / real,
         summary.deliveries,
-    );
+    ));
 }
 
 /// A line on a terminal that tells how far it is.
@@ -449,7 +484,8 @@ impl Progress {
             self.shown = Instant::now();
             let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
             let (full, rate) = ((30 * self.done / self.all) as usize, self.done as f64 / seconds);
-            eprint!(
+            let _ = write!(
+                io::stderr(),
                 "\r[{}{}] {}/{} seeds, {rate:.0}/s, {} failed ({:.2}/s) ",
                 "#".repeat(full),
                 ".".repeat(30 - full),
@@ -463,7 +499,7 @@ impl Progress {
 
     fn end(&self) {
         if self.on {
-            eprint!("\r{:90}\r", "");
+            let _ = write!(io::stderr(), "\r{:90}\r", "");
         }
     }
 }

@@ -5,6 +5,8 @@
 //! (1989): of several readings the one with the shortest round trip, which is off by half of that at
 //! most. All readings are taken against one monotonic clock here.
 
+use super::output::Output;
+use super::tell;
 use crate::client::{self, Client, ClientError};
 use clap::builder::RangedU64ValueParser;
 use node_protocols::berkeley::{Berkeley, Reply, Request};
@@ -21,7 +23,7 @@ Exit codes:
   0  all clocks were read
   2  wrong usage, such as a node that is named twice
   3  a node cannot be reached, keeps no clock (protocol berkeley), or did not answer in time; the
-     clocks of the others are shown";
+     clocks of the others are shown; or the output cannot be written";
 
 const EXAMPLES: &str = "\
 A node's offset is how far its clock is ahead of the first one's; each is known within half the round
@@ -107,14 +109,15 @@ impl From<io::Error> for Failure {
 
 /// Runs `node skew` on the process's own streams.
 pub fn run(args: &SkewArgs) -> ExitCode {
-    match run_with(args, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let mut out = Output::default();
+    let code = match run_with(args, &mut out) {
+        Ok(()) | Err(Failure::Output(_)) => 0,
         Err(failure) => {
-            // Who closed stderr has the exit code.
-            let _ = writeln!(io::stderr(), "node skew: {failure}");
-            ExitCode::from(failure.exit())
+            tell!("node skew: {failure}");
+            failure.exit()
         }
-    }
+    };
+    ExitCode::from(out.end("node skew", code, 3))
 }
 
 /// A clock, read once.
@@ -176,8 +179,8 @@ fn run_with(args: &SkewArgs, out: &mut dyn Write) -> Result<(), Failure> {
             (Ok(_), best) => readings.extend(best),
         }
     }
-    show(&readings, &unread, args.json, out)?;
-    if unread.is_empty() { Ok(()) } else { Err(Failure::Unread(unread)) }
+    let shown = show(&readings, &unread, args.json, out);
+    if unread.is_empty() { Ok(shown?) } else { Err(Failure::Unread(unread)) }
 }
 
 fn read(client: &mut Client, origin: Instant, timeout: Duration) -> Result<Reading, ClientError> {

@@ -1,5 +1,7 @@
 //! `node verify`: verdicts on histories of real and simulated runs.
 
+use super::output::Output;
+use super::tell;
 use crate::check::timeline::{Bounds, What};
 use crate::check::{self, History, Property, Verdict, Violation};
 use crate::client::escaped;
@@ -104,9 +106,11 @@ use std::process::ExitCode;
 /// skew_bound, clock_never_backwards, one_liar_moves_nobody and death_noticed_in_time are unknown here: only
 /// the simulator sees all clocks at one time, and who is held up.
 ///
+/// Of a file whose writer was killed the last line may be cut off: it is left out, and a note says so.
+///
 /// Prints a line for each property: held, violated and why, or unknown and why. Exit codes: 0 when
 /// all held, 1 when one was violated, 2 when the answer is not known: a file cannot be read or is
-/// no history, or a property cannot be decided.
+/// no history, a property cannot be decided, or all held and that cannot be printed.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct VerifyArgs {
@@ -141,14 +145,22 @@ const UNKNOWN: u8 = 2;
 pub fn run(args: VerifyArgs) -> ExitCode {
     let mut histories = Vec::new();
     let mut traces = Traces::default();
+    let mut is_cut = false;
     for file in &args.histories {
-        match load(file, &mut traces) {
-            Ok(history) => histories.push(history),
+        let (history, cut) = match load(file, &mut traces) {
+            Ok(read) => read,
             Err(why) => {
                 let file = file.display();
-                eprintln!("node: {}", escaped(format!("{file}: {why}").as_bytes()));
+                tell!("node: {}", escaped(format!("{file}: {why}").as_bytes()));
                 return ExitCode::from(UNKNOWN);
             }
+        };
+        histories.push(history);
+        if let Some(line) = cut {
+            is_cut = true;
+            let place = format!("{}:{line}", file.display());
+            let place = escaped(place.as_bytes());
+            tell!("node: note: {place}: the last line is cut off, and left out");
         }
     }
     let (mut history, moved) = History::merge(histories);
@@ -160,31 +172,34 @@ pub fn run(args: VerifyArgs) -> ExitCode {
     };
     let moved = args.histories.iter().zip(moved).filter(|(_, shift)| *shift > 0);
     for (file, shift) in moved {
-        eprintln!("node: client N of {} is named client {shift} + N", file.display());
+        tell!("node: client N of {} is named client {shift} + N", file.display());
     }
     let verdicts: Vec<(Property, Verdict)> = properties(&args.properties, &history)
         .into_iter()
         .map(|property| (property, judge(property, &history)))
+        .map(|(property, verdict)| {
+            (property, if is_cut { doubt(property, verdict) } else { verdict })
+        })
         .collect();
     let is_empty = history.ops.is_empty()
         && history.timeline.is_empty()
         && history.lottery.is_none()
         && history.board.is_none();
     if is_empty || verdicts.is_empty() {
-        eprintln!(
+        tell!(
             "node: there is no operation to judge, no message, no election, no lottery and no board"
         );
         return ExitCode::from(UNKNOWN);
     }
     let text = if args.json { show_json(&history, &verdicts) } else { show(&verdicts) };
-    if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
-        eprintln!("node: standard output: {error}");
-        return ExitCode::from(UNKNOWN);
-    }
-    ExitCode::from(overall(&verdicts))
+    let mut out = Output::default();
+    // It remembers an error itself.
+    let _ = out.write_all(text.as_bytes());
+    ExitCode::from(out.end("node verify", overall(&verdicts), UNKNOWN))
 }
 
-fn load(file: &Path, traces: &mut Traces) -> Result<History, String> {
+/// A file, and the number of its last line if that is cut off.
+fn load(file: &Path, traces: &mut Traces) -> Result<(History, Option<usize>), String> {
     if file == Path::new("-") {
         return read(std::io::stdin().lock(), traces);
     }
@@ -192,12 +207,23 @@ fn load(file: &Path, traces: &mut Traces) -> Result<History, String> {
 }
 
 /// A history, or a trace, which has one in it.
-fn read(mut input: impl BufRead, traces: &mut Traces) -> Result<History, String> {
+fn read(mut input: impl BufRead, traces: &mut Traces) -> Result<(History, Option<usize>), String> {
     let head = input.fill_buf().map_err(|error| error.to_string())?;
     if history::is_trace(head) {
         return traces.read(input);
     }
-    History::read(input).map_err(|error| error.to_string())
+    History::read_part(input).map_err(|error| error.to_string())
+}
+
+/// What a cut off file lacks may be the PUT of a value that somebody read.
+fn doubt(property: Property, verdict: Verdict) -> Verdict {
+    match (property, verdict) {
+        (
+            Property::RegularRegister | Property::Linearizable,
+            Verdict::Violated(Violation { why, .. }),
+        ) => Verdict::Unknown { why: format!("{why}; or what was cut off explains it") },
+        (_, verdict) => verdict,
+    }
 }
 
 /// Without an operation, nothing that was asked of operations is shown.
@@ -405,7 +431,7 @@ mod tests {
         );
         let mut traces = Traces::default();
         let parts = [one, two].map(|text| read(text.trim_start().as_bytes(), &mut traces).unwrap());
-        let (mut history, _) = History::merge(parts);
+        let (mut history, _) = History::merge(parts.map(|(part, _)| part));
         history.timeline = traces.finish();
         history.bounds.agree_ns = 50_000_000;
         history

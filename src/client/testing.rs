@@ -10,6 +10,24 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+/// The timeout of what must not time out, in milliseconds: only a failure waits this long.
+pub const LONG_MS: u64 = 120_000;
+
+/// Tries what has to time out, and what has to be done in time beside it, with a timeout in
+/// milliseconds that grows until a busy machine has done the one before the other: no verdict
+/// depends on how fast it is. An error says what was seen instead.
+#[track_caller]
+pub fn with_more_time<T>(first_ms: u64, mut attempt: impl FnMut(u64) -> Result<T, String>) -> T {
+    let mut timeout_ms = first_ms;
+    loop {
+        match attempt(timeout_ms) {
+            Ok(shown) => return shown,
+            Err(seen) => assert!(timeout_ms < LONG_MS / 2, "not within {timeout_ms} ms: {seen}"),
+        }
+        timeout_ms *= 2;
+    }
+}
+
 /// What the fake does about a request.
 pub enum Answer {
     /// Replies.

@@ -1,6 +1,7 @@
 //! Where in a file a key stands, so that errors can say so. Knows TOML, not what the keys mean.
 
 use super::ConfigError;
+use crate::text::line_of;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ impl Source {
     }
 
     fn line(&self, at: usize) -> usize {
-        self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+        line_of(self.text.as_bytes(), at)
     }
 
     /// A value as the file has it, if it is a short one on one line, and no table's header.

@@ -9,6 +9,7 @@ mod locate;
 pub use self::limits::Limits;
 use self::locate::Source;
 use crate::registry::{BuildError, NATIVE, Registry};
+use crate::text;
 use node_protocols::core::{DynProtocol, Env, Host, Input, LamportRule, NodeId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -178,12 +179,12 @@ const MAX_CLUSTER_BYTES: usize = 64;
 impl Config {
     /// Reads and checks a file, down to every protocol's own table.
     pub fn load(path: &Path, registry: &Registry) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+        let text = text::read(path).map_err(|error| ConfigError {
             path: path.into(),
-            line: None,
+            line: error.line,
             key: String::new(),
             value: None,
-            rule: format!("cannot read it: {error}"),
+            rule: error.why,
         })?;
         Config::parse(path, text, registry)
     }
@@ -232,7 +233,9 @@ impl Config {
         let mut listeners: Vec<Listener> = Vec::new();
         for (place, listener) in raw.listeners.iter().enumerate() {
             let listener = resolve_listener(&source, place, listener, &protocols, registry)?;
-            let is_taken = |other: &Listener| other.addr == listener.addr;
+            // Port 0 is another one each time.
+            let is_taken =
+                |other: &Listener| other.addr == listener.addr && listener.addr.port() != 0;
             if let Some(other) = listeners.iter().position(is_taken) {
                 let rule = format!("listeners.{other} has this address already");
                 return Err(source.error(&["listeners", &place.to_string(), "addr"], rule));

@@ -12,6 +12,7 @@ mod merge;
 pub mod shiviz;
 pub mod text;
 
+use crate::text::{is_beginning, line_of};
 use crate::trace::{Event, Line};
 use node_protocols::core::Escaped;
 use std::fmt;
@@ -99,9 +100,16 @@ impl Source {
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Source { name, text }),
             Err(error) => {
-                let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-                Err(Error::Line { file: name, line, why: "not UTF-8".into() })
+                let (at, wrong) =
+                    (error.utf8_error().valid_up_to(), error.utf8_error().error_len());
+                let mut bytes = error.into_bytes();
+                let line = line_of(&bytes, at);
+                // A last line may be cut off within a character.
+                bytes.truncate(at);
+                match (String::from_utf8(bytes), wrong) {
+                    (Ok(text), None) => Ok(Source { name, text }),
+                    _ => Err(Error::Line { file: name, line, why: "not UTF-8".into() }),
+                }
             }
         }
     }
@@ -123,7 +131,7 @@ impl Source {
                     }
                     lines.push(line);
                 }
-                Err(error) if error.is_eof() && is_last(&self.text, text) => {
+                Err(_) if is_last(&self.text, text) && is_beginning(text.as_bytes()) => {
                     notes.push(format!(
                         "{}:{}: the last line is cut off, and left out",
                         self.name,

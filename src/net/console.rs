@@ -1,4 +1,7 @@
 //! The node's console: the lines that documents prescribe, on standard output, one write a turn.
+//!
+//! A node serves others, so it goes on when its lines cannot be written, and tells of it in the log;
+//! its exit code tells again, unless it is only that their reader has gone.
 
 use std::io::{ErrorKind, Write};
 
@@ -6,8 +9,10 @@ use std::io::{ErrorKind, Write};
 pub(super) struct Console {
     lines: Vec<u8>,
     broken: bool,
-    /// The last lines were lost because the disk that takes them is full.
+    /// The last lines were lost because what takes them is full.
     full: bool,
+    /// Lines were lost that somebody may yet look for.
+    lost: bool,
 }
 
 impl Console {
@@ -22,7 +27,13 @@ impl Console {
         if self.lines.is_empty() {
             return;
         }
+        #[expect(clippy::disallowed_methods, reason = "the console is the node's standard output")]
         self.flush_to(&mut std::io::stdout().lock());
+    }
+
+    /// Whether all lines were written for which there was a reader.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.lost
     }
 
     fn flush_to(&mut self, stdout: &mut impl Write) {
@@ -30,16 +41,19 @@ impl Console {
         self.lines.clear();
         match written {
             Ok(()) => self.full = false,
-            Err(error) if error.kind() == ErrorKind::StorageFull => {
+            // What does not wait for its reader is full as a disk is.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::WouldBlock) =>
+            {
                 if !self.full {
                     log::warn!(target: "net", "console lines are lost until there is room: {error}");
                 }
-                self.full = true;
+                (self.full, self.lost) = (true, true);
             }
             Err(error) => {
-                // Whoever read the console has gone; the node's work goes on without it.
                 self.broken = true;
-                log::error!(target: "net", "standard output is gone, no more console lines: {error}");
+                self.lost |= error.kind() != ErrorKind::BrokenPipe;
+                log::warn!(target: "net", "standard output is gone, no more console lines: {error}");
             }
         }
     }
@@ -68,9 +82,12 @@ mod tests {
 
     #[test]
     fn lines_go_on_after_a_full_disk_and_not_without_a_reader() {
-        for (error, shown) in
-            [(ErrorKind::StorageFull, &b"one\nthree\n"[..]), (ErrorKind::BrokenPipe, b"one\n")]
-        {
+        for (error, shown, is_whole) in [
+            (ErrorKind::StorageFull, &b"one\nthree\n"[..], false),
+            (ErrorKind::WouldBlock, b"one\nthree\n", false),
+            (ErrorKind::BrokenPipe, b"one\n", true),
+            (ErrorKind::Other, b"one\n", false),
+        ] {
             let (mut console, mut stdout) = (Console::default(), Stdout(Vec::new(), None));
             for (line, error) in [("one", None), ("two", Some(error)), ("three", None)] {
                 stdout.1 = error;
@@ -78,6 +95,7 @@ mod tests {
                 console.flush_to(&mut stdout);
             }
             assert_eq!(stdout.0, shown, "{error}");
+            assert_eq!(console.is_whole(), is_whole, "{error}");
         }
     }
 }

@@ -251,6 +251,11 @@ impl Node {
             tracing.stop();
             tracing.end_turn(&self.host);
         }
+        if !self.console.is_whole() || self.tracing.as_ref().is_some_and(|trace| !trace.is_whole())
+        {
+            log::error!(target: "net", "lines of the console or the trace were lost, see above");
+            return Ok(Exit::Failure);
+        }
         Ok(self.asked_to_stop.unwrap_or(Exit::Success))
     }
 
@@ -416,9 +421,11 @@ fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
         let bind = || {
             let mut socket = TcpListener::bind(listener.addr)?;
             poll.registry().register(&mut socket, listener_token(place), Interest::READABLE)?;
-            Ok(socket)
+            // With port 0 it is the system that chooses.
+            let addr = socket.local_addr()?;
+            Ok((socket, addr))
         };
-        let socket = bind().map_err(|error: io::Error| {
+        let (socket, addr) = bind().map_err(|error: io::Error| {
             let what = match error.kind() {
                 io::ErrorKind::AddrInUse => {
                     "another process listens there: stop it, or change the port".to_string()
@@ -427,7 +434,8 @@ fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
             };
             config.error(&["listeners", &place.to_string(), "addr"], what)
         })?;
-        listeners.push(Listening { socket, config: listener.clone(), more: false });
+        let config = Listener { addr, ..listener.clone() };
+        listeners.push(Listening { socket, config, more: false });
     }
     Ok(listeners)
 }

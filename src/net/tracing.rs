@@ -19,6 +19,8 @@ pub(super) struct Tracing {
     at: u64,
     /// How many messages had no link to go over.
     lost: u64,
+    /// Whether all lines so far could be written.
+    whole: bool,
 }
 
 /// Numbers the messages of one link.
@@ -51,7 +53,14 @@ impl Tracing {
         let mut file = File::options().create(true).read(true).append(true).open(path)?;
         cut_torn_line(&mut file)?;
         let sink = Box::new(BufWriter::new(file));
-        Ok(Tracing { writer: LineWriter::new(sink), node: node.0, origin, at: origin, lost: 0 })
+        Ok(Tracing {
+            writer: LineWriter::new(sink),
+            node: node.0,
+            origin,
+            at: origin,
+            lost: 0,
+            whole: true,
+        })
     }
 
     pub(super) fn run(&mut self, config: &str, nodes: Vec<u32>, env: &Env, host: &Host) {
@@ -71,7 +80,13 @@ impl Tracing {
         self.writer.end_turn(self.node, host.digest());
         if let Err(error) = self.writer.flush() {
             log::error!(target: "net", "the trace ends here, it cannot be written: {error}");
+            self.whole = false;
         }
+    }
+
+    /// Whether all lines so far could be written.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     fn line(&mut self, lamport: Option<u64>, event: Event<'static>) {
@@ -189,11 +204,16 @@ impl Tracing {
 
 /// A node that was killed may have left half a line; the rest of the trace is whole.
 fn cut_torn_line(file: &mut File) -> io::Result<()> {
-    let length = file.metadata()?.len();
+    let metadata = file.metadata()?;
+    // Of a pipe or a device there is nothing to cut, and reading it may never end.
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    let length = metadata.len();
     let mut tail = Vec::new();
     let from = length.saturating_sub(MAX_LINE_BYTES);
     file.seek(SeekFrom::Start(from))?;
-    file.read_to_end(&mut tail)?;
+    file.take(MAX_LINE_BYTES).read_to_end(&mut tail)?;
     let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     if whole < tail.len() {
         file.set_len(from + whole as u64)?;

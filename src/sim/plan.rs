@@ -1,6 +1,7 @@
 //! Plans: runs to be, as data. A seed makes one of a scenario, and a file can hold one.
 
 use super::fault::Fault;
+use crate::text::line_of;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -19,11 +20,11 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
-/// What a scenario's text says of a `T`, or where it is wrong.
-pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, String> {
+/// What a scenario's or a plan's text says of a `T`, or where it is wrong.
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        let line = line_of(text.as_bytes(), at);
         format!("{}:{line}: {}", path.display(), error.message().replace('\n', "; "))
     })
 }

@@ -8,6 +8,7 @@ use crate::check::Property;
 use crate::check::timeline::Bounds;
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
+use crate::text;
 use node_protocols::core::{MAX_SLEW_PPM, Rng};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -157,7 +158,7 @@ impl Scenario {
         keys: &[(&str, &str, toml::Value)],
     ) -> Result<Scenario, String> {
         let name = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        let text = text::read(path).map_err(|error| error.of(path))?;
         let file: File = parse(path, &text)?;
         let rule = |what: &str| Err(format!("{name}: {what}"));
         if file.nodes.is_empty() {

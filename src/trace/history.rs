@@ -10,6 +10,7 @@ use super::{Event, Line};
 use crate::check::History;
 use crate::check::history::{Kind, Op, Outcome};
 use crate::check::timeline::Happening;
+use crate::text::is_beginning;
 use node_protocols::kv_replication::{Reply, Request};
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -46,16 +47,28 @@ impl Traces {
     /// Times are the nodes': several traces make one history only when their clocks agree, as on
     /// one machine. A connection is a client; what it pipelines counts as of other clients, since a
     /// client's operations do not overlap.
-    pub fn read(&mut self, input: impl BufRead) -> Result<History, String> {
+    ///
+    /// A node that was killed may have left the beginning of a last line: that is left out, and its
+    /// number comes with the history.
+    pub fn read(&mut self, mut input: impl BufRead) -> Result<(History, Option<usize>), String> {
         let mut reader = Reader::default();
-        for (number, line) in (1..).zip(input.lines()) {
+        let (mut buffer, mut cut) = (Vec::new(), None);
+        for number in 1.. {
             let error = |why: String| format!("line {number}: {why}");
-            let text = line.map_err(|why| error(why.to_string()))?;
-            if text.trim().is_empty() {
+            buffer.clear();
+            let read = input.read_until(b'\n', &mut buffer);
+            if read.map_err(|why| error(why.to_string()))? == 0 {
+                break;
+            }
+            if buffer.trim_ascii().is_empty() {
                 continue;
             }
+            if buffer.last() != Some(&b'\n') && is_beginning(&buffer) {
+                cut = Some(number);
+                break;
+            }
             let line: Line<'_> =
-                serde_json::from_str(&text).map_err(|why| error(why.to_string()))?;
+                serde_json::from_slice(&buffer).map_err(|why| error(why.to_string()))?;
             self.timeline.line(&line);
             let node = line.node.unwrap_or_default();
             match line.event {
@@ -67,7 +80,7 @@ impl Traces {
             }
         }
         self.timeline.end_of_trace();
-        Ok(History { ops: reader.ops, ..History::default() })
+        Ok((History { ops: reader.ops, ..History::default() }, cut))
     }
 
     /// What the nodes did, by all the traces together.
@@ -76,11 +89,13 @@ impl Traces {
     }
 }
 
-/// Reads a trace that is all there is of a run.
+/// Reads a trace that is all there is of a run, and whole.
 pub fn read(input: impl BufRead) -> Result<History, String> {
     let mut traces = Traces::default();
-    let history = traces.read(input)?;
-    Ok(History { timeline: traces.finish(), ..history })
+    match traces.read(input)? {
+        (history, None) => Ok(History { timeline: traces.finish(), ..history }),
+        (_, Some(line)) => Err(format!("line {line}: it is cut off")),
+    }
 }
 
 impl Reader {

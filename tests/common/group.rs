@@ -1,7 +1,7 @@
 //! Nodes of any one protocol, each with its own table, as real processes.
 
 use super::clients::{Json, try_connect};
-use super::{LONG, Node, free_port, local, wait_until};
+use super::{LONG, Node, PATIENT, free_port, local, wait_until};
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ impl Group {
             "[node]\nid = {id}\ncluster = \"test\"\ndata_dir = {data_dir:?}\n\n[peers]\n{peers}\n\
              [[listeners]]\naddr = \"127.0.0.1:{native}\"\n\n\
              [[listeners]]\naddr = \"127.0.0.1:{json}\"\ngateway = \"json\"\n\n\
-             [protocols.{protocol}]\n{table}\n"
+             [limits]\n{PATIENT}\n[protocols.{protocol}]\n{table}\n"
         )
     }
 

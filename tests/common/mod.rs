@@ -1,7 +1,9 @@
 //! Real nodes for tests: ports, configs, processes, and waiting with a deadline. What a client
 //! puts on the wire is in `clients`.
 //!
-//! Nothing here sleeps but [`wait_until`], which polls a condition until its deadline.
+//! Nothing here sleeps but [`wait_until`], which polls a condition until its deadline. No verdict
+//! depends on how fast the machine is: what has to happen may take [`LONG`], how long it takes is
+//! nobody's business, and what a test wants to be in time itself is tried [`with_more_time`].
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
@@ -21,7 +23,25 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Long enough for a debug build on a busy machine; only a failure waits this long.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(90);
+
+/// Lines of `[limits]` by which no node gives up a peer or a client that the machine has no time for.
+pub const PATIENT: &str = "link_timeout_ms = 600000\ngreeting_timeout_ms = 600000\n\
+                           request_timeout_ms = 600000\n";
+
+/// Tries what is in time on a machine that is fast enough, with more milliseconds each time that it
+/// was not. An error says what was seen instead.
+#[track_caller]
+pub fn with_more_time<T>(first_ms: u64, mut attempt: impl FnMut(u64) -> Result<T, String>) -> T {
+    let mut ms = first_ms;
+    loop {
+        match attempt(ms) {
+            Ok(shown) => return shown,
+            Err(seen) => assert!(ms < 30_000, "not with {ms} ms either: {seen}"),
+        }
+        ms *= 2;
+    }
+}
 
 /// Asks until there is an answer; panics with `what` after the deadline.
 #[track_caller]
@@ -90,8 +110,8 @@ impl Default for Setup {
             leader: 1,
             disk: false,
             console: false,
-            put_timeout_ms: 10_000,
-            limits: String::new(),
+            put_timeout_ms: 3_600_000,
+            limits: PATIENT.into(),
             protocol: String::new(),
             max_descriptors: None,
             trace: false,

@@ -19,7 +19,8 @@ fn json(value: Value<'_>) -> serde_json::Value {
 /// How often the bar is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Where lines go. Who has closed stdout or stderr has the exit code: that is no reason to stop.
+/// Where lines go. That one cannot be printed is no reason to stop: bets are sent all the same, and
+/// the exit code tells.
 pub(super) struct Lines {
     out: Box<dyn Write + Send>,
     json: bool,

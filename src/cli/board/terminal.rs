@@ -7,6 +7,7 @@
 use super::Urgent;
 use super::link::Event;
 use super::talk::QUIT;
+use crate::cli::output::Output;
 use node_protocols::board::MAX_TEXT_BYTES;
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{
@@ -74,6 +75,8 @@ pub struct Terminal {
     before: Before,
     /// What is not a whole output yet.
     output: Vec<u8>,
+    /// Takes what comes after the editor.
+    out: Output,
 }
 
 impl Terminal {
@@ -83,6 +86,7 @@ impl Terminal {
         before: Before,
         closing: Arc<AtomicBool>,
         urgent: Urgent,
+        out: Output,
     ) -> io::Result<Option<Terminal>> {
         // A pasted line is a line, as one that is typed.
         let config = Config::builder().auto_add_history(true).bracketed_paste(false).build();
@@ -96,7 +100,7 @@ impl Terminal {
             .spawn(move || read_lines(editor, &urgent, &told))
             .inspect_err(|_| before.restore())?;
         let printer = Box::new(printer);
-        Ok(Some(Terminal { printer, reader, closing, before, output: Vec::new() }))
+        Ok(Some(Terminal { printer, reader, closing, before, output: Vec::new(), out }))
     }
 }
 
@@ -148,9 +152,8 @@ impl Write for Terminal {
         self.output.clear();
         if self.printer.print(text.clone()).is_err() {
             // The editor has ended.
-            let mut out = io::stdout();
-            out.write_all(text.as_bytes())?;
-            out.flush()?;
+            self.out.write_all(text.as_bytes())?;
+            self.out.flush()?;
         }
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! `node board` from its commands to its lines and exit codes, against a fake broker and a fake proxy.
 
 use super::*;
-use crate::client::testing::{Answer, FakeNode, raw_server};
+use crate::client::testing::{Answer, FakeNode, LONG_MS, raw_server, with_more_time};
 use crate::net::wire::{PUSHED, Welcome, push_frame_with, push_message};
 use clap::Parser;
 use node_protocols::board::{Maybe, Reply, Request, Role};
 use node_protocols::core::{Bytes, LamportTime, NodeId};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 #[derive(Parser)]
@@ -115,18 +115,71 @@ fn run_with(
     connected.talk(args, out, false)
 }
 
+/// What is printed, for the one who types to read.
+#[derive(Clone, Default)]
+struct Printed(Arc<(Mutex<Vec<u8>>, Condvar)>);
+
+impl Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.0.lock().unwrap().write(bytes);
+        self.0.1.notify_all();
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Types these lines, and goes once all of this has been printed.
+struct Typist {
+    lines: &'static [u8],
+    wants: Vec<&'static str>,
+    printed: Printed,
+}
+
+impl Read for Typist {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.lines.is_empty() {
+            let has_all = |printed: &mut Vec<u8>| {
+                let printed = String::from_utf8_lossy(printed);
+                self.wants.iter().all(|want| printed.contains(want))
+            };
+            let (printed, news) = &*self.printed.0;
+            let patience = Duration::from_millis(LONG_MS);
+            let waited = news
+                .wait_timeout_while(printed.lock().unwrap(), patience, |printed| !has_all(printed));
+            // What is missing is missed by the test.
+            drop(waited.unwrap());
+        }
+        self.lines.read(buffer)
+    }
+}
+
+type Ran = (Vec<String>, Result<(), (u8, String)>);
+
 /// Runs the client as ana on these lines.
-fn run_at(
-    broker: &str,
-    proxy: &str,
+fn run_at(broker: &str, proxy: &str, args: &str, input: &'static str) -> Ran {
+    run_until(LONG_MS, [broker, proxy], args, input, &[])
+}
+
+/// The same, and the input ends when all of this has been printed.
+fn run_until(
+    timeout_ms: u64,
+    [broker, proxy]: [&str; 2],
     args: &str,
     input: &'static str,
-) -> (Vec<String>, Result<(), (u8, String)>) {
+    wants: &[&'static str],
+) -> Ran {
+    let timeout_ms = timeout_ms.to_string();
     let words = ["board", "--broker", broker, "--proxy", proxy, "--user", "ana"];
-    let args = Cli::try_parse_from(words.into_iter().chain(args.split_whitespace())).unwrap().board;
-    let mut out = Vec::new();
-    let ended = run_with(&args, input.as_bytes(), &mut out);
-    let out = String::from_utf8(out).unwrap();
+    let words = words.into_iter().chain(["--timeout-ms", &timeout_ms]);
+    let args = Cli::try_parse_from(words.chain(args.split_whitespace())).unwrap().board;
+    let mut printed = Printed::default();
+    let (lines, wants) = (input.as_bytes(), wants.to_vec());
+    let typist = Typist { lines, wants, printed: printed.clone() };
+    let ended = run_with(&args, typist, &mut printed);
+    let out = String::from_utf8(printed.0.0.lock().unwrap().clone()).unwrap();
     (
         out.lines().map(String::from).collect(),
         ended.map_err(|failure| (failure.exit(), failure.to_string())),
@@ -138,7 +191,8 @@ fn what_is_sent_and_what_comes_is_shown_with_all_clocks() {
     let (broker, got) = broker(17);
     let proxy = proxy(frame(PUSHED, &message("ana", b"hello \x1b[31m", 21)));
     let (broker, proxy) = (broker.addr.to_string(), proxy.addr.to_string());
-    let (lines, ended) = run_at(&broker, &proxy, "", "nonsense\n\n  send   hello there \r\nquit\n");
+    let input = "nonsense\n\n  send   hello there \r\n";
+    let (lines, ended) = run_until(LONG_MS, [&broker, &proxy], "", input, &["hello \\u{1b}"]);
     assert_eq!(ended, Ok(()));
     let got = got.lock().unwrap();
     let (text, clock) = got[0].rsplit_once(' ').unwrap();
@@ -169,7 +223,9 @@ fn json_has_an_object_a_line() {
     ];
     let proxy = proxy(pushes.concat());
     let (broker, proxy) = (broker.addr.to_string(), proxy.addr.to_string());
-    let (lines, ended) = run_at(&broker, &proxy, "--json --auto --count 2 --interval-ms 1", "");
+    let wants = ["\"message\"", "\"missed\""];
+    let nodes = [&broker[..], &proxy];
+    let (lines, ended) = run_until(LONG_MS, nodes, "--json", "send a\nsend b\n", &wants);
     assert_eq!(ended, Ok(()));
     let objects: Vec<Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -224,9 +280,8 @@ fn a_broker_that_closes_is_told_and_connected_to_again_and_nothing_is_sent_twice
     assert!(all.contains("server 2 published message 2"), "{all}");
 }
 
-#[test]
-fn what_waits_for_a_broker_that_stays_away_is_given_up_at_once() {
-    // It takes one connection, and closes it with its listener.
+/// A broker that takes one connection, and closes it with its listener.
+fn leaving_broker() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -246,15 +301,24 @@ fn what_waits_for_a_broker_that_stays_away_is_given_up_at_once() {
         assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
         stream.write_all(&frame(1, &status_of(Role::Broker))).unwrap();
     });
-    let proxy = proxy(Vec::new()).addr.to_string();
-    let begin = Instant::now();
-    let (lines, ended) =
-        run_at(&addr, &proxy, "--timeout-ms 300", "send a\nsend b\nsend c\nquit\n");
-    assert!(begin.elapsed() < Duration::from_secs(10));
-    let error = "3 of 3 messages were not published, or may not have been";
-    assert_eq!(ended, Err((1, error.into())));
-    let all = lines.join("\n");
-    assert!(all.contains("message 3 was not published: "), "{all}");
+    addr
+}
+
+#[test]
+fn what_waits_for_a_broker_that_stays_away_is_given_up_at_once() {
+    // One after the other they would take three times as long, however fast the machine is.
+    with_more_time(300, |ms| {
+        let (broker, proxy) = (leaving_broker(), proxy(Vec::new()).addr.to_string());
+        let begin = Instant::now();
+        let input = "send a\nsend b\nsend c\nquit\n";
+        let (lines, ended) = run_until(ms, [&broker, &proxy], "", input, &[]);
+        let is_at_once = begin.elapsed() < Duration::from_millis(3 * ms);
+        let error = "3 of 3 messages were not published, or may not have been";
+        let is_told = ended == Err((1, error.into()));
+        let all = lines.join("\n");
+        let is_so = is_at_once && is_told && all.contains("message 3 was not published: ");
+        if is_so { Ok(()) } else { Err(format!("{ended:?} {:?} {all}", begin.elapsed())) }
+    });
 }
 
 #[test]
@@ -262,8 +326,8 @@ fn a_proxy_that_goes_is_told_and_what_was_missed_may_be() {
     let (broker, _) = broker(1);
     // A frame without a sequence: the connection is of no more use.
     let proxy = proxy(vec![1, 0, 0, 0, 0]).addr.to_string();
-    let (lines, ended) =
-        run_at(&broker.addr.to_string(), &proxy, "--auto --count 5 --interval-ms 100", "");
+    let nodes = [&broker.addr.to_string()[..], &proxy];
+    let (lines, ended) = run_until(LONG_MS, nodes, "", "send a\n", &["the proxy is there again"]);
     assert_eq!(ended, Ok(()));
     let all = lines.join("\n");
     assert!(all.contains("the proxy is gone: "), "{all}");

@@ -32,6 +32,9 @@ pub fn run(store: &mut Store<'_>, mut ready: bool, mut input: impl BufRead) -> i
         if more.is_none() {
             break;
         }
+        if store.unheard {
+            return Ok(Exit::ReaderGone);
+        }
     }
     store.tell(format_args!(""));
     Ok(Exit::Done)

@@ -2,6 +2,7 @@
 //! Nothing that a peer or a user typed gets out unescaped.
 
 use super::session::to_hex;
+use crate::cli::output::READER_GONE;
 use node_protocols::core::Escaped;
 use node_protocols::kv_replication::{Info, Timestamp};
 use serde::Serialize;
@@ -24,6 +25,8 @@ pub enum Exit {
     MayStillApply = 4,
     /// Anything else.
     Failed = 5,
+    /// Whoever read the results has gone, and no more is asked.
+    ReaderGone = READER_GONE as isize,
 }
 
 /// One PUT or GET and what became of it.
