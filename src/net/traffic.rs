@@ -308,7 +308,9 @@ impl Node {
         match fault {
             Fault::Http => self.tell(
                 Counter::Http,
-                format_args!("{addr} is closed: it speaks HTTP, as a web page's request does"),
+                format_args!(
+                    "{addr} is closed: it speaks HTTP or TLS, as a web page's request does"
+                ),
             ),
             Fault::TooLong(bytes) => self.tell(
                 Counter::TooLong,

@@ -66,7 +66,8 @@ impl<P: Protocol> Json<P> {
 
     /// How many bytes at the start of a request belong to none.
     fn blank(&mut self, input: &[u8]) -> usize {
-        let is_blank = |byte: &u8| byte.is_ascii_whitespace();
+        // Clients in C may send their strings' ends, too.
+        let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
         if self.rest_of_line {
             let ends = |byte: &u8| matches!(byte, b'\n' | b'{');
             let Some(end) = input.iter().position(ends) else { return input.len() };
@@ -419,6 +420,7 @@ mod tests {
         for (input, count) in [
             (PUT.to_string(), 1),
             (format!("{PUT}\n"), 1),
+            (format!("{PUT}\0{PUT}\n\0{PUT}\0"), 3),
             (format!("\n \t{PUT}{PUT} {PUT}\r\n\r\n{PUT}"), 4),
             (pretty.into(), 1),
             (format!("{pretty}{PUT}"), 2),
