@@ -453,7 +453,8 @@ impl fmt::Display for Fault {
                 let of = if *stranger { " of another cluster" } else { "" };
                 write!(
                     f,
-                    "{at} ms: node {node} down for {long} ms, back with the {what} of node {from}{of}"
+                    "{at} ms: node {node} down for {long} ms, back with the {what} of node \
+                     {from}{of}"
                 )
             }
             Kind::LostLog { node } => {

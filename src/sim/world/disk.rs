@@ -1,6 +1,6 @@
-//! Simulated disks: the bytes of a node's data directory, as a real one has them, what of them survives
-//! a crash, and what can happen to them while nobody looks. What a node makes of them when it starts is
-//! decided by the code that decides it on real disks.
+//! Simulated disks: the bytes of a node's data directory, as a real one has them, what of them
+//! survives a crash, and what can happen to them while nobody looks. What a node makes of them when
+//! it starts is decided by the code that decides it on real disks.
 
 use super::{Nanos, World};
 use crate::disk::identity::{self, Claim, Owner};
@@ -57,8 +57,8 @@ pub(super) struct Folder {
 pub(super) enum Written {
     /// Records, to be one batch.
     Batch(Vec<u8>),
-    /// A log in the place of the old one, how many bytes of records it has, and the sequence of its next
-    /// batch.
+    /// A log in the place of the old one, how many bytes of records it has, and the sequence of its
+    /// next batch.
     Checkpoint { log: Vec<u8>, bytes: usize, next_seq: u64 },
 }
 
@@ -242,8 +242,8 @@ impl Disk {
 }
 
 impl World {
-    /// Gives a node a data directory, of a node of that cluster. A log shorter than `min_checkpoint`
-    /// bytes is not rewritten for its length.
+    /// Gives a node a data directory, of a node of that cluster. A log shorter than
+    /// `min_checkpoint` bytes is not rewritten for its length.
     pub fn set_home(&mut self, node: usize, cluster: &str, min_checkpoint: Option<u64>) {
         let disk = &mut self.nodes[node].disk;
         disk.home = Some(cluster.into());
@@ -298,8 +298,8 @@ impl World {
         }
     }
 
-    /// A node that is down gets the log of another, or all of its directory; as it is, or as one of the
-    /// same id in another cluster would have it.
+    /// A node that is down gets the log of another, or all of its directory; as it is, or as one of
+    /// the same id in another cluster would have it.
     pub fn give_foreign(&mut self, node: usize, from: usize, whole: bool, stranger: bool) {
         let mut theirs = self.nodes[from].disk.folder.clone();
         if stranger {
