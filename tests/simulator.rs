@@ -291,8 +291,8 @@ fn a_simulated_log_that_cannot_be_taken_is_set_aside() {
     }
 }
 
-/// A central whose log has lost what it told its agencies does not start, and nor does a server with
-/// another's directory. Whoever runs them puts that right.
+/// A central whose log has lost what it told its agencies does not start, and nor does a server
+/// with another's directory. Whoever runs them puts that right.
 #[test]
 fn a_simulated_node_that_does_not_start_stays_down_and_the_run_says_so() {
     let store = "properties = [\"regular_register\", \"replicas_equal\"]\n";

@@ -416,9 +416,9 @@ fn of_two_nodes_that_contradict_each_other_none_is_believed() {
         options.config.durability = Durability::Disk;
     });
     cluster.put_ok(LEADER, "k5", "v");
-    [LEADER, TWO].map(|node| cluster.crash(node));
+    let _ = [LEADER, TWO].map(|node| cluster.crash(node));
     cluster.give_disk(TWO, foreign(TWO));
-    [LEADER, TWO].map(|node| cluster.start(node));
+    let _ = [LEADER, TWO].map(|node| cluster.start(node));
     cluster.run(ms(500));
     for node in [LEADER, TWO] {
         assert!(refuses(&mut cluster, node, "k5"));
@@ -458,8 +458,8 @@ fn memories_lost_one_after_the_other_are_noticed() {
         let Reply::NotApplied { reason } = cluster.wait(put) else { panic!("it is not applied") };
         assert!(reason.contains("no node is left that has every PUT"), "{reason}");
         // As the words say.
-        [LEADER, TWO, THREE].map(|node| cluster.crash(node));
-        [LEADER, TWO, THREE].map(|node| cluster.start(node));
+        let _ = [LEADER, TWO, THREE].map(|node| cluster.crash(node));
+        let _ = [LEADER, TWO, THREE].map(|node| cluster.start(node));
         cluster.run(ms(100));
         assert!(cluster.has_converged());
         assert_eq!(cluster.put_ok(TWO, "k", "w"), Timestamp(1));

@@ -102,6 +102,9 @@ struct Summary {
     deliveries: u64,
     virtual_seconds: f64,
     real_seconds: f64,
+    /// The first starts that nodes refused, because of what was on their disks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<String>,
     failures: Vec<Report>,
     /// Files that were asked for and are not whole, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -322,6 +325,7 @@ fn summarize(
         deliveries: 0,
         virtual_seconds: 0.0,
         real_seconds: started.elapsed().as_secs_f64(),
+        refused: Vec::new(),
         failures: Vec::new(),
         unwritten: Vec::new(),
     };
@@ -330,6 +334,9 @@ fn summarize(
         summary.deliveries += outcome.deliveries;
         summary.virtual_seconds += outcome.virtual_ns as f64 / 1e9;
         summary.unknown += u64::from(!outcome.unknown.is_empty());
+        let seed = outcome.plan.seed;
+        let refused = outcome.refused.iter().map(|start| format!("seed {seed}: {start}"));
+        summary.refused.extend(refused.take(MAX_REPORTS - summary.refused.len()));
         let Some(failure) = &outcome.failure else { continue };
         summary.failed += 1;
         summary.shown += u64::from(Some(failure.property.as_str()) == summary.violates);
@@ -430,6 +437,9 @@ fn print(summary: &Summary, out: &mut Output) {
         if let Some(replay) = replay {
             out.say(format_args!("  again: {replay}"));
         }
+    }
+    for start in &summary.refused {
+        super::say!("{start}: it does not start until that is put right");
     }
     let more = summary.failed - summary.failures.len() as u64;
     if more > 0 {

@@ -32,7 +32,8 @@ pub struct Directory {
 #[derive(Debug)]
 pub struct Log {
     pub(super) wal: Wal,
-    /// Its predecessor was lost: the Host that was to take its records is to be made anew, and told.
+    /// Its predecessor was lost: the Host that was to take its records is to be made anew, and
+    /// told.
     pub is_lost: bool,
 }
 
@@ -73,8 +74,8 @@ impl Directory {
         self.identity
     }
 
-    /// Gives the log's records to the Host. A log that cannot be taken, and whose records the node's
-    /// peers have, is set aside under another name, and a new one begins.
+    /// Gives the log's records to the Host. A log that cannot be taken, and whose records the
+    /// node's peers have, is set aside under another name, and a new one begins.
     ///
     /// # Errors
     /// When the log cannot be taken and nobody else has its records, or the disk fails.
@@ -113,8 +114,8 @@ impl Directory {
         if let Some(torn) = &replayed.torn {
             log::warn!(
                 target: "wal",
-                "{} bytes at the end of {}, from byte {} on, do not check out and are cut: a write that \
-                 a crash cut short, or the last one before it, gone bad on the disk",
+                "{} bytes at the end of {}, from byte {} on, do not check out and are cut: a write \
+                 that a crash cut short, or the last one before it, gone bad on the disk",
                 torn.cut_bytes,
                 self.path.join(LOG_NAME).display(),
                 torn.offset
@@ -178,8 +179,8 @@ fn read_identity(path: &Path) -> Result<Option<Vec<u8>>, WalError> {
     Ok(Some(bytes))
 }
 
-/// Gives a file the first name of `NAME.KIND-1`, `NAME.KIND-2`, … that is free. Nobody else gives names
-/// in a folder that is locked.
+/// Gives a file the first name of `NAME.KIND-1`, `NAME.KIND-2`, … that is free. Nobody else gives
+/// names in a folder that is locked.
 fn rename_aside(path: &Path, kind: &str) -> Result<PathBuf, WalError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let named = |n: u64| path.with_file_name(format!("{name}.{kind}-{n}"));

@@ -15,16 +15,16 @@ pub(super) struct Appended {
     pub(super) path: PathBuf,
 }
 
-/// Whether a folder without a log is free of what its files may be: then they are another's, or the log
-/// is lost.
+/// Whether a folder without a log is free of what its files may be: then they are another's, or the
+/// log is lost.
 pub(super) fn check_unclaimed(dir: &Path, host: &Host) -> Result<(), WalError> {
     for (_, name) in host.files() {
         let path = dir.join(name);
         match path.symlink_metadata() {
             Ok(found) if !found.is_file() => return Err(no_file(&path)),
             Ok(found) if found.len() > 0 => {
-                let why = "there is no log beside it, so it is another's, or the log is lost: move it \
-                           away, or put the log back";
+                let why = "there is no log beside it, so it is another's, or the log is lost: move \
+                           it away, or put the log back";
                 return Err(WalError::File { path, why: why.into() });
             }
             Ok(_) | Err(_) => {}
@@ -33,8 +33,8 @@ pub(super) fn check_unclaimed(dir: &Path, host: &Host) -> Result<(), WalError> {
     Ok(())
 }
 
-/// Opens a protocol's file, and cuts what the log does not tell of. In the middle of no line: what a crash
-/// leaves behind begins with one.
+/// Opens a protocol's file, and cuts what the log does not tell of. In the middle of no line: what
+/// a crash leaves behind begins with one.
 pub(super) fn open(tag: u16, path: &Path, host: &mut Host) -> Result<Appended, WalError> {
     let refused = |why: &str| WalError::File { path: path.into(), why: why.into() };
     if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
@@ -57,8 +57,8 @@ pub(super) fn open(tag: u16, path: &Path, host: &mut Host) -> Result<Appended, W
         let cut = length - kept;
         log::warn!(
             target: "wal",
-            "{cut} bytes at the end of {} are not in the log, and are cut: a write that a crash cut \
-             short, unless the log's own end was cut",
+            "{cut} bytes at the end of {} are not in the log, and are cut: a write that a crash \
+             cut short, unless the log's own end was cut",
             path.display()
         );
         file.set_len(kept).map_err(io_error(path, "cutting"))?;

@@ -11,8 +11,9 @@
 //! A protocol's file is ahead of the log, never behind: what is appended is durable before the
 //! record that tells of it. So at the start a file may be longer than the log knows, never shorter.
 //!
-//! It also tells the Host how much the disk still takes, so that protocols can refuse what would not
-//! fit. A write that fails all the same, because another process was faster, is final as any is.
+//! It also tells the Host how much the disk still takes, so that protocols can refuse what would
+//! not fit. A write that fails all the same, because another process was faster, is final as any
+//! is.
 
 mod directory;
 mod files;
@@ -68,8 +69,8 @@ struct Room {
 /// doubled since the last.
 pub(crate) const MIN_CHECKPOINT_BYTES: u64 = 64 << 20;
 
-/// What the disk keeps free besides: parts of blocks, batch headers, bounds of the Lamport clock, and
-/// what the file system needs for itself.
+/// What the disk keeps free besides: parts of blocks, batch headers, bounds of the Lamport clock,
+/// and what the file system needs for itself.
 const ROOM_MARGIN: u64 = 64 << 10;
 /// While there is less room, it is measured each turn.
 const LOW_ROOM: u64 = 16 << 20;
@@ -77,12 +78,13 @@ const LOW_ROOM: u64 = 16 << 20;
 const MEASURE_EVERY: u64 = 1 << 20;
 /// And after so long, since others write too.
 const MEASURE_AFTER: Duration = Duration::from_secs(1);
-/// How often the directory is looked at: so often that one that vanished is noticed within a second.
+/// How often the directory is looked at: so often that one that vanished is noticed within a
+/// second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Disk {
-    /// Opens what protocols add to, and cuts what of it the log does not tell of. The Host has the log's
-    /// records, or was told that it was lost.
+    /// Opens what protocols add to, and cuts what of it the log does not tell of. The Host has the
+    /// log's records, or was told that it was lost.
     ///
     /// # Errors
     /// When a file is not what the log tells of, or the disk fails.
@@ -256,8 +258,8 @@ impl Room {
     }
 }
 
-/// How long a log of `len` bytes may grow until the next checkpoint. One shorter than `min` is not worth
-/// it.
+/// How long a log of `len` bytes may grow until the next checkpoint. One shorter than `min` is not
+/// worth it.
 pub fn checkpoint_at(len: u64, min: u64) -> u64 {
     (2 * len).max(min)
 }

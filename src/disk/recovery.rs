@@ -1,5 +1,5 @@
-//! What a node does with the log that it finds: the same on a real disk and on a simulated one. Knows
-//! bytes, no file.
+//! What a node does with the log that it finds: the same on a real disk and on a simulated one.
+//! Knows bytes, no file.
 
 use super::identity::Claim;
 use crate::wal::format::{FILE_HEADER_LEN, Replayed, Start, Unsound, read_start, replay};
@@ -13,8 +13,8 @@ pub enum Verdict {
     New,
     /// The Host has its records.
     Kept(Replayed),
-    /// It is set aside, and the node begins without it: its peers have what it had. The Host may have
-    /// taken records from it, and is of no use.
+    /// It is set aside, and the node begins without it: its peers have what it had. The Host may
+    /// have taken records from it, and is of no use.
     Lost(Unsound),
     /// The node does not start.
     Refused(Unsound),
@@ -66,8 +66,8 @@ fn is_given_back(unsound: &Unsound, host: &Host) -> bool {
         | Unsound::Foreign { .. }
         | Unsound::Unclaimed { .. }
         | Unsound::Damaged { .. } => host.restores(),
-        // Of a protocol that does not run or does not persist here: then the config is wrong, not the
-        // log.
+        // Of a protocol that does not run or does not persist here: then the config is wrong, not
+        // the log.
         Unsound::Refused { tag, .. } => {
             let mut protocols = host.protocols().iter();
             let owner = protocols.find(|protocol| protocol.tag() == *tag);

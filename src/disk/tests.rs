@@ -312,9 +312,12 @@ fn a_file_that_was_there_before_the_node_is_not_touched() {
     }
 }
 
+/// How something vanishes.
+type Vanish = (&'static str, fn(&Path));
+
 #[test]
 fn whatever_vanishes_under_a_running_node_is_noticed() {
-    let vanish: [(&str, fn(&Path)); 6] = [
+    let vanish: [Vanish; 6] = [
         ("deleted", |dir| fs::remove_dir_all(dir).unwrap()),
         ("renamed", |dir| fs::rename(dir, dir.with_extension("old")).unwrap()),
         ("another log", |dir| {

@@ -1,5 +1,5 @@
-//! Whether what a node writes to is still what its paths name. A folder that was deleted, renamed or
-//! unmounted takes writes and syncs as before, and nobody finds them again.
+//! Whether what a node writes to is still what its paths name. A folder that was deleted, renamed
+//! or unmounted takes writes and syncs as before, and nobody finds them again.
 
 use crate::wal::{WalError, io_error};
 use std::fs::{self, File, Metadata};

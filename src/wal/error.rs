@@ -128,8 +128,8 @@ impl fmt::Display for WalError {
 fn advice(what: &Unsound) -> &'static str {
     match what {
         Unsound::Damaged { .. } => {
-            "the file is left as it is; restore it from a copy or retire this node, for with an empty \
-             data_dir it would forget what it has promised to others"
+            "the file is left as it is; restore it from a copy or retire this node, for with an \
+             empty data_dir it would forget what it has promised to others"
         }
         Unsound::Refused { .. } => {
             "start the node with the version and configuration that wrote it"
@@ -142,8 +142,8 @@ fn advice(what: &Unsound) -> &'static str {
             "the files are left as they are; put the whole data_dir back from a copy"
         }
         Unsound::Gone => {
-            "put it back, for this node would forget what it has promised to others; to begin anew, \
-             name an empty data_dir"
+            "put it back, for this node would forget what it has promised to others; to begin \
+             anew, name an empty data_dir"
         }
         Unsound::Old => {
             "start the node with the version that wrote it, or begin anew with an empty data_dir"

@@ -1,5 +1,5 @@
-//! The bytes of a log: how they are written, and what is read back from them. Knows no file: a node's
-//! log and a simulated one are read and written by the same code.
+//! The bytes of a log: how they are written, and what is read back from them. Knows no file: a
+//! node's log and a simulated one are read and written by the same code.
 //!
 //! A log is a header, then batches. All numbers are little-endian:
 //!
@@ -11,10 +11,10 @@
 //! record = tag u16, length u32, bytes
 //! ```
 //!
-//! A batch is the atomic unit: it is on disk as a whole before the next one is written. So when a batch
-//! does not check out and a later one follows, the log has lost what was synced. When nothing valid
-//! follows, it is a write that a crash cut short, or the last batch that was synced, gone bad: nobody
-//! can tell the two apart by the log alone.
+//! A batch is the atomic unit: it is on disk as a whole before the next one is written. So when a
+//! batch does not check out and a later one follows, the log has lost what was synced. When nothing
+//! valid follows, it is a write that a crash cut short, or the last batch that was synced, gone
+//! bad: nobody can tell the two apart by the log alone.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -123,8 +123,8 @@ impl fmt::Display for Unsound {
             Unsound::Gone => f.write_str("it is gone"),
             Unsound::Foreign { theirs, ours } => write!(
                 f,
-                "it is another directory's: it carries the identity {theirs:032x}, and its directory has \
-                 {ours:032x}"
+                "it is another directory's: it carries the identity {theirs:032x}, and its \
+                 directory has {ours:032x}"
             ),
             Unsound::Unclaimed { damaged: false } => {
                 f.write_str("no file `identity` beside it says whose it is")
@@ -408,8 +408,8 @@ impl<W: Write> Tail<W> {
     }
 }
 
-/// Takes the records of a checkpoint. An error is kept and surfaces from [`finish`](Sink::finish), so
-/// that the code that streams its state has none to handle.
+/// Takes the records of a checkpoint. An error is kept and surfaces from [`finish`](Sink::finish),
+/// so that the code that streams its state has none to handle.
 #[derive(Debug)]
 pub struct Sink<W> {
     pub(super) tail: Tail<W>,

@@ -53,8 +53,8 @@ impl Ranges {
         faults
     }
 
-    /// All nodes stop and start, in an order that is drawn: whoever is back may not have got from the
-    /// others what it lost when the next one stops.
+    /// All nodes stop and start, in an order that is drawn: whoever is back may not have got from
+    /// the others what it lost when the next one stops.
     pub(super) fn draw_rolling(&self, seed: u64, nodes: &[u32], millis: u64) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut rng = Rng::stream(seed, "fault/rolling");

@@ -314,25 +314,15 @@ impl Fault {
                     How::Garbage => Rot::Garbage(*bytes),
                     How::Cut => Rot::Cut,
                 };
-                each(at(*node), |node| {
-                    world.crash(node, false);
-                    world.rot(node, *place, rot);
-                });
+                each(at(*node), |node| world.rot(node, *place, rot));
             }
-            Kind::Rollback { node, .. } => each(at(*node), |node| {
-                world.crash(node, false);
-                world.roll_back(node, number);
-            }),
+            Kind::Rollback { node, .. } => each(at(*node), |node| world.roll_back(node, number)),
             Kind::Foreign { node, from, whole, stranger } => {
                 each(at(*node).zip(at(*from)), |(node, from)| {
-                    world.crash(node, false);
                     world.give_foreign(node, from, *whole, *stranger);
                 });
             }
-            Kind::LostLog { node } => each(at(*node), |node| {
-                world.crash(node, false);
-                world.lose_log(node);
-            }),
+            Kind::LostLog { node } => each(at(*node), |node| world.lose_log(node)),
             Kind::Clock { node, offset_ms, drift_ppm } => {
                 let clock = ClockError { offset_ms: *offset_ms, drift_ppm: *drift_ppm };
                 each(at(*node), |node| world.set_clock(node, clock));
@@ -453,7 +443,8 @@ impl fmt::Display for Fault {
                 let of = if *stranger { " of another cluster" } else { "" };
                 write!(
                     f,
-                    "{at} ms: node {node} down for {long} ms, back with the {what} of node {from}{of}"
+                    "{at} ms: node {node} down for {long} ms, back with the {what} of node \
+                     {from}{of}"
                 )
             }
             Kind::LostLog { node } => {

@@ -42,8 +42,8 @@ pub struct Ranges {
     pub disk_full: [u64; 2],
     /// How many clocks that are off, by up to 10 s and 500 ppm.
     pub clock: [u64; 2],
-    /// How many of the nodes have disks that go bad, in one of the five ways that follow; one unless it
-    /// is given.
+    /// How many of the nodes have disks that go bad, in one of the five ways that follow; one
+    /// unless it is given.
     pub bad_disks: Option<u64>,
     /// How many times such a disk is emptied.
     pub emptied: [u64; 2],
@@ -140,9 +140,9 @@ impl Ranges {
         self.makes_disks_bad() || disks != [[0, 0]; 2] || self.wipe_percent > 0
     }
 
-    /// The faults of a run of `millis`, of nodes of which these have `disks`. One node, drawn too, keeps
-    /// its memory (when no node has a disk) or its disk, so that what was acknowledged stays somewhere,
-    /// but for `rolling`, and for disks that go bad.
+    /// The faults of a run of `millis`, of nodes of which these have `disks`. One node, drawn too,
+    /// keeps its memory (when no node has a disk) or its disk, so that what was acknowledged stays
+    /// somewhere, but for `rolling`, and for disks that go bad.
     pub fn draw(&self, seed: u64, nodes: &[u32], millis: u64, disks: &[u32]) -> Vec<Fault> {
         let mut faults = Vec::new();
         let durable = !disks.is_empty();

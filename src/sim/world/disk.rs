@@ -1,6 +1,6 @@
-//! Simulated disks: the bytes of a node's data directory, as a real one has them, what of them survives
-//! a crash, and what can happen to them while nobody looks. What a node makes of them when it starts is
-//! decided by the code that decides it on real disks.
+//! Simulated disks: the bytes of a node's data directory, as a real one has them, what of them
+//! survives a crash, and what can happen to them while nobody looks. What a node makes of them when
+//! it starts is decided by the code that decides it on real disks.
 
 use super::{Nanos, World, within};
 use crate::disk::identity::{self, Claim, Owner};
@@ -60,8 +60,8 @@ pub(super) struct Folder {
 pub(super) enum Written {
     /// Records, to be one batch.
     Batch(Vec<u8>),
-    /// A log in the place of the old one, how many bytes of records it has, and the sequence of its next
-    /// batch.
+    /// A log in the place of the old one, how many bytes of records it has, and the sequence of its
+    /// next batch.
     Checkpoint { log: Vec<u8>, bytes: usize, next_seq: u64 },
 }
 
@@ -267,9 +267,15 @@ impl World {
         &self.refusals
     }
 
-    /// The log of a node that is down goes bad at a place, out of [`PLACES`].
+    /// What is on the disk of a node, which stops, is to be changed.
+    fn spoil(&mut self, node: usize) -> &mut Folder {
+        self.crash(node, false);
+        self.nodes[node].disk.spoil()
+    }
+
+    /// A node stops, and its log goes bad at a place, out of [`PLACES`].
     pub fn rot(&mut self, node: usize, place: u64, rot: Rot) {
-        let Some(log) = &mut self.nodes[node].disk.spoil().log else { return };
+        let Some(log) = &mut self.spoil(node).log else { return };
         let at = (u128::from(place) * log.len() as u128 / u128::from(PLACES)) as usize;
         let at = at.min(log.len().saturating_sub(1));
         let until = |bytes: u64| log.len().min(at.saturating_add(bytes as usize));
@@ -292,9 +298,9 @@ impl World {
         }
     }
 
-    /// The log of a node that is down is gone, its directory is not.
+    /// A node stops, and its log is gone, its directory is not.
     pub fn lose_log(&mut self, node: usize) {
-        self.nodes[node].disk.spoil().log = None;
+        self.spoil(node).log = None;
     }
 
     /// Copies a node's directory as it is now, under a number.
@@ -303,15 +309,15 @@ impl World {
         self.copies.insert(number, copy);
     }
 
-    /// A node that is down comes back with a copy of its directory.
+    /// A node stops, to come back with a copy of its directory.
     pub fn roll_back(&mut self, node: usize, number: u32) {
         if let Some(copy) = self.copies.remove(&number) {
-            *self.nodes[node].disk.spoil() = copy;
+            *self.spoil(node) = copy;
         }
     }
 
-    /// A node that is down gets the log of another, or all of its directory; as it is, or as one of the
-    /// same id in another cluster would have it.
+    /// A node stops, and gets the log of another, or all of its directory; as it is, or as one of
+    /// the same id in another cluster would have it.
     pub fn give_foreign(&mut self, node: usize, from: usize, whole: bool, stranger: bool) {
         let mut theirs = self.nodes[from].disk.folder.clone();
         if stranger {
@@ -323,7 +329,7 @@ impl World {
                 header.copy_from_slice(&file_header(identity));
             }
         }
-        let folder = self.nodes[node].disk.spoil();
+        let folder = self.spoil(node);
         match whole {
             true => *folder = theirs,
             false => folder.log = theirs.log,

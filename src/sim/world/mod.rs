@@ -22,8 +22,8 @@ use std::ops::RangeInclusive;
 /// Nanoseconds since the run's beginning, by no node's clock.
 pub type Nanos = u64;
 
-/// Builds a node's Host from its place, incarnation and identity: at its start, and again each time that
-/// it restarts.
+/// Builds a node's Host from its place, incarnation and identity: at its start, and again each time
+/// that it restarts.
 pub type Build = dyn FnMut(usize, u64, u128) -> Host;
 
 /// How the network behaves when nothing is broken.

@@ -81,8 +81,8 @@ impl World {
         true
     }
 
-    /// A node does not start. That is its right when its disk went bad, and nobody else has what was on
-    /// it.
+    /// A node does not start. That is its right when its disk went bad, and nobody else has what
+    /// was on it.
     fn refuse(&mut self, node: usize, why: String, restores: bool) {
         let id = self.nodes[node].id;
         self.tracer.refused(self.now, id, &why);
@@ -159,8 +159,8 @@ impl World {
         }
     }
 
-    /// The next sync of a node fails; `full_until` is when there is room again. The node has measured
-    /// that there is none, or finds out by the sync.
+    /// The next sync of a node fails; `full_until` is when there is room again. The node has
+    /// measured that there is none, or finds out by the sync.
     pub fn break_disk(&mut self, node: usize, full_until: Nanos) {
         let is_measured = self.nodes[node].crash_fate.below(2) == 0;
         let Node { disk, host, .. } = &mut self.nodes[node];
@@ -173,7 +173,8 @@ impl World {
         }
     }
 
-    /// Mends disks, by hand where a node does not start with what is on them, and starts what is down.
+    /// Mends disks, by hand where a node does not start with what is on them, and starts what is
+    /// down.
     pub fn mend(&mut self) {
         for node in 0..self.nodes.len() {
             self.nodes[node].disk.fail_next = false;
@@ -214,8 +215,8 @@ impl World {
         }
     }
 
-    /// Notes what a node's corrected clock shows. A node that waits for its disk shows what it showed
-    /// before, as nothing of its turn has left it.
+    /// Notes what a node's corrected clock shows. A node that waits for its disk shows what it
+    /// showed before, as nothing of its turn has left it.
     fn read_clock(&mut self, node: usize, own: bool) {
         let Some(host) = &self.nodes[node].host else { return };
         if !self.tracer.reads_clocks() {
