@@ -317,7 +317,7 @@ fn twin(cluster: &Cluster, id: u32) -> (Node, Ports) {
     let dir = cluster.dir.path();
     config = config.replace(&format!("data-{id}"), &format!("data-{id}-twin"));
     let path = dir.join(format!("node-{id}-twin.toml"));
-    std::fs::write(&path, config).unwrap();
+    std::fs::write(&path, config).expect("a config");
     (Node::spawn(&path, &dir.join(format!("twin-{id}")), None), ports)
 }
 

@@ -145,7 +145,7 @@ impl Links {
         }
     }
 
-    /// The peer asks about a greeting: whether it is the first time, which shows that it is at work.
+    /// The peer asks about a greeting, and so is at work: whether it is the first time.
     pub(super) fn asked(&mut self, id: NodeId) -> bool {
         self.get_mut(id).is_some_and(|peer| !std::mem::replace(&mut peer.asked, true))
     }
