@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Node 2 of three, alone.
 fn node_2(limits: &str) -> Cluster {
@@ -317,13 +317,18 @@ fn twin(cluster: &Cluster, id: u32) -> (Node, Ports) {
     let dir = cluster.dir.path();
     config = config.replace(&format!("data-{id}"), &format!("data-{id}-twin"));
     let path = dir.join(format!("node-{id}-twin.toml"));
-    std::fs::write(&path, config).unwrap();
+    std::fs::write(&path, config).expect("a config");
     (Node::spawn(&path, &dir.join(format!("twin-{id}")), None), ports)
 }
 
 #[test]
 fn a_second_process_of_an_id_is_refused_and_told_once_on_both_sides() {
-    let cluster = Cluster::start(Setup { disk: true, put_timeout_ms: 500, ..Setup::default() });
+    let limits = "greeting_timeout_ms = 1000".into();
+    let setup = Setup { disk: true, put_timeout_ms: 500, limits, ..Setup::default() };
+    let cluster = Cluster::start(setup);
+    // Long enough ago that nobody can ask about its own greeting any more.
+    let (start, lately) = (Instant::now(), Duration::from_secs(2));
+    wait_until("the links are no new ones", LONG, || (start.elapsed() > lately).then_some(()));
     cluster.resp(1).set("k", "v");
     let (twin, ports) = twin(&cluster, 1);
     let mine = format!("127.0.0.1:{}", cluster.ports[0].native);

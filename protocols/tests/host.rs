@@ -316,6 +316,19 @@ fn a_greeting_lifts_a_clock_that_is_behind_unless_it_cannot_be_true() {
 }
 
 #[test]
+fn a_stored_clock_that_nobody_would_follow_is_told_before_the_start() {
+    let stored = |bound: u64| {
+        let mut host = toys(None);
+        host.handle_record(0, &bytes(&LamportTime(bound))).expect("it is the Host's own");
+        host.check_clock(now())
+    };
+    // What greetings could do to older versions is gone on from.
+    assert_eq!(stored((1 << 63) + (1 << 40)), Ok(()));
+    let local = LamportTime(u64::MAX);
+    assert_eq!(stored(u64::MAX), Err(node_protocols::core::Jump { local, received: local }));
+}
+
+#[test]
 fn a_malformed_request_is_refused_and_changes_nothing() {
     let mut host = store(1);
     let put = Request::Put { key: "k".into(), value: "v".into() };

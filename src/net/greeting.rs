@@ -168,7 +168,7 @@ impl Node {
             Purpose::Link => {
                 self.dials += 1;
                 connection.names = LinkNames::new(id, self.env.incarnation, self.dials);
-                self.links.greeted(to, Some(key));
+                self.links.greeted(to, Some(key), self.now.time);
                 Role::Peer {
                     cluster,
                     id,
@@ -229,10 +229,10 @@ impl Node {
                 }
             }
             Role::Verify { cluster, id, to, challenge } => {
-                let fault = self.verify_fault(&cluster, id, to);
-                if let Some(why) = fault.or_else(|| self.prove(key, id, challenge)) {
+                if let Some(why) = self.verify_fault(&cluster, id, to) {
                     return self.reject_news(key, id, data, &why);
                 }
+                self.prove(key, id, challenge);
             }
             Role::Knock { cluster, id, to, identity, incarnation } => {
                 let fault = self.verify_fault(&cluster, id, to);
@@ -321,7 +321,7 @@ impl Node {
     }
 
     /// Says why, and closes when that is sent.
-    fn refuse(&mut self, key: Key, why: &str) -> Option<SocketAddr> {
+    pub(super) fn refuse(&mut self, key: Key, why: &str) -> Option<SocketAddr> {
         let connection = self.table.get_mut(key)?;
         let addr = connection.addr;
         // The other side takes no longer frame, and a reason may have another node's in it.
@@ -359,7 +359,7 @@ impl Node {
                 if let Some(why) = self.catch_up(lamport) {
                     break 'refused why;
                 }
-                self.links.greeted(peer, None);
+                self.links.greeted(peer, None, self.now.time);
                 self.become_kind(key, Kind::Link(peer));
                 self.link_up(key, peer, (identity, incarnation));
                 return used;

@@ -26,6 +26,9 @@ pub(super) struct Peer {
     knock_at: Option<Time>,
     /// The connection over which this node has greeted it, and waits for the answer.
     pub(super) greeted: Option<Key>,
+    /// When it was last greeted, and whether it has asked about that greeting.
+    greeted_at: Option<Time>,
+    asked: bool,
     /// Connections that say they are this peer.
     pub(super) claims: Vec<Key>,
     /// What the peer is to say over its own.
@@ -76,6 +79,8 @@ impl Links {
             process: (0, 0),
             knock_at: (*id < config.id).then_some(Time(0) + patience),
             greeted: None,
+            greeted_at: None,
+            asked: false,
             claims: Vec::new(),
             challenge: None,
             check: None,
@@ -131,10 +136,24 @@ impl Links {
     }
 
     /// Over which connection the peer was greeted, until it has answered.
-    pub(super) fn greeted(&mut self, id: NodeId, key: Option<Key>) {
+    pub(super) fn greeted(&mut self, id: NodeId, key: Option<Key>, now: Time) {
         if let Some(peer) = self.get_mut(id) {
             peer.greeted = key;
+            if key.is_some() {
+                (peer.greeted_at, peer.asked) = (Some(now), false);
+            }
         }
+    }
+
+    /// The peer asks about a greeting, and so is at work: whether it is the first time.
+    pub(super) fn asked(&mut self, id: NodeId) -> bool {
+        self.get_mut(id).is_some_and(|peer| !std::mem::replace(&mut peer.asked, true))
+    }
+
+    /// Whether it was greeted so lately that it may ask about a greeting that was given up.
+    pub(super) fn greeted_within(&self, id: NodeId, time: Duration, now: Time) -> bool {
+        let at = self.get(id).and_then(|peer| peer.greeted_at);
+        at.is_some_and(|at| now - at < time)
     }
 
     /// Where the config has this peer.

@@ -103,7 +103,9 @@ impl Node {
         match &connection.kind {
             Kind::Link(_) => None,
             Kind::Claiming(claim) => {
-                Some((after(claim.since, limits.greeting_timeout_ms), Counter::TooSlow))
+                // The peer may take as long to be reached, to answer, and to prove it.
+                let most = 3 * limits.greeting_timeout_ms;
+                Some((after(claim.since, most), Counter::TooSlow))
             }
             Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) => {
                 // Counted from its beginning: a byte now and then does not buy time.

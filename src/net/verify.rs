@@ -10,6 +10,7 @@ use super::tracing::LinkNames;
 use super::wire::{Frame, MAX_HELLO_BYTES, Proof, next_frame, push_message};
 use node_protocols::core::NodeId;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
 
 /// How many connections at once may say that they are one peer. The peer has one, and another when
 /// it could not yet see the end of that; a question clears the others within moments.
@@ -67,23 +68,38 @@ impl Node {
         *peer.challenge.get_or_insert_with(secret)
     }
 
-    /// A peer asks whether this node is greeting it. Answers why not.
-    pub(super) fn prove(&mut self, key: Key, id: NodeId, challenge: u128) -> Option<String> {
+    /// A peer asks whether this node is greeting it.
+    pub(super) fn prove(&mut self, key: Key, id: NodeId, challenge: u128) {
         let greeted = self.links.get(id).and_then(|peer| peer.greeted);
         let dialed = greeted.and_then(|key| Some((key, self.table.get_mut(key)?)));
         let Some((dialed, connection)) = dialed else {
-            let me = self.env.id;
-            return Some(format!(
-                "another process says to node {id} that it is node {me}: stop that one, or give it an \
-                 id and a data_dir of its own"
-            ));
+            return self.deny(key, id);
         };
         if connection.out.len() < MAX_PROOF_BYTES {
             push_message(connection.out.tail(), &Proof { challenge });
         }
+        if self.links.asked(id) {
+            // It has as long again.
+            connection.last_heard = self.now.time;
+        }
         self.touch(dialed);
         self.answer_once(key);
-        None
+    }
+
+    /// A peer asks about a greeting that is not this node's.
+    fn deny(&mut self, key: Key, id: NodeId) {
+        let (me, timeout) = (self.env.id, self.config.limits.greeting_timeout_ms);
+        let lately = Duration::from_millis(2 * timeout);
+        if self.links.greeted_within(id, lately, self.now.time) {
+            // Perhaps it asks late, about one that this node gave up.
+            self.refuse(key, &format!("node {me} is not greeting node {id} now; try again"));
+            return;
+        }
+        let why = format!(
+            "another process says to node {id} that it is node {me}: stop that one, or give it an id \
+             and a data_dir of its own"
+        );
+        self.reject_news(key, id, &[], &why);
     }
 
     /// A node of a higher id asks why this one has not dialled it. Answers that another has its place.
