@@ -34,7 +34,8 @@ fn greeting(cluster: &str, id: u32, to: u32, lamport: LamportTime) -> Hello<'_> 
 
 /// Where node 1 would listen.
 fn door(cluster: &Cluster) -> TcpListener {
-    TcpListener::bind(cluster.native_addr(1)).expect("its port is free")
+    // A process that another test is just starting may still hold the one before.
+    wait_until("its port is free", LONG, || TcpListener::bind(cluster.native_addr(1)).ok())
 }
 
 /// Node 1's connection to node 2, welcome.
