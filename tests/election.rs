@@ -325,7 +325,9 @@ fn a_replayed_announcement_is_told_once_and_changes_nothing() {
     assert_eq!(status["coordinator"], 2);
     drop(nodes);
     // Node 2's place is taken by a replay: the same announcement, of an epoch long past.
-    let listener = std::net::TcpListener::bind(group.native_addr(2)).expect("its port is free");
+    let listener = wait_until("its port is free", LONG, || {
+        std::net::TcpListener::bind(group.native_addr(2)).ok()
+    });
     let node = group.start(1);
     let (stream, _) = listener.accept().expect("node 1 dials");
     let mut link = Native::raw(stream);

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::clients::{Answer, Native, Resp, answer, bulk, connect, set};
-use common::{Cluster, LONG, Node, PATIENT, Ports, Setup, local, wait_until};
+use common::clients::{Answer, Native, Resp, answer, bulk, connect, ok, set};
+use common::{Cluster, LONG, Node, PATIENT, Ports, Setup, local, wait_until, with_more_time};
 use node::net::wire::{Hello, Proof, Role, VERSION, Welcome, push_frame, push_message};
 use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
 use node_protocols::kv_replication::{Hash, History, Message, Standing, Timestamp};
@@ -34,7 +34,8 @@ fn greeting(cluster: &str, id: u32, to: u32, lamport: LamportTime) -> Hello<'_> 
 
 /// Where node 1 would listen.
 fn door(cluster: &Cluster) -> TcpListener {
-    TcpListener::bind(cluster.native_addr(1)).expect("its port is free")
+    // A process that another test is just starting may still hold the one before.
+    wait_until("its port is free", LONG, || TcpListener::bind(cluster.native_addr(1)).ok())
 }
 
 /// Node 1's connection to node 2, welcome.
@@ -329,7 +330,13 @@ fn a_second_process_of_an_id_is_refused_and_told_once_on_both_sides() {
     // Long enough ago that nobody can ask about its own greeting any more.
     let (start, lately) = (Instant::now(), Duration::from_secs(2));
     wait_until("the links are no new ones", LONG, || (start.elapsed() > lately).then_some(()));
-    cluster.resp(1).set("k", "v");
+    // Short for the twin's PUT, which nobody answers: one of the cluster may be late.
+    let put = |id: u32, value: &[u8]| {
+        wait_until("a PUT is in time", LONG, || {
+            (cluster.resp(id).ask(&set(b"k", value)) == ok()).then_some(())
+        });
+    };
+    put(1, b"v");
     let (twin, ports) = twin(&cluster, 1);
     let mine = format!("127.0.0.1:{}", cluster.ports[0].native);
     wait_until("it has tried several times, and both are told of", LONG, || {
@@ -353,7 +360,7 @@ fn a_second_process_of_an_id_is_refused_and_told_once_on_both_sides() {
     // Nobody hears it, and the cluster goes on.
     let answer = Resp::connect(local(ports.resp)).ask(&set(b"k", b"twin"));
     assert!(matches!(&answer, Answer::Error(_)), "{answer:?}");
-    cluster.resp(3).set("k", "w");
+    put(3, b"w");
     for id in 1..=3 {
         assert_eq!(cluster.resp(id).get("k"), bulk(b"w"));
         assert_eq!(cluster.counter(id, "link_down"), 0, "node {id}");
@@ -363,7 +370,14 @@ fn a_second_process_of_an_id_is_refused_and_told_once_on_both_sides() {
 /// One that nobody dials, as its id is the highest, asks why.
 #[test]
 fn a_second_process_that_waits_to_be_dialled_is_told_why_it_is_not() {
-    let limits = "link_timeout_ms = 1500\nredial_max_ms = 200".into();
+    with_more_time(1_500, |ms| {
+        let limits = format!("link_timeout_ms = {ms}\nredial_max_ms = 200");
+        wait_to_be_dialled(limits)
+    });
+}
+
+/// An error when the cluster's own links were given up, for lack of time.
+fn wait_to_be_dialled(limits: String) -> Result<(), String> {
     let cluster = Cluster::start(Setup { limits, ..Setup::default() });
     let (twin, _) = twin(&cluster, 3);
     let why = |me: u32| {
@@ -379,9 +393,8 @@ fn a_second_process_that_waits_to_be_dialled_is_told_why_it_is_not() {
     for me in [1, 2] {
         assert_eq!(cluster.node(me).log_lines(&why(me)), 1, "{}", cluster.node(me).stderr());
     }
-    for id in 1..=3 {
-        assert_eq!(cluster.counter(id, "link_down"), 0, "node {id}");
-    }
+    let down = [1, 2, 3].map(|id| cluster.counter(id, "link_down"));
+    if down == [0; 3] { Ok(()) } else { Err(format!("{down:?} links went down")) }
 }
 
 #[test]
@@ -433,6 +446,7 @@ fn envelope(link: &mut Native) -> (u16, u64) {
 
 #[test]
 fn a_crowd_that_says_it_is_a_peer_does_not_keep_the_peer_out() {
+    let start = Instant::now();
     let mut cluster = Cluster::start(Setup { nodes: 2, ..Setup::default() });
     cluster.kill(1);
     let addr = cluster.native_addr(2);
@@ -461,7 +475,8 @@ fn a_crowd_that_says_it_is_a_peer_does_not_keep_the_peer_out() {
     });
     assert_eq!(cluster.counter(1, "link_down"), 0);
     let lines = cluster.node(2).log_lines("closed_bad_handshake");
-    assert!((1..=30).contains(&lines), "{lines} lines");
+    let most = 30 + start.elapsed().as_secs() as usize;
+    assert!((1..=most).contains(&lines), "{lines} lines");
 }
 
 /// What a peer that lies can do, and what older versions stored: the cluster goes on from there.

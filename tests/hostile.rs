@@ -4,7 +4,7 @@
 mod common;
 
 use common::clients::{Answer, Json, Native, Resp, bulk, connect, get, ok, read_to_close, set};
-use common::{Cluster, LONG, Setup, wait_until};
+use common::{Cluster, LONG, Setup, wait_until, with_more_time};
 use node_protocols::core::Rng;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::io::{ErrorKind, Read, Write};
@@ -519,12 +519,17 @@ fn a_leader_that_restarts_is_linked_while_idle_clients_take_all_places() {
 
 #[test]
 fn who_never_says_anything_makes_room_and_ends() {
-    let limits = "max_clients = 10\nsilent_timeout_ms = 3000".into();
-    let cluster = Cluster::start(Setup { limits, ..Setup::default() });
-    let mut spoke: Vec<Resp> = (0..3).map(|_| cluster.resp(VICTIM)).collect();
-    for one in &mut spoke {
-        one.info();
-    }
+    let (cluster, mut spoke) = with_more_time(3_000, |ms| {
+        let limits = format!("max_clients = 10\nsilent_timeout_ms = {ms}");
+        let cluster = Cluster::start(Setup { limits, ..Setup::default() });
+        let mut spoke: Vec<Resp> = (0..3).map(|_| cluster.resp(VICTIM)).collect();
+        for one in &mut spoke {
+            let asked = one.stream.write_all(&get(b"k")).and_then(|()| one.try_answer());
+            // Who was not in time is away.
+            asked.map_err(|error| error.to_string())?;
+        }
+        Ok((cluster, spoke))
+    });
     let mut silent: Vec<TcpStream> = (0..7).map(|_| connect(cluster.json_addr(VICTIM))).collect();
     // The next ones are served at the cost of those, one each.
     for _ in 0..3 {

@@ -439,7 +439,7 @@ fn print(summary: &Summary, out: &mut Output) {
         }
     }
     for start in &summary.refused {
-        super::say!("{start}: it does not start until that is put right");
+        out.say(format_args!("{start}: it does not start until that is put right"));
     }
     let more = summary.failed - summary.failures.len() as u64;
     if more > 0 {

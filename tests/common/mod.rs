@@ -27,7 +27,7 @@ pub const LONG: Duration = Duration::from_secs(90);
 
 /// Lines of `[limits]` by which no node gives up a peer or a client that the machine has no time for.
 pub const PATIENT: &str = "link_timeout_ms = 600000\ngreeting_timeout_ms = 600000\n\
-                           request_timeout_ms = 600000\n";
+                           request_timeout_ms = 600000\nsilent_timeout_ms = 600000\n";
 
 /// Tries what is in time on a machine that is fast enough, with more milliseconds each time that it
 /// was not. An error says what was seen instead.
