@@ -239,10 +239,8 @@ impl Scenario {
                 *range = low * 1_000..=high * 1_000;
             }
         }
-        if let Some([low, high]) = file.disk.checkpoint_bytes {
-            if low > high {
-                return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
-            }
+        if file.disk.checkpoint_bytes.is_some_and(|[low, high]| low > high) {
+            return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
         }
         network.link_timeout = nodes[0].limits.link_timeout_ms * 1_000_000;
         let durable = nodes.iter().filter(|config| config.data_dir.is_some());
