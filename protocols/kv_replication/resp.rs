@@ -3,9 +3,9 @@
 //!
 //! A connection is a session: the gateway keeps the highest timestamp that the connection has
 //! seen, and its GETs carry it, so that a server which has not come as far answers `-TRYAGAIN`
-//! instead of an older value. SETs are pipelined; every other command waits for the ones before
-//! it on its connection, so a GET sees the SETs sent before it. A command with several keys makes a
-//! request for each.
+//! instead of an older value. SETs are pipelined, and so are GETs, since one server's answers never go
+//! back; a GET waits for the SETs before it on its connection, and sees them. Every other command waits
+//! for all before it. A command with several keys makes a request for each.
 //!
 //! **No transactions.** The store cannot keep others out between two commands, and does not pretend
 //! to: after MULTI every command is refused and none is executed, until EXEC answers `-EXECABORT` or
@@ -43,6 +43,9 @@ struct Session {
     /// Whether the client asked for RESP3, in which a null and a map have forms of their own.
     resp3: bool,
     transaction: Transaction,
+    /// How many SETs, and how many GETs, have no answer yet.
+    sets: usize,
+    gets: usize,
     asked: Asked,
 }
 
@@ -57,8 +60,8 @@ enum Transaction {
     Refused,
 }
 
-/// What the replies are for that are no PUT's. They are to one command, since every command but SET
-/// waits for the ones before it.
+/// What the replies are for that are neither a SET's nor a GET's. They are to one command, since every
+/// other command waits for the ones before it.
 #[derive(Clone, Copy, Default)]
 struct Asked {
     what: What,
@@ -75,7 +78,6 @@ struct Asked {
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum What {
     #[default]
-    Get,
     Mget,
     Exists,
     Strlen,
@@ -135,6 +137,7 @@ impl Gateway for Resp {
         let session = &mut self.session;
         match reply {
             Reply::PutOk { timestamp } => {
+                session.sets = session.sets.saturating_sub(1);
                 session.seen = session.seen.max(timestamp);
                 output.extend_from_slice(b"+OK\r\n");
             }
@@ -145,9 +148,11 @@ impl Gateway for Resp {
             Reply::Null {} => session.key_answered(Ok(None), output),
             Reply::TryOtherServerOrLater { .. } => session.key_answered(Err(BEHIND), output),
             Reply::NotApplied { reason } => {
+                session.sets = session.sets.saturating_sub(1);
                 error(output, format_args!("NOTAPPLIED the SET has no effect: {reason}"));
             }
             Reply::MayStillApply { reason } => {
+                session.sets = session.sets.saturating_sub(1);
                 error(output, format_args!("UNKNOWN the SET may still take effect: {reason}"));
             }
             Reply::Info(info) => match session.asked.what {
@@ -172,7 +177,12 @@ impl Session {
         let in_transaction = self.transaction != Transaction::None;
         if command.is(0, "SET") && command.len() == 3 && !in_transaction {
             let (key, value) = (Bytes(command.argument(1)), Bytes(command.argument(2)));
+            self.sets += 1;
             return Decoded::Request { used, request: Request::Put { key, value } };
+        }
+        let only_gets = idle || (self.gets > 0 && self.sets == 0);
+        if only_gets && command.is(0, "GET") && command.len() == 2 && !in_transaction {
+            return self.get(command);
         }
         if !idle {
             return Decoded::Wait;
@@ -198,7 +208,7 @@ impl Session {
             return Decoded::Answered { used };
         }
         match spec.command {
-            Name::Get => self.begin(What::Get, command),
+            Name::Get => self.get(command),
             Name::Mget => self.begin(What::Mget, command),
             Name::Exists => self.begin(What::Exists, command),
             Name::Strlen => self.begin(What::Strlen, command),
@@ -234,18 +244,29 @@ impl Session {
         Decoded::Request { used, request }
     }
 
+    fn get<'a>(&mut self, command: &Command<'a, '_>) -> Decoded<Request<'a>> {
+        self.gets += 1;
+        let (key, timestamp) = (Bytes(command.argument(1)), Timestamp(0));
+        let request = Request::Get { key, timestamp, applied: self.seen };
+        Decoded::Request { used: command.used, request }
+    }
+
     /// A key's value has come, or why it does not.
     fn key_answered(&mut self, value: Result<Option<&[u8]>, &str>, output: &mut Vec<u8>) {
+        if self.gets > 0 {
+            self.gets -= 1;
+            return match value {
+                Ok(Some(value)) => bulk(output, value),
+                Ok(None) => self.null(output),
+                Err(why) => error(output, why),
+            };
+        }
         let asked = &mut self.asked;
         asked.answered += 1;
         asked.found += usize::from(matches!(value, Ok(Some(_))));
         let (is_first, is_last) = (asked.answered == 1, asked.answered == asked.keys);
         match (asked.what, value) {
-            (What::Get, Err(why)) | (What::Strlen, Err(why)) | (What::Type, Err(why)) => {
-                error(output, why);
-            }
-            (What::Get, Ok(Some(value))) => bulk(output, value),
-            (What::Get, Ok(None)) => self.null(output),
+            (What::Strlen | What::Type, Err(why)) => error(output, why),
             (What::Strlen, Ok(value)) => integer(output, value.map_or(0, <[u8]>::len) as u64),
             (What::Type, Ok(Some(_))) => status(output, "string"),
             (What::Type, Ok(None)) => status(output, "none"),

@@ -76,7 +76,31 @@ fn a_get_waits_for_what_was_sent_before_it() {
             panic!("a GET is a request");
         };
         assert_eq!((took, &key[..]), (used, &b"k"[..]));
+        session.encode(Reply::Null {}, &mut output);
     }
+}
+
+#[test]
+fn gets_are_pipelined_until_a_set_that_they_must_see() {
+    let mut session = Resp::default();
+    let mut output = Vec::new();
+    let takes = |session: &mut Resp, line: &'static [u8], idle| {
+        matches!(session.decode(line, idle, &mut Vec::new()), Decoded::Request { .. })
+    };
+    assert!(takes(&mut session, b"GET a\r\n", true));
+    assert!(takes(&mut session, b"get b\r\n", false), "its answer cannot be older");
+    assert!(!takes(&mut session, b"MGET a b\r\n", false));
+    session.parser.reset();
+    assert!(takes(&mut session, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nv\r\n", false));
+    assert!(!takes(&mut session, b"GET a\r\n", false), "it must see the SET");
+    session.parser.reset();
+    session.encode(Reply::Null {}, &mut output);
+    session.encode(Reply::Value { value: Bytes::new(b"v"), timestamp: Timestamp(3) }, &mut output);
+    assert!(!takes(&mut session, b"GET a\r\n", false), "the SET is not answered");
+    session.parser.reset();
+    session.encode(Reply::PutOk { timestamp: Timestamp(7) }, &mut output);
+    assert!(takes(&mut session, b"GET a\r\n", true));
+    assert_eq!(output, b"$-1\r\n$1\r\nv\r\n+OK\r\n");
 }
 
 #[test]
@@ -84,6 +108,7 @@ fn a_get_carries_what_the_connection_has_seen() {
     let mut session = Resp::default();
     let mut output = Vec::new();
     session.encode(Reply::PutOk { timestamp: Timestamp(7) }, &mut output);
+    assert!(matches!(session.decode(b"GET k\r\n", true, &mut output), Decoded::Request { .. }));
     session.encode(Reply::Value { value: Bytes::new(b"v"), timestamp: Timestamp(3) }, &mut output);
     assert_eq!(output, b"+OK\r\n$1\r\nv\r\n");
     let Decoded::Request { request: Request::Get { applied, .. }, .. } =
