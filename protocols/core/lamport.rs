@@ -36,13 +36,13 @@ const CLIENT_LEAD_PER_SECOND: u64 = 1 << 20;
 /// How far they may at once, after a while: half of what a peer takes.
 const MAX_CLIENT_LEAD: u64 = MAX_JUMP / 2;
 
-/// Where no clock can honestly stand: events since [`BEGINNING`], were there [`EVENTS_PER_SECOND`] in
-/// each second, above what older versions let a forged greeting do, and what restarts added to that. A
-/// node that starts anew, or missed what others were told, may be further behind than a frame may be
-/// ahead, and catches up when a link is made: with anything up to here.
+/// Where no clock can honestly stand: events since [`BEGINNING`], were there [`EVENTS_PER_SECOND`]
+/// in each second, above what older versions let a forged greeting do, and what restarts added to
+/// that. A node that starts anew, or missed what others were told, may be further behind than a
+/// frame may be ahead, and catches up when a link is made: with anything up to here.
 ///
-/// It rises faster than clocks do, so one that a lie took as far as this is within it again a moment
-/// later, and everywhere. And it leaves room: 2^64 is 2,000 years away.
+/// It rises faster than clocks do, so one that a lie took as far as this is within it again a
+/// moment later, and everywhere. And it leaves room: 2^64 is 2,000 years away.
 const CEILING: u64 = (1 << 63) + (1 << 48);
 const EVENTS_PER_SECOND: u64 = 1 << 27;
 
@@ -111,8 +111,8 @@ impl LamportClock {
         self.ceiling = self.ceiling.max(CEILING.saturating_add(events));
     }
 
-    /// Whether it stands where no other clock would follow it: its bound was made by lies, and by an
-    /// older version, or the machine's wall clock is not set.
+    /// Whether it stands where no other clock would follow it: its bound was made by lies, and by
+    /// an older version, or the machine's wall clock is not set.
     pub fn check(&self) -> Result<(), Jump> {
         self.believe(self.value())
     }

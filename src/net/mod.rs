@@ -161,9 +161,7 @@ impl Node {
         host.set_output(config.console, trace.is_some());
         check_clock(&config, &mut host, clock.now())?;
         let links = Links::new(&config, Rng::stream(seed, "links"));
-        let (listening, peers) = (config.listeners.len(), config.peers.len());
-        let max_clients = config.limits.max_clients as usize;
-        let places = Places::new(raise_descriptor_limit(), listening, peers, max_clients);
+        let places = Places::of(&config, raise_descriptor_limit());
         let tracing = trace.map(|path| {
             let created = Tracing::create(path, env.id, clock.origin_since_epoch());
             created.map_err(|error| {
@@ -404,7 +402,7 @@ impl Node {
         self.notices.tell(cause, self.now.time, line);
     }
 
-    /// The same about a peer, who tries again and again: once, as long as it goes on for the same reason.
+    /// The same about a peer, who tries again and again: once, as long as it is for the same reason.
     fn tell_news(&mut self, peer: NodeId, why: &str, line: fmt::Arguments<'_>) {
         let cause = Counter::BadHandshake;
         self.host.count(cause);
@@ -486,8 +484,8 @@ fn disk_error(config: &Config, error: &WalError) -> ConfigError {
     config.error(&["node", "data_dir"], error.to_string())
 }
 
-/// Whether the Lamport clock stands where others believe it. One that does not was taken there by lies,
-/// and would never make a link.
+/// Whether the Lamport clock stands where others believe it. One that does not was taken there by
+/// lies, and would never make a link.
 fn check_clock(config: &Config, host: &mut Host, now: Now) -> Result<(), ConfigError> {
     host.check_clock(now).map_err(|jump| {
         let rule = format!(

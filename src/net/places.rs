@@ -1,10 +1,12 @@
-//! Which connections have a place when there are more than the process can open: clients up to their
-//! cap; whoever has not greeted yet in the places that clients leave, and in some of its own, so that
-//! clients never keep a peer out; and peers always. Whoever has said nothing makes room for the next.
+//! Which connections have a place when there are more than the process can open: clients up to
+//! their cap; whoever has not greeted yet in the places that clients leave, and in some of its own,
+//! so that clients never keep a peer out; and peers always. Whoever has said nothing makes room for
+//! the next.
 
 use super::Node;
 use super::connection::{Connection, Kind};
 use super::table::{Key, Table};
+use crate::config::Config;
 use node_protocols::core::Counter;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -40,12 +42,12 @@ struct Silent {
 /// Descriptors kept for the log, standard streams, the poll, signals and a checkpoint.
 const RESERVED_DESCRIPTORS: usize = 16;
 
-/// Descriptors for each peer: its link, the one that replaces it, and the one over which it is asked
-/// whether it greets.
+/// Descriptors for each peer: its link, the one that replaces it, and the one over which it is
+/// asked whether it greets.
 const DESCRIPTORS_PER_PEER: usize = 3;
 
-/// Places of those that have not greeted yet, beside two for each peer, which greets and asks. An honest
-/// one greets within a moment; of the others the longest silent makes room.
+/// Places of those that have not greeted yet, beside two for each peer, which greets and asks. An
+/// honest one greets within a moment; of the others the longest silent makes room.
 const STRANGERS: usize = 64;
 const STRANGERS_PER_PEER: usize = 2;
 
@@ -65,13 +67,14 @@ impl Class {
 }
 
 impl Places {
+    /// What this config wants of so many descriptors.
+    pub(super) fn of(config: &Config, descriptors: usize) -> Places {
+        let (listeners, peers) = (config.listeners.len(), config.peers.len());
+        Places::new(descriptors, listeners, peers, config.limits.max_clients as usize)
+    }
+
     /// Shares out so many descriptors.
-    pub(super) fn new(
-        descriptors: usize,
-        listeners: usize,
-        peers: usize,
-        max_clients: usize,
-    ) -> Places {
+    fn new(descriptors: usize, listeners: usize, peers: usize, max_clients: usize) -> Places {
         let own = RESERVED_DESCRIPTORS + listeners + DESCRIPTORS_PER_PEER * peers;
         let left = descriptors.saturating_sub(own);
         let max_strangers = (STRANGERS + STRANGERS_PER_PEER * peers).min(left / 2).max(1);

@@ -1,7 +1,7 @@
 //! Whether whoever greets as a peer is that peer: the process that listens where this node's config
 //! has it. It is dialled there and given a challenge, which it says over the connection on which it
-//! greeted; nobody else hears it. Connections that say the same are told apart by one question, so a
-//! crowd of them does not keep the peer out.
+//! greeted; nobody else hears it. Connections that say the same are told apart by one question, so
+//! a crowd of them does not keep the peer out.
 
 use super::Node;
 use super::connection::{Claim, Dial, Kind, Purpose};
@@ -102,7 +102,8 @@ impl Node {
         self.reject_news(key, id, &[], &why);
     }
 
-    /// A node of a higher id asks why this one has not dialled it. Answers that another has its place.
+    /// A node of a higher id asks why this one has not dialled it. Answers that another has its
+    /// place.
     pub(super) fn knocked(&mut self, key: Key, id: NodeId, process: (u128, u64)) -> Option<String> {
         if self.links.get(id).is_some_and(|peer| peer.link.is_some() && peer.process != process) {
             let (addr, me) = (self.links.addr(id), self.env.id);

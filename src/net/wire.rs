@@ -95,8 +95,8 @@ pub enum Role<'a> {
         /// What the peer is to say over the connection on which it greeted.
         challenge: u128,
     },
-    /// A node that the peer that is dialled here should have dialled, and did not for some time. The
-    /// answer ends the connection, and says so if another process has its place.
+    /// A node that the peer that is dialled here should have dialled, and did not for some time.
+    /// The answer ends the connection, and says so if another process has its place.
     Knock {
         /// The cluster that it belongs to.
         #[serde(borrow)]
