@@ -758,6 +758,14 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_an_ok_for_everything_gets_none_for_what_the_gateway_asks() {
+        let mut nats = Nats::default();
+        talk(&mut nats, "SUB a 1\r\nUNSUB 1 1\r\n");
+        hear(&mut nats, "a");
+        assert_eq!(talk(&mut nats, "PING\r\n"), (vec![unsubscribe("a")], "PONG\r\n".into()));
+    }
+
+    #[test]
     fn what_another_connection_of_the_same_form_was_sent_counts() {
         let (mut one, mut other) = (quiet(), quiet());
         for nats in [&mut one, &mut other] {
