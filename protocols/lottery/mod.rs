@@ -208,7 +208,7 @@ enum Role {
 
 impl Protocol for Lottery {
     const NAME: &'static str = "lottery";
-    const INTERNAL: &'static [&'static str] = &["unreadable"];
+    const INTERNAL: &'static [&'static str] = &["unreadable", "bare"];
     const FILE: Option<&'static str> = Some("bets.csv");
     type Config = Config;
     type Message<'a> = Message<'a>;
