@@ -169,6 +169,10 @@ fn open_log(path: &Path) -> Result<Option<File>, WalError> {
 }
 
 fn read_identity(path: &Path) -> Result<Option<Vec<u8>>, WalError> {
+    // Opening a pipe would wait for whoever writes to it.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(files::no_file(path));
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

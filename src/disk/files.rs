@@ -69,6 +69,6 @@ pub(super) fn open(tag: u16, path: &Path, host: &mut Host) -> Result<Appended, W
     Ok(Appended { tag, file, path: path.into() })
 }
 
-fn no_file(path: &Path) -> WalError {
+pub(super) fn no_file(path: &Path) -> WalError {
     WalError::File { path: path.into(), why: "it is no file: move it away".into() }
 }

@@ -132,6 +132,16 @@ fn a_folder_that_cannot_be_is_a_clear_error() {
 }
 
 #[test]
+fn what_is_no_file_is_not_waited_for() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join(IDENTITY_NAME);
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let error = recover(dir.path(), &mut count(true)).unwrap_err();
+    assert!(error.to_string().contains("it is no file"), "{error}");
+}
+
+#[test]
 fn a_directory_keeps_its_identity_and_is_no_other_nodes() {
     let dir = counted_dir();
     assert_eq!(names(dir.path()), ["identity", "lock", "log"]);
