@@ -6,6 +6,7 @@ use node::sim::errors;
 use node::sim::plan::Plan;
 use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
+use node::sim::tally::{Tally, Word};
 use node::sim::tracer::Tracer;
 use node::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
@@ -14,6 +15,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,16 +51,21 @@ fn every_scenario_shows_what_it_says() {
         if TO_COME.iter().any(|name| path.ends_with(name)) {
             continue;
         }
-        let failure = |seed| run(&scenario, &registry, &scenario.plan(seed), Tracer::new()).failure;
+        let outcome = |seed| run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
         let Some(property) = scenario.violates else {
             // A thousand nodes take seconds.
             let seeds = if scenario.nodes.len() > 100 { 0 } else { 60 };
+            let mut tally = Tally::new(&scenario.properties);
             for seed in 1..=seeds {
-                assert_eq!(failure(seed), None, "{}, seed {seed}", path.display());
+                let mut outcome = outcome(seed);
+                assert_eq!(outcome.failure, None, "{}, seed {seed}", path.display());
+                tally.take(&mut outcome);
             }
+            let held = tally.verdict() == Word::Held;
+            assert!(seeds == 0 || held, "{}: {:?}", path.display(), tally.lines());
             continue;
         };
-        let found = (1..=400).find_map(failure);
+        let found = (1..=400).find_map(|seed| outcome(seed).failure);
         let found = found.unwrap_or_else(|| panic!("{} shows nothing", path.display()));
         assert_eq!(found.property, property.name(), "{}: {found:?}", path.display());
     }
@@ -239,6 +246,58 @@ fn a_scenario_beyond_its_bounds_does_not_run() {
     }
 }
 
+/// A property is asked of those who can have it, and held where something could have broken it.
+#[test]
+fn what_nothing_could_break_is_not_held() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("scenario.toml");
+    let path = file.to_str().expect("a name");
+    let config = |name: &str| format!("{:?}", root().join("configs").join(name));
+    let elections = ["election/node-1.toml", "election/node-2.toml"].map(config).join(", ");
+    let store = ["kv-leader.toml", "kv-follower-2.toml", "kv-follower-3.toml"];
+    let store = store.map(config).join(", ");
+    let sim_of = |nodes: &str, properties: &str, rest: &str| {
+        let head = format!("nodes = [{nodes}]\nproperties = [{properties}]\nseconds = 20\n");
+        fs::write(&file, head + rest).expect("a file");
+        sim(&[path, "--seeds", "1..3", "--json"])
+    };
+    let refused = |nodes: &str, property: &str, why: &str| {
+        let output = sim_of(nodes, &format!("{property:?}"), "");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{property}: {said}");
+        assert!(said.contains(&format!("properties: {property} ")) && said.contains(why), "{said}");
+    };
+    refused(&elections, "linearizable", "every node run kv_replication");
+    refused(&elections, "ranks_unique_and_stable", "a node runs membership");
+    refused(&elections, "skew_bound", "a node runs berkeley");
+    refused(&elections, "draw_once_after_all", "a lottery's central");
+    refused(&store, "one_coordinator", "a node runs bully");
+    refused(&store, "no_silent_gap", "a bulletin system");
+    refused(&config("kv-disk/node-1.toml"), "clock_condition", "several nodes");
+    refused(&config("clocksync/server.toml"), "live_higher_prevails", "run no other protocol");
+
+    let unknown = |nodes: &str, properties: &str, rest: &str| {
+        let output = sim_of(nodes, properties, rest);
+        assert_eq!(output.status.code(), Some(2), "{properties}: {}", text(&output.stdout));
+        let all: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an object");
+        assert_eq!(all["verdict"], "unknown", "{all}");
+        all
+    };
+    let all = unknown(&store, "\"linearizable\"", "[workload]\noperations = 0\n");
+    let one = &all["properties"][0];
+    assert_eq!((&one["property"], &one["verdict"]), (&"linearizable".into(), &"unknown".into()));
+    assert_eq!((&one["held"], &one["no_evidence"]), (&0.into(), &3.into()));
+    assert_eq!(one["why"], "no GET returned a value");
+    // Nothing disturbs them, so that each node sees one reign.
+    let all = unknown(&elections, "\"election_terminates\", \"reigns_go_forward\"", "");
+    assert_eq!(all["properties"][0]["verdict"], "held");
+    assert_eq!(all["properties"][1]["verdict"], "unknown");
+    assert!(unknown(&store, "", "")["properties"].as_array().is_some_and(Vec::is_empty));
+    let said = sim(&[path, "--seed", "1"]);
+    assert_eq!(said.status.code(), Some(2));
+    assert!(text(&said.stdout).contains("names no property"), "{}", text(&said.stdout));
+}
+
 /// Runs a scenario of the given files once.
 fn run_of(nodes: &str, rest: &str) -> (Outcome, String) {
     let dir = tempfile::tempdir().expect("a folder");
@@ -371,24 +430,77 @@ impl Protocol for Broken {
     }
 }
 
-#[test]
-fn an_assertion_or_an_error_line_fails_a_run() {
-    errors::collect();
+/// A run of a node that does so.
+fn broken(fault: &str) -> Outcome {
     let mut registry = Registry::new();
     registry.register::<Broken>();
     let registry = Arc::new(registry);
     let dir = tempfile::tempdir().expect("a folder");
+    let node = "[node]\nid = 1\n[[listeners]]\naddr = \"127.0.0.1:1\"\n";
+    let config = format!("{node}[protocols.broken]\nfault = \"{fault}\"\n");
+    fs::write(dir.path().join("node.toml"), config).expect("a file");
+    let scenario = "nodes = [\"node.toml\"]\nproperties = []\nsettle_seconds = 1\n";
+    let path = dir.path().join("scenario.toml");
+    fs::write(&path, scenario).expect("a file");
+    let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+    run(&scenario, &registry, &scenario.plan(1), Tracer::new())
+}
+
+/// Whoever calls the simulator: nobody has set a logger here.
+#[test]
+fn an_assertion_or_an_error_line_fails_a_run() {
     for (fault, property) in [("asserts", "invariant"), ("logs", "error_log")] {
-        let node = "[node]\nid = 1\n[[listeners]]\naddr = \"127.0.0.1:1\"\n";
-        let config = format!("{node}[protocols.broken]\nfault = \"{fault}\"\n");
-        fs::write(dir.path().join("node.toml"), config).expect("a file");
-        let scenario = "nodes = [\"node.toml\"]\nproperties = []\nsettle_seconds = 1\n";
-        let path = dir.path().join("scenario.toml");
-        fs::write(&path, scenario).expect("a file");
-        let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
-        let outcome = run(&scenario, &registry, &scenario.plan(1), Tracer::new());
-        let failure = outcome.failure.expect("it fails");
+        let failure = broken(fault).failure.expect("it fails");
         assert_eq!(failure.property, property, "{failure:?}");
+    }
+}
+
+/// Counts lines.
+struct Counts(&'static AtomicUsize);
+
+impl log::Log for Counts {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, _: &log::Record<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn flush(&self) {}
+}
+
+/// There is one logger a process, so that each case has a process of its own.
+#[test]
+fn a_program_with_a_logger_of_its_own_passes_it_on_or_gets_no_verdict() {
+    const CASE: &str = "NODE_TEST_LOGGER";
+    static LINES: AtomicUsize = AtomicUsize::new(0);
+    let logger = || Box::new(Counts(&LINES));
+    match std::env::var(CASE).as_deref() {
+        Ok("own") => {
+            log::set_boxed_logger(logger()).expect("the first");
+            log::set_max_level(log::LevelFilter::Error);
+            let outcome = broken("logs");
+            assert_eq!((outcome.failure, LINES.load(Ordering::Relaxed)), (None, 1));
+            assert!(outcome.unknown[0].contains("errors::pass_on"), "{:?}", outcome.unknown);
+            assert!(errors::pass_on(logger(), log::LevelFilter::Warn).is_err());
+            assert_eq!(broken("asserts").failure.expect("it fails").property, "invariant");
+        }
+        Ok(_) => {
+            errors::pass_on(logger(), log::LevelFilter::Off).expect("the first");
+            let outcome = broken("logs");
+            assert_eq!(outcome.failure.expect("it fails").property, "error_log");
+            assert!(errors::pass_on(logger(), log::LevelFilter::Warn).is_err(), "the second");
+            assert_eq!(LINES.load(Ordering::Relaxed), 0, "it wants none");
+        }
+        Err(_) => {
+            let test = "a_program_with_a_logger_of_its_own_passes_it_on_or_gets_no_verdict";
+            for case in ["own", "passed"] {
+                let mut command = Command::new(std::env::current_exe().expect("this test"));
+                let done = command.args(["--exact", test]).env(CASE, case).output();
+                let done = done.expect("it runs");
+                assert!(done.status.success(), "{case}: {}", text(&done.stdout));
+                assert!(text(&done.stdout).contains("1 passed"), "{case}");
+            }
+        }
     }
 }
 

@@ -302,7 +302,8 @@ impl Berkeley {
         if self.config.interval_ms > 0 {
             cx.set_timer(Timer::Round, Duration::from_millis(self.config.interval_ms));
         }
-        if self.round.is_some() {
+        let is_over = self.rounds >= 2 && self.config.planted().has(Mutant::RoundsEnd);
+        if self.round.is_some() || is_over {
             return;
         }
         let asked = self.peers.iter().filter(|peer| peer.1).count();
@@ -387,7 +388,8 @@ impl Berkeley {
             if is_left_out && Some(answer.id) == lowest {
                 continue;
             }
-            let nanos = average.saturating_sub(answer.offset);
+            let half = self.config.planted().has(Mutant::HalfAdjusted);
+            let nanos = average.saturating_sub(answer.offset) / if half { 2 } else { 1 };
             cx.send(answer.id, &Message::Adjust { epoch, round: round.number, nanos });
         }
         let (clock, me, number) = (cx.lamport().0, self.me, round.number);

@@ -11,12 +11,17 @@ pub enum Mutant {
     OutlierAveraged,
     /// One server, the lowest that answers, is not told how far to move.
     OneNotAdjusted,
+    /// A clock is told to move half of the way.
+    HalfAdjusted,
+    /// A coordinator holds two rounds, and then no more.
+    RoundsEnd,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 2] = [Mutant::OutlierAveraged, Mutant::OneNotAdjusted];
+    pub const ALL: [Mutant; 4] =
+        [Mutant::OutlierAveraged, Mutant::OneNotAdjusted, Mutant::HalfAdjusted, Mutant::RoundsEnd];
 }
 
 crate::core::planted!();

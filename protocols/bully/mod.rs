@@ -47,8 +47,15 @@
 //!   together again.
 
 mod message;
+mod mutants;
 
 pub use self::message::{Message, Reply, Request};
+#[cfg(feature = "mutants")]
+pub use self::mutants::Mutant;
+
+#[cfg(not(feature = "mutants"))]
+use self::mutants::Mutant;
+use self::mutants::Planted;
 
 use crate::core::{
     Caller, ConfigError, Context, Counter, Env, Epoch, Fact, FactKind, LamportTime, Never, NodeId,
@@ -71,6 +78,9 @@ pub struct Config {
     pub health_check_ms: u64,
     /// What makes a node higher than another.
     pub by: By,
+    /// The bug to plant.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<Mutant>,
 }
 
 /// What makes a node higher than another.
@@ -87,7 +97,13 @@ pub enum By {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { election_timeout_ms: 2_000, health_check_ms: 1_000, by: By::Id }
+        Config {
+            election_timeout_ms: 2_000,
+            health_check_ms: 1_000,
+            by: By::Id,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
     }
 }
 
@@ -114,6 +130,7 @@ pub struct Bully {
     elections: u64,
     /// When something void was last told of.
     told: Option<Time>,
+    planted: Planted,
 }
 
 struct Peer {
@@ -192,6 +209,7 @@ impl Protocol for Bully {
             reign: None,
             elections: 0,
             told: None,
+            planted: config.planted(),
         })
     }
 
@@ -416,7 +434,10 @@ impl Bully {
 
     /// Nobody above is there: begins a reign, and tells everybody below.
     fn take_over(&mut self, cx: &mut Context<'_, Self>) {
-        let epoch = Epoch(cx.local_event().0);
+        let mut epoch = Epoch(cx.local_event().0);
+        if self.planted.has(Mutant::EpochKept) && self.reign.is_some() {
+            epoch = self.epoch();
+        }
         let reign = Reign { epoch, id: self.me };
         self.settle(reign, cx);
         cx.multicast(self.lower().iter().map(|peer| peer.id), &Message::Coordinator { epoch });
@@ -475,7 +496,8 @@ impl Bully {
             // It does not know that this node is there.
             return self.challenge(reign, cx);
         }
-        if self.reign.is_some_and(|current| reign < current) {
+        let is_older = self.reign.is_some_and(|current| reign < current);
+        if is_older && !self.planted.has(Mutant::OlderTaken) {
             if self.coordinates() {
                 // Two elections ended at once: the higher one wins, in a reign after both.
                 self.greet(reign.id, cx);
@@ -499,8 +521,13 @@ impl Bully {
         let is_live = |peer: &&Peer| {
             peer.standing > standing
                 && peer.is_linked
-                && peer.heard.is_some_and(|heard| now - heard < self.timeout)
+                && peer.heard.is_some_and(|heard| {
+                    now - heard < self.timeout || self.planted.has(Mutant::HeardForEver)
+                })
         };
+        if self.planted.has(Mutant::HigherForgotten) {
+            return None;
+        }
         self.peers.iter().find(is_live).map(|peer| peer.id)
     }
 
@@ -558,6 +585,9 @@ impl Bully {
         let Some(Reign { epoch, id: coordinator }) = self.reign else { return };
         let check = Message::Check { coordinator, epoch };
         if coordinator == self.me {
+            if self.planted.has(Mutant::HigherUnchecked) {
+                return self.check_later(cx);
+            }
             cx.multicast(self.higher().iter().map(|peer| peer.id), &check);
             return self.check_later(cx);
         }
@@ -582,7 +612,7 @@ impl Bully {
             };
         }
         if self.coordinates() {
-            if self.epoch() == theirs.epoch {
+            if self.epoch() == theirs.epoch || self.planted.has(Mutant::AnyEpochAlive) {
                 cx.send(from, &Message::Alive { coordinates: true });
             } else {
                 self.assert_reign(theirs, &[from], cx);

@@ -21,6 +21,15 @@ pub enum LamportRule {
     MaxPlusOne,
     /// `max(local, received)`: a receive may then equal its send. For showing what breaks.
     Max,
+    /// `received + 1`, a planted bug: a clock that is ahead is set back.
+    #[cfg(feature = "mutants")]
+    Received,
+    /// `local + 1`, a planted bug: nothing is learnt from what is received.
+    #[cfg(feature = "mutants")]
+    Local,
+    /// The textbook's, with a planted bug: a restart begins anew, whatever bound was kept.
+    #[cfg(feature = "mutants")]
+    Forgets,
 }
 
 /// How far above the local value a received one may be. A node gains one for each event, so an
@@ -126,6 +135,10 @@ impl LamportClock {
 
     /// Begins where the bound of an earlier start allows.
     pub fn recover(&mut self, bound: LamportTime) {
+        #[cfg(feature = "mutants")]
+        if self.rule == LamportRule::Forgets {
+            return;
+        }
         self.value = self.value.max(bound.0);
         if let Some(reserved) = &mut self.reserved {
             *reserved = bound.0.max(*reserved);
@@ -186,10 +199,18 @@ impl LamportClock {
     }
 
     fn receive(&mut self, received: LamportTime) -> LamportTime {
-        self.value = self.value.max(received.0);
+        match self.rule {
+            #[cfg(feature = "mutants")]
+            LamportRule::Received => self.value = received.0,
+            #[cfg(feature = "mutants")]
+            LamportRule::Local => {}
+            _ => self.value = self.value.max(received.0),
+        }
         match self.rule {
             LamportRule::MaxPlusOne => self.tick(),
             LamportRule::Max => self.value(),
+            #[cfg(feature = "mutants")]
+            LamportRule::Received | LamportRule::Local | LamportRule::Forgets => self.tick(),
         }
     }
 

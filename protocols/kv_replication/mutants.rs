@@ -66,12 +66,16 @@ pub enum Mutant {
     CountHistories,
     /// What a node that lacks something has is taken for all that there was.
     TrustPartial,
+    /// A value is cut to 64 bytes.
+    ValueCut,
+    /// A copy of the table ends at its entry 256.
+    CopyEndsEarly,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 29] = [
+    pub const ALL: [Mutant; 31] = [
         Mutant::AnswerAtOnce,
         Mutant::AnswerAtMajority,
         Mutant::StagedCounts,
@@ -101,6 +105,8 @@ impl Mutant {
         Mutant::TrustOwnDisk,
         Mutant::CountHistories,
         Mutant::TrustPartial,
+        Mutant::ValueCut,
+        Mutant::CopyEndsEarly,
     ];
 }
 

@@ -40,6 +40,8 @@ impl Table {
 
     /// Stores the value unless the key has a newer one; answers the hash over key, timestamp and value.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp) -> u64 {
+        let is_cut = value.len() > 64 && self.planted.has(Mutant::ValueCut);
+        let value = if is_cut { &value[..64] } else { value };
         let hash = hash(key, value, timestamp);
         if let Some(entry) = self.entries.get_mut(key) {
             if entry.timestamp >= timestamp && !self.planted.has(Mutant::KeyMovesBack) {
@@ -57,6 +59,11 @@ impl Table {
             self.entries.insert(Box::from(key), entry);
         }
         hash
+    }
+
+    /// Which bug it has.
+    pub(crate) fn planted(&self) -> Planted {
+        self.planted
     }
 
     pub(crate) fn len(&self) -> usize {

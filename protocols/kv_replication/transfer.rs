@@ -120,10 +120,12 @@ pub(crate) fn send_chunk(
     cx: &mut Cx<'_>,
 ) {
     let Part { epoch, transfer, cursor, base } = *part;
+    let ends_early = replica.table.planted().has(Mutant::CopyEndsEarly);
+    let most = if ends_early { 256 } else { replica.table.len() };
     let mut entries = Vec::new();
     let mut bytes = 0;
     for (key, entry) in replica.table.from(cursor as usize) {
-        if bytes >= chunk_bytes {
+        if bytes >= chunk_bytes || cursor as usize + entries.len() >= most {
             break;
         }
         bytes += key.len() + entry.value.len() + size_of::<Entry<'_>>();
@@ -131,7 +133,7 @@ pub(crate) fn send_chunk(
         entries.push(Entry { timestamp: entry.timestamp, key, value });
     }
     let end = cursor.saturating_add(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-    let next = ((end as usize) < replica.table.len()).then_some(end);
+    let next = ((end as usize) < most.min(replica.table.len())).then_some(end);
     let head = replica.applied();
     cx.send(to, &Message::Chunk { epoch, transfer, cursor, next, base, head, entries });
 }

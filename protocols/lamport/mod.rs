@@ -34,8 +34,14 @@
 //! on after `timeout_ms`, where a refused connection ends the document's client. Numbers are 0 to 99.
 
 mod message;
+mod mutants;
 
 pub use self::message::{Message, NUMBERS, Reply, Request, Status};
+#[cfg(feature = "mutants")]
+pub use self::mutants::Mutant;
+
+#[cfg(not(feature = "mutants"))]
+use self::mutants::Mutant;
 use crate::core::{
     Caller, ConfigError, Context, Counter, Env, LamportTime, Never, NodeId, Protocol,
 };
@@ -60,6 +66,10 @@ pub struct Config {
     /// How many calls to make in all; 0 is no end.
     #[serde(default)]
     pub calls: u64,
+    /// The bug to plant.
+    #[cfg(feature = "mutants")]
+    #[serde(default)]
+    pub mutant: Option<Mutant>,
 }
 
 fn default_interval_ms() -> [u64; 2] {
@@ -223,7 +233,9 @@ impl Lamport {
 
     fn answer(&mut self, from: NodeId, call: u64, number: u8, cx: &mut Cx<'_>) {
         let received = stamp(cx);
-        if self.callee != Some(from) || call != self.calls || number >= NUMBERS {
+        let is_awaited = self.callee == Some(from) && call == self.calls;
+        let is_taken = is_awaited || self.config.planted().has(Mutant::AnyAnswerTaken);
+        if !is_taken || number >= NUMBERS {
             cx.count(Counter::Stale);
             cx.print(format_args!("{received} ignored an answer of node {from} to call {call}"));
             return;
@@ -235,7 +247,7 @@ impl Lamport {
 
     fn give_up(&mut self, cx: &mut Cx<'_>) {
         let Some(callee) = self.callee else { return };
-        self.timed_out += 1;
+        self.timed_out += u64::from(!self.config.planted().has(Mutant::GivenUpUncounted));
         let event = cx.local_event();
         let (event, call, after_ms) = (Stamp(event, cx.me()), self.calls, self.config.timeout_ms);
         log::debug!(target: Self::NAME, "no answer of node {callee} to call {call}");

@@ -13,13 +13,22 @@ pub enum Mutant {
     LatestExpires,
     /// Time in which the reference server was held up counts as everybody's silence.
     HeldUpCounts,
+    /// Half of the time is enough to be taken off the list.
+    EarlyOff,
+    /// It looks at the list as seldom as the timeout is long.
+    LooksSeldom,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 3] =
-        [Mutant::RankNotRecorded, Mutant::LatestExpires, Mutant::HeldUpCounts];
+    pub const ALL: [Mutant; 5] = [
+        Mutant::RankNotRecorded,
+        Mutant::LatestExpires,
+        Mutant::HeldUpCounts,
+        Mutant::EarlyOff,
+        Mutant::LooksSeldom,
+    ];
 }
 
 crate::core::planted!();

@@ -218,9 +218,10 @@ impl Reference {
             let latest = self.servers.iter().filter_map(|server| server.heard).max();
             self.servers.iter_mut().for_each(|server| server.heard = server.heard.and(latest));
         }
+        let most = if self.planted.has(Mutant::EarlyOff) { self.timeout / 2 } else { self.timeout };
         for place in 0..self.servers.len() {
             let heard = self.servers[place].heard;
-            if heard.is_some_and(|heard| now - heard >= self.timeout) {
+            if heard.is_some_and(|heard| now - heard >= most) {
                 self.servers[place].heard = None;
                 self.tell(place as u32 + 1, false, cx);
             }
@@ -230,8 +231,10 @@ impl Reference {
 
     fn look_next(&mut self, cx: &mut Context<'_, Membership>) {
         let heard = self.servers.iter().filter_map(|server| server.heard).min();
-        self.looks_at =
-            heard.map(|heard| (heard + self.timeout).min(cx.now() + self.timeout / LOOKS));
+        let looks = if self.planted.has(Mutant::LooksSeldom) { 1 } else { LOOKS };
+        let latest = cx.now() + self.timeout / looks;
+        let first = heard.map(|heard| (heard + self.timeout).min(latest));
+        self.looks_at = first.map(|first| if looks == 1 { latest } else { first });
         if let Some(at) = self.looks_at {
             cx.set_timer(Timer::Expiry, at - cx.now());
         }

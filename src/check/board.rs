@@ -16,8 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// Hadzilacos and Toueg 1994, FIFO order: if a process broadcasts m before m', nobody delivers m' before
 /// m. What is lost is no matter here.
+///
+/// Evidence: two posts of a user that were heard over one connection.
 pub(super) fn per_publisher_order(history: &History) -> Verdict {
-    judge(history, Property::PerPublisherOrder, |board, posts| {
+    let lacks = "nobody heard two posts of one user over one connection";
+    judge(history, Property::PerPublisherOrder, lacks, |board, posts, has_evidence| {
         for connection in &board.connections {
             // The latest that was heard of each user.
             let mut latest: BTreeMap<&str, (u64, &Heard)> = BTreeMap::new();
@@ -34,6 +37,7 @@ pub(super) fn per_publisher_order(history: &History) -> Verdict {
                     );
                     return Some((heard.at_ns, *place, why));
                 }
+                *has_evidence |= latest.contains_key(&post.user[..]);
                 let own = latest.entry(&post.user).or_insert((post.invoke_ns, heard));
                 if post.invoke_ns > own.0 {
                     *own = (post.invoke_ns, heard);
@@ -47,12 +51,17 @@ pub(super) fn per_publisher_order(history: &History) -> Verdict {
 /// **Delivered at most once.** No client hears a post twice, over whichever connections.
 ///
 /// Hadzilacos and Toueg 1994, integrity: a message is delivered at most once.
+///
+/// Evidence: a post that was heard.
 pub(super) fn delivered_at_most_once(history: &History) -> Verdict {
-    judge(history, Property::DeliveredAtMostOnce, |board, posts| {
+    let lacks = "nobody heard a post";
+    judge(history, Property::DeliveredAtMostOnce, lacks, |board, posts, has_evidence| {
         let mut heard_by = BTreeSet::new();
         for Connection { client, heard, .. } in &board.connections {
             for heard in heard {
-                if let Some(known) = posts.get(&heard.text[..])
+                let known = posts.get(&heard.text[..]);
+                *has_evidence |= known.is_some();
+                if let Some(known) = known
                     && !heard_by.insert((*client, known.place))
                 {
                     let why = format!("client {client} hears {} twice", Shown(heard));
@@ -72,10 +81,13 @@ pub(super) fn delivered_at_most_once(history: &History) -> Verdict {
 /// Eugster et al. 2003, on reliable delivery: who subscribes gets what is published, or learns that it
 /// does not.
 ///
+/// Evidence: a post that a connection was owed.
+///
 /// [`Bounds::notice_ns`]: super::timeline::Bounds::notice_ns
 pub(super) fn no_silent_gap(history: &History) -> Verdict {
     let notice_ns = history.bounds.notice_ns;
-    judge(history, Property::NoSilentGap, |board, _| {
+    let lacks = "nobody listened for long enough to what was published";
+    judge(history, Property::NoSilentGap, lacks, |board, _, has_evidence| {
         // When it was known that a post is published.
         let mut published: BTreeMap<&str, u64> = BTreeMap::new();
         let answered = board.posts.iter().filter(|post| post.answer == Some(Posted::Published));
@@ -97,8 +109,11 @@ pub(super) fn no_silent_gap(history: &History) -> Verdict {
                 known.saturating_add(notice_ns) <= until
                     && connection.topics.iter().any(is_subscribed)
             };
-            let missing =
-                |(_, post): &(usize, &Post)| is_owed(post) && !heard.contains(&post.text[..]);
+            let missing = |(_, post): &(usize, &Post)| {
+                let is_owed = is_owed(post);
+                *has_evidence |= is_owed;
+                is_owed && !heard.contains(&post.text[..])
+            };
             let mut gaps: Vec<(usize, &Post)> =
                 board.posts.iter().enumerate().filter(missing).collect();
             // What is told counts posts sent before: the latest has the fewest to be counted by.
@@ -130,8 +145,11 @@ pub(super) fn no_silent_gap(history: &History) -> Verdict {
 ///
 /// Hadzilacos and Toueg 1994, integrity: what is delivered was broadcast. That what failed did not
 /// happen, or is said to be unknown, is what document 002's client needs in order to try again.
+///
+/// Evidence: a post that was heard.
 pub(super) fn answers_match_deliveries(history: &History) -> Verdict {
-    judge(history, Property::AnswersMatchDeliveries, |board, posts| {
+    let lacks = "nobody heard a post";
+    judge(history, Property::AnswersMatchDeliveries, lacks, |board, posts, has_evidence| {
         for (place, post) in board.posts.iter().enumerate() {
             if post.over_ns.is_none() {
                 let why = format!("[{}] of {} has no answer", Short(&post.text), Short(&post.user));
@@ -140,6 +158,7 @@ pub(super) fn answers_match_deliveries(history: &History) -> Verdict {
         }
         for Connection { client, heard, .. } in &board.connections {
             for heard in heard {
+                *has_evidence = true;
                 let wrong = match posts.get(&heard.text[..]) {
                     None => Some((None, "nobody posted")),
                     Some(Known { place, post }) => {
@@ -176,7 +195,8 @@ type Broken = Option<(u64, usize, String)>;
 fn judge(
     history: &History,
     property: Property,
-    broken: impl FnOnce(&Board, &BTreeMap<&str, Known<'_>>) -> Broken,
+    lacks: &str,
+    broken: impl FnOnce(&Board, &BTreeMap<&str, Known<'_>>, &mut bool) -> Broken,
 ) -> Verdict {
     let unknown = |why: &str| Verdict::Unknown { why: why.into() };
     let Some(board) = &history.board else {
@@ -193,8 +213,9 @@ fn judge(
             );
         }
     }
-    match broken(board, &posts) {
-        None => Verdict::Held,
+    let mut has_evidence = false;
+    match broken(board, &posts, &mut has_evidence) {
+        None => Verdict::of(None, has_evidence, lacks),
         Some((at, place, why)) => {
             let ops = (place < board.posts.len()).then_some(place).into_iter().collect();
             Verdict::Violated(Violation { property, why, ops, at: Some(at) })

@@ -28,6 +28,8 @@ const MAX_PROCESSES: usize = 1_024;
 /// receipts.
 ///
 /// Lamport 1978, "Clock Condition". A message that nobody is seen to send says nothing of others.
+///
+/// Evidence: an event that another one causes.
 pub(super) fn clock_condition(timeline: &[Happening]) -> Verdict {
     if let Some(unknown) = silent(timeline) {
         return unknown;
@@ -38,15 +40,15 @@ pub(super) fn clock_condition(timeline: &[Happening]) -> Verdict {
         past.advance(lane, &mut ready);
         if past.processes.len() > MAX_PROCESSES {
             let why = format!("there are more than {MAX_PROCESSES} nodes and restarts");
-            return Verdict::Unknown { why };
+            return Verdict::Undecided { why };
         }
     }
     if let Some((at, why)) = past.broken.take() {
         return violated(Property::ClockCondition, at, why);
     }
     match past.circle() {
-        Some(why) => Verdict::Unknown { why },
-        None => Verdict::Held,
+        Some(why) => Verdict::Undecided { why },
+        None => Verdict::of(None, past.has_causes, "no event causes another"),
     }
 }
 
@@ -55,6 +57,8 @@ pub(super) fn clock_condition(timeline: &[Happening]) -> Verdict {
 ///
 /// Lamport 1978, implementation rule IR1. What follows a restart is held against the last send
 /// before it: see the head of this file.
+///
+/// Evidence: an event that has another before it.
 pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
     if let Some(unknown) = silent(timeline) {
         return unknown;
@@ -62,6 +66,7 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
     let begin = begin(timeline);
     let mut nodes: BTreeMap<u32, Latest> = BTreeMap::new();
     let mut broken: Option<(u64, String)> = None;
+    let mut follows = false;
     for Happening { at, what } in timeline {
         let (node, lamport) = match what {
             What::Start { node, durable, .. } => {
@@ -88,9 +93,11 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
             | What::Clock { .. }
             | What::Rank { .. }
             | What::Listed { .. }
+            | What::Link { .. }
             | What::End => continue,
         };
         let before = nodes.entry(node).or_default().last.replace((lamport, *at));
+        follows |= before.is_some();
         let Some((value, when)) = before.filter(|(value, _)| lamport <= *value) else { continue };
         if broken.as_ref().is_none_or(|(first, _)| at < first) {
             let why = format!(
@@ -103,7 +110,7 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
     }
     match broken {
         Some((at, why)) => violated(Property::ClockStrictlyIncreases, at, why),
-        None => Verdict::Held,
+        None => Verdict::of(None, follows, "no node has an event after another"),
     }
 }
 
@@ -143,6 +150,8 @@ struct Past<'a> {
     waiting: HashMap<u64, Vec<usize>>,
     /// The earliest event that breaks the condition.
     broken: Option<(u64, String)>,
+    /// Whether any event was held against another.
+    has_causes: bool,
 }
 
 /// One node's happenings.
@@ -191,6 +200,7 @@ impl<'a> Past<'a> {
                 | What::Clock { .. }
                 | What::Rank { .. }
                 | What::Listed { .. }
+                | What::Link { .. }
                 | What::End => {}
             }
         }
@@ -210,6 +220,7 @@ impl<'a> Past<'a> {
             vectors: Vec::new(),
             waiting: HashMap::new(),
             broken: None,
+            has_causes: false,
         }
     }
 
@@ -248,6 +259,7 @@ impl<'a> Past<'a> {
                 | What::Clock { .. }
                 | What::Rank { .. }
                 | What::Listed { .. }
+                | What::Link { .. }
                 | What::End => {}
             }
             self.lanes[lane].next += 1;
@@ -300,10 +312,11 @@ impl<'a> Past<'a> {
         let mut vector = std::mem::take(&mut self.processes[own].vector);
         let cause: &[u32] = cause.map_or(&[], |cause| &self.vectors[cause]);
         vector.resize(vector.len().max(cause.len()).max(own + 1), 0);
-        let mut culprit = None;
+        let (mut culprit, mut has_causes) = (None, false);
         let mut hold_against = |process: usize, count: u32| {
             let latest = (count as usize).checked_sub(1);
             let latest = latest.and_then(|latest| self.processes[process].events.get(latest));
+            has_causes |= latest.is_some();
             if let Some(latest) = latest.filter(|(value, _)| lamport <= *value) {
                 culprit.get_or_insert((process, *latest));
             }
@@ -315,6 +328,7 @@ impl<'a> Past<'a> {
                 hold_against(process, *news);
             }
         }
+        self.has_causes |= has_causes;
         self.processes[own].events.push((lamport, happening.at));
         vector[own] = self.processes[own].events.len() as u32;
         self.processes[own].vector = vector;

@@ -15,11 +15,12 @@
 //! partitions at a time, nodes are in one component when none of them parts them. What is asked of a
 //! calm cluster is asked of every moment that nothing has disturbed for [`Bounds::agree_ns`]; what
 //! holds between happenings of one and the same time does not count. A run without such a moment, or
-//! without an elector then, shows nothing.
+//! in which nobody is asked anything then, has no evidence.
 
 use super::describe::Millis;
 use super::timeline::{Bounds, Elects, FaultKind, Happening, What, begin, nothing_of};
 use super::{History, Property, Verdict, Violation};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// **Election terminates.** In a calm cluster every elector holds a coordinator, which is an elector
@@ -27,39 +28,57 @@ use std::ops::Range;
 ///
 /// Garcia-Molina 1982, assertion 2 of the bully election: if no failures occur meanwhile, a node
 /// will be coordinator, and the others will know it.
+///
+/// Evidence: an elector, at a calm moment.
 pub(super) fn election_terminates(history: &History) -> Verdict {
-    judge_calm(history, Property::ElectionTerminates, |cluster, node| {
-        let Some(held) = node.holds else {
-            return Some(format!("node {} holds no coordinator", node.id));
+    let lacks = "no node takes part in elections";
+    judge_calm(history, Property::ElectionTerminates, lacks, |cluster, node| {
+        let Some((held, _)) = node.holds else {
+            return Found::Wrong(format!("node {} holds no coordinator", node.id));
         };
         let problem = match cluster.nodes.iter().find(|other| other.id == held) {
             Some(other) if !other.up => "is down",
             Some(other) if !cluster.connects(node.id, other.id) => "is beyond a partition",
             Some(other) if other.standing().is_none() => "takes no part in elections",
-            Some(_) => return None,
+            Some(_) => return Found::Right,
             None => "never was",
         };
-        Some(format!("node {} holds node {held} coordinator, which {problem}", node.id))
+        Found::Wrong(format!("node {} holds node {held} coordinator, which {problem}", node.id))
     })
 }
 
 /// **One coordinator per component.** In a calm cluster the electors of a component hold the same
-/// coordinator. Those that hold none are for [`election_terminates`].
+/// coordinator, in the same reign. Those that hold none are for [`election_terminates`].
 ///
 /// Garcia-Molina 1982, assertion 1: two nodes in normal operation, in one group, have the same
-/// coordinator.
+/// coordinator. Whoever fences with the epoch needs it to be the same as well.
+///
+/// Evidence: two electors in a component that each hold one, at a calm moment.
 pub(super) fn one_coordinator_per_component(history: &History) -> Verdict {
-    judge_calm(history, Property::OneCoordinatorPerComponent, |cluster, node| {
-        let held = node.holds?;
-        let other = cluster.component(node.id).find_map(|other| {
-            let others = other.holds.filter(|others| *others != held)?;
-            Some((other.id, others))
-        });
-        let (other, others) = other?;
-        Some(format!(
-            "node {} holds node {held} coordinator, but node {other} holds node {others}",
-            node.id
-        ))
+    let lacks = "no two nodes within reach of each other hold a coordinator";
+    judge_calm(history, Property::OneCoordinatorPerComponent, lacks, |cluster, node| {
+        let Some((held, epoch)) = node.holds else { return Found::Nothing };
+        let mut found = Found::Nothing;
+        for other in cluster.component(node.id).filter(|other| other.id != node.id) {
+            let (id, other) = (node.id, (other.id, other.holds));
+            match other {
+                (other, Some((others, _))) if others != held => {
+                    return Found::Wrong(format!(
+                        "node {id} holds node {held} coordinator, but node {other} holds node \
+                         {others}"
+                    ));
+                }
+                (other, Some((_, later))) if later != epoch => {
+                    return Found::Wrong(format!(
+                        "node {id} holds node {held} coordinator in epoch {epoch}, but node \
+                         {other} in epoch {later}"
+                    ));
+                }
+                (_, Some(_)) => found = Found::Right,
+                (_, None) => {}
+            }
+        }
+        found
     })
 }
 
@@ -68,21 +87,25 @@ pub(super) fn one_coordinator_per_component(history: &History) -> Verdict {
 ///
 /// Garcia-Molina 1982: the bully algorithm forces nodes with lower identification numbers into
 /// accepting the highest as coordinator.
+///
+/// Evidence: an elector that holds one, at a calm moment.
 pub(super) fn highest_live_id_wins(history: &History) -> Verdict {
-    judge_calm(history, Property::HighestLiveIdWins, |cluster, node| {
-        let held = node.holds?;
-        let highest = cluster.component(node.id).max_by_key(|other| other.standing())?;
-        (held != highest.id).then(|| {
-            let by = match highest.rank {
-                Some(rank) => format!(", by its rank {rank}"),
-                None => String::new(),
-            };
-            let (id, highest) = (node.id, highest.id);
-            format!(
-                "node {id} holds node {held} coordinator, but the highest within its reach is \
-                 {highest}{by}"
-            )
-        })
+    let lacks = "no node holds a coordinator";
+    judge_calm(history, Property::HighestLiveIdWins, lacks, |cluster, node| {
+        let highest = cluster.component(node.id).max_by_key(|other| other.standing());
+        let Some(((held, _), highest)) = node.holds.zip(highest) else { return Found::Nothing };
+        if held == highest.id {
+            return Found::Right;
+        }
+        let by = match highest.rank {
+            Some(rank) => format!(", by its rank {rank}"),
+            None => String::new(),
+        };
+        let (id, highest) = (node.id, highest.id);
+        Found::Wrong(format!(
+            "node {id} holds node {held} coordinator, but the highest within its reach is \
+             {highest}{by}"
+        ))
     })
 }
 
@@ -94,13 +117,17 @@ pub(super) fn highest_live_id_wins(history: &History) -> Verdict {
 /// longer than its timeout, since a slow coordinator then counts as dead. Garcia-Molina 1982 has it
 /// only under the assumption that neither happens; his invitation algorithm makes do without by
 /// giving up this very property.
+///
+/// Evidence: two nodes, of which one held itself coordinator.
 pub(super) fn one_coordinator(history: &History) -> Verdict {
     let Bounds { handover_ns, .. } = history.bounds;
     let Some(sweep) = Sweep::new(history) else {
         return nothing_of(&history.timeline, "elections");
     };
     let began = sweep.begin;
+    let mut has_led = false;
     let broken = sweep.run(|cluster, during| {
+        has_led |= cluster.nodes.len() > 1 && cluster.nodes.iter().any(Node::leads);
         let (first, second) = cluster.oldest_leaders()?;
         let since = second.leads_since.max(first.leads_since);
         // Longer than the bound, and there is nothing between two nanoseconds.
@@ -118,14 +145,127 @@ pub(super) fn one_coordinator(history: &History) -> Verdict {
             at: Some(at),
         })
     });
-    broken.map_or(Verdict::Held, Verdict::Violated)
+    Verdict::of(broken, has_led, "no node of several held itself coordinator")
 }
 
-/// Asks `what` is wrong with each elector, at every moment at which the cluster is calm.
+/// **Reigns go forward.** In a node's life each reign that it publishes, epoch and then id, is later than
+/// the one before. No disturbance suspends this.
+///
+/// García-Molina 1982 has no reigns; a coordinator that is a hint is safe to use as long as whoever uses it
+/// can refuse an earlier one, late or replayed: the fencing tokens of Gray and Cheriton, Leases, SOSP
+/// 1989, and Burrows, The Chubby Lock Service, OSDI 2006.
+///
+/// Evidence: a node that published two in one life.
+pub(super) fn reigns_go_forward(history: &History) -> Verdict {
+    let began = begin(&history.timeline);
+    let mut known: BTreeMap<u32, (u64, u32)> = BTreeMap::new();
+    let (mut says, mut follows) = (false, false);
+    for Happening { at, what } in &history.timeline {
+        match what {
+            What::Start { node, .. } => _ = known.remove(node),
+            What::Coordinator { node, id, epoch } => {
+                says = true;
+                let Some(before) = known.insert(*node, (*epoch, *id)) else { continue };
+                follows = true;
+                if (*epoch, *id) <= before {
+                    let (old_epoch, old) = before;
+                    let why = format!(
+                        "node {node} turns to node {id} in epoch {epoch} at {}, after node {old} in \
+                         epoch {old_epoch}",
+                        Millis(at.saturating_sub(began)),
+                    );
+                    return violated(Property::ReignsGoForward, why, *at);
+                }
+            }
+            _ => {}
+        }
+    }
+    if !says {
+        return nothing_of(&history.timeline, "elections");
+    }
+    Verdict::of(None, follows, "no node saw two reigns in one life")
+}
+
+/// **Live higher prevails.** A node that got a message from a node above it within [`Bounds::alive_ns`],
+/// over a link that has been up since, turns to no other node below that one. Judged where elections go
+/// by id and nodes run nothing else, since any message counts; not of a node whose clock a fault set.
+///
+/// García-Molina 1982: a node accepts a lower coordinator only when those above are down. It spares a
+/// cluster the reign of a node that cannot hear the highest, though all others do.
+///
+/// Evidence: a node that turned to a coordinator while it heard of another node.
+pub(super) fn live_higher_prevails(history: &History) -> Verdict {
+    let alive_ns = history.bounds.alive_ns;
+    let began = begin(&history.timeline);
+    // By who hears, and whom; when.
+    let mut heard: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+    let mut senders: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut electors: BTreeMap<u32, bool> = BTreeMap::new();
+    let mut has_evidence = false;
+    for Happening { at, what } in &history.timeline {
+        match what {
+            What::Start { node, elects, .. } => {
+                heard.retain(|(by, _), _| by != node);
+                let is_set = electors.get(node) == Some(&false);
+                electors.insert(*node, *elects == Elects::Id && !is_set);
+            }
+            What::Fault { kind: FaultKind::Clock(node), .. } => _ = electors.insert(*node, false),
+            What::Send { node, message, .. } => _ = senders.insert(*message, *node),
+            What::Receive { node, message, .. } => {
+                if let Some(sender) = senders.get(message) {
+                    heard.insert((*node, *sender), *at);
+                }
+            }
+            What::Link { node, peer, up: false } => _ = heard.remove(&(*node, *peer)),
+            What::Coordinator { node, id, epoch }
+                if id != node && electors.get(node) == Some(&true) =>
+            {
+                let others = heard.range((*node, 0)..=(*node, u32::MAX));
+                let others = others.map(|((_, other), when)| (*other, *when));
+                for (other, when) in others
+                    .filter(|(other, when)| other != id && at.saturating_sub(*when) < alive_ns)
+                {
+                    has_evidence = true;
+                    if other > *id {
+                        let why = format!(
+                            "node {node} turns to node {id} in epoch {epoch} at {}, though it \
+                             heard node {other} at {}",
+                            Millis(at.saturating_sub(began)),
+                            Millis(when.saturating_sub(began)),
+                        );
+                        return violated(Property::LiveHigherPrevails, why, *at);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if electors.is_empty() {
+        return nothing_of(&history.timeline, "elections");
+    }
+    let lacks = "no node turned to a coordinator while it heard another node";
+    Verdict::of(None, has_evidence, lacks)
+}
+
+fn violated(property: Property, why: String, at: u64) -> Verdict {
+    Verdict::Violated(Violation { property, why, ops: Vec::new(), at: Some(at) })
+}
+
+/// What there is to say of an elector.
+enum Found {
+    /// Nothing is asked of it.
+    Nothing,
+    Right,
+    Wrong(String),
+}
+
+/// Asks `what` there is to say of each elector, at every moment at which the cluster is calm; and what a
+/// run `lacks` in which it is nothing.
 fn judge_calm(
     history: &History,
     property: Property,
-    what: impl Fn(&Cluster, &Node) -> Option<String>,
+    lacks: &str,
+    what: impl Fn(&Cluster, &Node) -> Found,
 ) -> Verdict {
     let agree_ns = history.bounds.agree_ns;
     let Some(sweep) = Sweep::new(history) else {
@@ -139,8 +279,14 @@ fn judge_calm(
             return None;
         }
         calm = true;
-        judged |= cluster.electors().next().is_some();
-        let wrong = cluster.electors().find_map(|node| what(cluster, node))?;
+        let wrong = cluster.electors().find_map(|node| match what(cluster, node) {
+            Found::Nothing => None,
+            Found::Right => {
+                judged = true;
+                None
+            }
+            Found::Wrong(why) => Some(why),
+        })?;
         let (since, now) = (cluster.disturbed - began, at - began);
         let why = format!("{wrong} at {}, undisturbed since {}", Millis(now), Millis(since));
         Some(Violation { property, why, ops: Vec::new(), at: Some(at) })
@@ -149,8 +295,7 @@ fn judge_calm(
         Some(violation) => Verdict::Violated(violation),
         None if judged => Verdict::Held,
         None if calm => {
-            let why = "whenever the run is undisturbed, no node takes part in elections".into();
-            Verdict::Unknown { why }
+            Verdict::Unknown { why: format!("whenever the run is undisturbed, {lacks}") }
         }
         None => {
             let why = format!("the run is never undisturbed for {}", Millis(agree_ns));
@@ -195,6 +340,7 @@ impl<'a> Sweep<'a> {
                 | What::Clock { .. }
                 | What::Rank { .. }
                 | What::Listed { .. }
+                | What::Link { .. }
                 | What::End => continue,
                 What::Fault { kind, until } => {
                     changes.push((*at.max(until), Change::FaultEnds(kind)));
@@ -248,7 +394,8 @@ struct Node {
     elects: Elects,
     /// What it has published since it started.
     rank: Option<u32>,
-    holds: Option<u32>,
+    /// Whom, in which epoch.
+    holds: Option<(u32, u64)>,
     /// Since when it leads, if it does.
     leads_since: u64,
 }
@@ -265,7 +412,7 @@ impl Node {
 
     /// Whether it holds itself coordinator, and can act as one.
     fn leads(&self) -> bool {
-        self.up && !self.paused && self.holds == Some(self.id)
+        self.up && !self.paused && self.holds.is_some_and(|(id, _)| id == self.id)
     }
 }
 
@@ -292,8 +439,8 @@ impl<'a> Cluster<'a> {
                 self.disturbed = at;
                 self.change(at, *node, |node| node.paused = *on && node.up);
             }
-            Change::Happens(What::Coordinator { node, id, .. }) => {
-                self.change(at, *node, |node| node.holds = Some(*id));
+            Change::Happens(What::Coordinator { node, id, epoch }) => {
+                self.change(at, *node, |node| node.holds = Some((*id, *epoch)));
             }
             Change::Happens(What::Fault { kind, .. }) => {
                 self.disturbed = at;
@@ -322,6 +469,7 @@ impl<'a> Cluster<'a> {
                 | What::Corrected { .. }
                 | What::Clock { .. }
                 | What::Listed { .. }
+                | What::Link { .. }
                 | What::End,
             ) => {}
         }

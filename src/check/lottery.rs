@@ -339,11 +339,39 @@ fn judge(
         Ok(reading) => reading,
         Err(why) => return Verdict::Unknown { why: why.clone() },
     };
-    match look(&Run { lottery, reading, last }) {
-        Ok(()) => Verdict::Held,
+    let run = Run { lottery, reading, last };
+    match look(&run) {
+        Ok(()) => {
+            let (has_evidence, lacks) = evidence(property, &run);
+            Verdict::of(None, has_evidence, lacks)
+        }
         Err(Found { why, asks, at_ns }) => {
             Verdict::Violated(Violation { property, why, ops: asks, at: Some(at_ns) })
         }
+    }
+}
+
+/// Whether anything in a run could have broken a property, and what it lacks if not: a batch that was
+/// acknowledged, for the winners' property somebody who was told, and so on.
+fn evidence(property: Property, run: &Run<'_>) -> (bool, &'static str) {
+    let told = |is: fn(&Told) -> bool| {
+        let mut answers = run.lottery.asks.iter().filter_map(|ask| ask.answer.as_ref());
+        answers.any(|answer| is(&answer.told))
+    };
+    let is_stored = || told(|told| matches!(told, Told::Stored(_)));
+    let are_winners = || told(|told| matches!(told, Told::Winners(_)));
+    match property {
+        Property::StoredExactlyOnce | Property::AckImpliesDurable => {
+            (is_stored(), "no batch was acknowledged")
+        }
+        Property::BatchAllOrNothing => {
+            let has_rows = run.lottery.files.iter().any(|file| !file.text.is_empty());
+            (has_rows || told(|told| matches!(told, Told::Refused(_))), "no batch was taken")
+        }
+        Property::DrawOnceAfterAll => {
+            (are_winners() || !run.lottery.draws.is_empty(), "there was no draw")
+        }
+        _ => (are_winners(), "no agency was told winners"),
     }
 }
 

@@ -23,13 +23,17 @@ use std::collections::BTreeMap;
 ///
 /// Document 002: a name gets the next rank once, the same one on asking again, never one that another
 /// still holds or has held.
+///
+/// Evidence: ranks that were said twice or more often.
 pub(super) fn ranks_unique_and_stable(history: &History) -> Verdict {
     let began = begin(&history.timeline);
     let (mut ranks, mut nodes) = (BTreeMap::new(), BTreeMap::new());
+    let mut said = 0;
     for Happening { at, what } in &history.timeline {
         let (What::Rank { id, rank, .. } | What::Listed { id, rank, .. }) = what else { continue };
         let (first_rank, first_id) =
             (*ranks.entry(*id).or_insert(*rank), *nodes.entry(*rank).or_insert(*id));
+        said += 1;
         let now = Millis(at - began);
         if first_rank != *rank {
             let why = format!("node {id} has rank {first_rank}, and at {now} rank {rank}");
@@ -40,7 +44,10 @@ pub(super) fn ranks_unique_and_stable(history: &History) -> Verdict {
             return violated(Property::RanksUniqueAndStable, why, *at);
         }
     }
-    if ranks.is_empty() { nothing_of(&history.timeline, "ranks") } else { Verdict::Held }
+    if ranks.is_empty() {
+        return nothing_of(&history.timeline, "ranks");
+    }
+    Verdict::of(None, said > 1, "a rank was said once, which can be no other")
 }
 
 /// **Death noticed in time.** Who is on the list and falls silent is off it not before
@@ -51,19 +58,34 @@ pub(super) fn ranks_unique_and_stable(history: &History) -> Verdict {
 /// heartbeat and [`Bounds::notice_ns`].
 ///
 /// Document 002: a heartbeat every 5 s; 30 s without one and the server is off the list. Faults of the
-/// network, but doubled messages, suspend this until `timeout_ns` after their end.
+/// network, but doubled messages, suspend this until `timeout_ns` after their end. Only who sees all from
+/// outside can know who was held up.
+///
+/// Evidence: a node that was taken off the list, or that stood there for [`Bounds::timeout_ns`].
 pub(super) fn death_noticed_in_time(history: &History) -> Verdict {
+    if !history.is_simulated && !history.timeline.is_empty() {
+        let why = "only node sim judges it, by the bounds of a scenario";
+        return Verdict::Unknown { why: why.into() };
+    }
     let mut lists = Lists { bounds: history.bounds, ..Lists::default() };
+    let mut first: Option<u64> = None;
     let mut judged = false;
     for Happening { at, what } in &history.timeline {
-        judged |= matches!(what, What::Listed { .. });
+        if let What::Listed { on, .. } = what {
+            first = first.or(Some(*at));
+            judged |= !on;
+        }
+        judged |= first.is_some_and(|first| at.saturating_sub(first) >= lists.bounds.timeout_ns);
         let broken = lists.overdue(*at).or_else(|| lists.apply(*at, what));
         if let Some((at, why)) = broken {
             let now = Millis(at - begin(&history.timeline));
             return violated(Property::DeathNoticedInTime, format!("{why} at {now}"), at);
         }
     }
-    if judged { Verdict::Held } else { nothing_of(&history.timeline, "a list of members") }
+    if first.is_none() {
+        return nothing_of(&history.timeline, "a list of members");
+    }
+    Verdict::of(None, judged, "nobody was on the list for as long as it takes to notice a death")
 }
 
 /// What is known of the run so far.

@@ -4,7 +4,7 @@
 use super::describe::{Described, Short};
 use super::history::{Kind, Op, Outcome};
 use super::sessions::own_puts;
-use super::{Property, Violation, by_invocation};
+use super::{Property, Verdict, Violation, by_invocation};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// **Regular register.** For each key:
@@ -18,9 +18,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// the last value written before it or one written meanwhile. Adapted to many writers, whose order
 /// is that of the timestamps: newer values that are not answered yet count as written meanwhile.
 /// Two GETs may see two such writes in either order; that is what `linearizable` forbids.
-pub(super) fn regular_register(ops: &[Op]) -> Option<Violation> {
+///
+/// Evidence: a GET that returned a value.
+pub(super) fn regular_register(ops: &[Op]) -> Verdict {
     let order = by_invocation(ops);
-    stale(ops, &order).or_else(|| out_of_thin_air(ops, &order))
+    let broken = stale(ops, &order).or_else(|| out_of_thin_air(ops, &order));
+    Verdict::of(broken, has_read(ops), "no GET returned a value")
+}
+
+/// Whether any GET returned a value.
+pub(super) fn has_read(ops: &[Op]) -> bool {
+    ops.iter().any(|op| op.op == Kind::Get && op.outcome == Outcome::Ok)
 }
 
 /// **Unique timestamps.** For each key, a timestamp always stands for the same value, and each
@@ -29,10 +37,14 @@ pub(super) fn regular_register(ops: &[Op]) -> Option<Violation> {
 /// It is what makes a timestamp a version, and what a store in memory cannot keep for a value that
 /// was read before any other node had it: when the only node that had it loses its memory, the
 /// timestamp is given again. No PUT that was acknowledged is concerned.
-pub(super) fn unique_timestamps(ops: &[Op]) -> Option<Violation> {
+///
+/// Evidence: a timestamp of a key that was seen twice.
+pub(super) fn unique_timestamps(ops: &[Op]) -> Verdict {
     let order = by_invocation(ops);
-    let broken = two_values(ops, &order).or_else(|| applied_twice(ops, &order))?;
-    Some(Violation { property: Property::UniqueTimestamps, ..broken })
+    let mut is_seen_again = false;
+    let broken = two_values(ops, &order, &mut is_seen_again).or_else(|| applied_twice(ops, &order));
+    let broken = broken.map(|broken| Violation { property: Property::UniqueTimestamps, ..broken });
+    Verdict::of(broken, is_seen_again, "no timestamp of a key was seen twice")
 }
 
 fn violation(why: String, ops: Vec<usize>) -> Violation {
@@ -65,7 +77,7 @@ fn stale(ops: &[Op], order: &[usize]) -> Option<Violation> {
 }
 
 /// The first part.
-fn two_values(ops: &[Op], order: &[usize]) -> Option<Violation> {
+fn two_values(ops: &[Op], order: &[usize], is_seen_again: &mut bool) -> Option<Violation> {
     let mut holders: BTreeMap<(&str, u64), usize> = BTreeMap::new();
     for &i in order {
         let op = &ops[i];
@@ -73,6 +85,7 @@ fn two_values(ops: &[Op], order: &[usize]) -> Option<Violation> {
             continue;
         }
         let holder = *holders.entry((&op.key, op.timestamp)).or_insert(i);
+        *is_seen_again |= holder != i;
         if ops[holder].value != op.value {
             let why = format!(
                 "{} and {} have different values for one timestamp",
@@ -173,11 +186,24 @@ fn puts_by_value<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NOTHING, get, lost, on, put, refused};
+    use super::super::testing::{NOTHING, get, lost, on, put, refused, violation};
     use super::*;
 
     fn violated(ops: &[Op]) -> Option<Violation> {
-        regular_register(ops).or_else(|| unique_timestamps(ops))
+        violation(regular_register(ops)).or_else(|| violation(unique_timestamps(ops)))
+    }
+
+    #[test]
+    fn what_nobody_read_shows_nothing() {
+        let ops = [put(1, "a", 1, 0, 1), on("x", put(2, "b", 2, 2, 3)), get(3, None, 0, 0, 1)];
+        for verdict in [regular_register(&ops), unique_timestamps(&ops)] {
+            assert!(matches!(verdict, Verdict::Unknown { .. }), "{verdict:?}");
+        }
+        let read = [put(1, "a", 1, 0, 1), get(3, Some("a"), 1, 2, 3)];
+        assert_eq!(
+            [regular_register(&read), unique_timestamps(&read)],
+            [Verdict::Held, Verdict::Held]
+        );
     }
 
     fn property(ops: &[Op]) -> Option<Property> {

@@ -5,8 +5,9 @@ use super::history::Replica;
 use super::{Property, Verdict, Violation};
 
 /// **Replicas equal.** Once nothing is under way any more, all replicas have applied the same
-/// number of PUTs and hold byte-identical tables, which their digests stand for. Without a record
-/// of any replica nothing can be said.
+/// number of PUTs and hold byte-identical tables, which their digests stand for.
+///
+/// Evidence: two replicas, and a PUT that one of them has.
 ///
 /// The convergence that remains to be shown once all updates reached all replicas: Vogels,
 /// Eventually Consistent, CACM 52(1), 2009; here for replicas that apply one log (Schneider,
@@ -19,6 +20,12 @@ pub(super) fn replicas_equal(replicas: &[Replica]) -> Verdict {
     let differs =
         |other: &&Replica| (other.applied, &other.digest) != (first.applied, &first.digest);
     match others.iter().find(differs) {
+        None if others.is_empty() => {
+            Verdict::Unknown { why: "the history has one replica, which equals itself".into() }
+        }
+        None if first.applied == 0 => {
+            Verdict::Unknown { why: "the replicas have no PUT in which they could differ".into() }
+        }
         None => Verdict::Held,
         Some(other) => Verdict::Violated(Violation {
             property: Property::ReplicasEqual,
@@ -43,11 +50,13 @@ mod tests {
     }
 
     #[test]
-    fn equal_replicas_hold_and_none_at_all_say_nothing() {
+    fn equal_replicas_hold_and_one_or_none_or_empty_ones_say_nothing() {
         let [a, b, c] = ["a", "b", "c"].map(|name| replica(name, 7, "00ff"));
         assert_eq!(replicas_equal(&[a.clone(), b, c]), Verdict::Held);
-        assert_eq!(replicas_equal(&[a]), Verdict::Held);
-        assert!(matches!(replicas_equal(&[]), Verdict::Unknown { .. }));
+        let empty = ["a", "b"].map(|name| replica(name, 0, "0"));
+        for nothing in [&[][..], &[a], &empty] {
+            assert!(matches!(replicas_equal(nothing), Verdict::Unknown { .. }), "{nothing:?}");
+        }
     }
 
     #[test]

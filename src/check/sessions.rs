@@ -6,51 +6,69 @@
 
 use super::describe::Described;
 use super::history::Op;
-use super::{Property, Violation, by_client, by_invocation};
+use super::{Property, Verdict, Violation, by_client, by_invocation};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// **Monotonic reads.** Of two reads of a key by one client, the later returns no smaller
 /// timestamp. NULL is timestamp 0; a refused GET is no read.
 ///
 /// Terry et al. 1994: successive reads reflect a non-decreasing set of writes; on one
 /// key whose writes are in the order of their timestamps, the last one stands for the set.
-pub(super) fn monotonic_reads(ops: &[Op]) -> Option<Violation> {
+///
+/// Evidence: two reads of a key by one client.
+pub(super) fn monotonic_reads(ops: &[Op]) -> Verdict {
     let mut newest: BTreeMap<(u64, &str), (u64, usize)> = BTreeMap::new();
     let mut first: Option<(usize, usize)> = None;
+    let mut is_read_again = false;
     for i in by_client(ops) {
         let op = &ops[i];
         let Some(seen) = op.seen_timestamp() else { continue };
-        let (before, witness) = newest.entry((op.client, &op.key)).or_insert((seen, i));
+        let mut known = match newest.entry((op.client, &op.key)) {
+            Entry::Occupied(known) => known,
+            Entry::Vacant(first) => {
+                first.insert((seen, i));
+                continue;
+            }
+        };
+        is_read_again = true;
+        let (before, witness) = known.get_mut();
         if seen < *before {
             first = earlier(ops, first, (i, *witness));
         } else {
             (*before, *witness) = (seen, i);
         }
     }
-    first.map(|(i, witness)| Violation {
+    let broken = first.map(|(i, witness)| Violation {
         property: Property::MonotonicReads,
         why: format!("{} after {}", Described(&ops[i]), Described(&ops[witness])),
         ops: vec![i, witness],
         at: None,
-    })
+    });
+    Verdict::of(broken, is_read_again, "no client read a key twice")
 }
 
 /// **Read your writes.** A read of a key by a client that has had PUT_OK(t) for it returns
 /// timestamp t or greater.
 ///
 /// Terry et al. 1994: a read reflects all writes of its session before it.
-pub(super) fn read_your_writes(ops: &[Op]) -> Option<Violation> {
+///
+/// Evidence: such a read.
+pub(super) fn read_your_writes(ops: &[Op]) -> Verdict {
     let own = own_puts(ops);
+    let mut has_read = false;
     let broken = by_invocation(ops).into_iter().find_map(|i| {
-        let put = own[i]?;
-        (ops[i].seen_timestamp()? < ops[put].timestamp).then_some((i, put))
+        let (put, seen) = own[i].zip(ops[i].seen_timestamp())?;
+        has_read = true;
+        (seen < ops[put].timestamp).then_some((i, put))
     });
-    broken.map(|(i, put)| Violation {
+    let broken = broken.map(|(i, put)| Violation {
         property: Property::ReadYourWrites,
         why: format!("{} after {}", Described(&ops[i]), Described(&ops[put])),
         ops: vec![i, put],
         at: None,
-    })
+    });
+    Verdict::of(broken, has_read, "no client read a key that it had PUT")
 }
 
 /// For each operation, the acknowledged PUT of its key with the greatest timestamp that the same
@@ -81,11 +99,23 @@ fn earlier(ops: &[Op], a: Option<(usize, usize)>, b: (usize, usize)) -> Option<(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{get, lost, on, put, refused};
+    use super::super::testing::{get, lost, on, put, refused, violation};
     use super::*;
 
-    fn broken(verdict: Option<Violation>) -> Vec<usize> {
-        verdict.map(|violation| violation.ops).unwrap_or_default()
+    fn broken(verdict: Verdict) -> Vec<usize> {
+        violation(verdict).map(|violation| violation.ops).unwrap_or_default()
+    }
+
+    #[test]
+    fn one_read_of_a_key_shows_nothing() {
+        let alone = [put(1, "a", 3, 0, 1), on("x", get(1, None, 0, 2, 3)), get(2, None, 0, 0, 1)];
+        for verdict in [monotonic_reads(&alone), read_your_writes(&alone)] {
+            assert!(matches!(verdict, Verdict::Unknown { .. }), "{verdict:?}");
+        }
+        let ops = [put(1, "a", 3, 0, 1), get(1, Some("a"), 3, 2, 3), get(1, Some("a"), 3, 4, 5)];
+        assert_eq!(monotonic_reads(&ops), Verdict::Held);
+        assert_eq!(read_your_writes(&ops[..2]), Verdict::Held);
+        assert!(matches!(monotonic_reads(&ops[..2]), Verdict::Unknown { .. }));
     }
 
     #[test]
@@ -97,7 +127,7 @@ mod tests {
             get(1, Some("a"), 4, 6, 7),
             get(1, Some("b"), 9, 8, 9),
         ];
-        assert_eq!(monotonic_reads(&ops), None);
+        assert_eq!(violation(monotonic_reads(&ops)), None);
     }
 
     #[test]
@@ -108,7 +138,7 @@ mod tests {
             get(1, Some("a"), 5, 4, 5),
             get(1, Some("a"), 4, 6, 7),
         ];
-        let violation = monotonic_reads(&ops).unwrap();
+        let violation = violation(monotonic_reads(&ops)).unwrap();
         assert_eq!(violation.ops, [2, 1]);
         assert_eq!(
             violation.why,
@@ -127,7 +157,7 @@ mod tests {
     #[test]
     fn the_order_is_the_clients_not_the_files() {
         let ops = [get(1, Some("b"), 9, 6, 7), get(1, Some("a"), 4, 0, 1)];
-        assert_eq!(monotonic_reads(&ops), None);
+        assert_eq!(violation(monotonic_reads(&ops)), None);
         // Sent at the very time of the answer before, and over at once.
         let ops = [get(1, Some("b"), 9, 5, 5), get(1, Some("a"), 4, 5, 5)];
         assert_eq!(broken(monotonic_reads(&ops)), [1, 0]);
@@ -142,8 +172,8 @@ mod tests {
             refused(get(1, None, 4, 6, 7)),
             lost(get(1, None, 0, 8, 9)),
         ];
-        assert_eq!(monotonic_reads(&ops), None);
-        assert_eq!(read_your_writes(&ops), None);
+        assert_eq!(violation(monotonic_reads(&ops)), None);
+        assert_eq!(violation(read_your_writes(&ops)), None);
     }
 
     #[test]
@@ -166,13 +196,13 @@ mod tests {
             put(2, "b", 5, 0, 9),
             get(2, Some("b"), 5, 9, 10),
         ];
-        assert_eq!(read_your_writes(&ops), None);
+        assert_eq!(violation(read_your_writes(&ops)), None);
     }
 
     #[test]
     fn a_client_that_misses_its_write_is_named() {
         let ops = [put(1, "b", 5, 0, 1), put(1, "c", 3, 1, 2), get(1, Some("a"), 4, 2, 3)];
-        let violation = read_your_writes(&ops).unwrap();
+        let violation = violation(read_your_writes(&ops)).unwrap();
         assert_eq!(violation.ops, [2, 0]);
         assert!(violation.why.contains("after client 1 PUT k=[b] (timestamp 5"));
         let ops = [put(1, "a", 1, 0, 1), get(1, None, 0, 1, 2)];
@@ -182,6 +212,6 @@ mod tests {
     #[test]
     fn a_write_without_answer_promises_nothing() {
         let ops = [lost(put(1, "a", 7, 0, 1)), get(1, None, 0, 2, 3), put(1, "b", 8, 4, 5)];
-        assert_eq!(read_your_writes(&ops), None);
+        assert_eq!(violation(read_your_writes(&ops)), None);
     }
 }

@@ -15,7 +15,7 @@ use self::rounds::Rounds;
 use super::describe::Millis;
 use super::timeline::{Bounds, FaultKind, Happening, What, begin, nothing_of};
 use super::{History, Property, Verdict, Violation};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// **Skew bound.** Two nodes that were corrected in one round, and each before in the same life, differ
 /// by at most [`Bounds::skew_ns`] once each has what it owes, until [`Bounds::interval_ns`] after that
@@ -128,18 +128,26 @@ impl Kept {
 ///
 /// Gusella and Zatti 1989, section II: a clock that is ahead is slowed down, as programs rely on time
 /// not going back.
+///
+/// Evidence: a clock that was corrected, and that its node reads after that not for the first time.
 pub(super) fn clock_never_backwards(history: &History) -> Verdict {
     if !reads(history) {
         return nothing_of(&history.timeline, "clocks");
     }
     let began = begin(&history.timeline);
     let mut last: BTreeMap<u32, (u64, i128)> = BTreeMap::new();
+    let (mut corrected, mut is_read_again) = (BTreeSet::new(), false);
     for Happening { at, what } in &history.timeline {
         match what {
-            What::Start { node, .. } => _ = last.remove(node),
+            What::Start { node, .. } => {
+                last.remove(node);
+                corrected.remove(node);
+            }
+            What::Corrected { node } => _ = corrected.insert(*node),
             What::Clock { node, ahead, own: true, .. } => {
                 let shown = i128::from(*at) + i128::from(*ahead);
                 let before = last.insert(*node, (*at, shown));
+                is_read_again |= before.is_some() && corrected.contains(node);
                 let Some((read, before)) = before.filter(|(_, before)| shown < *before) else {
                     continue;
                 };
@@ -155,7 +163,7 @@ pub(super) fn clock_never_backwards(history: &History) -> Verdict {
             _ => {}
         }
     }
-    Verdict::Held
+    Verdict::of(None, is_read_again, "no clock that was corrected was read by its node after that")
 }
 
 /// **One liar moves nobody.** When one clock is further than [`Bounds::far_ns`] from the median of all
@@ -164,6 +172,8 @@ pub(super) fn clock_never_backwards(history: &History) -> Verdict {
 ///
 /// Gusella and Zatti 1989, section III: the fault-tolerant average is over the largest set of clocks
 /// that do not differ by more than γ.
+///
+/// Evidence: such a clock, and another that is corrected.
 pub(super) fn one_liar_moves_nobody(history: &History) -> Verdict {
     let Bounds { far_ns, moved_ns, .. } = history.bounds;
     if !reads(history) {

@@ -1,10 +1,19 @@
 //! Histories for tests: single operations in few words, and runs of a register.
 
 use super::history::{Kind, Op, Outcome};
+use super::{Verdict, Violation};
 use node_protocols::core::Rng;
 
 /// The operations of a violation that is none.
 pub(super) const NOTHING: [usize; 0] = [];
+
+/// What a verdict tells to be broken.
+pub(super) fn violation(verdict: Verdict) -> Option<Violation> {
+    match verdict {
+        Verdict::Violated(violation) => Some(violation),
+        Verdict::Held | Verdict::Unknown { .. } | Verdict::Undecided { .. } => None,
+    }
+}
 
 /// A PUT of key `k` that was answered.
 pub(super) fn put(client: u64, value: &str, timestamp: u64, invoke_ns: u64, return_ns: u64) -> Op {

@@ -112,6 +112,15 @@ pub enum What {
         /// The Lamport value of the event.
         lamport: u64,
     },
+    /// A link of a node is made, or lost.
+    Link {
+        /// The node that says so.
+        node: u32,
+        /// To whom.
+        peer: u32,
+        /// False when it is lost.
+        up: bool,
+    },
     /// Somebody still watched; the last one says how long the run was.
     End,
 }
@@ -164,6 +173,8 @@ pub struct Bounds {
     /// While a coordinator takes over from a live one, both may hold themselves coordinator for
     /// this long.
     pub handover_ns: u64,
+    /// Who was heard of within this time is taken to live, as long as its link is up.
+    pub alive_ns: u64,
     /// Two clocks that were corrected in one round differ by no more than this, besides what slewing
     /// still owes.
     pub skew_ns: u64,
@@ -194,6 +205,7 @@ impl Default for Bounds {
         Bounds {
             agree_ns: 10_000_000_000,
             handover_ns: 1_000_000_000,
+            alive_ns: 1_000_000_000,
             skew_ns: 50_000_000,
             round_ns: 50_000_000,
             interval_ns: 2_000_000_000,

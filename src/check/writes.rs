@@ -2,7 +2,7 @@
 
 use super::describe::Described;
 use super::history::Op;
-use super::{Property, Violation, by_client, by_invocation};
+use super::{Property, Verdict, Violation, by_client, by_invocation};
 use std::collections::BTreeMap;
 
 /// **Linearizable writes.** Acknowledged PUTs of all keys together have distinct timestamps, from
@@ -11,14 +11,20 @@ use std::collections::BTreeMap;
 ///
 /// Herlihy, Wing: Linearizability: A Correctness Condition for Concurrent Objects, TOPLAS 12(3),
 /// 1990.
-pub(super) fn linearizable_writes(ops: &[Op]) -> Option<Violation> {
-    let violation =
-        |why: String, ops| Violation { property: Property::LinearizableWrites, why, ops, at: None };
+///
+/// Evidence: two acknowledged PUTs.
+pub(super) fn linearizable_writes(ops: &[Op]) -> Verdict {
     let sent: Vec<usize> =
         by_invocation(ops).into_iter().filter(|&i| ops[i].is_acknowledged_put()).collect();
+    Verdict::of(out_of_order(ops, &sent), sent.len() > 1, "no two PUTs were acknowledged")
+}
+
+fn out_of_order(ops: &[Op], sent: &[usize]) -> Option<Violation> {
+    let violation =
+        |why: String, ops| Violation { property: Property::LinearizableWrites, why, ops, at: None };
 
     let mut holders: BTreeMap<u64, usize> = BTreeMap::new();
-    for &i in &sent {
+    for &i in sent {
         let put = &ops[i];
         if put.timestamp == 0 {
             return Some(violation(format!("{} has no timestamp", Described(put)), vec![i]));
@@ -31,11 +37,11 @@ pub(super) fn linearizable_writes(ops: &[Op]) -> Option<Violation> {
     }
 
     let previous = previous_puts(ops);
-    let mut answered = sent.clone();
+    let mut answered = sent.to_vec();
     answered.sort_by_key(|&i| (ops[i].end_ns(), i));
     let mut answered = answered.into_iter().peekable();
     let mut greatest: Option<usize> = None;
-    for &i in &sent {
+    for &i in sent {
         let put = &ops[i];
         while let Some(j) = answered.next_if(|&j| ops[j].end_ns() < put.invoke_ns) {
             if greatest.is_none_or(|g| ops[g].timestamp < ops[j].timestamp) {
@@ -67,11 +73,11 @@ fn previous_puts(ops: &[Op]) -> Vec<Option<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NOTHING, get, lost, on, put};
+    use super::super::testing::{NOTHING, get, lost, on, put, violation};
     use super::*;
 
     fn broken(ops: &[Op]) -> Vec<usize> {
-        linearizable_writes(ops).map(|violation| violation.ops).unwrap_or_default()
+        violation(linearizable_writes(ops)).map(|violation| violation.ops).unwrap_or_default()
     }
 
     #[test]
@@ -85,6 +91,16 @@ mod tests {
             get(3, Some("a"), 1, 9, 10),
         ];
         assert_eq!(broken(&ops), NOTHING);
+    }
+
+    #[test]
+    fn one_put_has_no_order() {
+        let ops = [put(1, "a", 1, 0, 1), get(1, Some("a"), 1, 2, 3), lost(put(2, "b", 0, 0, 1))];
+        assert!(matches!(linearizable_writes(&ops), Verdict::Unknown { .. }));
+        assert_eq!(
+            linearizable_writes(&[put(1, "a", 1, 0, 1), put(1, "b", 2, 2, 3)]),
+            Verdict::Held
+        );
     }
 
     #[test]
@@ -103,7 +119,7 @@ mod tests {
             on("x", put(3, "c", 5, 3, 4)),
             put(1, "d", 10, 5, 6),
         ];
-        let violation = linearizable_writes(&ops).unwrap();
+        let violation = violation(linearizable_writes(&ops)).unwrap();
         assert_eq!(violation.ops, [2, 1]);
         assert_eq!(
             violation.why,

@@ -4,11 +4,11 @@ use super::output::Output;
 use super::tell;
 use crate::check::{History, Property};
 use crate::registry::Registry;
-use crate::sim::errors;
 use crate::sim::plan::{self, Plan};
 use crate::sim::run::{Failure, Outcome, run};
 use crate::sim::scenario::Scenario;
 use crate::sim::shrink::shrink;
+use crate::sim::tally::{Judged, Tally, Word};
 use crate::sim::tracer::Tracer;
 use crate::text;
 use clap::Args;
@@ -34,9 +34,10 @@ use std::time::{Duration, Instant};
 /// small file; the message names the seed, the property, where it shows first, and the command
 /// that runs it again. Values in it are CLIENT-OPERATION: 2-6 is what client 2 PUT in its operation 6.
 ///
-/// Exit codes: 0 every property held in every run, 1 one was violated, also where the scenario
-/// is there to show it, 2 could not run (a wrong scenario, or a checker that could not decide), or
-/// what was asked for could not be written. A violation is 1 whatever could not be written.
+/// Exit codes: 0 every property held, 1 one was violated in some run, also where the scenario is there
+/// to show it, 2 unknown, or could not run. Unknown is a property that nothing in any of the runs could
+/// have broken, and what a checker gave up; and everything, when the scenario names no property.
+/// What was asked for and could not be written is 2 too; a violation is 1 whatever that was.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct SimArgs {
@@ -90,6 +91,7 @@ struct Replay {
 #[derive(Serialize)]
 struct Summary {
     scenario: String,
+    verdict: Word,
     /// The property that the scenario is there to show violated.
     #[serde(skip_serializing_if = "Option::is_none")]
     violates: Option<&'static str>,
@@ -98,6 +100,10 @@ struct Summary {
     /// How many of them violate that property.
     shown: u64,
     unknown: u64,
+    properties: Vec<Judged>,
+    /// What is unknown, or was in some runs, for people.
+    #[serde(skip)]
+    lines: Vec<String>,
     events: u64,
     deliveries: u64,
     virtual_seconds: f64,
@@ -149,7 +155,6 @@ fn parse_seeds(text: &str) -> Result<(u64, u64), String> {
 
 /// Runs it.
 pub fn main(args: &SimArgs, registry: Registry) -> ExitCode {
-    errors::collect();
     // A failed assertion of a run is told as its verdict.
     std::panic::set_hook(Box::new(|_| {}));
     let mut out = Output::default();
@@ -181,18 +186,21 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
     }
     let started = Instant::now();
     let mut unwritten = Vec::new();
+    let mut tally = Tally::new(&scenario.properties);
     let outcomes = if single {
         let plan = replay.map_or_else(|| scenario.plan(first), |replay| replay.plan);
-        vec![run_one(args, &scenario, &registry, &plan, &mut unwritten)?]
+        let mut outcome = run_one(args, &scenario, &registry, &plan, &mut unwritten)?;
+        tally.take(&mut outcome);
+        vec![outcome]
     } else {
-        run_many(args, &scenario, &registry, first, last)
+        run_many(args, &scenario, &registry, (first, last), &mut tally)
     };
     if args.hashes {
         for outcome in &outcomes {
             out.say(format_args!("{} {:016x}", outcome.plan.seed, outcome.hash));
         }
     }
-    let mut summary = summarize(args, &scenario, &registry, outcomes, started);
+    let mut summary = summarize(args, &scenario, &registry, outcomes, tally, started);
     summary.unwritten = unwritten;
     if args.json {
         let object = serde_json::to_string(&summary).map_err(|error| error.to_string())?;
@@ -203,11 +211,10 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
     for why in &summary.unwritten {
         tell!("node sim: {why}");
     }
-    let lacks = summary.unknown > 0 || !summary.unwritten.is_empty();
-    Ok(match (summary.failed, lacks) {
-        (0, false) => 0,
-        (0, true) => 2,
-        (_, _) => 1,
+    Ok(match summary.verdict {
+        Word::Held if summary.unwritten.is_empty() => 0,
+        Word::Held | Word::Unknown => 2,
+        Word::Violated => 1,
     })
 }
 
@@ -264,8 +271,8 @@ fn run_many(
     args: &SimArgs,
     scenario: &Arc<Scenario>,
     registry: &Arc<Registry>,
-    first: u64,
-    last: u64,
+    (first, last): (u64, u64),
+    tally: &mut Tally,
 ) -> Vec<Kept> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = args.jobs.unwrap_or(processors).max(1);
@@ -297,7 +304,8 @@ fn run_many(
         }
         drop(sender);
         let mut progress = Progress::new(last - first + 1);
-        for outcome in receiver {
+        for mut outcome in receiver {
+            tally.take(&mut outcome);
             progress.one(outcome.failure.is_some());
             outcomes.push(outcome);
         }
@@ -312,15 +320,19 @@ fn summarize(
     scenario: &Arc<Scenario>,
     registry: &Arc<Registry>,
     outcomes: Vec<Outcome>,
+    tally: Tally,
     started: Instant,
 ) -> Summary {
     let mut summary = Summary {
         scenario: scenario.path.display().to_string(),
+        verdict: tally.verdict(),
         violates: scenario.violates.map(Property::name),
         runs: outcomes.len() as u64,
         failed: 0,
         shown: 0,
         unknown: 0,
+        lines: tally.lines(),
+        properties: tally.into_properties(),
         events: 0,
         deliveries: 0,
         virtual_seconds: 0.0,
@@ -445,6 +457,9 @@ fn print(summary: &Summary, out: &mut Output) {
     if more > 0 {
         out.say(format_args!("and {more} seeds more"));
     }
+    for line in &summary.lines {
+        out.say(format_args!("{line}"));
+    }
     let shown = match (summary.violates, summary.shown) {
         (Some(property), 0) => format!("; none shows {property} violated, as it is there to do"),
         (Some(property), shown) => {
@@ -452,10 +467,15 @@ fn print(summary: &Summary, out: &mut Output) {
         }
         (None, _) => String::new(),
     };
-    let verdict = match (summary.failed - summary.shown, summary.unknown) {
-        (0, 0) if summary.failed == 0 => "every property held".to_string(),
-        (0, 0) => "every other property held".to_string(),
-        (0, unknown) => format!("{unknown} runs undecided"),
+    let unknown = summary.properties.iter().filter(|one| one.verdict == Word::Unknown).count();
+    let verdict = match (summary.failed - summary.shown, summary.verdict) {
+        (0, Word::Held) => "every property held".to_string(),
+        (0, Word::Unknown) if unknown == 0 => "unknown".to_string(),
+        (0, Word::Unknown) => {
+            format!("{unknown} of {} properties unknown", summary.properties.len())
+        }
+        (0, Word::Violated) if unknown > 0 => format!("{unknown} other properties unknown"),
+        (0, Word::Violated) => "every other property held".to_string(),
         (failed, _) => format!("{failed} violated"),
     } + &shown;
     let real = summary.real_seconds.max(1e-9);

@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::tell;
 use crate::check::timeline::{Bounds, What};
-use crate::check::{self, History, Property, Verdict, Violation};
+use crate::check::{History, Property, Verdict, Violation, check};
 use crate::client::escaped;
 use crate::trace::history::{self, Traces};
 use clap::Args;
@@ -72,7 +72,7 @@ use std::process::ExitCode;
 /// that have their rank,
 ///
 ///   election_terminates            each holds a coordinator, which is one of them, up and within reach
-///   one_coordinator_per_component  those that can reach each other hold the same one
+///   one_coordinator_per_component  those that can reach each other hold the same one, of one reign
 ///   highest_live_id_wins           it is the highest that they can reach, by id or by rank
 ///
 /// or at any time
@@ -80,6 +80,9 @@ use std::process::ExitCode;
 ///   one_coordinator  no two nodes hold themselves coordinator for longer than --handover-ms. The
 ///                    bully algorithm does not promise this under partition, nor when messages take
 ///                    longer than its timeout
+///   reigns_go_forward  no node turns back to a reign, by epoch and id, before the one that it knew
+///   live_higher_prevails  a node that heard from a higher one within --alive-ms follows nobody
+///                    lower; where nodes run nothing but the election
 ///
 /// (a trace of a real node does not show that the node was held up, or cut off from others: whoever does
 /// that to nodes should expect elections to look violated), and of the ranks that nodes publish in traces,
@@ -108,9 +111,11 @@ use std::process::ExitCode;
 ///
 /// Of a file whose writer was killed the last line may be cut off: it is left out, and a note says so.
 ///
-/// Prints a line for each property: held, violated and why, or unknown and why. Exit codes: 0 when
-/// all held, 1 when one was violated, 2 when the answer is not known: a file cannot be read or is
-/// no history, a property cannot be decided, or all held and that cannot be printed.
+/// Prints a line for each property: held, violated and why, or unknown and why. A property is
+/// unknown where nothing in the history could have broken it (no client read a key twice, nobody
+/// coordinated), or the checker gave up. Exit codes: 0 when all held, 1 when one was violated, 2 when
+/// the answer is not known: a file cannot be read or is no history, a property is unknown, or all held
+/// and that cannot be printed.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct VerifyArgs {
@@ -119,7 +124,7 @@ pub struct VerifyArgs {
     histories: Vec<PathBuf>,
 
     /// A property to check, by name; may be given several times [default: all that the history
-    /// shows something of, but linearizable and one_coordinator]
+    /// shows something of, but linearizable, one_coordinator and live_higher_prevails]
     #[arg(long = "property", value_name = "PROPERTY")]
     properties: Vec<Property>,
 
@@ -131,6 +136,10 @@ pub struct VerifyArgs {
     /// How long two nodes may hold themselves coordinator while one takes over, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = Bounds::default().handover_ns / 1_000_000)]
     handover_ms: u64,
+
+    /// For how long a node that was heard from counts as live, in milliseconds: T of the election
+    #[arg(long, value_name = "MS", default_value_t = Bounds::default().alive_ns / 1_000_000)]
+    alive_ms: u64,
 
     /// Print one JSON object instead: {"verdict","operations","replicas","properties":
     /// [{"property","verdict","why","operations"}]}; verdicts are held, violated and unknown
@@ -168,6 +177,7 @@ pub fn run(args: VerifyArgs) -> ExitCode {
     history.bounds = Bounds {
         agree_ns: args.agree_ms.saturating_mul(1_000_000),
         handover_ns: args.handover_ms.saturating_mul(1_000_000),
+        alive_ns: args.alive_ms.saturating_mul(1_000_000),
         ..Bounds::default()
     };
     let moved = args.histories.iter().zip(moved).filter(|(_, shift)| *shift > 0);
@@ -176,7 +186,7 @@ pub fn run(args: VerifyArgs) -> ExitCode {
     }
     let verdicts: Vec<(Property, Verdict)> = properties(&args.properties, &history)
         .into_iter()
-        .map(|property| (property, judge(property, &history)))
+        .map(|property| (property, check(property, &history)))
         .map(|(property, verdict)| {
             (property, if is_cut { doubt(property, verdict) } else { verdict })
         })
@@ -221,29 +231,8 @@ fn doubt(property: Property, verdict: Verdict) -> Verdict {
         (
             Property::RegularRegister | Property::Linearizable,
             Verdict::Violated(Violation { why, .. }),
-        ) => Verdict::Unknown { why: format!("{why}; or what was cut off explains it") },
+        ) => Verdict::Undecided { why: format!("{why}; or what was cut off explains it") },
         (_, verdict) => verdict,
-    }
-}
-
-/// Without an operation, nothing that was asked of operations is shown.
-fn judge(property: Property, history: &History) -> Verdict {
-    match property {
-        Property::MonotonicReads
-        | Property::ReadYourWrites
-        | Property::RegularRegister
-        | Property::UniqueTimestamps
-        | Property::LinearizableWrites
-        | Property::Linearizable
-            if history.ops.is_empty() =>
-        {
-            Verdict::Unknown { why: "the history says nothing of operations".into() }
-        }
-        // Only the simulator knows the bounds, and who was held up.
-        Property::DeathNoticedInTime => {
-            Verdict::Unknown { why: "only node sim judges it, by the bounds of a scenario".into() }
-        }
-        _ => check::check(property, history),
     }
 }
 
@@ -256,6 +245,11 @@ fn properties(asked: &[Property], history: &History) -> Vec<Property> {
         let reads = shows(|what| matches!(what, What::Clock { .. }));
         let ranks = shows(|what| matches!(what, What::Rank { .. } | What::Listed { .. }));
         let elects = shows(|what| matches!(what, What::Coordinator { .. }));
+        // A short run has one reign.
+        let reigns = matches!(
+            check(Property::ReignsGoForward, history),
+            Verdict::Held | Verdict::Violated(_)
+        );
         let is_promised = |property: &Property| match property {
             Property::MonotonicReads
             | Property::ReadYourWrites
@@ -282,7 +276,10 @@ fn properties(asked: &[Property], history: &History) -> Vec<Property> {
             Property::RanksUniqueAndStable => ranks,
             // How long it takes is the scenario's to say.
             Property::DeathNoticedInTime => false,
-            Property::Linearizable | Property::OneCoordinator => false,
+            Property::ReignsGoForward => reigns,
+            Property::Linearizable | Property::OneCoordinator | Property::LiveHigherPrevails => {
+                false
+            }
         };
         Property::ALL.into_iter().filter(is_promised).collect()
     } else {
@@ -322,7 +319,7 @@ fn operations(property: Property, history: &History, places: &[usize]) -> serde_
 fn overall(verdicts: &[(Property, Verdict)]) -> u8 {
     let codes = verdicts.iter().map(|(_, verdict)| match verdict {
         Verdict::Held => 0,
-        Verdict::Unknown { .. } => UNKNOWN,
+        Verdict::Unknown { .. } | Verdict::Undecided { .. } => UNKNOWN,
         Verdict::Violated(_) => 1,
     });
     codes.reduce(|a, b| if a == 1 || b == 1 { 1 } else { a.max(b) }).unwrap_or(0)
@@ -332,7 +329,9 @@ fn show(verdicts: &[(Property, Verdict)]) -> String {
     let line = |(property, verdict): &(Property, Verdict)| match verdict {
         Verdict::Held => format!("{property:<20} held\n"),
         Verdict::Violated(Violation { why, .. }) => format!("{property:<20} violated: {why}\n"),
-        Verdict::Unknown { why } => format!("{property:<20} unknown: {why}\n"),
+        Verdict::Unknown { why } | Verdict::Undecided { why } => {
+            format!("{property:<20} unknown: {why}\n")
+        }
     };
     verdicts.iter().map(line).collect()
 }
@@ -342,7 +341,7 @@ fn show_json(history: &History, verdicts: &[(Property, Verdict)]) -> String {
         let name = property.name();
         match verdict {
             Verdict::Held => json!({"property": name, "verdict": "held"}),
-            Verdict::Unknown { why } => {
+            Verdict::Unknown { why } | Verdict::Undecided { why } => {
                 json!({"property": name, "verdict": "unknown", "why": why})
             }
             Verdict::Violated(Violation { why, ops, .. }) => {
@@ -390,20 +389,21 @@ mod tests {
     #[test]
     fn one_line_a_property_and_a_code_for_all() {
         let history = History::read(STALE.as_bytes()).unwrap();
-        let verdicts = Property::ALL.map(|property| (property, judge(property, &history)));
+        let verdicts = Property::ALL.map(|property| (property, check(property, &history)));
         let verdicts = &verdicts[..7];
         assert_eq!(
             show(&verdicts[1..]),
-            "read_your_writes     held\n\
+            "read_your_writes     unknown: no client read a key that it had PUT\n\
              regular_register     violated: client 2 GET k=NULL (30..35 ns) was sent after client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n\
-             unique_timestamps    held\n\
-             linearizable_writes  held\n\
+             unique_timestamps    unknown: no timestamp of a key was seen twice\n\
+             linearizable_writes  unknown: no two PUTs were acknowledged\n\
              replicas_equal       unknown: the history says nothing of replicas\n\
              linearizable         violated: no order explains client 2 GET k=NULL (30..35 ns) beside client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n"
         );
         assert_eq!(overall(verdicts), 1);
         assert_eq!(overall(&verdicts[3..6]), UNKNOWN);
-        assert_eq!(overall(&verdicts[..2]), 0);
+        assert_eq!(overall(&verdicts[..2]), UNKNOWN, "what nothing could break is not held");
+        assert_eq!(overall(&[(Property::MonotonicReads, Verdict::Held)]), 0);
         let all: serde_json::Value = serde_json::from_str(&show_json(&history, verdicts)).unwrap();
         assert_eq!(all["verdict"], "violated");
         assert_eq!(all["properties"][2]["operations"][1]["timestamp"], 7);
@@ -426,6 +426,7 @@ mod tests {
             {{"at":10000000,"node":2,"kind":"start","incarnation":1}}
             {{"at":20000000,"node":2,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: 2, epoch: 1 }}"}}
             {{"at":20000000,"node":2,"lamport":4,"kind":"send","id":"a","to":1,"protocol":"bully","label":"Coordinator {{ epoch: 1 }}"}}
+            {{"at":40000000,"node":2,"lamport":5,"kind":"send","id":"b","to":1,"protocol":"bully","label":"Ok"}}
             {{"at":90000000,"node":2,"kind":"note","line":"x"}}
             "#
         );
@@ -443,10 +444,10 @@ mod tests {
         let shown = properties(&[], &history);
         assert_eq!(shown, Property::ALL[7..12]);
         for property in shown {
-            assert_eq!(judge(property, &history), Verdict::Held, "{property}");
+            assert_eq!(check(property, &history), Verdict::Held, "{property}");
         }
-        assert!(matches!(judge(Property::MonotonicReads, &history), Verdict::Unknown { .. }));
-        let verdicts = [(Property::ClockCondition, judge(Property::ClockCondition, &traces(4)))];
+        assert!(matches!(check(Property::MonotonicReads, &history), Verdict::Unknown { .. }));
+        let verdicts = [(Property::ClockCondition, check(Property::ClockCondition, &traces(4)))];
         assert_eq!(
             show(&verdicts),
             "clock_condition      violated: node 1 receiving 1 at 20.000 ms has Lamport value 4 and \
@@ -494,7 +495,7 @@ mod tests {
         let verdicts = |winner| {
             let history = by_rank(winner);
             let shown = properties(&[], &history);
-            let judged = shown.into_iter().map(|property| (property, judge(property, &history)));
+            let judged = shown.into_iter().map(|property| (property, check(property, &history)));
             show(&judged.collect::<Vec<_>>())
         };
         assert_eq!(
@@ -517,9 +518,9 @@ mod tests {
         history
             .timeline
             .push(Happening { at: 95_000_000, what: What::Rank { node: 2, id: 1, rank: 1 } });
-        let again = judge(Property::RanksUniqueAndStable, &history);
+        let again = check(Property::RanksUniqueAndStable, &history);
         assert!(matches!(again, Verdict::Violated(_)), "{again:?}");
-        let listed = judge(Property::DeathNoticedInTime, &history);
+        let listed = check(Property::DeathNoticedInTime, &history);
         assert!(matches!(listed, Verdict::Unknown { .. }), "{listed:?}");
     }
 

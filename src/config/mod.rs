@@ -506,6 +506,12 @@ impl fmt::Display for Config {
         let rule = match self.lamport_rule {
             LamportRule::MaxPlusOne => "max_plus_one",
             LamportRule::Max => "max",
+            #[cfg(feature = "mutants")]
+            LamportRule::Received => "received",
+            #[cfg(feature = "mutants")]
+            LamportRule::Local => "local",
+            #[cfg(feature = "mutants")]
+            LamportRule::Forgets => "forgets",
         };
         writeln!(f, "console = {}\nlamport_rule = {rule:?}", self.console)?;
         let ClockError { offset_ms, drift_ppm } = self.clock;

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+pub mod tally;
 pub mod tracer;
 pub mod workload;
 pub mod world;

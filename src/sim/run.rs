@@ -1,5 +1,6 @@
 //! One run: a scenario and a plan in, verdicts, history and trace out. Always the same ones.
 
+use super::errors::Lines;
 use super::plan::Plan;
 use super::scenario::Scenario;
 use super::tracer::{FaultText, Tracer};
@@ -29,7 +30,11 @@ pub struct Outcome {
     pub history: History,
     /// What broke; none when everything held.
     pub failure: Option<Failure>,
-    /// What no checker could decide.
+    /// The verdicts, in the order in which they were given, up to the first violation: a property
+    /// that is not among them was not judged.
+    pub verdicts: Vec<(Property, Verdict)>,
+    /// What no checker could decide, and what nobody could see. That a run has no evidence of a
+    /// property is among `verdicts`.
     pub unknown: Vec<String>,
     /// Which nodes did not start with what was on their disks, and why.
     pub refused: Vec<String>,
@@ -72,7 +77,7 @@ pub fn run(
     plan: &Plan,
     tracer: Tracer,
 ) -> Outcome {
-    super::errors::take();
+    let lines = Lines::collect();
     let mut state = State::new(scenario, registry, plan, tracer);
     // A Host asserts its invariants; one that does not hold is a finding, not the end of the
     // simulator. The state is only read afterwards.
@@ -88,12 +93,13 @@ pub fn run(
         }
     };
     // A line that says what must not happen tells more than that nothing went on after it.
-    let told = super::errors::take().into_iter().next();
+    let told = lines.take().into_iter().next();
     if let Some(line) = told.filter(|_| went_on) {
         failure = Some(Failure::new("error_log", line, state.world.now()));
     }
     let history = state.history(scenario);
-    let mut unknown = Vec::new();
+    let mut unknown: Vec<String> = lines.unseen().into_iter().map(str::to_string).collect();
+    let mut verdicts = Vec::with_capacity(scenario.properties.len());
     // That a run does not come to rest tells less than what it broke on the way.
     let at_rest = failure.is_none();
     if !scenario.settles {
@@ -107,9 +113,11 @@ pub fn run(
             if !at_rest && property == Property::ReplicasEqual {
                 continue;
             }
-            match check(property, &history) {
-                Verdict::Held => {}
-                Verdict::Unknown { why } => unknown.push(format!("{property}: {why}")),
+            let verdict = check(property, &history);
+            verdicts.push((property, verdict.clone()));
+            match verdict {
+                Verdict::Held | Verdict::Unknown { .. } => {}
+                Verdict::Undecided { why } => unknown.push(format!("{property}: {why}")),
                 Verdict::Violated(violation) => {
                     let first = violation.ops.first().and_then(|op| history.ops.get(*op));
                     let at = first.map(|op| op.return_ns.unwrap_or(op.invoke_ns));
@@ -140,6 +148,7 @@ pub fn run(
         virtual_ns: state.world.now(),
         history,
         failure,
+        verdicts,
         unknown,
         refused,
         trace_error,
@@ -290,6 +299,6 @@ impl State {
     fn history(&mut self, scenario: &Scenario) -> History {
         let timeline = self.world.tracer.take_timeline(self.world.now());
         let seen = self.workload.take_history(&mut self.world);
-        History { timeline, bounds: scenario.bounds, ..seen }
+        History { timeline, bounds: scenario.bounds, is_simulated: true, ..seen }
     }
 }

@@ -4,12 +4,12 @@ use super::fault::{Fault, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
 use super::plan::{Plan, parse};
 use super::workload::Settings;
 use super::world::Network;
-use crate::check::Property;
 use crate::check::timeline::Bounds;
+use crate::check::{Need, Property};
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
 use crate::text;
-use node_protocols::core::{MAX_SLEW_PPM, Rng};
+use node_protocols::core::{FactKind, MAX_SLEW_PPM, Rng};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
@@ -52,6 +52,8 @@ struct File {
 struct RawNetwork {
     delay_us: Option<[u64; 2]>,
     sync_us: Option<[u64; 2]>,
+    /// Instead of what the nodes' configs say.
+    link_timeout_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -67,6 +69,7 @@ struct RawDisk {
 struct RawBounds {
     agree_ms: Option<u64>,
     handover_ms: Option<u64>,
+    alive_ms: Option<u64>,
     skew_us: Option<u64>,
     round_ms: Option<u64>,
     interval_ms: Option<u64>,
@@ -151,7 +154,7 @@ impl Scenario {
     }
 
     /// Like `load`, with some protocols' keys set otherwise than in the nodes' files, in all of
-    /// them that run it: protocol, key, value.
+    /// them that run it: protocol, key, value; or of all nodes, where the protocol is `node`.
     pub fn load_with(
         path: &Path,
         registry: &Registry,
@@ -177,7 +180,8 @@ impl Scenario {
         }
         let runs =
             |name: &str| nodes.iter().any(|node| node.protocols.iter().any(|one| one == name));
-        if let Some((protocol, ..)) = keys.iter().find(|(protocol, ..)| !runs(protocol)) {
+        let names_none = |protocol: &str| protocol != "node" && !runs(protocol);
+        if let Some((protocol, ..)) = keys.iter().find(|(protocol, ..)| names_none(protocol)) {
             return rule(&format!("no node runs {protocol}"));
         }
         if let Some(count) = file.count {
@@ -223,6 +227,11 @@ impl Scenario {
                 "clocks: offset_ms and liar_ms are at most 86400000 (a day), drift_ppm 500000 (half)",
             );
         }
+        for property in &properties {
+            if let Some(why) = missing(*property, &nodes, workload.as_ref(), registry) {
+                return rule(&format!("properties: {property} {why}"));
+            }
+        }
         let bounds = resolve_bounds(&file.bounds, millis + settle_millis);
         let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
         let mut network = Network::default();
@@ -242,7 +251,12 @@ impl Scenario {
         if file.disk.checkpoint_bytes.is_some_and(|[low, high]| low > high) {
             return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
         }
-        network.link_timeout = nodes[0].limits.link_timeout_ms * 1_000_000;
+        let link_timeout_ms = file.network.link_timeout_ms;
+        if link_timeout_ms.is_some_and(|ms| !(1..=MAX_DELAY_US / 1_000).contains(&ms)) {
+            return rule("network: link_timeout_ms is 1 to 60000 (a minute)");
+        }
+        let link_timeout_ms = link_timeout_ms.unwrap_or(nodes[0].limits.link_timeout_ms);
+        network.link_timeout = link_timeout_ms * 1_000_000;
         let durable = nodes.iter().filter(|config| config.data_dir.is_some());
         let disks: Vec<u32> = durable.map(|config| config.id.0).collect();
         if disks.is_empty() && file.faults.are_of_disks() {
@@ -337,12 +351,62 @@ impl Scenario {
     }
 }
 
+/// Why no run of these nodes and clients can have a property.
+fn missing(
+    property: Property,
+    nodes: &[Config],
+    workload: Option<&Settings>,
+    registry: &Registry,
+) -> Option<String> {
+    let publish = |kind| {
+        let names = registry.publishers(kind);
+        let publishes = |one: &String| names.iter().any(|name| one == name);
+        let any = nodes.iter().any(|node| node.protocols.iter().any(publishes));
+        (!any).then(|| format!("is judged where a node runs {}", names.join(" or ")))
+    };
+    let several = |what: &str| (nodes.len() < 2).then(|| format!("is judged of several {what}"));
+    let clients = |has: bool, whose: &str, run: &str| {
+        (!has).then(|| format!("is judged by what {whose} see: let {run}"))
+    };
+    let store = || {
+        let has = matches!(workload, Some(Settings::Store(_)));
+        clients(has, "the store's clients", "every node run kv_replication")
+    };
+    match property.need() {
+        Need::StoreClients => store(),
+        Need::Replicas => store().or_else(|| several("replicas")),
+        Need::Agencies => {
+            let has = matches!(workload, Some(Settings::Lottery(..)));
+            clients(has, "the lottery's agencies", "the node be a lottery's central")
+        }
+        Need::BoardClients => {
+            let has = matches!(workload, Some(Settings::Board(..)));
+            clients(
+                has,
+                "the board's clients",
+                "the nodes be a bulletin system, with all its roles",
+            )
+        }
+        Need::Messages => several("nodes, which send each other messages"),
+        Need::Elections => publish(FactKind::Coordinator),
+        Need::OnlyElections => {
+            let runs_more = nodes.iter().any(|node| node.protocols.len() > 1);
+            let why = "is judged where nodes elect, and run no other protocol";
+            publish(FactKind::Coordinator).or_else(|| runs_more.then(|| why.into()))
+        }
+        Need::Clocks => publish(FactKind::ClockOffset),
+        Need::Ranks => publish(FactKind::Rank),
+        Need::Lists => publish(FactKind::Listed),
+    }
+}
+
 fn resolve_bounds(raw: &RawBounds, whole_ms: u64) -> Result<Bounds, String> {
     let mut bounds = Bounds::default();
     let millis = |ms: Option<u64>| ms.map(|ms| ms.saturating_mul(1_000));
     let times = [
         (&mut bounds.agree_ns, millis(raw.agree_ms)),
         (&mut bounds.handover_ns, millis(raw.handover_ms)),
+        (&mut bounds.alive_ns, millis(raw.alive_ms)),
         (&mut bounds.skew_ns, raw.skew_us),
         (&mut bounds.round_ns, millis(raw.round_ms)),
         (&mut bounds.interval_ns, millis(raw.interval_ms)),
@@ -399,8 +463,11 @@ fn with_keys(
     let text = config.show(registry);
     let mut table: toml::Table = toml::from_str(&text).map_err(|error| error.to_string())?;
     for (protocol, key, value) in keys {
-        let protocols = table.get_mut("protocols").and_then(|table| table.get_mut(protocol));
-        if let Some(table) = protocols.and_then(toml::Value::as_table_mut) {
+        let place = match *protocol {
+            "node" => table.get_mut("node"),
+            _ => table.get_mut("protocols").and_then(|table| table.get_mut(protocol)),
+        };
+        if let Some(table) = place.and_then(toml::Value::as_table_mut) {
             table.insert((*key).into(), value.clone());
         }
     }

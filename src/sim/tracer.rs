@@ -34,7 +34,7 @@ pub enum Watched {
     Nothing,
     /// Failures, repairs, and who is said to coordinate.
     Nodes,
-    /// Also every message.
+    /// Also every message, and every link.
     Messages,
 }
 
@@ -101,11 +101,14 @@ impl Tracer {
     /// Keeps what these properties are judged by.
     pub fn watch(&mut self, properties: impl IntoIterator<Item = Property>) {
         let needs = |property: Property| match property {
-            Property::ClockCondition | Property::ClockStrictlyIncreases => Watched::Messages,
+            Property::ClockCondition
+            | Property::ClockStrictlyIncreases
+            | Property::LiveHigherPrevails => Watched::Messages,
             Property::ElectionTerminates
             | Property::OneCoordinatorPerComponent
             | Property::HighestLiveIdWins
             | Property::OneCoordinator
+            | Property::ReignsGoForward
             | Property::SkewBound
             | Property::ClockNeverBackwards
             | Property::OneLiarMovesNobody
@@ -399,6 +402,7 @@ impl Tracer {
 
     pub(super) fn link(&mut self, at: Nanos, node: NodeId, peer: NodeId, up: bool) {
         self.mix(Kind::Link, at, node.0.into(), u64::from(peer.0) << 1 | u64::from(up));
+        self.saw(at, Watched::Messages, || What::Link { node: node.0, peer: peer.0, up });
         self.line(at, Some(node), None, Event::Link { peer: peer.0, up });
     }
 

@@ -62,7 +62,7 @@ fn verdicts(board: Board) -> String {
             assert!(violation.at.is_some() && !violation.why.contains('\n'));
             'x'
         }
-        Verdict::Unknown { .. } => '?',
+        Verdict::Unknown { .. } | Verdict::Undecided { .. } => '?',
     };
     let all = [
         Property::PerPublisherOrder,
@@ -78,6 +78,16 @@ fn a_run_as_it_should_be_holds() {
     assert_eq!(verdicts(run()), "....");
     assert_eq!(verdicts(Board { posts: vec![], ..run() }), "????");
     assert_eq!(verdicts(Board { connections: vec![], ..run() }), "????");
+    let mut deaf = run();
+    deaf.connections.truncate(1);
+    deaf.connections[0].heard.clear();
+    deaf.connections[0].topics.clear();
+    assert_eq!(verdicts(deaf), "????", "who listens to nothing shows nothing");
+    let mut one = run();
+    one.connections.truncate(1);
+    one.connections[0].heard.truncate(1);
+    one.connections[0].until_ns = Some(140);
+    assert_eq!(verdicts(one), "?.?.", "one post has no order, and was owed to nobody for long");
     let mut twins = run();
     twins.posts.push(post("bo", "a1", 500, None));
     assert_eq!(verdicts(twins), "????");
@@ -128,18 +138,18 @@ fn what_a_listener_misses_it_must_be_told() {
     let mut board = gap();
     board.connections[0].heard.remove(0);
     board.connections[0].missed = vec![(160, 1)];
-    assert_eq!(verdicts(board.clone()), "..x.");
+    assert_eq!(verdicts(board.clone()), "?.x.");
     board.connections[0].missed = vec![(120, 1), (160, 1)];
-    assert_eq!(verdicts(board.clone()), "....");
+    assert_eq!(verdicts(board.clone()), "?...");
     // The later of them cannot have been counted before it was sent.
     board.connections[0].missed = vec![(120, 2)];
-    assert_eq!(verdicts(board), "..x.");
+    assert_eq!(verdicts(board), "?.x.");
     // The connection ended when it could still have come; or it began too late, or elsewhere.
     assert_eq!(told(|one| one.until_ns = Some(204)), "....");
     assert_eq!(told(|one| one.until_ns = Some(205)), "..x.");
     assert_eq!(told(|one| one.topics[0].1 = Some(151)), "....");
-    assert_eq!(told(|one| one.topics[0].1 = None), "....");
-    assert_eq!(told(|one| one.topics[0].0 = "other".into()), "....");
+    assert_eq!(told(|one| one.topics[0].1 = None), "..?.", "nothing is owed");
+    assert_eq!(told(|one| one.topics[0].0 = "other".into()), "..?.");
     // What was not published, or perhaps not, may be missing, unless somebody heard it.
     let mut board = gap();
     board.posts[3].answer = Some(Posted::Unknown);

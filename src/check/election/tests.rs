@@ -78,6 +78,7 @@ fn verdicts(history: &History) -> String {
             'x'
         }
         Verdict::Unknown { .. } => '?',
+        Verdict::Undecided { why } => panic!("{why}"),
     };
     CALM.into_iter().map(show).collect()
 }
@@ -93,7 +94,7 @@ fn leaders(history: &History) -> Option<u64> {
     match check(Property::OneCoordinator, history) {
         Verdict::Held => None,
         Verdict::Violated(violation) => violation.at,
-        Verdict::Unknown { why } => panic!("{why}"),
+        Verdict::Unknown { why } | Verdict::Undecided { why } => panic!("{why}"),
     }
 }
 
@@ -127,7 +128,7 @@ fn who_holds_nobody_in_time_is_named() {
         violation(Property::ElectionTerminates, &history),
         (100, "node 1 holds no coordinator at 100.000 ms, undisturbed since 0.000 ms".into())
     );
-    assert_eq!(verdicts(&history), "x..");
+    assert_eq!(verdicts(&history), "x?.", "one alone agrees with nobody");
 }
 
 #[test]
@@ -338,7 +339,7 @@ fn partitions_at_one_time_are_intersected() {
     let history = |more: &[(u64, What)]| {
         three(parts.iter().chain(&alone).cloned().chain(more.iter().cloned()))
     };
-    assert_eq!(verdicts(&history(&[(199, What::End)])), "...");
+    assert_eq!(verdicts(&history(&[(199, What::End)])), ".?.", "each is alone");
     assert_eq!(verdicts(&history(&[(300, What::End)])), ".xx");
     assert_eq!(verdicts(&history(&[(250, holds(2, 3)), (399, What::End)])), "...");
 }
@@ -388,7 +389,7 @@ fn what_says_nothing_of_elections_is_not_known() {
         assert!(matches!(check(Property::OneCoordinator, &history), Verdict::Unknown { .. }));
     }
     // Nodes that start and never elect do not terminate.
-    assert_eq!(verdicts(&history([(0, start(1)), (100, What::End)])), "x..");
+    assert_eq!(verdicts(&history([(0, start(1)), (100, What::End)])), "x??");
 }
 
 #[test]
@@ -404,4 +405,64 @@ fn times_at_the_end_of_their_range_are_no_trouble() {
     for property in CALM.into_iter().chain([Property::OneCoordinator]) {
         check(property, &history);
     }
+}
+
+fn reign(node: u32, id: u32, epoch: u64) -> What {
+    What::Coordinator { node, id, epoch }
+}
+
+#[test]
+fn of_one_coordinator_two_epochs_are_two_reigns() {
+    let late = three([(10, reign(3, 3, 7)), (11, reign(2, 3, 7)), (200, What::End)]);
+    assert_eq!(verdicts(&late), ".x.");
+    let (_, why) = violation(Property::OneCoordinatorPerComponent, &late);
+    assert!(why.starts_with("node 1 holds node 3 coordinator in epoch 1, but node 2 in epoch 7"));
+    let told = [(10, reign(3, 3, 7)), (11, reign(2, 3, 7)), (12, reign(1, 3, 7)), (200, What::End)];
+    assert_eq!(verdicts(&three(told)), "...");
+}
+
+#[test]
+fn a_node_that_goes_back_to_an_earlier_reign_is_named() {
+    let verdict = |more: &[(u64, What)]| check(Property::ReignsGoForward, &three(more.to_vec()));
+    assert!(matches!(verdict(&[]), Verdict::Unknown { .. }), "each node saw one reign");
+    assert!(matches!(check(Property::ReignsGoForward, &history([])), Verdict::Unknown { .. }));
+    assert_eq!(verdict(&[(10, reign(1, 2, 2))]), Verdict::Held);
+    let broken = three([(10, reign(1, 2, 4)), (12, reign(1, 3, 3)), (20, What::End)]);
+    let (at, why) = violation(Property::ReignsGoForward, &broken);
+    assert_eq!(at, 12);
+    assert_eq!(why, "node 1 turns to node 3 in epoch 3 at 12.000 ms, after node 2 in epoch 4");
+    // Of one epoch the higher id is the later reign; a node that starts knows none.
+    assert!(matches!(verdict(&[(10, reign(1, 2, 1))]), Verdict::Violated(_)));
+    let again = [(10, reign(1, 2, 9)), (11, reign(1, 2, 10)), (12, start(1)), (13, reign(1, 3, 1))];
+    assert_eq!(verdict(&again), Verdict::Held);
+}
+
+#[test]
+fn a_node_that_hears_a_higher_one_turns_to_nobody_below_it() {
+    let send = |at, node, message| (at, What::Send { node, message, lamport: 1, event: message });
+    let receive = |at, node, message| (at, What::Receive { node, message, lamport: 1 });
+    let link = |at, node, peer| (at, What::Link { node, peer, up: false });
+    let judge = |more: &[(u64, What)]| {
+        let mut history = three(more.to_vec());
+        history.bounds.alive_ns = 50 * MS;
+        history
+    };
+    let verdict = |more: &[(u64, What)]| check(Property::LiveHigherPrevails, &judge(more));
+    assert!(matches!(verdict(&[]), Verdict::Unknown { .. }), "nobody heard anybody");
+    let hears = [send(10, 3, 1), receive(11, 1, 1)];
+    let turns = |at, more: &[(u64, What)]| [&hears[..], more, &[(at, reign(1, 2, 9))]].concat();
+    let (at, why) = violation(Property::LiveHigherPrevails, &judge(&turns(60, &[])));
+    assert_eq!(at, 60);
+    assert_eq!(
+        why,
+        "node 1 turns to node 2 in epoch 9 at 60.000 ms, though it heard node 3 at 11.000 ms"
+    );
+    // It heard it too long ago, or the link is lost, or it started anew, or nobody knows its time.
+    let clock = (12, fault(FaultKind::Clock(1), 12));
+    for more in [turns(61, &[]), turns(30, &[link(20, 1, 3)]), turns(30, &[(20, start(1))])] {
+        assert!(matches!(verdict(&more), Verdict::Unknown { .. }), "{more:?}");
+    }
+    assert!(matches!(verdict(&turns(30, &[clock])), Verdict::Unknown { .. }));
+    let lower = [send(10, 2, 1), receive(11, 1, 1), (12, reign(1, 3, 9))];
+    assert_eq!(verdict(&lower), Verdict::Held);
 }

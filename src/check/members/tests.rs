@@ -17,7 +17,8 @@ fn history(more: impl IntoIterator<Item = (u64, What)>) -> History {
         notice_ns: 20 * MS,
         ..Bounds::default()
     };
-    History { timeline: timeline.collect(), bounds, ..History::default() }
+    let timeline = timeline.collect();
+    History { timeline, bounds, is_simulated: true, ..History::default() }
 }
 
 fn listed(id: u32, rank: u32) -> What {
@@ -43,7 +44,7 @@ fn pause(node: u32, on: bool) -> What {
 fn verdict(property: Property, history: &History) -> &'static str {
     match check(property, history) {
         Verdict::Held => "held",
-        Verdict::Unknown { .. } => "unknown",
+        Verdict::Unknown { .. } | Verdict::Undecided { .. } => "unknown",
         Verdict::Violated(violation) => {
             assert_eq!(violation.property, property);
             assert!(violation.at.is_some() && !violation.why.contains('\n'));
@@ -177,8 +178,14 @@ fn ranks_are_of_one_node_for_ever() {
 #[test]
 fn without_a_list_there_is_no_verdict() {
     let timeline = vec![Happening { at: 0, what: start(1) }, Happening { at: 5, what: What::End }];
-    let history = History { timeline, ..History::default() };
+    let silent = History { timeline, ..History::default() };
     for property in [Property::RanksUniqueAndStable, Property::DeathNoticedInTime] {
-        assert_eq!(verdict(property, &history), "unknown");
+        assert_eq!(verdict(property, &silent), "unknown");
     }
+    assert_eq!(death([(509, What::End)]), "unknown", "nobody was there for long");
+    assert_eq!(death([(510, What::End)]), "held");
+    let from_traces = History { is_simulated: false, ..history([(3_000, What::End)]) };
+    assert_eq!(verdict(Property::DeathNoticedInTime, &from_traces), "unknown");
+    let once = History { timeline: from_traces.timeline[..4].to_vec(), ..from_traces };
+    assert_eq!(verdict(Property::RanksUniqueAndStable, &once), "unknown", "one rank, said once");
 }

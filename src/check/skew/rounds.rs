@@ -129,6 +129,7 @@ impl Rounds {
             What::Fault { kind: FaultKind::Duplicate | FaultKind::Clock(_), .. }
             | What::Rank { .. }
             | What::Listed { .. }
+            | What::Link { .. }
             | What::Send { .. }
             | What::Receive { .. }
             | What::End => {}

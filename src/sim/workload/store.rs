@@ -32,6 +32,19 @@ pub struct Settings {
     pub think_ms: u64,
     /// When a client gives up, in milliseconds.
     pub timeout_ms: u64,
+    /// How large keys, values and tables are.
+    pub sizes: Sizes,
+}
+
+/// How large keys, values and tables are: drawn from the seed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sizes {
+    /// Small in most seeds, as small ones find most and cost least.
+    #[default]
+    Mixed,
+    /// Large in every seed.
+    Large,
 }
 
 impl Default for Settings {
@@ -45,6 +58,7 @@ impl Default for Settings {
             one_timestamp: false,
             think_ms: 200,
             timeout_ms: 12_000,
+            sizes: Sizes::Mixed,
         }
     }
 }
@@ -84,6 +98,79 @@ impl Settings {
     }
 }
 
+/// One seed of so many has keys and values of any size, and one of so many a table of several hundred
+/// keys: each costs several small ones.
+const LARGE_OF: u64 = 32;
+const WIDE_OF: u64 = 256;
+/// The longest key and value, in bytes: more than a frame's head, less than any server refuses.
+const MAX_KEY: u64 = 120;
+const MAX_VALUE: u64 = 4 << 10;
+/// So many keys beside those that the clients share make a table wide.
+const WIDE: std::ops::Range<u64> = 257..513;
+/// So many clients fill it, at the beginning of the run, and give up what is not there by then.
+const LOADERS: u32 = 8;
+const LOAD_UNTIL: Nanos = 2_000_000_000;
+/// One of so many of them is read in the end: replicas that differ have digests that do.
+const READ_OF: u64 = 8;
+
+/// What a seed makes of sizes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Drawn {
+    seed: u64,
+    /// Whether keys and values are of any size.
+    is_large: bool,
+    /// How many keys the table has beside those that the clients share; 0 for none.
+    wide: u64,
+}
+
+impl Drawn {
+    fn new(sizes: Sizes, seed: u64) -> Drawn {
+        let mut rng = Rng::stream(seed, "workload/sizes");
+        let (large, wide) = (rng.below(LARGE_OF) == 0, rng.below(WIDE_OF) == 0);
+        let entries = WIDE.start + rng.below(WIDE.end - WIDE.start);
+        let (is_large, is_wide) = match sizes {
+            Sizes::Mixed => (large, wide),
+            // A seed of the one kind is none of the other, or small ones would be in neither.
+            Sizes::Large => (seed.is_multiple_of(2), !seed.is_multiple_of(2)),
+        };
+        Drawn { seed, is_large, wide: if is_wide { entries } else { 0 } }
+    }
+
+    /// The name of a key, which is the same at each use.
+    fn key(&self, key: u64) -> String {
+        let mut name = format!("k{key}");
+        if self.is_large {
+            let mut rng = Rng::stream(self.seed, &format!("workload/key/{key}"));
+            pad(&mut name, rng.below(MAX_KEY + 1));
+        }
+        name
+    }
+
+    /// A value that nobody else writes.
+    fn value(&self, id: u32, sequence: u32) -> String {
+        let mut value = format!("{id}-{sequence}");
+        if self.is_large {
+            let mut rng = Rng::stream(self.seed, &format!("workload/value/{id}/{sequence}"));
+            let most = match rng.below(8) {
+                0 => MAX_VALUE,
+                1..3 => 256,
+                _ => 0,
+            };
+            pad(&mut value, rng.below(most + 1));
+        }
+        value
+    }
+}
+
+/// Makes a text at least so long.
+fn pad(text: &mut String, bytes: u64) {
+    let more = (bytes as usize).saturating_sub(text.len());
+    // Its place stands in it, so that a piece from the middle is not the one it should be.
+    for place in 0..more {
+        text.push(char::from(b'a' + (place % 23) as u8));
+    }
+}
+
 /// Newcomers are clients of their own in a history; these are no other's numbers.
 const NEWCOMERS: u64 = 1 << 32;
 
@@ -92,17 +179,31 @@ pub struct Clients {
     clients: Vec<Client>,
     workload: Settings,
     operations: u32,
+    drawn: Drawn,
     /// The first of those who ask one node each how it is, once the clients are done.
     first_probe: u32,
+    /// The first of those who fill the table.
+    first_loader: u32,
     probed: BTreeMap<usize, Status>,
     probe_round: u32,
-    /// Those who ask also read every key in the end: how many keys each has still to read.
+    /// Those who ask also read the keys in the end: how many keys each has still to read.
     unread: Vec<u64>,
     /// What has been done so far.
     ops: Vec<Op>,
     /// Client and sequence of each operation, as traces name them.
     names: Vec<(u64, u32)>,
     scratch: Vec<u8>,
+}
+
+/// What a client is there for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// It PUTs and GETs.
+    Worker,
+    /// It asks a node how it is, and reads in the end.
+    Probe,
+    /// It fills the table.
+    Loader,
 }
 
 /// How a node is.
@@ -141,12 +242,17 @@ impl Clients {
             key: 0,
             is_newcomer: false,
         };
+        let drawn = Drawn::new(workload.sizes, plan.seed);
+        let first_loader = plan.clients + world.len() as u32;
+        let loaders = if drawn.wide > 0 { LOADERS } else { 0 };
         let mut clients = Clients {
             // One more for each node: those who ask it how it is.
-            clients: (0..plan.clients + world.len() as u32).map(client).collect(),
+            clients: (0..first_loader + loaders).map(client).collect(),
             workload: workload.clone(),
             operations: plan.operations,
+            drawn,
             first_probe: plan.clients,
+            first_loader,
             probed: BTreeMap::new(),
             probe_round: 0,
             unread: Vec::new(),
@@ -156,17 +262,50 @@ impl Clients {
         };
         for id in 0..clients.clients.len() as u32 {
             world.add_client(plan.seed, KvReplication::NAME);
-            if id < plan.clients {
-                clients.think(id, world);
+            match clients.role(id) {
+                Role::Worker => clients.think(id, world),
+                Role::Probe => {}
+                Role::Loader => clients.load_next(id, world),
             }
         }
         clients
     }
 
+    fn role(&self, id: u32) -> Role {
+        match id {
+            id if id < self.first_probe => Role::Worker,
+            id if id < self.first_loader => Role::Probe,
+            _ => Role::Loader,
+        }
+    }
+
     /// Whether all operations are over.
     fn are_done(&self) -> bool {
         let workers = &self.clients[..self.first_probe as usize];
+        let loaders = &self.clients[self.first_loader as usize..];
         workers.iter().all(|client| client.done >= self.operations && client.current.is_none())
+            && loaders.iter().all(|client| client.current.is_none())
+    }
+
+    /// Puts the loader's next key into the table.
+    fn load_next(&mut self, id: u32, world: &mut World) {
+        let loader = &mut self.clients[id as usize];
+        let place = u64::from(loader.done * LOADERS + (id - self.first_loader));
+        if place >= self.drawn.wide || world.now() > LOAD_UNTIL {
+            return;
+        }
+        loader.done += 1;
+        let server = loader.rng.below(world.len() as u64) as usize;
+        self.send(id, server, self.workload.keys + place, true, world);
+    }
+
+    /// The client goes on with what it has to do, its operation being over.
+    fn go_on(&mut self, id: u32, world: &mut World) {
+        match self.role(id) {
+            Role::Worker => self.think(id, world),
+            Role::Probe => self.read_next(id, world),
+            Role::Loader => self.load_next(id, world),
+        }
     }
 
     fn think(&mut self, id: u32, world: &mut World) {
@@ -180,7 +319,7 @@ impl Clients {
         client.key = key;
         client.is_newcomer = !put && client.newcomers.below(100) < self.workload.newcomer_percent;
         let sequence = client.sequence;
-        let (name, value) = (format!("k{key}"), format!("{id}-{sequence}"));
+        let (name, value) = (self.drawn.key(key), self.drawn.value(id, sequence));
         let bytes = Bytes::new(name.as_bytes());
         let request = if put {
             Request::Put { key: bytes, value: Bytes::new(value.as_bytes()) }
@@ -239,9 +378,9 @@ impl Clients {
         }
     }
 
-    /// Begins to read every key at every node, which shows what no replica holds any more.
+    /// Begins to read the keys at every node, which shows what no replica holds any more.
     fn read_all(&mut self, world: &mut World) {
-        self.unread = vec![self.workload.keys; world.len()];
+        self.unread = vec![self.workload.keys + self.drawn.wide / READ_OF; world.len()];
         for node in 0..world.len() as u32 {
             self.read_next(self.first_probe + node, world);
         }
@@ -265,7 +404,11 @@ impl Clients {
             return;
         }
         self.unread[node] -= 1;
-        let key = self.unread[node];
+        let keys = self.workload.keys;
+        let key = match self.unread[node].checked_sub(keys) {
+            Some(place) => keys + place * READ_OF,
+            None => self.unread[node],
+        };
         self.send(id, node, key, false, world);
     }
 
@@ -294,7 +437,7 @@ impl Workload for Clients {
     fn reply(&mut self, id: u32, sequence: u32, reply: &[u8], world: &mut World) {
         // The Host encoded it from this type; what does not decode is no reply.
         let Ok(reply) = postcard::from_bytes::<Reply<'_>>(reply) else { return };
-        if id >= self.first_probe && self.unread.is_empty() {
+        if self.role(id) == Role::Probe && self.unread.is_empty() {
             return self.probed(id, sequence, &reply);
         }
         let client = &mut self.clients[id as usize];
@@ -320,18 +463,13 @@ impl Workload for Clients {
             let seen = client.seen.entry(client.key).or_default();
             *seen = Timestamp(op.timestamp).max(*seen);
         }
-        if id >= self.first_probe {
-            return self.read_next(id, world);
-        }
-        self.think(id, world);
+        self.go_on(id, world);
     }
 
     fn closed(&mut self, id: u32, world: &mut World) {
-        if id >= self.first_probe {
-            return;
-        }
-        if self.clients[id as usize].current.take().is_some() {
-            self.think(id, world);
+        // Who asks how a node is asks again when it has waited for long enough.
+        if self.role(id) != Role::Probe && self.clients[id as usize].current.take().is_some() {
+            self.go_on(id, world);
         }
     }
 
@@ -340,10 +478,7 @@ impl Workload for Clients {
         if client.current.is_some_and(|current| current.1 == sequence) {
             client.current = None;
             world.disconnect(id);
-            if id >= self.first_probe {
-                return self.read_next(id, world);
-            }
-            self.think(id, world);
+            self.go_on(id, world);
         }
     }
 
@@ -386,5 +521,29 @@ impl Workload for Clients {
 
     fn name(&self, op: usize) -> Option<(u64, u32)> {
         self.names.get(op).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_seeds_are_large_and_their_texts_have_their_place_in_them() {
+        let drawn = |sizes| (1..=10_000).map(move |seed| Drawn::new(sizes, seed));
+        let large = drawn(Sizes::Mixed).filter(|drawn| drawn.is_large).count();
+        let wide = drawn(Sizes::Mixed).filter(|drawn| drawn.wide > 0).count();
+        assert!((200..500).contains(&large) && (20..80).contains(&wide), "{large} and {wide}");
+        assert!(drawn(Sizes::Large).all(|drawn| drawn.is_large != (drawn.wide > 256)));
+
+        let small = Drawn::default();
+        assert_eq!((small.key(2), small.value(1, 7)), ("k2".to_string(), "1-7".to_string()));
+        let large = Drawn { seed: 1, is_large: true, wide: 0 };
+        let lengths: Vec<usize> = (0..200).map(|n| large.value(3, n).len()).collect();
+        assert!(lengths.iter().any(|length| *length > 2_000), "{lengths:?}");
+        assert!(lengths.iter().filter(|length| **length < 10).count() > 50, "{lengths:?}");
+        assert!((0..9).any(|key| large.key(key).len() > 64));
+        assert_eq!(large.key(4), large.key(4));
+        assert!(large.value(3, 150).starts_with("3-150"));
     }
 }

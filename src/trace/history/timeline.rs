@@ -95,9 +95,13 @@ impl Timeline {
                 let message = self.message(of);
                 self.messages.insert(id.to_string(), message);
             }
-            Event::Link { peer, up: false } => self.lost_links.push((*peer, at)),
+            Event::Link { peer, up } => {
+                if !up {
+                    self.lost_links.push((*peer, at));
+                }
+                self.push(at, What::Link { node, peer: *peer, up: *up });
+            }
             Event::Run { .. }
-            | Event::Link { .. }
             | Event::Drop { .. }
             | Event::Timer { .. }
             | Event::Request { .. }
@@ -369,7 +373,8 @@ mod tests {
         assert_eq!(timeline(&[&restarted, &[RUN, soon]]).len(), 5);
         let killed = timeline(&[&restarted, &[RUN, late]]);
         assert_eq!(killed[..3], common);
-        assert_eq!(killed[3], format!("12 {down}"));
+        assert_eq!(killed[3], "12 Link { node: 2, peer: 1, up: false }");
+        assert_eq!(killed[4], format!("12 {down}"));
         // The simulator says itself who is down.
         let quiet = timeline(&[&[SIM, &first, soon]]);
         assert_eq!(quiet.len(), 3, "{quiet:?}");
