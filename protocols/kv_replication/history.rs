@@ -140,12 +140,17 @@ pub(crate) enum Finding {
 /// Which history goes on. A PUT is acknowledged when all replicas have it, so the longest history
 /// has all that were, as long as the others are beginnings of it. A history that contradicts the
 /// others is not of this store, or was changed, and is outvoted by a majority of those that there are.
-pub(crate) fn find(reports: &[Report]) -> Finding {
+///
+/// On disks (`durable`), who has nothing either never had, and then nothing was ever acknowledged, or was
+/// emptied. Two who say so, and one who lacks something, would be three bad disks at once.
+pub(crate) fn find(reports: &[Report], durable: bool) -> Finding {
     let whole = |report: &&Report| report.history.standing == Standing::Whole;
     let holders = reports.iter().filter(whole).count();
     if holders == 0 {
-        let nothing = |report: &Report| report.history.standing == Standing::Nothing;
-        return if reports.iter().all(nothing) { Finding::Nothing } else { Finding::Lost };
+        let nothing = |report: &&Report| report.history.standing == Standing::Nothing;
+        let nothings = reports.iter().filter(nothing).count();
+        let is_new = nothings == reports.len() || (durable && nothings >= 2);
+        return if is_new { Finding::Nothing } else { Finding::Lost };
     }
     let ends = || reports.iter().filter(whole).map(|report| report.history.applied);
     let unknown = |report: &Report, at: &Timestamp| {
@@ -204,7 +209,7 @@ mod tests {
 
     fn found(chains: &[&Chain]) -> Finding {
         let whole: Vec<_> = chains.iter().map(|chain| (*chain, Standing::Whole)).collect();
-        find(&asked(&whole))
+        find(&asked(&whole), false)
     }
 
     #[test]
@@ -272,11 +277,16 @@ mod tests {
     fn who_lacks_something_decides_nothing() {
         use Standing::{Nothing, Partial, Whole};
         let (none, some, all) = (Chain::nothing(), chain(1, "a"), chain(1, "abc"));
-        assert_eq!(find(&asked(&[(&none, Nothing), (&none, Nothing)])), Finding::Nothing);
-        assert_eq!(find(&asked(&[(&none, Nothing), (&none, Partial)])), Finding::Lost);
-        assert_eq!(find(&asked(&[(&none, Nothing), (&some, Partial)])), Finding::Lost);
+        assert_eq!(find(&asked(&[(&none, Nothing), (&none, Nothing)]), false), Finding::Nothing);
+        assert_eq!(find(&asked(&[(&none, Nothing), (&none, Partial)]), false), Finding::Lost);
+        assert_eq!(find(&asked(&[(&none, Nothing), (&some, Partial)]), false), Finding::Lost);
+        // Of memories nothing is what every start has; of disks, what one that was never written has.
+        let new = asked(&[(&none, Nothing), (&none, Nothing), (&none, Partial)]);
+        assert_eq!((find(&new, false), find(&new, true)), (Finding::Lost, Finding::Nothing));
+        let lost = asked(&[(&none, Nothing), (&none, Partial), (&none, Partial)]);
+        assert_eq!(find(&lost, true), Finding::Lost);
         let reports = asked(&[(&none, Nothing), (&all, Partial), (&some, Whole)]);
-        assert_eq!(find(&reports), Finding::Holder(2));
+        assert_eq!(find(&reports, false), Finding::Holder(2));
     }
 
     #[test]
@@ -284,9 +294,9 @@ mod tests {
         let (short, long) = (chain(1, "ab"), chain(1, "abcd"));
         let reports = [&long, &short]
             .map(|chain| Report { history: chain.history(Standing::Whole), marks: vec![] });
-        assert_eq!(find(&reports), Finding::Ask(vec![Timestamp(2), Timestamp(4)]));
+        assert_eq!(find(&reports, false), Finding::Ask(vec![Timestamp(2), Timestamp(4)]));
         let mut reports = reports.to_vec();
         reports[0].marks.push((Timestamp(2), None));
-        assert_eq!(find(&reports), Finding::Holder(0), "it cannot say, and is believed");
+        assert_eq!(find(&reports, false), Finding::Holder(0), "it cannot say, and is believed");
     }
 }

@@ -60,6 +60,10 @@ impl KvReplication {
                     return;
                 }
                 follower.reported = Some(Report { history, marks });
+                if history.standing != Standing::Nothing && self.standing == Standing::Nothing {
+                    // Whoever has it may lose it before it is copied.
+                    self.standing = Standing::Partial;
+                }
                 follower.progress = true;
                 if leader.active {
                     leader.welcome(place, &self.replica.chain, cx);
@@ -312,7 +316,7 @@ impl KvReplication {
     /// not of this store: once all followers have said what they have, it goes on with the history
     /// that has everything which any client was told is stored.
     fn find_state(&mut self, cx: &mut Cx<'_>) {
-        let own = self.own_report();
+        let (own, durable) = (self.own_report(), self.persists());
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.incoming.is_some() {
             return;
@@ -326,7 +330,7 @@ impl KvReplication {
             return;
         };
         leader.planted.distort(&mut reports);
-        match find(&reports) {
+        match find(&reports, durable) {
             Finding::Ask(places) => {
                 leader.asked = places;
                 let probe = leader.probe();
