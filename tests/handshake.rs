@@ -59,7 +59,11 @@ fn frame_bytes(tag: &str, lamport: u64, message: &Message<'_>) -> Vec<u8> {
 }
 
 fn probe(epoch: u64) -> Vec<u8> {
-    frame_bytes("kv_replication", 1, &Message::Probe { epoch: Epoch(epoch), at: vec![] })
+    frame_bytes(
+        "kv_replication",
+        1,
+        &Message::Probe { epoch: Epoch(epoch), at: vec![], known: false },
+    )
 }
 
 /// The next message that is no heartbeat.
@@ -210,7 +214,11 @@ fn a_clock_too_far_ahead_is_refused_in_a_frame_and_caught_up_with_in_a_greeting(
     let mut link = link(&cluster);
     let ahead = 1 << 40;
     let probe = |lamport| {
-        frame_bytes("kv_replication", lamport, &Message::Probe { epoch: Epoch(1), at: vec![] })
+        frame_bytes(
+            "kv_replication",
+            lamport,
+            &Message::Probe { epoch: Epoch(1), at: vec![], known: false },
+        )
     };
     for forged in [u64::MAX, ahead] {
         link.stream.write_all(&probe(forged)).unwrap();
@@ -236,7 +244,11 @@ fn frames_that_make_no_sense_are_dropped_and_the_link_stays() {
     truncated.truncate(4 + length);
     truncated[..4].copy_from_slice(&(length as u32).to_le_bytes());
     bytes.extend(truncated);
-    bytes.extend(frame_bytes("nobody", 1, &Message::Probe { epoch: Epoch(1), at: vec![] }));
+    bytes.extend(frame_bytes(
+        "nobody",
+        1,
+        &Message::Probe { epoch: Epoch(1), at: vec![], known: false },
+    ));
     bytes.extend(probe(7));
     link.stream.write_all(&bytes).unwrap();
     assert!(message(&mut link).starts_with("State { epoch: 7, "));

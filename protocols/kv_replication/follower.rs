@@ -201,7 +201,11 @@ impl KvReplication {
         let Role::Follower(follower) = &mut self.role else { return };
         let current = follower.epoch;
         match message {
-            Message::Probe { epoch, at } => {
+            Message::Probe { epoch, at, known } => {
+                // A memory that is lost is only missed by those who know that there was something.
+                if known && self.standing == Standing::Nothing {
+                    self.standing = Standing::Partial;
+                }
                 // When the leader's clock was set back between its incarnations, it must get ahead
                 // again, and learns here of what.
                 follower.adopt_epoch(epoch);

@@ -20,6 +20,8 @@ pub(crate) struct Leader {
     epoch: Epoch,
     /// Whether PUTs are taken; before, the leader finds out what the followers have.
     active: bool,
+    /// Followers in memory are to know that there is a history, should all who have it lose it.
+    known: bool,
     /// At which places followers are asked for their hashes.
     asked: Vec<Timestamp>,
     /// Why no history can go on, though all were heard.
@@ -88,6 +90,7 @@ impl Leader {
         Leader {
             epoch: Epoch(env.incarnation),
             active: false,
+            known: false,
             asked: Vec::new(),
             stuck: None,
             incoming: None,
@@ -238,7 +241,7 @@ impl Leader {
 
     /// What a follower is asked before anything else.
     fn probe(&self) -> Message<'static> {
-        Message::Probe { epoch: self.epoch, at: self.asked.clone() }
+        Message::Probe { epoch: self.epoch, at: self.asked.clone(), known: self.known }
     }
 
     /// Starts or restarts the copy of a follower that cannot go on from the log.
@@ -330,8 +333,8 @@ impl Leader {
         let held = held.collect::<Vec<String>>().join("; ");
         match &self.stuck {
             Some(Finding::Lost) => format!(
-                "no node is left that has every PUT ({held}): put back a data_dir that has, or empty \
-                 all and start all nodes anew, without what was stored"
+                "no node is left that has every PUT ({held}): put back a data_dir that has; or stop all \
+                 nodes, empty their data_dirs, and start anew, without what was stored"
             ),
             Some(Finding::Differ) => format!(
                 "what the nodes hold contradicts each other, and no majority agrees ({held}): find out \

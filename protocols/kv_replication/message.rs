@@ -94,6 +94,8 @@ pub enum Message<'a> {
         epoch: Epoch,
         /// And what was your hash at these places?
         at: Vec<Timestamp>,
+        /// There is a history, or was: who has nothing lacks something.
+        known: bool,
     },
     /// Follower: this.
     State {

@@ -229,7 +229,7 @@ fn assert_dropped(host: &mut Host, frame: &[u8], error: FrameError, counter: Cou
 }
 
 fn probe() -> Message<'static> {
-    Message::Probe { epoch: Epoch(1), at: vec![] }
+    Message::Probe { epoch: Epoch(1), at: vec![], known: false }
 }
 
 #[test]
@@ -397,7 +397,7 @@ fn message() -> impl Strategy<Value = Message<'static>> {
     let marks = prop::collection::vec((timestamp(), prop::option::of(hash())), 0..4);
     prop_oneof![
         (epoch(), prop::collection::vec(timestamp(), 0..4))
-            .prop_map(|(epoch, at)| Message::Probe { epoch, at }),
+            .prop_map(|(epoch, at)| Message::Probe { epoch, at, known: false }),
         (epoch(), history(), marks).prop_map(|(epoch, history, marks)| Message::State {
             epoch,
             history,

@@ -611,7 +611,7 @@ fn is_ok(sent: &[String], applied: u64) -> bool {
 }
 
 fn probe(epoch: Epoch) -> Message<'static> {
-    Message::Probe { epoch, at: vec![] }
+    Message::Probe { epoch, at: vec![], known: false }
 }
 
 /// The hash in a message's text.
@@ -700,7 +700,7 @@ fn a_follower_tells_a_leader_whose_clock_was_set_back_of_the_later_reign() {
 #[test]
 fn a_leader_that_hears_of_a_later_reign_begins_one_after_it() {
     let mut leader = Alone::new(LEADER, TWO, 1_000);
-    let probe = Message::Probe { epoch: Epoch(10), at: vec![Timestamp(0)] };
+    let probe = Message::Probe { epoch: Epoch(10), at: vec![Timestamp(0)], known: false };
     assert_eq!(leader.receive(&empty(Epoch(9))), [format!("{probe:?}")]);
     let sent = leader.receive(&empty(Epoch(10)));
     assert!(sent.len() == 1 && sent[0].starts_with("Resume { epoch: 10, "), "{sent:?}");

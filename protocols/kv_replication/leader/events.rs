@@ -56,20 +56,7 @@ impl KvReplication {
         let follower = &mut leader.followers[place];
         match message {
             Message::State { epoch, history, marks } if epoch == current => {
-                if leader.active && follower.reported.is_some() {
-                    return;
-                }
-                follower.reported = Some(Report { history, marks });
-                if history.standing != Standing::Nothing && self.standing == Standing::Nothing {
-                    // Whoever has it may lose it before it is copied.
-                    self.standing = Standing::Partial;
-                }
-                follower.progress = true;
-                if leader.active {
-                    leader.welcome(place, &self.replica.chain, cx);
-                } else {
-                    self.find_state(cx);
-                }
+                self.on_state(place, Report { history, marks }, cx);
             }
             Message::State { .. } if leader.planted.has(Mutant::LaterEpochIgnored) => {}
             Message::State { epoch, .. } if epoch > current => leader.reign_after(epoch, cx),
@@ -165,6 +152,22 @@ impl KvReplication {
             | Message::Resync { .. }
             | Message::Replication { .. }
             | Message::Forwarded { .. } => {}
+        }
+    }
+
+    fn on_state(&mut self, place: usize, report: Report, cx: &mut Cx<'_>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let follower = &mut leader.followers[place];
+        if leader.active && follower.reported.is_some() {
+            return;
+        }
+        follower.reported = Some(report);
+        follower.progress = true;
+        if leader.active {
+            leader.welcome(place, &self.replica.chain, cx);
+        } else {
+            self.spread_word(cx);
+            self.find_state(cx);
         }
     }
 
@@ -354,6 +357,30 @@ impl KvReplication {
         }
     }
 
+    /// Memories forget that there is a history when their nodes restart, and whoever has it may be next:
+    /// so everybody who is up is to know of it.
+    fn spread_word(&mut self, cx: &mut Cx<'_>) {
+        if self.persists() {
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        let standing = |report: &Report| report.history.standing;
+        let mut reports = leader.followers.iter().filter_map(|one| one.reported.as_ref());
+        leader.known |= reports.any(|report| standing(report) != Standing::Nothing);
+        if !leader.known {
+            return;
+        }
+        if self.standing == Standing::Nothing {
+            self.standing = Standing::Partial;
+        }
+        let probe = leader.probe();
+        for follower in leader.followers.iter().filter(|follower| follower.up) {
+            if follower.reported.as_ref().map(standing) == Some(Standing::Nothing) {
+                cx.send(follower.id, &probe);
+            }
+        }
+    }
+
     fn own_report(&self) -> Report {
         let chain = &self.replica.chain;
         let asked = match &self.role {
@@ -405,9 +432,10 @@ impl KvReplication {
             self.begin_history(genesis ^ leader.epoch.0.rotate_left(32), cx);
         }
         self.becomes_complete(cx);
-        let ours = &self.replica.chain;
+        let (ours, durable) = (&self.replica.chain, self.persists());
         let Role::Leader(leader) = &mut self.role else { return };
         leader.active = true;
+        leader.known = !durable;
         leader.stuck = None;
         leader.asked.clear();
         let head = ours.applied();
