@@ -169,12 +169,12 @@ fn scenario(mutant: Mutant) -> &'static str {
         | Mutant::ForwardTwice
         | Mutant::TimeoutNotApplied
         | Mutant::LinkLossNotApplied => "kv-all.toml",
-        Mutant::AnswerBeforeSync | Mutant::NoRecord | Mutant::CheckpointMissesTail => {
-            "kv-disk-all.toml"
-        }
+        Mutant::AnswerBeforeSync
+        | Mutant::NoRecord
+        | Mutant::CheckpointMissesTail
+        | Mutant::TakeUnresumed => "kv-disk-all.toml",
         Mutant::AnswerIncomplete
         | Mutant::CompleteTooEarly
-        | Mutant::TakeUnresumed
         | Mutant::HearOneFollower
         | Mutant::IncarnationIgnored => "kv-restarts.toml",
         Mutant::StagedCounts
@@ -182,7 +182,7 @@ fn scenario(mutant: Mutant) -> &'static str {
         | Mutant::KeyMovesBack
         | Mutant::TransferNotReset
         | Mutant::IgnoreApplied => "kv-copies.toml",
-        Mutant::TrustOwnDisk | Mutant::CountHistories => "kv-bad-disk.toml",
+        Mutant::TrustOwnDisk => "kv-bad-disk.toml",
         Mutant::TrustPartial => "kv-rolling.toml",
         Mutant::ValueCut | Mutant::CopyEndsEarly => "kv-large.toml",
     }

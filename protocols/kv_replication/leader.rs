@@ -281,13 +281,12 @@ impl Leader {
         let follower = &mut self.followers[place];
         let Some(theirs) = follower.reported.as_ref().map(|report| report.history) else { return };
         let head = ours.applied();
-        let counted = self.planted.has(Mutant::CountHistories) && theirs.applied <= head;
         let is_new = theirs.genesis == Hash(0) && theirs.applied == Timestamp(0);
         let known = ours.hash_at(theirs.applied);
         let contradicts = theirs.applied > head
             || theirs.genesis != ours.genesis()
             || known.is_some_and(|hash| hash != theirs.hash);
-        if contradicts && !is_new && !counted {
+        if contradicts && !is_new {
             return self.replace(place, theirs, ours, cx);
         }
         follower.contradicts = false;

@@ -62,8 +62,6 @@ pub enum Mutant {
     LinkLossNotApplied,
     /// A leader goes on from what is on its own disk, without asking.
     TrustOwnDisk,
-    /// Histories are counted, not matched: the longest is right.
-    CountHistories,
     /// What a node that lacks something has is taken for all that there was.
     TrustPartial,
     /// A value is cut to 64 bytes.
@@ -75,7 +73,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 31] = [
+    pub const ALL: [Mutant; 30] = [
         Mutant::AnswerAtOnce,
         Mutant::AnswerAtMajority,
         Mutant::StagedCounts,
@@ -103,7 +101,6 @@ impl Mutant {
         Mutant::TimeoutNotApplied,
         Mutant::LinkLossNotApplied,
         Mutant::TrustOwnDisk,
-        Mutant::CountHistories,
         Mutant::TrustPartial,
         Mutant::ValueCut,
         Mutant::CopyEndsEarly,
@@ -115,7 +112,6 @@ crate::core::planted!();
 impl Planted {
     /// What a leader with a bug makes of what the replicas have.
     pub(super) fn distort(self, reports: &mut [super::history::Report]) {
-        let first = reports.first().map(|report| report.history.genesis).unwrap_or_default();
         for report in reports {
             let history = &mut report.history;
             if self.has(Mutant::TrustPartial) && history.standing != super::Standing::Nothing {
@@ -123,10 +119,6 @@ impl Planted {
                 if history.applied.0 > 0 {
                     history.standing = super::Standing::Whole;
                 }
-            }
-            if self.has(Mutant::CountHistories) {
-                (history.genesis, history.hash) = (first, super::Hash(0));
-                report.marks.iter_mut().for_each(|(_, hash)| *hash = None);
             }
         }
     }
