@@ -1,6 +1,7 @@
 //! One run: a scenario and a plan in, verdicts, history and trace out. Always the same ones.
 
 use super::errors::Lines;
+use super::fault::Kind;
 use super::plan::Plan;
 use super::scenario::Scenario;
 use super::tracer::{FaultText, Tracer};
@@ -178,7 +179,21 @@ impl State {
             });
             given.collect()
         });
+        let twins: Vec<(u32, NodeId)> = (0..)
+            .zip(&plan.faults)
+            .filter_map(|(number, fault)| match fault.kind {
+                Kind::Twin { node } => Some((number, NodeId(node))),
+                _ => None,
+            })
+            .collect();
+        let twins_of: Vec<usize> = twins
+            .iter()
+            .filter_map(|(_, id)| scenario.nodes.iter().position(|config| config.id == *id))
+            .collect();
+        let places: Vec<usize> = (0..ids.len()).chain(twins_of).collect();
+        let of = places.clone();
         let build = move |place: usize, incarnation: u64, identity: u128| {
+            let place = of[place];
             let config = given.get(&place).unwrap_or(&scene.nodes[place]);
             let label = format!("host/{}/{incarnation}", config.id);
             let env: Env = config.env(incarnation, identity, Rng::stream(seed, &label).next_u64());
@@ -187,8 +202,9 @@ impl State {
         };
         tracer.watch(scenario.properties.iter().copied());
         let network = scenario.network.clone();
-        let mut world = World::new(plan.seed, &ids, network, Box::new(build), tracer);
-        for (place, config) in scenario.nodes.iter().enumerate() {
+        let mut world = World::new(plan.seed, &ids, &twins, network, Box::new(build), tracer);
+        for (place, of) in places.into_iter().enumerate() {
+            let config = &scenario.nodes[of];
             world.set_clock(place, config.clock);
             if config.data_dir.is_some() {
                 world.set_home(place, &config.cluster, scenario.checkpoint_bytes.clone());
@@ -208,6 +224,9 @@ impl State {
     fn go(&mut self, scenario: &Scenario, plan: &Plan) -> Option<Failure> {
         for node in 0..self.world.len() {
             self.world.start(node);
+        }
+        if plan.faults.iter().any(|fault| matches!(fault.kind, Kind::Liar { .. })) {
+            self.world.listen();
         }
         for (place, fault) in (0..).zip(&plan.faults) {
             self.world.wake(fault.at(), Token::Begin(place).pack());
@@ -292,7 +311,7 @@ impl State {
             self.world.tracer.fault(now, place as usize, fault.until(), &text);
             fault.begin(&mut self.world, place, &at);
         } else {
-            fault.end(&mut self.world, &at);
+            fault.end(&mut self.world, place, &at);
         }
     }
 

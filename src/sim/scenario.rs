@@ -1,6 +1,6 @@
 //! A scenario: which nodes, what clients do, what may break, what must hold.
 
-use super::fault::{Fault, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
+use super::fault::{Fault, Kind, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
 use super::plan::{Plan, parse};
 use super::workload::Settings;
 use super::world::Network;
@@ -146,6 +146,8 @@ const MAX_SECONDS: u64 = 3_600;
 const MAX_NODES: u32 = 2_000;
 /// The longest delay of a message or a sync.
 const MAX_DELAY_US: u64 = 60_000_000;
+/// Why a fault is not one of a scenario.
+const ONLY_STORES: &str = "nobody would meet it: it needs the store's clients";
 
 impl Scenario {
     /// Reads a scenario and the configs that it names, relative to its folder.
@@ -262,6 +264,13 @@ impl Scenario {
         if disks.is_empty() && file.faults.are_of_disks() {
             return rule("faults: no node has a data_dir, so no disk can fail: leave these out");
         }
+        let is_store = matches!(workload, Some(Settings::Store(_)));
+        if file.faults.twin != [0, 0] && !is_store {
+            return rule(&format!("faults: twin: {ONLY_STORES}"));
+        }
+        if let Some(id) = file.faults.liar_spares.iter().find(|id| !ids.contains(*id)) {
+            return rule(&format!("faults: liar_spares: there is no node {id}"));
+        }
         let scenario = Scenario {
             path: path.into(),
             nodes,
@@ -293,6 +302,10 @@ impl Scenario {
         self.check_faults(&plan.faults).map_err(|why| format!("fault {why}"))
     }
 
+    fn has_store(&self) -> bool {
+        matches!(self.workload, Some(Settings::Store(_)))
+    }
+
     /// A fault that begins after the run, or at a node that is not there, breaks nothing: that
     /// everything held would then mean little.
     fn check_faults(&self, faults: &[Fault]) -> Result<(), String> {
@@ -304,6 +317,12 @@ impl Scenario {
             let known = |id: &u32| self.nodes.iter().any(|config| config.id.0 == *id);
             if let Some(id) = fault.nodes().iter().find(|id| !known(id)) {
                 return wrong(format!("there is no node {id}"));
+            }
+            if matches!(fault.kind, Kind::Twin { .. }) && !self.has_store() {
+                return wrong(ONLY_STORES.into());
+            }
+            if let Some(id) = fault.spared().iter().find(|id| !known(id)) {
+                return wrong(format!("spares: there is no node {id}"));
             }
             let nodes = fault.nodes();
             let bare = nodes.iter().find(|id| fault.is_of_disks() && !self.disks.contains(id));

@@ -138,6 +138,22 @@ pub enum Kind {
         /// Parts per million.
         drift_ppm: i64,
     },
+    /// A second process of a node's id runs, with an empty disk of its own. It has no links: who is
+    /// greeted dials the configured address, where the first one is.
+    Twin {
+        /// The node.
+        node: u32,
+    },
+    /// A node also says what others said, to whom it is not meant, and with changes.
+    Liar {
+        /// The node.
+        node: u32,
+        /// Who hears from it nothing but what they said themselves.
+        #[serde(default)]
+        spares: Vec<u32>,
+        /// Seeds what it says.
+        lies: u32,
+    },
 }
 
 /// How a part of a log goes bad.
@@ -184,6 +200,8 @@ impl Fault {
             Kind::Foreign { .. } => "foreign",
             Kind::LostLog { .. } => "lost_log",
             Kind::Clock { .. } => "clock",
+            Kind::Twin { .. } => "twin",
+            Kind::Liar { .. } => "liar",
         }
     }
 
@@ -234,7 +252,9 @@ impl Fault {
             | Kind::Duplicate { .. }
             | Kind::Delay { .. }
             | Kind::Reset { .. }
-            | Kind::Clock { .. } => false,
+            | Kind::Clock { .. }
+            | Kind::Twin { .. }
+            | Kind::Liar { .. } => false,
         }
     }
 
@@ -260,10 +280,19 @@ impl Fault {
             | Kind::LostLog { node }
             | Kind::Clock { node, .. } => vec![*node],
             Kind::Foreign { node, from, .. } => vec![*node, *from],
+            Kind::Twin { node } | Kind::Liar { node, .. } => vec![*node],
             Kind::Partition { nodes } => nodes.clone(),
             Kind::OneWay { from, to } | Kind::Clog { from, to } => vec![*from, *to],
             Kind::Reset { one, other } => vec![*one, *other],
             Kind::Loss { .. } | Kind::Duplicate { .. } | Kind::Delay { .. } => Vec::new(),
+        }
+    }
+
+    /// Whom a liar spares.
+    pub fn spared(&self) -> &[u32] {
+        match &self.kind {
+            Kind::Liar { spares, .. } => spares,
+            _ => &[],
         }
     }
 
@@ -327,11 +356,16 @@ impl Fault {
                 let clock = ClockError { offset_ms: *offset_ms, drift_ppm: *drift_ppm };
                 each(at(*node), |node| world.set_clock(node, clock));
             }
+            Kind::Twin { .. } => each(world.twin(number), |twin| world.start(twin)),
+            Kind::Liar { node, spares, lies } => {
+                let spares = spares.iter().filter_map(|id| at(*id)).collect();
+                each(at(*node), |node| world.lie(number, node, spares, *lies));
+            }
         }
     }
 
-    /// Mends it.
-    pub fn end(&self, world: &mut World, place: &dyn Fn(u32) -> Option<usize>) {
+    /// Mends it. `number` is as at its beginning.
+    pub fn end(&self, world: &mut World, number: u32, place: &dyn Fn(u32) -> Option<usize>) {
         let at = place;
         match &self.kind {
             Kind::Crash { node, .. }
@@ -365,6 +399,8 @@ impl Fault {
                 weather.delay -= ms * 1_000_000;
                 world.set_weather(weather);
             }
+            Kind::Twin { .. } => each(world.twin(number), |twin| world.crash(twin, false)),
+            Kind::Liar { .. } => world.stop_lying(number),
             // These end by themselves, or never.
             Kind::Pause { .. } | Kind::Clog { .. } | Kind::Reset { .. } | Kind::Clock { .. } => {}
         }
@@ -453,6 +489,10 @@ impl fmt::Display for Fault {
             Kind::Clock { node, offset_ms, drift_ppm } => {
                 write!(f, "{at} ms: clock of node {node} off by {offset_ms} ms, {drift_ppm} ppm")
             }
+            Kind::Twin { node } => {
+                write!(f, "{at} ms: a second process of node {node} runs for {long} ms")
+            }
+            Kind::Liar { node, .. } => write!(f, "{at} ms: node {node} lies for {long} ms"),
         }
     }
 }

@@ -42,6 +42,14 @@ pub struct Ranges {
     pub disk_full: [u64; 2],
     /// How many clocks that are off, by up to 10 s and 500 ppm.
     pub clock: [u64; 2],
+    /// How many times a second process of a node's id runs beside it, which some clients meet.
+    pub twin: [u64; 2],
+    /// How many times a node lies: its frames are joined, or now and then replaced, by what any node
+    /// said before, sent to any other and with bytes changed.
+    pub liar: [u64; 2],
+    /// Who never lies, and hears from liars nothing but what it said itself: whom others believe what
+    /// they say of themselves, such as a leader its followers' acknowledgements.
+    pub liar_spares: Vec<u32>,
     /// How many of the nodes have disks that go bad, in one of the five ways that follow; one
     /// unless it is given.
     pub bad_disks: Option<u64>,
@@ -88,6 +96,8 @@ impl Ranges {
             ("sync_error", self.sync_error),
             ("disk_full", self.disk_full),
             ("clock", self.clock),
+            ("twin", self.twin),
+            ("liar", self.liar),
             ("emptied", self.emptied),
             ("lost_log", self.lost_log),
             ("bit_rot", self.bit_rot),
@@ -221,6 +231,15 @@ impl Ranges {
             let offset_ms = rng.below(20_001) as i64 - 10_000;
             let drift_ppm = rng.below(1_001) as i64 - 500;
             Some(Kind::Clock { node: node(rng), offset_ms, drift_ppm })
+        });
+        family("twin", self.twin, &mut |rng| Some(Kind::Twin { node: node(rng) }));
+        let liars = nodes.iter().copied().filter(|id| !self.liar_spares.contains(id));
+        let liars: Vec<u32> = liars.collect();
+        family("liar", self.liar, &mut |rng| {
+            let most = liars.len().max(1) as u64;
+            let (place, lies) = (rng.below(most) as usize, rng.next_u64() as u32);
+            let spares = self.liar_spares.clone();
+            liars.get(place).map(|node| Kind::Liar { node: *node, spares, lies })
         });
         faults.extend(self.draw_bad_disks(seed, disks, millis));
         faults.extend(self.draw_rolling(seed, nodes, millis));

@@ -171,6 +171,11 @@ fn pad(text: &mut String, bytes: u64) {
     }
 }
 
+/// One of so many operations goes to a second process of a node's id, while there is one.
+const TWIN_OF: u64 = 4;
+/// What the name of such a process has behind its id, in a history.
+pub const TWIN: &str = "'";
+
 /// Newcomers are clients of their own in a history; these are no other's numbers.
 const NEWCOMERS: u64 = 1 << 32;
 
@@ -220,6 +225,8 @@ struct Client {
     rng: Rng,
     /// Draws which GETs are a newcomer's.
     newcomers: Rng,
+    /// Draws which operations go to a second process of a node's id, while there is one.
+    twins: Rng,
     done: u32,
     /// The operation under way: its place in `ops`, and its sequence.
     current: Option<(usize, u32)>,
@@ -235,6 +242,7 @@ impl Clients {
         let client = |id: u32| Client {
             rng: Rng::stream(plan.seed, &format!("workload/{id}")),
             newcomers: Rng::stream(plan.seed, &format!("workload/{id}/newcomers")),
+            twins: Rng::stream(plan.seed, &format!("workload/{id}/twins")),
             done: 0,
             current: None,
             sequence: 0,
@@ -350,7 +358,10 @@ impl Clients {
             return_ns: None,
             outcome: Outcome::Unknown,
             timestamp: 0,
-            server: (server + 1).to_string(),
+            server: match server < world.len() {
+                true => (server + 1).to_string(),
+                false => format!("{}{TWIN}", world.id(server)),
+            },
         });
     }
 
@@ -431,6 +442,11 @@ impl Workload for Clients {
         let key = client.rng.below(workload.keys);
         let server = client.rng.below(world.len() as u64) as usize;
         let put = client.rng.below(100) < workload.put_percent;
+        let twins: Vec<usize> = world.twins_up().collect();
+        let server = match !twins.is_empty() && client.twins.below(TWIN_OF) == 0 {
+            true => twins[client.twins.below(twins.len() as u64) as usize],
+            false => server,
+        };
         self.send(id, server, key, put, world);
     }
 

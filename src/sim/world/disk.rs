@@ -92,7 +92,7 @@ pub enum Rot {
 pub const PLACES: u64 = 1_000_000;
 
 impl Disk {
-    pub(super) fn new(seed: u64, id: NodeId) -> Disk {
+    pub(super) fn new(seed: u64, id: &str) -> Disk {
         Disk {
             folder: Folder::default(),
             home: None,

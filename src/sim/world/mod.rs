@@ -3,6 +3,7 @@
 
 mod clients;
 mod disk;
+mod liar;
 mod network;
 mod nodes;
 mod pool;
@@ -10,6 +11,7 @@ mod pool;
 pub use self::disk::{PLACES, Rot};
 
 use self::disk::{Disk, Folder, Written};
+use self::liar::Forger;
 use self::pool::Pool;
 use super::tracer::Tracer;
 use crate::config::ClockError;
@@ -104,6 +106,10 @@ pub struct World {
     sequence: u64,
     queue: BinaryHeap<Scheduled>,
     nodes: Vec<Node>,
+    /// The faults that start second processes of nodes' ids, by their numbers. These have the last
+    /// places among the nodes, and no links: whoever is greeted dials the configured address, where
+    /// the first one is.
+    twins: Vec<u32>,
     ids: Vec<NodeId>,
     links: Vec<Link>,
     streams: Vec<Stream>,
@@ -115,6 +121,8 @@ pub struct World {
     /// Copies of directories, for faults to come.
     copies: BTreeMap<u32, Folder>,
     refusals: Vec<(Nanos, NodeId, String)>,
+    /// What lies are made of, where somebody will lie.
+    forger: Option<Forger>,
     /// What nodes showed, once somebody looks.
     seen: Option<Seen>,
     /// What happened, for hashes, traces and people.
@@ -280,16 +288,20 @@ struct Client {
 }
 
 impl World {
-    /// A world of the nodes that `build` makes, all down.
+    /// A world of the nodes that `build` makes, all down; also of second processes of some ids, with
+    /// the numbers of the faults that start them.
     pub fn new(
         seed: u64,
         ids: &[NodeId],
+        twins: &[(u32, NodeId)],
         network: Network,
         build: Box<Build>,
         tracer: Tracer,
     ) -> World {
+        let own = ids.len();
+        let ids: Vec<NodeId> = ids.iter().copied().chain(twins.iter().map(|twin| twin.1)).collect();
         let n = ids.len();
-        let node = |id: &NodeId| Node {
+        let node = |(place, id): (usize, &NodeId)| Node {
             id: *id,
             host: None,
             paused_until: 0,
@@ -297,7 +309,10 @@ impl World {
             turns: 0,
             backlog: VecDeque::new(),
             callers: BTreeSet::new(),
-            disk: Disk::new(seed, *id),
+            disk: match place.checked_sub(own) {
+                None => Disk::new(seed, &id.to_string()),
+                Some(twin) => Disk::new(seed, &format!("{id}/twin/{}", twins[twin].0)),
+            },
             clock: ClockError::default(),
             correction: Correction::default(),
             set_at: (0, 0),
@@ -317,10 +332,11 @@ impl World {
             now: 0,
             sequence: 0,
             queue: BinaryHeap::new(),
-            nodes: ids.iter().map(node).collect(),
-            ids: ids.to_vec(),
+            nodes: ids.iter().enumerate().map(node).collect(),
+            twins: twins.iter().map(|twin| twin.0).collect(),
             links: vec![Link::default(); n * n],
             streams: streams.collect(),
+            ids,
             network,
             weather: Weather::default(),
             payloads: Pool::default(),
@@ -328,6 +344,7 @@ impl World {
             build,
             copies: BTreeMap::new(),
             refusals: Vec::new(),
+            forger: None,
             seen: None,
             tracer,
             failure: None,
@@ -381,14 +398,25 @@ impl World {
         self.ids[node]
     }
 
-    /// How many nodes there are.
+    /// How many nodes there are; second processes are none.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.nodes.len() - self.twins.len()
+    }
+
+    /// The place of the second process that the fault of that number starts.
+    pub fn twin(&self, number: u32) -> Option<usize> {
+        let twin = self.twins.iter().position(|twin| *twin == number)?;
+        Some(self.len() + twin)
+    }
+
+    /// The places of the second processes that run.
+    pub fn twins_up(&self) -> impl Iterator<Item = usize> {
+        (self.len()..self.nodes.len()).filter(|place| self.is_up(*place))
     }
 
     /// Whether there are no nodes.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.len() == 0
     }
 
     /// Sets what breaks messages from now on.

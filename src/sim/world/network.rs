@@ -27,6 +27,9 @@ impl World {
         if let Some(seen) = &mut self.seen {
             seen.frames.push(FrameSeen { at: self.now, from, to, payload: payload.to_vec() });
         }
+        if self.forger.is_some() && self.hear(from, payload, host) {
+            return self.tracer.lost(self.now, sender, receiver, id, "a lie instead");
+        }
         let n = self.nodes.len();
         let (pair, side) = pair(n, from, to);
         let link = &self.links[pair];
@@ -98,7 +101,7 @@ impl World {
     /// Has two nodes make a link, if they can and have none.
     pub(super) fn dial(&mut self, one: usize, other: usize) {
         let both = self.nodes[one].host.is_some() && self.nodes[other].host.is_some();
-        if one == other || !both {
+        if one == other || !both || one.max(other) >= self.len() {
             return;
         }
         let (pair, _) = pair(self.nodes.len(), one, other);
@@ -235,7 +238,7 @@ impl World {
 }
 
 /// The place of two nodes' link, and whether the first is its lower (0) or higher (1) end.
-fn pair(n: usize, one: usize, other: usize) -> (usize, usize) {
+pub(super) fn pair(n: usize, one: usize, other: usize) -> (usize, usize) {
     if one < other { (one * n + other, 0) } else { (other * n + one, 1) }
 }
 

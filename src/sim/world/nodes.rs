@@ -176,7 +176,7 @@ impl World {
     /// Mends disks, by hand where a node does not start with what is on them, and starts what is
     /// down.
     pub fn mend(&mut self) {
-        for node in 0..self.nodes.len() {
+        for node in 0..self.len() {
             self.nodes[node].disk.fail_next = false;
             self.nodes[node].disk.full_until = 0;
             self.nodes[node].disk.put_right();
@@ -210,7 +210,7 @@ impl World {
 
     /// Notes what the clocks of all nodes that are up show.
     pub fn read_clocks(&mut self) {
-        for node in 0..self.nodes.len() {
+        for node in 0..self.len() {
             self.read_clock(node, false);
         }
     }
