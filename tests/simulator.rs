@@ -1,6 +1,7 @@
 //! The simulator as its users meet it: scenarios and their verdicts, equal runs for equal seeds in
 //! two processes, replay, traces; and that what must fail a run does.
 
+use node::check::history::Outcome as Answer;
 use node::registry::Registry;
 use node::sim::errors;
 use node::sim::plan::Plan;
@@ -8,6 +9,7 @@ use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
 use node::sim::tally::{Tally, Word};
 use node::sim::tracer::Tracer;
+use node::sim::workload::store::TWIN;
 use node::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
 use serde::{Deserialize, Serialize};
@@ -198,6 +200,12 @@ fn a_scenario_beyond_its_bounds_does_not_run() {
         ("[faults]\nbit_rot = [1, 2]".into(), "no node has a data_dir"),
         ("[faults]\nwipe_percent = 20".into(), "no node has a data_dir"),
         ("[faults]\nbad_disks = 0".into(), "bad_disks"),
+        ("[faults]\nliar = [3, 1]".into(), "liar"),
+        ("[faults]\nliar_spares = [9]".into(), "no node 9"),
+        (
+            "[[fault]]\nat_ms = 1\nkind = \"liar\"\nnode = 2\nlies = 1\nspares = [7]".into(),
+            "no node 7",
+        ),
         ("[faults]\nwipe_percent = 20\nemptied = [1, 1]".into(), "use emptied"),
         ("[[fault]]\nat_ms = 1\nkind = \"disk_full\"\nnode = 1".into(), "no data_dir"),
         ("[[fault]]\nat_ms = 1\nkind = \"lost_log\"\nnode = 2".into(), "no data_dir"),
@@ -378,6 +386,81 @@ fn a_simulated_node_that_does_not_start_stays_down_and_the_run_says_so() {
         let starts = trace.lines().filter(|line| line.contains("does not start: ")).count();
         assert_eq!(starts, 1, "it is not tried again");
     }
+}
+
+/// What a leader says is there again from a follower, to the other one and to the leader itself.
+#[test]
+fn a_liar_says_what_others_said() {
+    let nodes = "kv-leader.toml kv-follower-2.toml kv-follower-3.toml";
+    let rest = "properties = [\"regular_register\", \"replicas_equal\"]\nseconds = 20\n\
+                [[fault]]\nat_ms = 1000\nfor_ms = 19000\nkind = \"liar\"\nnode = 2\nlies = 7\n\
+                spares = [1]\n";
+    let (outcome, trace) = run_of(nodes, rest);
+    assert_eq!(outcome.failure, None);
+    let mut said = [0; 4];
+    for line in trace.lines().map(|line| serde_json::from_str::<Line<'_>>(line).expect("a line")) {
+        if let (Some(2), Event::Send { to, label, .. }) = (line.node, &line.event)
+            && ["Replication {", "Forwarded {"].iter().any(|own| label.starts_with(own))
+        {
+            said[*to as usize] += 1;
+        }
+    }
+    assert!(said[1] > 10 && said[3] > 10, "{said:?}");
+}
+
+/// Frames that still decode, and say what no honest node says: whoever is told is wrong, and goes on.
+/// Beside the first seeds one in which a reference server gave a node another rank than before.
+#[test]
+fn forged_frames_break_no_invariant() {
+    let registry = Arc::new(Registry::new());
+    for (name, found) in [
+        ("berkeley", None),
+        ("board-election", Some(896)),
+        ("board", None),
+        ("clocks-restarts", None),
+        ("election-all", None),
+        ("kv-disk-all", None),
+        ("kv-restarts", None),
+        ("lottery-nodes", None),
+        ("membership", None),
+    ] {
+        let path = root().join(format!("configs/sim/{name}.toml"));
+        let mut scenario = Scenario::load(&path, &registry).expect("it loads");
+        // What a lie breaks else is no matter: peers are not authenticated.
+        (scenario.properties, scenario.violates, scenario.settles) = (Vec::new(), None, false);
+        scenario.ranges.liar = [2, 6];
+        scenario.ranges.for_ms[1] = scenario.ranges.for_ms[1].max(8_000);
+        let scenario = Arc::new(scenario);
+        for seed in (1..=12).chain(found) {
+            let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
+            assert_eq!(outcome.failure, None, "{name}, seed {seed}");
+        }
+    }
+}
+
+/// A second process of an id has nothing to answer from, and gets nothing.
+#[test]
+fn a_twin_takes_no_put_and_answers_no_get() {
+    let registry = Arc::new(Registry::new());
+    let path = root().join("configs/sim/kv-twin.toml");
+    let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+    let mut refused = [0, 0];
+    for seed in 1..=40 {
+        let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
+        assert_eq!(outcome.failure, None, "seed {seed}");
+        for op in outcome.history.ops.iter().filter(|op| op.server.ends_with(TWIN)) {
+            match op.outcome {
+                Answer::NotApplied => refused[0] += 1,
+                Answer::TryOther => refused[1] += 1,
+                // It stopped before it answered.
+                Answer::Unknown => {}
+                Answer::Ok | Answer::Null | Answer::MayStillApply => {
+                    panic!("seed {seed}: {op:?}");
+                }
+            }
+        }
+    }
+    assert!(refused.iter().all(|refused| *refused > 50), "{refused:?}");
 }
 
 /// A protocol that breaks its own rule, or logs an error, when it is asked for a certain key.

@@ -363,9 +363,10 @@ impl Bully {
     /// The reference server said where a node stands.
     fn on_rank(&mut self, id: NodeId, rank: u32, cx: &mut Context<'_, Self>) {
         if id == self.me {
-            let is_first = self.standing.replace(rank).is_none();
-            if is_first {
-                cx.set_timer(Timer::Start, self.timeout);
+            match self.standing.replace(rank) {
+                None => cx.set_timer(Timer::Start, self.timeout),
+                Some(before) if before != rank => self.stand_anew(cx),
+                Some(_) => {}
             }
             return;
         }
@@ -375,12 +376,30 @@ impl Bully {
         }
         let is_linked = peer.is_linked;
         self.peers.sort_by_key(|peer| (peer.standing, peer.id));
+        self.stand_anew(cx);
         if is_linked {
             self.meet(id, cx);
         }
         if self.coordinates() {
             // Perhaps it is the first above this one.
             self.check_later(cx);
+        }
+    }
+
+    /// Somebody stands elsewhere than before. Of a node that had a rank only a reference server says so
+    /// that began anew, or lies: whom this node follows, or asked, may be below it now.
+    fn stand_anew(&mut self, cx: &mut Context<'_, Self>) {
+        let follows_lower = self.reign.is_some_and(|reign| self.is_below_me(reign.id));
+        if follows_lower {
+            self.reign = None;
+        }
+        let asks = matches!(self.phase, Phase::Electing | Phase::Waiting);
+        let asks_nobody = asks && self.higher().is_empty();
+        if asks_nobody || (follows_lower && !asks) {
+            cx.cancel_timer(Timer::Answer);
+            cx.cancel_timer(Timer::Announcement);
+            self.phase = Phase::Normal;
+            self.start_election(cx);
         }
     }
 

@@ -155,8 +155,14 @@ mod tests {
     #[test]
     fn new_kinds_shift_no_draw_of_the_others() {
         for seed in 0..50 {
-            let mut mixed = Ranges { rolling: [1, 2], rolling_ms: [5, 50], ..bad(None) }
-                .draw(seed, &NODES, MILLIS, &NODES);
+            let mut mixed = Ranges {
+                rolling: [1, 2],
+                rolling_ms: [5, 50],
+                twin: [1, 2],
+                liar: [1, 2],
+                ..bad(None)
+            }
+            .draw(seed, &NODES, MILLIS, &NODES);
             for fault in ranges().draw(seed, &NODES, MILLIS, &NODES) {
                 let place =
                     mixed.iter().position(|other| *other == fault).expect("it is there too");
