@@ -8,16 +8,18 @@
 pub mod board;
 pub mod lottery;
 pub mod store;
+pub mod wire;
 
 use super::plan::{self, Plan};
 use super::world::{Nanos, World};
 use crate::check::History;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::registry::Registry;
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
 use node_protocols::lottery::Lottery;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +40,18 @@ struct Table<T> {
     workload: Option<T>,
 }
 
+/// Whether any table says what clients speak.
+#[derive(Deserialize)]
+struct Spoken {
+    wire: Option<IgnoredAny>,
+}
+
+fn listens(node: &Config, gateway: &str) -> bool {
+    let protocol = Some(KvReplication::NAME);
+    let serves = |one: &Listener| one.gateway == gateway && one.protocol.as_deref() == protocol;
+    node.listeners.iter().any(serves)
+}
+
 impl Settings {
     /// What the text of a scenario says of the clients of what its nodes run; none where that has no
     /// clients.
@@ -50,7 +64,24 @@ impl Settings {
         let run = |name| nodes.iter().all(|node| node.protocols.iter().any(|one| one == name));
         if run(KvReplication::NAME) {
             let table: Table<store::Settings> = plan::parse(path, text)?;
-            return Ok(Some(Settings::Store(table.workload.unwrap_or_default())));
+            let settings = table.workload.unwrap_or_default();
+            if let Some(wire) = settings.wire
+                && let Some(node) = nodes.iter().find(|node| !listens(node, wire.gateway()))
+            {
+                let (path, id, gateway) = (path.display(), node.id, wire.gateway());
+                return Err(format!(
+                    "{path}: workload: wire: node {id} has no listener with gateway = \"{gateway}\""
+                ));
+            }
+            return Ok(Some(Settings::Store(settings)));
+        }
+        let table: Table<Spoken> = plan::parse(path, text)?;
+        if table.workload.is_some_and(|workload| workload.wire.is_some()) {
+            return Err(format!(
+                "{}: workload: wire: of simulated clients only the store's speak through a gateway: \
+                 leave it out",
+                path.display()
+            ));
         }
         if run(Lottery::NAME) {
             let rules = lottery::Rules::read(nodes, registry);
@@ -119,9 +150,16 @@ impl Settings {
     }
 
     /// The clients of a plan, at the beginning of the run.
-    pub fn start(&self, plan: &Plan, world: &mut World) -> Box<dyn Workload> {
+    pub fn start(
+        &self,
+        plan: &Plan,
+        registry: &Arc<Registry>,
+        world: &mut World,
+    ) -> Box<dyn Workload> {
         match self {
-            Settings::Store(settings) => Box::new(store::Clients::new(settings, plan, world)),
+            Settings::Store(settings) => {
+                Box::new(store::Clients::new(settings, plan, registry, world))
+            }
             Settings::Lottery(settings, rules) => {
                 Box::new(lottery::Agencies::new(settings, rules, plan, world))
             }
@@ -138,6 +176,10 @@ pub trait Workload {
     fn wake(&mut self, client: u32, world: &mut World);
     /// A reply reached the client.
     fn reply(&mut self, client: u32, sequence: u32, reply: &[u8], world: &mut World);
+    /// Bytes reached the client, which speaks through a gateway.
+    fn hear(&mut self, client: u32, bytes: &[u8], world: &mut World) {
+        let _ = (client, bytes, world);
+    }
     /// The client's operation of that sequence has taken too long, unless it is over.
     fn timeout(&mut self, client: u32, sequence: u32, world: &mut World);
     /// The client's connection is gone.
