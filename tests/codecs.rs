@@ -28,6 +28,10 @@ impl Gateway for LosesBytes {
         self.resp.identify(client);
     }
 
+    fn is_http(&self, input: &[u8]) -> bool {
+        self.resp.is_http(input)
+    }
+
     fn decode<'a>(
         &mut self,
         input: &'a [u8],
@@ -61,6 +65,10 @@ impl Gateway for NeverWaits {
     const NAME: &'static str = "resp";
     type Protocol = KvReplication;
 
+    fn is_http(&self, input: &[u8]) -> bool {
+        self.0.is_http(input)
+    }
+
     fn decode<'a>(
         &mut self,
         input: &'a [u8],
@@ -82,6 +90,10 @@ struct ChangesValues(Resp);
 impl Gateway for ChangesValues {
     const NAME: &'static str = "resp";
     type Protocol = KvReplication;
+
+    fn is_http(&self, input: &[u8]) -> bool {
+        self.0.is_http(input)
+    }
 
     fn decode<'a>(
         &mut self,
@@ -140,7 +152,9 @@ fn broken<G: Gateway>(seeds: u64) -> Option<String> {
     let path = configs().join("sim/kv-resp.toml");
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     let fails = |seed| run(&scenario, &registry, &scenario.plan(seed), Tracer::new()).failure;
-    (1..=seeds).find_map(fails).map(|failure| failure.property)
+    let failure = (1..=seeds).find_map(fails)?;
+    println!("{failure:?}");
+    Some(failure.property)
 }
 
 #[test]
@@ -164,7 +178,8 @@ fn clients_that_cannot_speak_so_are_refused_with_the_reason() {
         (shipped("kv-leader.toml"), "wire = \"nats\"", "expected `resp` or `json`"),
         (shipped("kv-leader.toml"), "wire = \"resp\"\none_timestamp = true", "leave it out"),
         (bare, "wire = \"resp\"", "node 1 has no listener with gateway = \"resp\""),
-        (shipped("lottery/central.toml"), "wire = \"json\"", "only the store's speak through"),
+        (shipped("lottery/central.toml"), "wire = \"json\"", "expected `lottery-text`"),
+        (shipped("clocks/durable.toml"), "wire = \"json\"", "and no others"),
     ] {
         let text = format!("nodes = [\"{node}\"]\nproperties = []\n[workload]\n{workload}\n");
         fs::write(&path, text).expect("a file");

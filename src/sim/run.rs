@@ -223,15 +223,8 @@ impl State {
         self.world.wake(calm, Token::Settle.pack());
         let limit = calm + scenario.settle_millis * 1_000_000;
         loop {
-            if let Some(why) = self.world.failure.take() {
-                return Some(Failure::new("recovery", why, self.world.now()));
-            }
-            if let Some(why) = self.world.garbled.take() {
-                return Some(Failure::new("codec", why, self.world.now()));
-            }
-            if self.world.counts().0 > MAX_EVENTS {
-                let why = format!("{MAX_EVENTS} events and no end");
-                return Some(Failure::new(CONVERGES, why, self.world.now()));
+            if let Some(failure) = self.stopped() {
+                return Some(failure);
             }
             match self.world.step() {
                 Step::Inside => {}
@@ -278,6 +271,19 @@ impl State {
                 },
             }
         }
+    }
+
+    /// Why the run cannot go on.
+    fn stopped(&mut self) -> Option<Failure> {
+        let now = self.world.now();
+        if let Some(why) = self.world.failure.take() {
+            return Some(Failure::new("recovery", why, now));
+        }
+        if let Some(why) = self.world.garbled.take() {
+            return Some(Failure::new("codec", why, now));
+        }
+        let is_stuck = self.world.counts().0 > MAX_EVENTS;
+        is_stuck.then(|| Failure::new(CONVERGES, format!("{MAX_EVENTS} events and no end"), now))
     }
 
     /// Copies the directory that a fault to come brings back.

@@ -11,7 +11,7 @@ pub mod store;
 pub mod wire;
 
 use super::plan::{self, Plan};
-use super::world::{Nanos, World};
+use super::world::{MakeCodec, Nanos, World};
 use crate::check::History;
 use crate::config::{Config, Listener};
 use crate::registry::Registry;
@@ -46,10 +46,32 @@ struct Spoken {
     wire: Option<IgnoredAny>,
 }
 
-fn listens(node: &Config, gateway: &str) -> bool {
-    let protocol = Some(KvReplication::NAME);
-    let serves = |one: &Listener| one.gateway == gateway && one.protocol.as_deref() == protocol;
-    node.listeners.iter().any(serves)
+/// Refuses nodes where nobody listens to what clients speak.
+fn listen(path: &Path, nodes: &[Config], gateway: &str, protocol: &str) -> Result<(), String> {
+    let serves = |one: &Listener| {
+        one.gateway == gateway && one.protocol.as_deref().is_none_or(|name| name == protocol)
+    };
+    match nodes.iter().find(|node| !node.listeners.iter().any(serves)) {
+        None => Ok(()),
+        Some(node) => Err(format!(
+            "{}: workload: wire: node {} has no listener with gateway = \"{gateway}\"",
+            path.display(),
+            node.id
+        )),
+    }
+}
+
+/// Makes a gateway's codec for each connection of a client.
+fn codec_maker(
+    gateway: &'static str,
+    protocol: &'static str,
+    registry: &Arc<Registry>,
+) -> MakeCodec {
+    let registry = registry.clone();
+    Box::new(move || {
+        let codec = registry.codec(gateway, protocol);
+        codec.expect("a listener has it, so the scenario was refused without")
+    })
 }
 
 impl Settings {
@@ -65,30 +87,30 @@ impl Settings {
         if run(KvReplication::NAME) {
             let table: Table<store::Settings> = plan::parse(path, text)?;
             let settings = table.workload.unwrap_or_default();
-            if let Some(wire) = settings.wire
-                && let Some(node) = nodes.iter().find(|node| !listens(node, wire.gateway()))
-            {
-                let (path, id, gateway) = (path.display(), node.id, wire.gateway());
-                return Err(format!(
-                    "{path}: workload: wire: node {id} has no listener with gateway = \"{gateway}\""
-                ));
+            if let Some(wire) = settings.wire {
+                listen(path, nodes, wire.gateway(), KvReplication::NAME)?;
             }
             return Ok(Some(Settings::Store(settings)));
-        }
-        let table: Table<Spoken> = plan::parse(path, text)?;
-        if table.workload.is_some_and(|workload| workload.wire.is_some()) {
-            return Err(format!(
-                "{}: workload: wire: of simulated clients only the store's speak through a gateway: \
-                 leave it out",
-                path.display()
-            ));
         }
         if run(Lottery::NAME) {
             let rules = lottery::Rules::read(nodes, registry);
             let rules = rules.map_err(|why| format!("{}: {why}", path.display()))?;
             let Some(rules) = rules else { return Ok(None) };
             let table: Table<lottery::Settings> = plan::parse(path, text)?;
-            return Ok(Some(Settings::Lottery(table.workload.unwrap_or_default(), rules)));
+            let settings = table.workload.unwrap_or_default();
+            if let Some(wire) = settings.wire {
+                let central = &nodes[rules.central..=rules.central];
+                listen(path, central, wire.gateway(), Lottery::NAME)?;
+            }
+            return Ok(Some(Settings::Lottery(settings, rules)));
+        }
+        let table: Table<Spoken> = plan::parse(path, text)?;
+        if table.workload.is_some_and(|workload| workload.wire.is_some()) {
+            return Err(format!(
+                "{}: workload: wire: of simulated clients the store's and the lottery's speak \
+                 through a gateway, and no others: leave it out",
+                path.display()
+            ));
         }
         let roles = board::Roles::read(nodes, registry);
         if let Some(roles) = roles.map_err(|why| format!("{}: {why}", path.display()))? {
@@ -161,7 +183,7 @@ impl Settings {
                 Box::new(store::Clients::new(settings, plan, registry, world))
             }
             Settings::Lottery(settings, rules) => {
-                Box::new(lottery::Agencies::new(settings, rules, plan, world))
+                Box::new(lottery::Agencies::new(settings, rules, plan, registry, world))
             }
             Settings::Board(settings, roles) => {
                 Box::new(board::Clients::new(settings, roles, plan, world))

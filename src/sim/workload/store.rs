@@ -2,12 +2,12 @@
 //! history of it.
 
 use super::wire::{Answer, Ask, Foreign, Wire};
-use super::{Token, Workload};
+use super::{Token, Workload, codec_maker};
 use crate::check::History;
 use crate::check::history::{Kind, Op, Outcome, Replica};
 use crate::registry::Registry;
 use crate::sim::plan::Plan;
-use crate::sim::world::{MakeCodec, Nanos, World};
+use crate::sim::world::{Nanos, World};
 use node_protocols::core::{Bytes, Protocol, Rng, encode};
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
 use serde::Deserialize;
@@ -186,7 +186,7 @@ fn pad(text: &mut String, bytes: u64) {
 }
 
 /// A RESP client's connections are clients of their own in a history: they are its sessions.
-const CONNECTIONS: u32 = 32;
+const CONNECTIONS: u64 = 1_000_000;
 /// Newcomers are clients of their own in a history; these are no other's numbers.
 const NEWCOMERS: u64 = 1 << 32;
 
@@ -292,7 +292,11 @@ impl Clients {
         for id in 0..clients.clients.len() as u32 {
             world.add_client(plan.seed, KvReplication::NAME);
             if let Some(wire) = wire(id) {
-                world.set_wire(plan.seed, id, codec_maker(wire, registry));
+                world.set_wire(
+                    plan.seed,
+                    id,
+                    codec_maker(wire.gateway(), KvReplication::NAME, registry),
+                );
             }
             match clients.role(id) {
                 Role::Worker => clients.think(id, world),
@@ -414,7 +418,7 @@ impl Clients {
         let bytes = client.foreign.as_mut().map(|foreign| foreign.ask(ask)).unwrap_or_default();
         let connection = world.say(id, server, client.sequence, &bytes);
         match is_resp {
-            true => u64::from(id) | u64::from(connection) << CONNECTIONS,
+            true => u64::from(id) + u64::from(connection) * CONNECTIONS,
             false => self.session(id),
         }
     }
@@ -616,14 +620,6 @@ impl Workload for Clients {
     fn name(&self, op: usize) -> Option<(u64, u32)> {
         self.names.get(op).copied()
     }
-}
-
-fn codec_maker(wire: Wire, registry: &Arc<Registry>) -> MakeCodec {
-    let registry = registry.clone();
-    Box::new(move || {
-        let codec = registry.codec(wire.gateway(), KvReplication::NAME);
-        codec.expect("the scenario was checked when it was loaded")
-    })
 }
 
 /// An answer as the reply that it was, of those that the codec was given; none when it was none of
