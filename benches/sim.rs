@@ -253,7 +253,7 @@ fn go<P: Protocol>(
         Host::new(&env, vec![protocol], LamportRule::MaxPlusOne)
     };
     let network = Network { ordered: false, redial: 0..=0, ..Network::default() };
-    let mut world = World::new(seed, &ids, network, Box::new(build), Tracer::new());
+    let mut world = World::new(seed, &ids, &[], network, Box::new(build), Tracer::new());
     world.set_weather(weather);
     for node in 0..ids.len() {
         world.start(node);

@@ -62,9 +62,14 @@ impl Default for Registry {
 }
 
 impl Registry {
+    /// Nothing yet, for whoever registers others under the names of this tree.
+    pub fn empty() -> Registry {
+        Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new() }
+    }
+
     /// The protocols of this tree.
     pub fn new() -> Registry {
-        let mut registry = Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new() };
+        let mut registry = Registry::empty();
         registry.register::<Berkeley>();
         registry.register::<Board>();
         registry.register_gateway::<Nats>();

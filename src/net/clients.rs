@@ -1,12 +1,12 @@
 //! A client's session: which protocol it talks to, in which form, and which of its requests are
-//! still unanswered.
+//! still unanswered. Bytes in, bytes out: the simulator's nodes have the same ones.
 
 use super::wire::{Frame, PUSHED, SEQUENCE_BYTES, next_frame, push_frame_with};
 use crate::registry::{DynGateway, NATIVE};
 use node_protocols::core::Decoded;
 use std::collections::BTreeMap;
 
-pub(super) struct Session {
+pub(crate) struct Session {
     /// The protocol's place in the Host.
     pub(super) place: usize,
     codec: Codec,
@@ -44,7 +44,7 @@ enum Codec {
 }
 
 /// What the bytes at hand are for the node.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Nothing whole.
     Incomplete,
     /// Earlier requests must be answered first.
@@ -58,7 +58,7 @@ pub(super) enum Step {
 }
 
 /// What a client did wrong.
-pub(super) enum Fault {
+pub(crate) enum Fault {
     TooLong(usize),
     Malformed(String),
     /// It is a web browser, or as good as one.
@@ -74,7 +74,7 @@ impl Session {
         matches!(self.codec, Codec::Native)
     }
 
-    pub(super) fn ordered(
+    pub(crate) fn ordered(
         place: usize,
         name: &'static str,
         gateway: Box<dyn DynGateway>,
@@ -105,7 +105,7 @@ impl Session {
     }
 
     /// Takes the next request from the bytes at hand. Counts it as unanswered.
-    pub(super) fn next(
+    pub(crate) fn next(
         &mut self,
         input: &[u8],
         limit: usize,
@@ -170,7 +170,7 @@ impl Session {
 
     /// Encodes something that the client did not ask for just now. It goes out before replies that
     /// wait for their turn.
-    pub(super) fn encode_push(&mut self, reply: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn encode_push(&mut self, reply: &[u8], out: &mut Vec<u8>) {
         match &mut self.codec {
             Codec::Native => push_native(out, PUSHED, reply),
             Codec::Ordered { gateway, .. } => gateway.encode(reply, out),
@@ -210,7 +210,7 @@ impl Session {
     }
 
     /// Puts a reply, in its turn, where it goes out; one that is none lets the next have its turn.
-    pub(super) fn reply(&mut self, sequence: u32, reply: Option<&[u8]>, out: &mut Vec<u8>) {
+    pub(crate) fn reply(&mut self, sequence: u32, reply: Option<&[u8]>, out: &mut Vec<u8>) {
         self.outstanding = self.outstanding.saturating_sub(1);
         match (&mut self.codec, reply) {
             (Codec::Native, None) => {}

@@ -11,7 +11,7 @@
 //! `Outbox`, and with one sync a turn it is group commit by itself. This module owns policy on
 //! sockets, time and memory; what messages mean is the Host's.
 
-mod clients;
+pub(crate) mod clients;
 mod clock;
 mod connection;
 mod console;

@@ -46,7 +46,7 @@ pub struct Outcome {
 /// What broke in a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
-    /// The property, or `invariant`, `error_log`, `recovery`, `converges`.
+    /// The property, or `invariant`, `error_log`, `recovery`, `codec`, `converges`.
     pub property: String,
     /// One line.
     pub why: String,
@@ -170,7 +170,7 @@ impl State {
     ) -> State {
         let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
         tracer.run(&scenario.path.display().to_string(), plan.seed, &ids);
-        let (scene, registry, seed) = (scenario.clone(), registry.clone(), plan.seed);
+        let (scene, plugins, seed) = (scenario.clone(), registry.clone(), plan.seed);
         let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
             let given = workload.inputs(plan).into_iter().map(|(place, protocol, content)| {
                 let mut config = scene.nodes[place].clone();
@@ -197,7 +197,7 @@ impl State {
             let config = given.get(&place).unwrap_or(&scene.nodes[place]);
             let label = format!("host/{}/{incarnation}", config.id);
             let env: Env = config.env(incarnation, identity, Rng::stream(seed, &label).next_u64());
-            let host = config.host(&registry, &env);
+            let host = config.host(&plugins, &env);
             host.expect("the scenario was checked when it was loaded")
         };
         tracer.watch(scenario.properties.iter().copied());
@@ -214,7 +214,7 @@ impl State {
             world.set_clock(place, clock);
         }
         let workload: Box<dyn Workload> = match &scenario.workload {
-            Some(settings) => settings.start(plan, &mut world),
+            Some(settings) => settings.start(plan, registry, &mut world),
             None => Box::new(Watch),
         };
         State { world, workload }
@@ -242,12 +242,8 @@ impl State {
         self.world.wake(calm, Token::Settle.pack());
         let limit = calm + scenario.settle_millis * 1_000_000;
         loop {
-            if let Some(why) = self.world.failure.take() {
-                return Some(Failure::new("recovery", why, self.world.now()));
-            }
-            if self.world.counts().0 > MAX_EVENTS {
-                let why = format!("{MAX_EVENTS} events and no end");
-                return Some(Failure::new(CONVERGES, why, self.world.now()));
+            if let Some(failure) = self.stopped() {
+                return Some(failure);
             }
             match self.world.step() {
                 Step::Inside => {}
@@ -257,6 +253,10 @@ impl State {
                 Step::Reply { client, sequence, reply } => {
                     self.workload.reply(client, sequence, &reply, &mut self.world);
                     self.world.recycle(reply);
+                }
+                Step::Heard { client, bytes } => {
+                    self.workload.hear(client, &bytes, &mut self.world);
+                    self.world.recycle(bytes);
                 }
                 Step::Closed { client } => self.workload.closed(client, &mut self.world),
                 Step::Wake { token } => match Token::unpack(token) {
@@ -290,6 +290,19 @@ impl State {
                 },
             }
         }
+    }
+
+    /// Why the run cannot go on.
+    fn stopped(&mut self) -> Option<Failure> {
+        let now = self.world.now();
+        if let Some(why) = self.world.failure.take() {
+            return Some(Failure::new("recovery", why, now));
+        }
+        if let Some(why) = self.world.garbled.take() {
+            return Some(Failure::new("codec", why, now));
+        }
+        let is_stuck = self.world.counts().0 > MAX_EVENTS;
+        is_stuck.then(|| Failure::new(CONVERGES, format!("{MAX_EVENTS} events and no end"), now))
     }
 
     /// Copies the directory that a fault to come brings back.

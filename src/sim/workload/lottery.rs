@@ -6,19 +6,23 @@
 mod bets;
 mod nodes;
 mod rules;
+mod text;
 
 pub use self::nodes::inputs;
 pub use self::rules::Rules;
+pub use self::text::Wire;
 
 use self::bets::{Luck, MISDEEDS, asked, document, draw, spoil};
-use super::{PROBE_EVERY, Token, Workload};
+use super::{PROBE_EVERY, Token, Workload, codec_maker};
 use crate::check::History;
 use crate::check::history::{self, Answer, Ask, File, Memo, Told};
+use crate::registry::Registry;
 use crate::sim::plan::Plan;
 use crate::sim::world::{Nanos, World};
 use node_protocols::core::{Protocol, Rng, encode, protocol_tag};
 use node_protocols::lottery::{Bet, Lottery, Reply, Request};
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// What agencies do: the table `[workload]`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -47,6 +51,9 @@ pub struct Settings {
     pub think_ms: u64,
     /// When an agency gives up an answer, in milliseconds.
     pub timeout_ms: u64,
+    /// What the agencies speak, through the gateway's codec and in pieces that the seed cuts; without,
+    /// their requests and replies are typed.
+    pub wire: Option<Wire>,
 }
 
 impl Default for Settings {
@@ -63,6 +70,7 @@ impl Default for Settings {
             results: 3,
             think_ms: 200,
             timeout_ms: 2_000,
+            wire: None,
         }
     }
 }
@@ -143,6 +151,10 @@ struct Agency {
     /// The request under way: its place in `asks`, and its sequence.
     current: Option<(usize, u32)>,
     misdeeds: u64,
+    /// Draws how it writes.
+    forms: Rng,
+    /// What has come over each of its connections and is no whole answer.
+    inputs: [Vec<u8>; 2],
     /// It did as it should, and was refused: why.
     stuck: Option<String>,
 }
@@ -156,7 +168,13 @@ struct Asking {
 
 impl Agencies {
     /// The agencies of a plan, at the beginning of the run.
-    pub fn new(settings: &Settings, rules: &Rules, plan: &Plan, world: &mut World) -> Agencies {
+    pub fn new(
+        settings: &Settings,
+        rules: &Rules,
+        plan: &Plan,
+        registry: &Arc<Registry>,
+        world: &mut World,
+    ) -> Agencies {
         let agency = |number: u32| {
             let stream =
                 |label: &str| Rng::stream(plan.seed, &format!("workload/agency/{number}/{label}"));
@@ -175,6 +193,8 @@ impl Agencies {
                 asking: None,
                 current: None,
                 misdeeds: 0,
+                forms: stream("wire"),
+                inputs: [Vec::new(), Vec::new()],
                 stuck: None,
             }
         };
@@ -190,8 +210,13 @@ impl Agencies {
         };
         world.look();
         for place in 0..agencies.agencies.len() as u32 {
-            world.add_client(plan.seed, Lottery::NAME);
-            world.add_client(plan.seed, Lottery::NAME);
+            for _ in 0..2 {
+                let client = world.add_client(plan.seed, Lottery::NAME);
+                if let Some(wire) = settings.wire {
+                    let make = codec_maker(wire.gateway(), Lottery::NAME, registry);
+                    world.set_wire(plan.seed, client, make);
+                }
+            }
             agencies.think(place, world);
         }
         agencies
@@ -213,9 +238,10 @@ impl Agencies {
                 None => agency.next(&self.settings, &self.rules, self.seed),
             };
         }
-        let Some(asking) = &agency.asking else { return };
-        self.scratch.clear();
-        encode(&asking.request, &mut self.scratch);
+        let Some(asking) = &mut agency.asking else { return };
+        if let (Some(_), Request::Bets { batch, .. }) = (self.settings.wire, &mut asking.request) {
+            *batch = 0;
+        }
         agency.sequence += 1;
         let (sequence, connection) = (agency.sequence, place * 2 + agency.connection);
         agency.current = Some((self.asks.len(), sequence));
@@ -227,7 +253,15 @@ impl Agencies {
             answer: None,
         });
         self.names.push((connection.into(), sequence));
-        world.request(connection, self.rules.central, sequence, &self.scratch);
+        if self.settings.wire.is_some() {
+            agency.inputs[agency.connection as usize].clear();
+            let bytes = text::message(&asking.request, &mut agency.forms);
+            world.say(connection, self.rules.central, sequence, &bytes);
+        } else {
+            self.scratch.clear();
+            encode(&asking.request, &mut self.scratch);
+            world.request(connection, self.rules.central, sequence, &self.scratch);
+        }
         // A connection that breaks does so before the request arrives, after it, or not at all.
         let is_cut = agency.cuts.below(100) < self.settings.cut_percent;
         let cut = agency.cuts.below(CUT_WITHIN);
@@ -370,6 +404,27 @@ impl Workload for Agencies {
         }
         self.asks[ask].answer = Some(Answer { at_ns: world.now(), told });
         self.think(place, world);
+    }
+
+    fn hear(&mut self, connection: u32, bytes: &[u8], world: &mut World) {
+        let agency = &mut self.agencies[connection as usize / 2];
+        let Some((_, sequence)) = agency.current.filter(|_| agency.connection == connection % 2)
+        else {
+            return;
+        };
+        let input = &mut agency.inputs[connection as usize % 2];
+        input.extend_from_slice(bytes);
+        match text::heard(input, world.given(connection)) {
+            Ok(None) => {}
+            Ok(Some(reply)) => {
+                let reply = reply.to_vec();
+                self.reply(connection, sequence, &reply, world);
+            }
+            Err(why) => {
+                let why = format!("agency {} is told {why}", agency.number);
+                world.garbled.get_or_insert(why);
+            }
+        }
     }
 
     fn timeout(&mut self, place: u32, sequence: u32, world: &mut World) {

@@ -8,16 +8,18 @@
 pub mod board;
 pub mod lottery;
 pub mod store;
+pub mod wire;
 
 use super::plan::{self, Plan};
-use super::world::{Nanos, World};
+use super::world::{MakeCodec, Nanos, World};
 use crate::check::History;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::registry::Registry;
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
 use node_protocols::lottery::Lottery;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +40,40 @@ struct Table<T> {
     workload: Option<T>,
 }
 
+/// Whether any table says what clients speak.
+#[derive(Deserialize)]
+struct Spoken {
+    wire: Option<IgnoredAny>,
+}
+
+/// Refuses nodes where nobody listens to what clients speak.
+fn listen(path: &Path, nodes: &[Config], gateway: &str, protocol: &str) -> Result<(), String> {
+    let serves = |one: &Listener| {
+        one.gateway == gateway && one.protocol.as_deref().is_none_or(|name| name == protocol)
+    };
+    match nodes.iter().find(|node| !node.listeners.iter().any(serves)) {
+        None => Ok(()),
+        Some(node) => Err(format!(
+            "{}: workload: wire: node {} has no listener with gateway = \"{gateway}\"",
+            path.display(),
+            node.id
+        )),
+    }
+}
+
+/// Makes a gateway's codec for each connection of a client.
+fn codec_maker(
+    gateway: &'static str,
+    protocol: &'static str,
+    registry: &Arc<Registry>,
+) -> MakeCodec {
+    let registry = registry.clone();
+    Box::new(move || {
+        let codec = registry.codec(gateway, protocol);
+        codec.expect("a listener has it, so the scenario was refused without")
+    })
+}
+
 impl Settings {
     /// What the text of a scenario says of the clients of what its nodes run; none where that has no
     /// clients.
@@ -50,14 +86,31 @@ impl Settings {
         let run = |name| nodes.iter().all(|node| node.protocols.iter().any(|one| one == name));
         if run(KvReplication::NAME) {
             let table: Table<store::Settings> = plan::parse(path, text)?;
-            return Ok(Some(Settings::Store(table.workload.unwrap_or_default())));
+            let settings = table.workload.unwrap_or_default();
+            if let Some(wire) = settings.wire {
+                listen(path, nodes, wire.gateway(), KvReplication::NAME)?;
+            }
+            return Ok(Some(Settings::Store(settings)));
         }
         if run(Lottery::NAME) {
             let rules = lottery::Rules::read(nodes, registry);
             let rules = rules.map_err(|why| format!("{}: {why}", path.display()))?;
             let Some(rules) = rules else { return Ok(None) };
             let table: Table<lottery::Settings> = plan::parse(path, text)?;
-            return Ok(Some(Settings::Lottery(table.workload.unwrap_or_default(), rules)));
+            let settings = table.workload.unwrap_or_default();
+            if let Some(wire) = settings.wire {
+                let central = &nodes[rules.central..=rules.central];
+                listen(path, central, wire.gateway(), Lottery::NAME)?;
+            }
+            return Ok(Some(Settings::Lottery(settings, rules)));
+        }
+        let table: Table<Spoken> = plan::parse(path, text)?;
+        if table.workload.is_some_and(|workload| workload.wire.is_some()) {
+            return Err(format!(
+                "{}: workload: wire: of simulated clients the store's and the lottery's speak \
+                 through a gateway, and no others: leave it out",
+                path.display()
+            ));
         }
         let roles = board::Roles::read(nodes, registry);
         if let Some(roles) = roles.map_err(|why| format!("{}: {why}", path.display()))? {
@@ -119,11 +172,18 @@ impl Settings {
     }
 
     /// The clients of a plan, at the beginning of the run.
-    pub fn start(&self, plan: &Plan, world: &mut World) -> Box<dyn Workload> {
+    pub fn start(
+        &self,
+        plan: &Plan,
+        registry: &Arc<Registry>,
+        world: &mut World,
+    ) -> Box<dyn Workload> {
         match self {
-            Settings::Store(settings) => Box::new(store::Clients::new(settings, plan, world)),
+            Settings::Store(settings) => {
+                Box::new(store::Clients::new(settings, plan, registry, world))
+            }
             Settings::Lottery(settings, rules) => {
-                Box::new(lottery::Agencies::new(settings, rules, plan, world))
+                Box::new(lottery::Agencies::new(settings, rules, plan, registry, world))
             }
             Settings::Board(settings, roles) => {
                 Box::new(board::Clients::new(settings, roles, plan, world))
@@ -138,6 +198,10 @@ pub trait Workload {
     fn wake(&mut self, client: u32, world: &mut World);
     /// A reply reached the client.
     fn reply(&mut self, client: u32, sequence: u32, reply: &[u8], world: &mut World);
+    /// Bytes reached the client, which speaks through a gateway.
+    fn hear(&mut self, client: u32, bytes: &[u8], world: &mut World) {
+        let _ = (client, bytes, world);
+    }
     /// The client's operation of that sequence has taken too long, unless it is over.
     fn timeout(&mut self, client: u32, sequence: u32, world: &mut World);
     /// The client's connection is gone.

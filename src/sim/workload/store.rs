@@ -1,15 +1,18 @@
 //! Clients of the key-value store: PUTs and GETs, one after the other for each client, and the
 //! history of it.
 
-use super::{Token, Workload};
+use super::wire::{Answer, Ask, Foreign, Wire};
+use super::{Token, Workload, codec_maker};
 use crate::check::History;
 use crate::check::history::{Kind, Op, Outcome, Replica};
+use crate::registry::Registry;
 use crate::sim::plan::Plan;
 use crate::sim::world::{Nanos, World};
 use node_protocols::core::{Bytes, Protocol, Rng, encode};
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What clients do: the table `[workload]`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -34,6 +37,9 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// How large keys, values and tables are.
     pub sizes: Sizes,
+    /// What the clients speak, through the gateway's codec and in pieces that the seed cuts; without,
+    /// their requests and replies are typed.
+    pub wire: Option<Wire>,
 }
 
 /// How large keys, values and tables are: drawn from the seed.
@@ -59,6 +65,7 @@ impl Default for Settings {
             think_ms: 200,
             timeout_ms: 12_000,
             sizes: Sizes::Mixed,
+            wire: None,
         }
     }
 }
@@ -79,6 +86,13 @@ impl Settings {
                 "workload: clients 1 to {MAX_CLIENTS}, keys and timeout_ms at least 1, put_percent \
                  and newcomer_percent at most 100"
             ));
+        }
+        if self.wire == Some(Wire::Resp) && self.one_timestamp {
+            return Err(
+                "workload: one_timestamp: a RESP client names no timestamps, its connection \
+                        keeps one: leave it out"
+                    .into(),
+            );
         }
         let most = settle_millis / READ_KEY_MS;
         if self.keys > most {
@@ -176,6 +190,8 @@ const TWIN_OF: u64 = 4;
 /// What the name of such a process has behind its id, in a history.
 pub const TWIN: &str = "'";
 
+/// A RESP client's connections are clients of their own in a history: they are its sessions.
+const CONNECTIONS: u64 = 1_000_000;
 /// Newcomers are clients of their own in a history; these are no other's numbers.
 const NEWCOMERS: u64 = 1 << 32;
 
@@ -234,11 +250,22 @@ struct Client {
     seen: BTreeMap<u64, Timestamp>,
     key: u64,
     is_newcomer: bool,
+    /// What it speaks, unless its requests are typed.
+    foreign: Option<Foreign>,
+    /// The server that it asked last.
+    server: Option<usize>,
 }
 
 impl Clients {
     /// The clients of a plan, at the beginning of the run.
-    pub fn new(workload: &Settings, plan: &Plan, world: &mut World) -> Clients {
+    pub fn new(
+        workload: &Settings,
+        plan: &Plan,
+        registry: &Arc<Registry>,
+        world: &mut World,
+    ) -> Clients {
+        // Those who ask how nodes are, and who fill the table, belong to the simulator.
+        let wire = |id: u32| workload.wire.filter(|_| id < plan.clients);
         let client = |id: u32| Client {
             rng: Rng::stream(plan.seed, &format!("workload/{id}")),
             newcomers: Rng::stream(plan.seed, &format!("workload/{id}/newcomers")),
@@ -249,6 +276,8 @@ impl Clients {
             seen: BTreeMap::new(),
             key: 0,
             is_newcomer: false,
+            foreign: wire(id).map(|wire| Foreign::new(wire, plan.seed, id)),
+            server: None,
         };
         let drawn = Drawn::new(workload.sizes, plan.seed);
         let first_loader = plan.clients + world.len() as u32;
@@ -270,6 +299,13 @@ impl Clients {
         };
         for id in 0..clients.clients.len() as u32 {
             world.add_client(plan.seed, KvReplication::NAME);
+            if let Some(wire) = wire(id) {
+                world.set_wire(
+                    plan.seed,
+                    id,
+                    codec_maker(wire.gateway(), KvReplication::NAME, registry),
+                );
+            }
             match clients.role(id) {
                 Role::Worker => clients.think(id, world),
                 Role::Probe => {}
@@ -328,29 +364,39 @@ impl Clients {
         client.is_newcomer = !put && client.newcomers.below(100) < self.workload.newcomer_percent;
         let sequence = client.sequence;
         let (name, value) = (self.drawn.key(key), self.drawn.value(id, sequence));
-        let bytes = Bytes::new(name.as_bytes());
-        let request = if put {
-            Request::Put { key: bytes, value: Bytes::new(value.as_bytes()) }
-        } else {
-            let of_key = client.seen.get(&key).copied().unwrap_or_default();
-            let of_all = client.seen.values().max().copied().unwrap_or_default();
-            let (timestamp, applied) = match (client.is_newcomer, self.workload.one_timestamp) {
-                (true, _) => (Timestamp(0), Timestamp(0)),
-                (false, true) => (Timestamp(0), of_all),
-                (false, false) => (of_key, Timestamp(0)),
-            };
-            Request::Get { key: bytes, timestamp, applied }
+        let of_key = client.seen.get(&key).copied().unwrap_or_default();
+        let of_all = client.seen.values().max().copied().unwrap_or_default();
+        let (timestamp, applied) = match (client.is_newcomer, self.workload.one_timestamp) {
+            (true, _) => (Timestamp(0), Timestamp(0)),
+            (false, true) => (Timestamp(0), of_all),
+            (false, false) => (of_key, Timestamp(0)),
         };
-        self.scratch.clear();
-        encode(&request, &mut self.scratch);
-        let newcomer = client.is_newcomer;
         client.current = Some((self.ops.len(), sequence));
-        world.request(id, server, sequence, &self.scratch);
+        let session = match &client.foreign {
+            Some(_) => {
+                let ask = match put {
+                    true => Ask::Put { key: &name, value: &value },
+                    false => Ask::Get { key: &name, timestamp: timestamp.0, applied: applied.0 },
+                };
+                self.say(id, server, ask, world)
+            }
+            None => {
+                let bytes = Bytes::new(name.as_bytes());
+                let request = match put {
+                    true => Request::Put { key: bytes, value: Bytes::new(value.as_bytes()) },
+                    false => Request::Get { key: bytes, timestamp, applied },
+                };
+                self.scratch.clear();
+                encode(&request, &mut self.scratch);
+                world.request(id, server, sequence, &self.scratch);
+                self.session(id)
+            }
+        };
         let timeout = world.now() + self.workload.timeout_ms * 1_000_000;
         world.wake(timeout, Token::Timeout(id, sequence).pack());
         self.names.push((id.into(), sequence));
         self.ops.push(Op {
-            client: if newcomer { NEWCOMERS + self.ops.len() as u64 } else { id.into() },
+            client: session,
             op: if put { Kind::Put } else { Kind::Get },
             key: name,
             value: put.then_some(value),
@@ -363,6 +409,29 @@ impl Clients {
                 false => format!("{}{TWIN}", world.id(server)),
             },
         });
+    }
+
+    /// Which client of a history the operation under way is.
+    fn session(&self, id: u32) -> u64 {
+        match self.clients[id as usize].is_newcomer {
+            true => NEWCOMERS + self.ops.len() as u64,
+            false => id.into(),
+        }
+    }
+
+    /// Has a client put its operation on the wire; answers which client of a history that is.
+    fn say(&mut self, id: u32, server: usize, ask: Ask<'_>, world: &mut World) -> u64 {
+        let is_resp = self.workload.wire == Some(Wire::Resp);
+        let client = &mut self.clients[id as usize];
+        if is_resp && client.is_newcomer {
+            world.disconnect(id);
+        }
+        let bytes = client.foreign.as_mut().map(|foreign| foreign.ask(ask)).unwrap_or_default();
+        let connection = world.say(id, server, client.sequence, &bytes);
+        match is_resp {
+            true => u64::from(id) + u64::from(connection) * CONNECTIONS,
+            false => self.session(id),
+        }
     }
 
     /// Asks every node how it is; the answers are there a little later.
@@ -442,6 +511,11 @@ impl Workload for Clients {
         let key = client.rng.below(workload.keys);
         let server = client.rng.below(world.len() as u64) as usize;
         let put = client.rng.below(100) < workload.put_percent;
+        // A connection's session has to have some operations.
+        let stays = workload.wire == Some(Wire::Resp)
+            && client.foreign.as_mut().is_some_and(Foreign::stays);
+        let server = client.server.filter(|_| stays).unwrap_or(server);
+        client.server = Some(server);
         let twins: Vec<usize> = world.twins_up().collect();
         let server = match !twins.is_empty() && client.twins.below(TWIN_OF) == 0 {
             true => twins[client.twins.below(twins.len() as u64) as usize],
@@ -480,6 +554,30 @@ impl Workload for Clients {
             *seen = Timestamp(op.timestamp).max(*seen);
         }
         self.go_on(id, world);
+    }
+
+    fn hear(&mut self, id: u32, bytes: &[u8], world: &mut World) {
+        let client = &mut self.clients[id as usize];
+        let (Some(foreign), Some((_, sequence))) = (&mut client.foreign, client.current) else {
+            return;
+        };
+        let answer = match foreign.hear(bytes) {
+            Ok(None) => return,
+            Ok(Some(answer)) => answer,
+            Err(why) => {
+                let why = format!("client {id} is told what is {why}");
+                world.garbled.get_or_insert(why);
+                return;
+            }
+        };
+        let Some(reply) = typed(&answer, world.given(id)) else {
+            let why = format!("client {id} is told what its server did not say: {answer:?}");
+            world.garbled.get_or_insert(why);
+            return;
+        };
+        let mut typed = Vec::new();
+        encode(&reply, &mut typed);
+        self.reply(id, sequence, &typed, world);
     }
 
     fn closed(&mut self, id: u32, world: &mut World) {
@@ -538,6 +636,26 @@ impl Workload for Clients {
     fn name(&self, op: usize) -> Option<(u64, u32)> {
         self.names.get(op).copied()
     }
+}
+
+/// An answer as the reply that it was, of those that the codec was given; none when it was none of
+/// them. RESP's answers have no timestamps: these are the replies', found by the value, so that
+/// whoever is given another's value is given its timestamp.
+fn typed<'a>(answer: &'a Answer, given: &'a [Vec<u8>]) -> Option<Reply<'a>> {
+    let mut given = given.iter().filter_map(|reply| postcard::from_bytes::<Reply<'a>>(reply).ok());
+    given.find(|reply| match (answer, reply) {
+        (Answer::Stored(told), Reply::PutOk { timestamp }) => {
+            told.is_none_or(|told| told == timestamp.0)
+        }
+        (Answer::Value(text, told), Reply::Value { value, timestamp }) => {
+            text.as_bytes() == &*value.0 && told.is_none_or(|told| told == timestamp.0)
+        }
+        (Answer::Null, Reply::Null {})
+        | (Answer::Behind, Reply::TryOtherServerOrLater { .. })
+        | (Answer::NotApplied, Reply::NotApplied { .. })
+        | (Answer::MayStillApply, Reply::MayStillApply { .. }) => true,
+        _ => false,
+    })
 }
 
 #[cfg(test)]

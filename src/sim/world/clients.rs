@@ -23,22 +23,28 @@ impl World {
             waiting: Vec::new(),
             is_backed_up: false,
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
+            wire: None,
         });
         client
     }
 
     /// Sends a request, over a new connection when it goes to another node than the last.
     pub fn request(&mut self, client: u32, node: usize, sequence: u32, request: &[u8]) {
-        if self.clients[client as usize].node != Some(node as u16) {
-            self.disconnect(client);
-            self.clients[client as usize].node = Some(node as u16);
-        }
+        self.connect(client, node);
         let state = &mut self.clients[client as usize];
         let generation = state.generation;
         let at = self.now + within(&mut state.rng, &self.network.delay);
         let slot = self.payloads.put(request);
         let node = node as u16;
         self.at(at, What::Request { client, generation, node, sequence, slot });
+    }
+
+    /// Has the client connected to a node, over a new connection unless it is already.
+    pub(super) fn connect(&mut self, client: u32, node: usize) {
+        if self.clients[client as usize].node != Some(node as u16) {
+            self.disconnect(client);
+            self.clients[client as usize].node = Some(node as u16);
+        }
     }
 
     pub(super) fn request_arrives(
@@ -92,6 +98,9 @@ impl World {
     }
 
     pub(super) fn reply(&mut self, node: usize, to: RequestId, reply: &[u8], host: &Host) {
+        if self.clients[to.client.slot as usize].wire.is_some() {
+            return self.reply_in_bytes(node, to, reply, host);
+        }
         let (client, generation) = (to.client.slot, to.client.generation);
         let state = &mut self.clients[client as usize];
         if let Some(place) = host.place(state.protocol) {

@@ -346,7 +346,11 @@ mod tests {
     const ID: NodeId = NodeId(1);
 
     fn disk(growth: u64) -> Disk {
-        Disk { home: Some("test".into()), growth: Some(growth..=growth), ..Disk::new(1, ID) }
+        Disk {
+            home: Some("test".into()),
+            growth: Some(growth..=growth),
+            ..Disk::new(1, &ID.to_string())
+        }
     }
 
     /// A node that starts with what is on the disk.

@@ -7,12 +7,15 @@ mod liar;
 mod network;
 mod nodes;
 mod pool;
+mod wires;
 
 pub use self::disk::{PLACES, Rot};
+pub use self::wires::MakeCodec;
 
 use self::disk::{Disk, Folder, Written};
 use self::liar::Forger;
 use self::pool::Pool;
+use self::wires::Wire;
 use super::tracer::Tracer;
 use crate::config::ClockError;
 use node_protocols::core::{Correction, Host, NodeId, Rng};
@@ -86,6 +89,13 @@ pub enum Step {
         /// The encoded reply.
         reply: Vec<u8>,
     },
+    /// Bytes reached a client that speaks through a gateway.
+    Heard {
+        /// The client.
+        client: u32,
+        /// A piece of what it is told.
+        bytes: Vec<u8>,
+    },
     /// A client's connection is gone: its node is down.
     Closed {
         /// The client.
@@ -129,6 +139,8 @@ pub struct World {
     pub tracer: Tracer,
     /// Why the run cannot go on: a Host's panic is not caught, but a refused record is told here.
     pub failure: Option<String>,
+    /// What went wrong between a client that speaks through a gateway and the gateway's codec.
+    pub garbled: Option<String>,
     events: u64,
     deliveries: u64,
 }
@@ -189,6 +201,8 @@ enum What {
     LinkTimeout { pair: u32, cut: u32 },
     Request { client: u32, generation: u32, node: u16, sequence: u32, slot: u32 },
     Reply { client: u32, generation: u32, sequence: u32, slot: u32 },
+    Piece { client: u32, generation: u32, node: u16, slot: u32 },
+    Heard { client: u32, generation: u32, slot: u32 },
     Closed { client: u32, generation: u32 },
     Gone { client: u32, generation: u32, node: u16 },
     Backpressure { client: u32, generation: u32, node: u16, full: bool },
@@ -285,6 +299,8 @@ struct Client {
     /// Its node knows, or will, that it does not read.
     is_backed_up: bool,
     addr: SocketAddr,
+    /// It speaks through a gateway, in bytes.
+    wire: Option<Box<Wire>>,
 }
 
 impl World {
@@ -348,6 +364,7 @@ impl World {
             seen: None,
             tracer,
             failure: None,
+            garbled: None,
             events: 0,
             deliveries: 0,
         }
@@ -468,6 +485,16 @@ impl World {
                     return Step::Reply { client, sequence, reply };
                 }
                 self.payloads.give(slot, reply);
+            }
+            What::Piece { client, generation, node, slot } => {
+                self.piece_arrives(client, generation, node, slot);
+            }
+            What::Heard { client, generation, slot } => {
+                let bytes = self.payloads.take(slot);
+                if self.clients[client as usize].generation == generation {
+                    return Step::Heard { client, bytes };
+                }
+                self.payloads.give(slot, bytes);
             }
             What::Closed { client, generation } => {
                 if self.clients[client as usize].generation == generation {

@@ -266,6 +266,9 @@ impl World {
                 What::Request { client, generation, node, sequence, slot } => {
                     self.request_arrives(client, generation, node, sequence, slot);
                 }
+                What::Piece { client, generation, node, slot } => {
+                    self.piece_arrives(client, generation, node, slot);
+                }
                 What::Gone { client, generation, node } => {
                     self.client_gone(client, generation, node);
                 }
@@ -278,6 +281,7 @@ impl World {
                 | What::LinkUp { .. }
                 | What::LinkTimeout { .. }
                 | What::Reply { .. }
+                | What::Heard { .. }
                 | What::Closed { .. }
                 | What::Driver { .. } => {}
             }
@@ -285,7 +289,12 @@ impl World {
     }
 
     pub(super) fn discard(&mut self, what: What) {
-        if let What::Frame { slot, .. } | What::Request { slot, .. } = what {
+        if let What::Piece { client, generation, .. } = what {
+            self.break_wire(client, generation);
+        }
+        if let What::Frame { slot, .. } | What::Request { slot, .. } | What::Piece { slot, .. } =
+            what
+        {
             let bytes = self.payloads.take(slot);
             self.payloads.give(slot, bytes);
         }

@@ -18,7 +18,7 @@ pub struct Rules {
     pub(super) winning_number: u32,
     pub(super) highest_number: u32,
     /// The central's place among the nodes.
-    pub(super) central: usize,
+    pub(in crate::sim::workload) central: usize,
     /// The agencies that are nodes, and their places.
     pub(super) speakers: Vec<Speaker>,
     speaker_places: Vec<usize>,
