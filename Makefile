@@ -73,9 +73,14 @@ test: ## Run all tests
 	$(CARGO) test --features mutants --test mutants -- --nocapture
 	$(CARGO) test --workspace --all-targets
 
+fuzz: FUZZ_SECONDS ?= 10
+fuzz: ## Fuzz each target for a few seconds, with cargo fuzz (FUZZ_SECONDS=10)
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
 lint: ## Check form and style
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path examples/counter/Cargo.toml --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --features mutants --test mutants -- -D warnings
 	$(CARGO) clippy --manifest-path examples/counter/Cargo.toml --target-dir target/examples --all-targets -- -D warnings
@@ -84,4 +89,4 @@ clean: ## Remove what was built and what ran
 	$(CARGO) clean
 	rm -rf run
 
-.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery board board-demo check bench docker-image docker-kv docker-election docker-lottery docker-board docker-echo test lint clean
+.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery board board-demo check bench docker-image docker-kv docker-election docker-lottery docker-board docker-echo test fuzz lint clean

@@ -78,7 +78,9 @@ fn is_request_line(method: &[u8], rest: &[u8], commands: &[&str]) -> bool {
     if !is_own && is_in(METHODS) {
         return true;
     }
-    let target = rest.trim_ascii_start();
+    // Of this line: what the next one begins with is no target.
+    let blanks = rest.iter().take_while(|byte| is_blank(**byte) && **byte != b'\n').count();
+    let target = &rest[blanks..];
     let is_target = match target.first() {
         Some(b'/' | b'*') => true,
         Some(_) => ["http:", "https:", "ws:"].iter().any(|scheme| begins(target, scheme)),

@@ -59,6 +59,13 @@ impl Central {
     }
 
     pub(super) fn on_recover(&mut self, record: Record) -> Result<(), Corrupt> {
+        if let Record::Batch { agency, number: 1.., .. }
+        | Record::Finished { agency }
+        | Record::Batches { agency, .. } = record
+            && !self.is_expected(agency)
+        {
+            return Err(Corrupt("it is of an agency that is not expected"));
+        }
         match record {
             Record::Rules { agencies, winning_number } => {
                 let ours = (self.config.agencies, self.config.winning_number);
@@ -388,7 +395,8 @@ impl Central {
     }
 
     fn stored(&mut self, bets: u64, end: u64, winners: Vec<(u32, u64)>) {
-        self.bets += bets;
+        // The number is for people, and a log can say anything.
+        self.bets = self.bets.saturating_add(bets);
         self.end = end;
         for (agency, document) in winners {
             self.agency(agency).winners.push(document);

@@ -98,10 +98,12 @@ impl Rows {
     /// Takes from `input` up to the end of the next chunk, which it answers; none when the input ends
     /// before. No input at all is the file's end: then the last chunk comes, and none after it.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Chunk>, BadRow> {
+        // Input that ends with a row is no end of the file.
+        let is_end = input.is_empty();
         loop {
             let row = match self.carried.take() {
                 Some(row) => row,
-                None => match self.row(input)? {
+                None => match self.row(input, is_end)? {
                     Step::Row(row) => row,
                     Step::Short => return Ok(None),
                     Step::End => return Ok(self.cut()),
@@ -131,8 +133,7 @@ impl Rows {
         (!chunk.bets.is_empty()).then_some(chunk)
     }
 
-    fn row(&mut self, input: &mut &[u8]) -> Result<Step, BadRow> {
-        let is_end = input.is_empty();
+    fn row(&mut self, input: &mut &[u8], is_end: bool) -> Result<Step, BadRow> {
         if self.row_bytes == 0 {
             // Empty lines are no rows, and what is wrong with a row is told by where it begins.
             let blank = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();

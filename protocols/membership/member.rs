@@ -7,6 +7,9 @@ use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
+/// How many nodes' ranks are kept: no cluster has so many, and a false list must not fill the memory.
+const MAX_MEMBERS: usize = 10_000;
+
 /// A member of the group.
 pub(super) struct Follower {
     name: String,
@@ -56,6 +59,10 @@ impl Follower {
             Message::Members { list } => {
                 self.list = fingerprint(&list);
                 for Member { node: id, rank } in list {
+                    if self.ranks.len() >= MAX_MEMBERS && !self.ranks.contains_key(&id) {
+                        cx.count(Counter::Stale);
+                        continue;
+                    }
                     if self.ranks.insert(id, rank) == Some(rank) {
                         continue;
                     }

@@ -197,6 +197,21 @@ fn a_name_is_one_nodes_and_a_node_has_one_name() {
 }
 
 #[test]
+fn a_list_of_thousands_is_published_and_one_without_end_is_cut() {
+    let mut group = group(1, 2);
+    for id in [REFERENCE, 1, 2] {
+        group.start(id);
+    }
+    group.run(10 * MS);
+    for (first, known) in [(100, 5_001), (5_100, 10_000), (10_100, 10_000)] {
+        let list = (first..first + 5_000).map(|id| Member { node: NodeId(id), rank: id });
+        let list = list.collect();
+        group.forge::<Membership>(REFERENCE, 1, &Message::Members { list });
+        assert_eq!(published(&group, 1).len(), known);
+    }
+}
+
+#[test]
 fn names_that_clients_bring_cost_members_nothing_and_are_bounded() {
     let mut group = group(1, 2);
     group.start_all();

@@ -6,7 +6,8 @@
 mod cluster;
 mod menu;
 mod report;
-mod session;
+#[doc(hidden)]
+pub mod session;
 
 use self::cluster::{Cluster, Failure};
 use self::report::{Exit, InfoReport, Op, Outcome, Report};

@@ -162,9 +162,30 @@ impl Scenario {
         registry: &Registry,
         keys: &[(&str, &str, toml::Value)],
     ) -> Result<Scenario, String> {
-        let name = path.display();
         let text = text::read(path).map_err(|error| error.of(path))?;
-        let file: File = parse(path, &text)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let load = &mut |config: &Path| load_node(&folder.join(config), registry, keys);
+        let scenario = Scenario::parse(path, &text, registry, load)?;
+        let runs = |name: &str| {
+            scenario.nodes.iter().any(|node| node.protocols.iter().any(|one| one == name))
+        };
+        let names_none = |protocol: &str| protocol != "node" && !runs(protocol);
+        match keys.iter().find(|(protocol, ..)| names_none(protocol)) {
+            Some((protocol, ..)) => Err(format!("{}: no node runs {protocol}", path.display())),
+            None => Ok(scenario),
+        }
+    }
+
+    /// Checks a text; `path` only names it, and `load` reads the configs that it names.
+    #[doc(hidden)]
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        registry: &Registry,
+        load: &mut dyn FnMut(&Path) -> Result<Config, String>,
+    ) -> Result<Scenario, String> {
+        let name = path.display();
+        let file: File = parse(path, text)?;
         let rule = |what: &str| Err(format!("{name}: {what}"));
         if file.nodes.is_empty() {
             return rule("nodes: name at least one config");
@@ -175,16 +196,9 @@ impl Scenario {
         }
         let (millis, settle_millis) = (file.seconds * 1_000, file.settle_seconds * 1_000);
         file.faults.check().map_err(|why| format!("{name}: faults: {why}"))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
         let mut nodes = Vec::new();
         for config in &file.nodes {
-            nodes.push(load_node(&folder.join(config), registry, keys)?);
-        }
-        let runs =
-            |name: &str| nodes.iter().any(|node| node.protocols.iter().any(|one| one == name));
-        let names_none = |protocol: &str| protocol != "node" && !runs(protocol);
-        if let Some((protocol, ..)) = keys.iter().find(|(protocol, ..)| names_none(protocol)) {
-            return rule(&format!("no node runs {protocol}"));
+            nodes.push(load(config)?);
         }
         if let Some(count) = file.count {
             if nodes.len() != 1 || !(1..=MAX_NODES).contains(&count) {
@@ -208,7 +222,7 @@ impl Scenario {
         if violates.is_some_and(|property| !properties.contains(&property)) {
             return rule("violates: name one of properties");
         }
-        let workload = Settings::read(path, &text, &nodes, registry)?;
+        let workload = Settings::read(path, text, &nodes, registry)?;
         let drawn = workload.as_ref().map_or(&[][..], Settings::draws_inputs_of);
         for (_, node) in nodes.iter_mut().enumerate().filter(|(place, _)| !drawn.contains(place)) {
             node.read_inputs(registry).map_err(|error| error.to_string())?;

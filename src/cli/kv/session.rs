@@ -35,20 +35,28 @@ impl Session {
             }
             Ok(_) | Err(_) => {}
         }
-        let stored = match fs::read(file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                format!(
-                    "session {shown} is damaged ({error}) and was left as it is; \
-                     repair it, or remove it and lose what the client has seen"
-                )
-            })?,
-            Err(error) if error.kind() == ErrorKind::NotFound => Stored::default(),
+        let timestamps = match fs::read(file) {
+            Ok(bytes) => Session::read(&bytes, file)?.timestamps,
+            Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(format!("session {shown} cannot be read: {error}")),
         };
+        Ok(Session { timestamps, file: Some(file.into()) })
+    }
+
+    /// What is in a file, which is only named here; nothing is saved.
+    #[doc(hidden)]
+    pub fn read(bytes: &[u8], file: &Path) -> Result<Session, String> {
+        let shown = file.display();
+        let stored: Stored = serde_json::from_slice(bytes).map_err(|error| {
+            format!(
+                "session {shown} is damaged ({error}) and was left as it is; \
+                 repair it, or remove it and lose what the client has seen"
+            )
+        })?;
         let timestamps = decode(stored).map_err(|key| {
             format!("session {shown} is damaged: timestamps_hex has the key {key:?}; repair it")
         })?;
-        Ok(Session { timestamps, file: Some(file.into()) })
+        Ok(Session { timestamps, file: None })
     }
 
     /// The last timestamp that the client has seen for `key`; 0 when none.
