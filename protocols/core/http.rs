@@ -14,8 +14,14 @@ use memchr::memchr;
 /// line, `GET /k HTTP/1.1`. Without any, no request begins with a word, and a method with a target is
 /// enough.
 pub fn is_http(input: &[u8], commands: &[&str]) -> bool {
-    let blanks = input.iter().take(MAX_BLANKS).take_while(|byte| is_blank(**byte)).count();
-    let input = &input[blanks..];
+    let input = match input.first() {
+        // Asked of every request, nearly all of which begin with something else.
+        Some(byte) if is_blank(*byte) => {
+            let blanks = input.iter().take(MAX_BLANKS).take_while(|byte| is_blank(**byte));
+            &input[blanks.count()..]
+        }
+        _ => input,
+    };
     let end = input.iter().take(MAX_WORD_BYTES).position(|byte| !is_token(*byte));
     match end {
         // `SET` and `{` alike get no further than this, or than the blank behind the word.
@@ -69,8 +75,25 @@ fn is_blank(byte: u8) -> bool {
 
 /// What a method may consist of (RFC 9110, 5.6.2); a page may have one of its own.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+/// Looked up, since every request is looked at.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut place = 0;
+    while place < others.len() {
+        table[others[place] as usize] = true;
+        place += 1;
+    }
+    table
+};
 
 fn is_request_line(method: &[u8], rest: &[u8], commands: &[&str]) -> bool {
     let is_in = |names: &[&str]| names.iter().any(|name| is(method, name));
