@@ -12,7 +12,7 @@ use crate::check::history::{Kind, Op, Outcome};
 use crate::check::timeline::Happening;
 use crate::text::is_beginning;
 use node_protocols::kv_replication::{Reply, Request};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
 /// How the first line of every trace begins.
@@ -38,6 +38,8 @@ struct Reader {
     /// Clients' numbers, and how many operations of each are under way.
     clients: BTreeMap<String, (u64, usize)>,
     next_client: u64,
+    /// Which clients know a timestamp of which keys.
+    known: BTreeSet<(String, String)>,
 }
 
 impl Traces {
@@ -46,7 +48,8 @@ impl Traces {
     ///
     /// Times are the nodes': several traces make one history only when their clocks agree, as on
     /// one machine. A connection is a client; what it pipelines counts as of other clients, since a
-    /// client's operations do not overlap.
+    /// client's operations do not overlap. So does a GET that passes no timestamp though the connection
+    /// knows one: it asks as somebody who has seen nothing yet.
     ///
     /// A node that was killed may have left the beginning of a last line: that is left out, and its
     /// number comes with the history.
@@ -101,13 +104,18 @@ pub fn read(input: impl BufRead) -> Result<History, String> {
 impl Reader {
     /// A request of another protocol, or one that only asks how a server is, is no operation.
     fn request(&mut self, name: &str, client: &str, label: &str, at: u64, node: u32) {
-        let (kind, key, value) = match serde_json::from_str::<Request<'_>>(label) {
-            Ok(Request::Put { key, value }) => (Kind::Put, key, Some(value)),
-            Ok(Request::Get { key, .. }) => (Kind::Get, key, None),
+        let (kind, key, value, passes) = match serde_json::from_str::<Request<'_>>(label) {
+            Ok(Request::Put { key, value }) => (Kind::Put, key, Some(value), true),
+            Ok(Request::Get { key, timestamp, applied }) => {
+                (Kind::Get, key, None, timestamp.max(applied).0 > 0)
+            }
             Ok(Request::Info {}) | Err(_) => return,
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let number = self.client(client);
+        let mut number = self.client(client);
+        if !passes && self.known.contains(&(client.to_string(), text(&key))) {
+            number = self.next_client;
+        }
         self.open.insert(name.to_string(), (self.ops.len(), client.to_string()));
         self.ops.push(Op {
             client: number,
@@ -150,6 +158,9 @@ impl Reader {
         };
         op.return_ns = Some(at);
         (op.outcome, op.timestamp) = (outcome, timestamp);
+        if timestamp > 0 && outcome == Outcome::Ok {
+            self.known.insert((client, op.key.clone()));
+        }
     }
 }
 
@@ -200,6 +211,24 @@ mod tests {
         );
         assert_eq!(history.ops[1].value.as_deref(), Some("v"));
         assert_eq!(history.timeline, [Happening { at: 5, what: What::End }]);
+    }
+
+    #[test]
+    fn who_passes_no_timestamp_has_seen_nothing_yet() {
+        let get = r#"{"get":{"key":"k"}}"#;
+        let trace = [
+            r#"{"at":0,"kind":"run","source":"node","scenario":"kv","nodes":[1]}"#.to_string(),
+            request(1, "a", get),
+            reply(2, "a", r#"{"value":{"value":"v","timestamp":7}}"#),
+            request(3, "b", get),
+            reply(4, "b", r#"{"value":{"value":"u","timestamp":6}}"#),
+            request(5, "c", r#"{"get":{"key":"k","timestamp":7}}"#),
+            reply(6, "c", r#"{"value":{"value":"v","timestamp":7}}"#),
+            request(7, "d", r#"{"get":{"key":"other"}}"#),
+        ];
+        let history = read(trace.join("\n").as_bytes()).expect("it is a trace");
+        let clients: Vec<u64> = history.ops.iter().map(|op| op.client).collect();
+        assert_eq!(clients, [1, 2, 1, 1]);
     }
 
     #[test]
