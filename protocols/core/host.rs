@@ -151,10 +151,12 @@ impl Host {
             .recover(record)
     }
 
-    /// Whether every protocol that writes to the log gets back from its peers what a lost log had.
+    /// Whether every protocol that writes to the log gets back from its peers what a lost log had. A log
+    /// that is there for the Lamport clock alone nobody gives back.
     pub fn restores(&self) -> bool {
-        let mut persisting = self.protocols.iter().filter(|protocol| protocol.persists());
-        persisting.all(|protocol| protocol.restores())
+        let mut persisting =
+            self.protocols.iter().filter(|protocol| protocol.persists()).peekable();
+        persisting.peek().is_some() && persisting.all(|protocol| protocol.restores())
     }
 
     /// The node's log was set aside. In the place of all [`handle_record`](Host::handle_record).

@@ -10,6 +10,7 @@ use super::Timestamp;
 use super::message::{Hash, History, Standing};
 use crate::core::Epoch;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The PUTs that a replica holds.
@@ -96,7 +97,7 @@ fn link(before: Hash, reign: Epoch, put: u64) -> Hash {
 pub(crate) struct Report {
     pub(crate) history: History,
     /// Its hashes at the places that it was asked for; none where it cannot say.
-    pub(crate) marks: alloc::vec::Vec<(Timestamp, Option<Hash>)>,
+    pub(crate) marks: Vec<(Timestamp, Option<Hash>)>,
 }
 
 impl Report {
@@ -130,7 +131,7 @@ pub(crate) enum Finding {
     /// This report's history has everything that was ever acknowledged.
     Holder(usize),
     /// More must be asked: the hashes at these places.
-    Ask(alloc::vec::Vec<Timestamp>),
+    Ask(Vec<Timestamp>),
     /// There was a history, and nobody is left who has all of it.
     Lost,
     /// Histories contradict each other, and no majority of those who have one agrees.
@@ -157,7 +158,7 @@ pub(crate) fn find(reports: &[Report], durable: bool) -> Finding {
         *at < report.history.applied && report.hash_at(*at).is_none()
     };
     if reports.iter().filter(whole).any(|report| ends().any(|at| unknown(report, &at))) {
-        let mut places: alloc::vec::Vec<Timestamp> = ends().collect();
+        let mut places: Vec<Timestamp> = ends().collect();
         places.sort_unstable();
         places.dedup();
         return Finding::Ask(places);
@@ -187,7 +188,6 @@ pub(crate) fn find(reports: &[Report], durable: bool) -> Finding {
 mod tests {
     use super::*;
     use alloc::vec;
-    use alloc::vec::Vec;
 
     fn chain(genesis: u64, values: &str) -> Chain {
         let mut chain = Chain::begin(genesis);

@@ -393,6 +393,7 @@ fn two_bad_disks_are_refused_in_words_or_mended_but_never_wrong() {
                 cluster.run(ms(500));
                 let mended = cluster.has_converged();
                 for node in nodes {
+                    // Two of the same other store are the majority, and cannot be told from this one.
                     if mended && (one, other) != ("foreign", "foreign") {
                         assert_eq!(reads(&mut cluster, node, "k5"), 20, "{one}, {other}, {good}");
                     } else if !mended {
@@ -408,7 +409,6 @@ fn two_bad_disks_are_refused_in_words_or_mended_but_never_wrong() {
     }
 }
 
-/// Both have the disks of their namesakes: they are the majority, and cannot be told from the store.
 #[test]
 fn of_two_nodes_that_contradict_each_other_none_is_believed() {
     let mut cluster = with(|options| {

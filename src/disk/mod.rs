@@ -67,7 +67,7 @@ struct Room {
 
 /// A log shorter than this is not worth a checkpoint; a longer one is rewritten when it has
 /// doubled since the last.
-pub(crate) const MIN_CHECKPOINT_BYTES: u64 = 64 << 20;
+const MIN_CHECKPOINT_BYTES: u64 = 64 << 20;
 
 /// What the disk keeps free besides: parts of blocks, batch headers, bounds of the Lamport clock,
 /// and what the file system needs for itself.
@@ -117,7 +117,7 @@ impl Disk {
         }
         let room = Room { bytes: u64::MAX, until_measured: 0, measured: None, low: false };
         Ok(Disk {
-            checkpoint_at: checkpoint_at(wal.len(), MIN_CHECKPOINT_BYTES),
+            checkpoint_at: checkpoint_at(wal.len()),
             log: Watched::new(wal.path(), wal.file())?,
             wal,
             files,
@@ -192,7 +192,7 @@ impl Disk {
                 host.snapshot(&mut |tag, record| sink.record(tag, record));
             })?;
             self.log = Watched::new(self.wal.path(), self.wal.file())?;
-            self.checkpoint_at = checkpoint_at(self.wal.len(), MIN_CHECKPOINT_BYTES);
+            self.checkpoint_at = checkpoint_at(self.wal.len());
             self.room.until_measured = 0;
             log::info!(target: "wal", "checkpoint: the log has {} bytes now", self.wal.len());
         } else if !outbox.records().is_empty() {
@@ -258,10 +258,9 @@ impl Room {
     }
 }
 
-/// How long a log of `len` bytes may grow until the next checkpoint. One shorter than `min` is not
-/// worth it.
-pub fn checkpoint_at(len: u64, min: u64) -> u64 {
-    (2 * len).max(min)
+/// How long a log of `len` bytes may grow until the next checkpoint.
+pub fn checkpoint_at(len: u64) -> u64 {
+    (2 * len).max(MIN_CHECKPOINT_BYTES)
 }
 
 #[cfg(test)]

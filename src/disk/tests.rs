@@ -136,6 +136,16 @@ fn two_nodes_cannot_share_a_folder() {
 }
 
 #[test]
+fn a_log_of_the_clock_alone_nobody_gives_back() {
+    let dir = tempdir().unwrap();
+    drop(open(dir.path(), &mut count(false)));
+    fs::remove_file(dir.path().join(LOG_NAME)).unwrap();
+    let error = recover(dir.path(), &mut count(false)).unwrap_err();
+    assert!(matches!(error, WalError::Unsound { what: Unsound::Gone, .. }), "{error}");
+    drop(recover(dir.path(), &mut count(true)).unwrap());
+}
+
+#[test]
 fn a_folder_that_cannot_be_is_a_clear_error() {
     let dir = tempdir().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();

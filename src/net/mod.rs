@@ -152,8 +152,7 @@ impl Node {
         let poll = Poll::new().map_err(poll_error)?;
         let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(poll_error)?;
         let listeners = listen(&config, &poll)?;
-        let seed = entropy();
-        let fresh = u128::from(entropy()) << 64 | u128::from(entropy());
+        let (seed, fresh) = (entropy() as u64, entropy());
         let directory = claim(&config, fresh)?;
         let identity = directory.as_ref().map_or(fresh, Directory::identity);
         let env = config.env(clock.now().wall.millis().max(1), identity, seed);
@@ -438,9 +437,11 @@ fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
     Ok(listeners)
 }
 
-/// 64 bits of the system's.
-fn entropy() -> u64 {
-    RandomState::new().build_hasher().finish()
+/// What nobody can guess: the standard library's keys are the system's random bytes, and its hash gives
+/// none of them away.
+fn entropy() -> u128 {
+    let half = || u128::from(RandomState::new().build_hasher().finish());
+    half() << 64 | half()
 }
 
 /// Takes the data directory, if the node has one, and reads whose it is.

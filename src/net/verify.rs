@@ -3,13 +3,12 @@
 //! greeted; nobody else hears it. Connections that say the same are told apart by one question, so
 //! a crowd of them does not keep the peer out.
 
-use super::Node;
 use super::connection::{Claim, Dial, Kind, Purpose};
 use super::table::Key;
 use super::tracing::LinkNames;
 use super::wire::{Frame, MAX_HELLO_BYTES, Proof, next_frame, push_message};
+use super::{Node, entropy};
 use node_protocols::core::NodeId;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// How many connections at once may say that they are one peer. The peer has one, and another when
@@ -56,7 +55,7 @@ impl Node {
     /// The peer is being asked: all that say they are it wait for its answer. Gives the challenge.
     pub(super) fn ask_claims(&mut self, id: NodeId) -> u128 {
         let Node { links, table, .. } = self;
-        let Some(peer) = links.get_mut(id) else { return secret() };
+        let Some(peer) = links.get_mut(id) else { return entropy() };
         for key in &peer.claims {
             if let Some(connection) = table.get_mut(*key)
                 && let Kind::Claiming(claim) = &mut connection.kind
@@ -65,7 +64,7 @@ impl Node {
             }
         }
         // The same until it is answered: its answer may be under way while it is asked again.
-        *peer.challenge.get_or_insert_with(secret)
+        *peer.challenge.get_or_insert_with(entropy)
     }
 
     /// A peer asks whether this node is greeting it.
@@ -253,11 +252,4 @@ impl Node {
             }
         }
     }
-}
-
-/// What nobody can guess: the standard library's keys are the system's random bytes, and its hash
-/// gives none of them away.
-fn secret() -> u128 {
-    let half = || u128::from(RandomState::new().build_hasher().finish());
-    half() << 64 | half()
 }

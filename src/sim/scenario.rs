@@ -130,7 +130,7 @@ pub struct Scenario {
     pub clocks: Option<Clocks>,
     /// The network when nothing is broken.
     pub network: Network,
-    /// The least length at which a log is rewritten, in bytes; none for real nodes'.
+    /// By how many bytes a log grows before it is rewritten; without, as on real disks.
     pub checkpoint_bytes: Option<RangeInclusive<u64>>,
     /// What to draw faults from.
     pub ranges: Ranges,

@@ -263,6 +263,7 @@ impl Group {
 
     fn turn(&mut self, id: u32) {
         let host = self.hosts.get_mut(&id).expect("it runs");
+        host.handle_turn_end();
         host.check_invariants();
         let mut rest = host.outbox().records();
         while let Some((head, tail)) = rest.split_first_chunk::<6>() {

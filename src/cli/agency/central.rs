@@ -97,6 +97,32 @@ impl fmt::Display for Passing {
     }
 }
 
+/// Attempts again, with pauses between, until one decides what the answer is, or for too long. An attempt
+/// is told how much time is left.
+pub(super) fn until_answered(
+    timeout: Duration,
+    mut attempt: impl FnMut(Duration) -> Result<Result<Answer, Trouble>, Passing>,
+) -> Result<Answer, Trouble> {
+    let start = Instant::now();
+    let mut pause = PAUSES[0];
+    loop {
+        let last = match attempt(timeout.saturating_sub(start.elapsed())) {
+            Ok(answer) => return answer,
+            Err(last) => last,
+        };
+        let left = timeout.saturating_sub(start.elapsed());
+        // What is left after the pause must do for an attempt.
+        if left <= pause {
+            return Err(Trouble::Lasting { last, after: start.elapsed() });
+        }
+        if pause == PAUSES[0] {
+            log::warn!("{last}; trying again for {} ms", left.as_millis());
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(PAUSES[1]);
+    }
+}
+
 pub(super) struct Central {
     addr: SocketAddr,
     /// The longest time without an answer to go on with.
@@ -111,32 +137,20 @@ impl Central {
 
     /// Asks until there is an answer.
     pub(super) fn ask(&mut self, request: &impl Serialize) -> Result<Answer, Trouble> {
-        let start = Instant::now();
-        let mut pause = PAUSES[0];
-        loop {
-            let left = self.timeout.saturating_sub(start.elapsed());
-            // One attempt never takes all of the time: an answer may be lost without a sign.
-            let last = match self.attempt(request, left.min(self.timeout / 4)) {
-                Ok(answer) => return answer,
-                Err(Passing::Unanswered(
-                    error @ (ClientError::Refused { .. } | ClientError::TooLong { .. }),
-                )) => return Err(Trouble::Final(error)),
-                Err(last) => last,
-            };
-            if let Passing::Unanswered(_) = last {
-                self.client = None;
+        let timeout = self.timeout;
+        // One attempt never takes all of the time: an answer may be lost without a sign.
+        until_answered(timeout, |left| match self.attempt(request, left.min(timeout / 4)) {
+            Err(Passing::Unanswered(
+                error @ (ClientError::Refused { .. } | ClientError::TooLong { .. }),
+            )) => Ok(Err(Trouble::Final(error))),
+            Err(last) => {
+                if let Passing::Unanswered(_) = last {
+                    self.client = None;
+                }
+                Err(last)
             }
-            let left = self.timeout.saturating_sub(start.elapsed());
-            // What is left after the pause must do for an attempt.
-            if left <= pause {
-                return Err(Trouble::Lasting { last, after: start.elapsed() });
-            }
-            if pause == PAUSES[0] {
-                log::warn!("{last}; trying again for {} ms", left.as_millis());
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(PAUSES[1]);
-        }
+            answered => answered,
+        })
     }
 
     fn attempt(

@@ -1,16 +1,12 @@
 //! The central over the document's own wire, which has no numbers: what may have arrived is not sent
 //! again, as the document's server would store it twice, and with a second end of bets never draw.
 
-use super::central::{Answer, Passing, Trouble};
+use super::central::{Answer, Passing, Trouble, until_answered};
 use crate::client::escaped;
 use node_protocols::lottery::{Bet, DISK_FULL, bets_text, winners_of_text};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant};
-
-/// Between attempts: doubles from the first to the last.
-const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
 
 /// The winners of an agency fill no more, and whoever sends more is no central.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
@@ -81,31 +77,18 @@ impl TextCentral {
     }
 
     fn ask(&mut self, kind: Kind, message: &[u8]) -> Result<Answer, Trouble> {
-        let start = Instant::now();
-        let mut pause = PAUSES[0];
-        loop {
-            let left = self.timeout.saturating_sub(start.elapsed());
+        let timeout = self.timeout;
+        until_answered(timeout, |left| {
             // A query may be asked again, so one whose answer is lost never takes all of the time.
-            let left = if kind == Kind::Results { left.min(self.timeout / 4) } else { left };
-            let last = match self.attempt(kind, message, left) {
-                Ok(answer) => return Ok(answer),
-                Err(Failed::Final(trouble)) => return Err(trouble),
-                Err(Failed::Unsure(why)) if kind != Kind::Results => {
-                    return Err(Trouble::Unsure(why));
-                }
-                Err(Failed::PutOff(reason)) => Passing::PutOff(reason),
-                Err(Failed::Unsent(why) | Failed::Unsure(why)) => Passing::Broken(why),
-            };
-            let left = self.timeout.saturating_sub(start.elapsed());
-            if left <= pause {
-                return Err(Trouble::Lasting { last, after: start.elapsed() });
+            let left = if kind == Kind::Results { left.min(timeout / 4) } else { left };
+            match self.attempt(kind, message, left) {
+                Ok(answer) => Ok(Ok(answer)),
+                Err(Failed::Final(trouble)) => Ok(Err(trouble)),
+                Err(Failed::Unsure(why)) if kind != Kind::Results => Ok(Err(Trouble::Unsure(why))),
+                Err(Failed::PutOff(reason)) => Err(Passing::PutOff(reason)),
+                Err(Failed::Unsent(why) | Failed::Unsure(why)) => Err(Passing::Broken(why)),
             }
-            if pause == PAUSES[0] {
-                log::warn!("{last}; trying again for {} ms", left.as_millis());
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(PAUSES[1]);
-        }
+        })
     }
 
     fn attempt(&mut self, kind: Kind, message: &[u8], left: Duration) -> Result<Answer, Failed> {

@@ -3,9 +3,9 @@
 //! it starts is decided by the code that decides it on real disks.
 
 use super::{Nanos, World, within};
+use crate::disk::checkpoint_at;
 use crate::disk::identity::{self, Claim, Owner};
 use crate::disk::recovery::{Verdict, recover};
-use crate::disk::{MIN_CHECKPOINT_BYTES, checkpoint_at};
 use crate::wal::format::{FILE_HEADER_LEN, Replayed, Sink, TooLong, file_header, push_batch};
 use node_protocols::core::{Host, NodeId, Rng};
 use std::collections::BTreeMap;
@@ -188,7 +188,7 @@ impl Disk {
         let len = self.log_len() as u64;
         self.checkpoint_at = match &self.growth {
             Some(growth) => len.saturating_add(within(&mut self.growths, growth)),
-            None => checkpoint_at(len, MIN_CHECKPOINT_BYTES),
+            None => checkpoint_at(len),
         };
     }
 

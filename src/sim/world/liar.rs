@@ -3,7 +3,7 @@
 //! any protocol without knowing one.
 
 use super::network::pair;
-use super::{Nanos, What, World, within};
+use super::{Nanos, World, within};
 use node_protocols::core::{Host, Rng};
 use std::collections::VecDeque;
 
@@ -97,16 +97,8 @@ impl World {
         if !link.up[side] || link.cut[side] > 0 {
             return self.tracer.lost(self.now, sender, receiver, id, "no_link");
         }
-        let (generation, clogged) = (link.generation, link.clogged_until[side]);
-        let stream = &mut self.streams[from * n + to];
-        let mut at = self.now.max(clogged) + delay;
-        if self.network.ordered && self.weather.delay == 0 {
-            at = at.max(stream.last);
-        }
-        stream.last = stream.last.max(at);
-        let slot = self.payloads.put(payload);
-        let (from, to) = (from as u16, to as u16);
-        self.at(at, What::Frame { from, to, generation, slot, id });
+        let at = self.now.max(link.clogged_until[side]) + delay;
+        self.put_on_link(from, to, payload, at, id);
     }
 }
 

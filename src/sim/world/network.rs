@@ -36,7 +36,7 @@ impl World {
         if !link.up[side] {
             return self.tracer.lost(self.now, self.ids[from], self.ids[to], id, "no_link");
         }
-        let (generation, clogged) = (link.generation, link.clogged_until[side]);
+        let clogged = link.clogged_until[side];
         let stream = &mut self.streams[from * n + to];
         // Both streams move once for each message, whatever the weather.
         let delay = within(&mut stream.delay, &self.network.delay);
@@ -48,7 +48,29 @@ impl World {
             return self.tracer.lost(self.now, self.ids[from], self.ids[to], id, "loss");
         }
         let extra = scaled(fate >> 16 & 0xFFFF_FFFF, self.weather.delay);
-        let mut at = self.now.max(clogged) + delay + extra;
+        let at = self.now.max(clogged) + delay + extra;
+        let (at, generation) = self.put_on_link(from, to, payload, at, id);
+        let (from, to) = (from as u16, to as u16);
+        if scaled(fate >> 32, CHANCE) < self.weather.duplicate {
+            let copy = self.tracer.duplicate(self.now, self.ids[to as usize], id);
+            let slot = self.payloads.put(payload);
+            let later = at + scaled(fate >> 8 & 0xFFFF_FFFF, *self.network.delay.end());
+            self.at(later, What::Frame { from, to, generation, slot, id: copy });
+        }
+    }
+
+    /// A frame is under way, and arrives at that time, or behind the last one where links keep the order.
+    /// Answers when, and over which link.
+    pub(super) fn put_on_link(
+        &mut self,
+        from: usize,
+        to: usize,
+        payload: &[u8],
+        mut at: Nanos,
+        id: u64,
+    ) -> (Nanos, u32) {
+        let n = self.nodes.len();
+        let generation = self.links[pair(n, from, to).0].generation;
         let stream = &mut self.streams[from * n + to];
         if self.network.ordered && self.weather.delay == 0 {
             at = at.max(stream.last);
@@ -57,12 +79,7 @@ impl World {
         let slot = self.payloads.put(payload);
         let (from, to) = (from as u16, to as u16);
         self.at(at, What::Frame { from, to, generation, slot, id });
-        if scaled(fate >> 32, CHANCE) < self.weather.duplicate {
-            let copy = self.tracer.duplicate(self.now, self.ids[to as usize], id);
-            let slot = self.payloads.put(payload);
-            let later = at + scaled(fate >> 8 & 0xFFFF_FFFF, *self.network.delay.end());
-            self.at(later, What::Frame { from, to, generation, slot, id: copy });
-        }
+        (at, generation)
     }
 
     pub(super) fn frame(&mut self, from: u16, to: u16, generation: u32, slot: u32, id: u64) {

@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 /// Long enough for a busy machine; what needs a short one says so.
 const LONG: u64 = 30_000;
