@@ -15,6 +15,8 @@ pub mod explain;
 pub mod net;
 pub mod registry;
 pub mod sim;
+pub mod studies;
+pub mod study;
 mod text;
 pub mod trace;
 pub mod wal;

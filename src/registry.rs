@@ -6,18 +6,11 @@
 mod json;
 
 use self::json::Json;
-use node_protocols::berkeley::Berkeley;
-use node_protocols::board::{Board, Nats};
-use node_protocols::bully::Bully;
+use crate::study::{Property, Study, StudyPlugin};
 use node_protocols::core::{
     ClientId, ConfigError, Decoded, DynProtocol, Env, FactKind, Gateway, Protocol, erase, is_http,
     protocol_tag,
 };
-use node_protocols::echo::{Echo, EchoBytes};
-use node_protocols::kv_replication::{KvReplication, Resp};
-use node_protocols::lamport::Lamport;
-use node_protocols::lottery::{Lottery, LotteryText};
-use node_protocols::membership::Membership;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::collections::BTreeMap;
@@ -28,6 +21,7 @@ use toml::de::DeValue;
 pub struct Registry {
     protocols: BTreeMap<&'static str, Plugin>,
     gateways: BTreeMap<&'static str, Codec>,
+    studies: Vec<StudyPlugin>,
 }
 
 type Build = fn(Spanned<DeValue<'_>>, &Env) -> Result<Box<dyn DynProtocol>, BuildError>;
@@ -62,27 +56,9 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Nothing yet, for whoever registers others under the names of this tree.
-    pub fn empty() -> Registry {
-        Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new() }
-    }
-
-    /// The protocols of this tree.
+    /// Nothing yet.
     pub fn new() -> Registry {
-        let mut registry = Registry::empty();
-        registry.register::<Berkeley>();
-        registry.register::<Board>();
-        registry.register_gateway::<Nats>();
-        registry.register::<Bully>();
-        registry.register::<Echo>();
-        registry.register_gateway::<EchoBytes>();
-        registry.register::<KvReplication>();
-        registry.register::<Lottery>();
-        registry.register_gateway::<LotteryText>();
-        registry.register::<Lamport>();
-        registry.register::<Membership>();
-        registry.register_gateway::<Resp>();
-        registry
+        Registry { protocols: BTreeMap::new(), gateways: BTreeMap::new(), studies: Vec::new() }
     }
 
     /// Adds a protocol; `[protocols.NAME]` in a config then runs it, and its requests can be made
@@ -96,6 +72,36 @@ impl Registry {
         assert!(taken.is_none(), "{name} and {taken:?} share a tag: rename the new one");
         let (build, show, json) = (build::<P>, show::<P>, json::<P>);
         self.protocols.insert(name, Plugin { build, show, json, publishes: P::PUBLISHES });
+    }
+
+    /// Adds a protocol together with its study: what a scenario can say of its clients, and the properties
+    /// that can be asked of a run of it.
+    ///
+    /// # Panics
+    /// When the protocol's name or tag, or the name of a property, is taken.
+    pub fn register_study<S: Study>(&mut self) {
+        self.register::<S::Protocol>();
+        let study = StudyPlugin::of::<S>();
+        for property in study.properties {
+            let name = property.name;
+            assert!(self.property(name).is_none(), "there is already a property {name}");
+        }
+        self.studies.push(study);
+    }
+
+    /// The studies, in the order in which they were registered.
+    pub fn studies(&self) -> &[StudyPlugin] {
+        &self.studies
+    }
+
+    /// All properties.
+    pub fn properties(&self) -> impl Iterator<Item = &'static Property> {
+        self.studies.iter().flat_map(|study| study.properties)
+    }
+
+    /// The property of that name.
+    pub fn property(&self, name: &str) -> Option<&'static Property> {
+        self.properties().find(|property| property.name == name)
     }
 
     /// Adds a gateway of a registered protocol; a listener's `gateway = "NAME"` then uses it.
@@ -303,7 +309,7 @@ mod tests {
 
     #[test]
     fn every_gateway_but_the_one_that_does_nothing_knows_http() {
-        let registry = Registry::new();
+        let registry = crate::studies::registry();
         for gateway in registry.gateway_names().into_iter().filter(|name| *name != NATIVE) {
             let protocol = registry.gateway_protocol(gateway).unwrap_or("lottery");
             let (_, codec) = registry.codec(gateway, protocol).unwrap();

@@ -4,13 +4,14 @@
 
 use node::check::history::Posted;
 use node::check::timeline::What;
-use node::check::{History, Property, Verdict, check};
+use node::check::{History, check};
 use node::explain::elections::count;
 use node::explain::{Source, merge};
 use node::registry::Registry;
 use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
+use node::study::Verdict;
 use node::trace::history;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -25,7 +26,7 @@ struct Simulator {
 impl Simulator {
     fn new(name: &str) -> Simulator {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/sim").join(name);
-        let registry = Arc::new(Registry::new());
+        let registry = Arc::new(node::studies::registry());
         let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
         Simulator { scenario, registry }
     }
@@ -163,11 +164,9 @@ fn the_board_reaches_what_it_is_there_for() {
 #[test]
 fn elections_by_rank_are_judged_from_traces_as_in_runs() {
     let simulator = Simulator::new("board-election.toml");
-    let calm = [
-        Property::ElectionTerminates,
-        Property::OneCoordinatorPerComponent,
-        Property::HighestLiveIdWins,
-    ];
+    let calm = ["election_terminates", "one_coordinator_per_component", "highest_live_id_wins"];
+    let registry = node::studies::registry();
+    let calm = calm.map(|name| registry.property(name).expect("a property of this tree"));
     let (mut elections, mut not_the_highest_id) = (0, 0);
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("trace.jsonl");
@@ -177,7 +176,7 @@ fn elections_by_rank_are_judged_from_traces_as_in_runs() {
         let trace = fs::read_to_string(&path).expect("a trace");
         let verdicts = |trace: &str| {
             let history = history::read(trace.as_bytes()).expect("it reads");
-            let history = History { bounds: outcome.history.bounds, ..history };
+            let history = History { bounds: outcome.history.bounds.clone(), ..history };
             calm.map(|property| check(property, &history))
         };
         assert_eq!(verdicts(&trace), [Verdict::Held, Verdict::Held, Verdict::Held], "seed {seed}");

@@ -5,8 +5,9 @@ use node::registry::Registry;
 use node::sim::run::run;
 use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
+use node::studies::kv_replication::StoreStudy;
 use node_protocols::core::{Bytes, ClientId, Decoded, Gateway};
-use node_protocols::kv_replication::{KvReplication, Reply, Request, Resp};
+use node_protocols::kv_replication::{Reply, Request, Resp};
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,8 +146,8 @@ fn configs() -> PathBuf {
 
 /// What the first failing seed of so many breaks, where RESP is this one.
 fn broken<G: Gateway>(seeds: u64) -> Option<String> {
-    let mut registry = Registry::empty();
-    registry.register::<KvReplication>();
+    let mut registry = Registry::new();
+    registry.register_study::<StoreStudy>();
     registry.register_gateway::<G>();
     let registry = Arc::new(registry);
     let path = configs().join("sim/kv-resp.toml");
@@ -174,16 +175,32 @@ fn clients_that_cannot_speak_so_are_refused_with_the_reason() {
     fs::write(dir.path().join("bare.toml"), bare).expect("a file");
     let shipped = |name: &str| configs().join(name).display().to_string();
     let bare = dir.path().join("bare.toml").display().to_string();
-    for (node, workload, why) in [
-        (shipped("kv-leader.toml"), "wire = \"nats\"", "expected `resp` or `json`"),
-        (shipped("kv-leader.toml"), "wire = \"resp\"\none_timestamp = true", "leave it out"),
-        (bare, "wire = \"resp\"", "node 1 has no listener with gateway = \"resp\""),
-        (shipped("lottery/central.toml"), "wire = \"json\"", "expected `lottery-text`"),
-        (shipped("clocks/durable.toml"), "wire = \"json\"", "and no others"),
+    for (node, study, workload, why) in [
+        (
+            shipped("kv-leader.toml"),
+            "kv_replication",
+            "wire = \"nats\"",
+            "expected `resp` or `json`",
+        ),
+        (
+            shipped("kv-leader.toml"),
+            "kv_replication",
+            "wire = \"resp\"\none_timestamp = true",
+            "leave it out",
+        ),
+        (
+            bare,
+            "kv_replication",
+            "wire = \"resp\"",
+            "node 1 has no listener with gateway = \"resp\"",
+        ),
+        (shipped("lottery/central.toml"), "lottery", "wire = \"json\"", "expected `lottery-text`"),
+        (shipped("clocks/durable.toml"), "lamport", "wire = \"json\"", "unknown field `wire`"),
     ] {
-        let text = format!("nodes = [\"{node}\"]\nproperties = []\n[workload]\n{workload}\n");
+        let text =
+            format!("nodes = [\"{node}\"]\nproperties = []\n[workload.{study}]\n{workload}\n");
         fs::write(&path, text).expect("a file");
-        let error = Scenario::load(&path, &Registry::new()).expect_err(workload);
+        let error = Scenario::load(&path, &node::studies::registry()).expect_err(workload);
         assert!(error.contains(why), "{workload}: {error}");
     }
 }

@@ -6,7 +6,6 @@ mod common;
 use common::clients::{Resp, ok, set};
 use common::{Cluster, LONG, Node, Setup, free_port, local, wait_until};
 use node::config::Config;
-use node::registry::Registry;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -68,7 +67,7 @@ fn every_config_of_the_tree_is_right_and_resolves_to_itself() {
 
 /// Everything that a config says, as the program sees it.
 fn load(path: &Path) -> String {
-    let config = Config::load(path, &Registry::new()).expect("it is right");
+    let config = Config::load(path, &node::studies::registry()).expect("it is right");
     let Config { id, cluster, data_dir, console, lamport_rule, clock, peers, listeners, .. } =
         &config;
     let node = format!("{id} {cluster:?} {data_dir:?} {console} {lamport_rule:?} {clock:?}");

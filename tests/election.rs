@@ -10,7 +10,6 @@ use node::check::timeline::{Elects, What};
 use node::explain::elections::{Election, count, textbook_most};
 use node::explain::{Source, merge};
 use node::net::wire::{Hello, Role, push_frame};
-use node::registry::Registry;
 use node::sim::run::run;
 use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
@@ -217,7 +216,7 @@ fn simulated(nodes: u32, checker: Option<u32>) -> Election {
          [[fault]]\nat_ms = 3000\nfor_ms = 12000\nkind = \"crash\"\nnode = {nodes}\n"
     );
     fs::write(path("scenario.toml"), scenario).expect("a scenario");
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     let scenario = Scenario::load(&path("scenario.toml"), &registry).expect("it loads");
     let scenario = Arc::new(scenario);
     let trace = path("trace.jsonl");
@@ -234,7 +233,7 @@ fn elections_of(trace: &Path) -> Vec<Election> {
 /// A hundred thousand seeds are a command's work (see README); here as many as fit into a test.
 #[test]
 fn beyond_the_papers_assumptions_only_the_property_that_the_docs_name_is_lost() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     for name in ["election-partition", "election-slow"] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("configs/sim").join(name);
         let scenario = Scenario::load(&path.with_extension("toml"), &registry).expect("it loads");

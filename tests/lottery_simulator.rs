@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 fn load(path: &Path) -> Result<(Arc<Scenario>, Arc<Registry>), String> {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     Ok((Arc::new(Scenario::load(path, &registry)?), registry))
 }
 
@@ -204,7 +204,7 @@ fn settings_that_make_no_sense_are_told() {
     fs::write(&other, second).expect("a file");
     let error = |nodes: &[&Path], workload: &str| {
         let head = format!("nodes = {nodes:?}\nproperties = []\n");
-        fs::write(&file, format!("{head}[workload]\n{workload}\n")).expect("a file");
+        fs::write(&file, format!("{head}[workload.lottery]\n{workload}\n")).expect("a file");
         load(&file).map(|_| ()).expect_err(workload)
     };
     for (workload, why) in [

@@ -197,7 +197,7 @@ impl Simulator {
     /// A scenario as it ships, or with a bug planted in every node.
     fn new(name: &str, bug: Option<Bug>) -> Simulator {
         let path = folder().join(name);
-        let registry = Registry::new();
+        let registry = node::studies::registry();
         let planted: Vec<_> = bug.map(Bug::key).into_iter().collect();
         let scenario = Scenario::load_with(&path, &registry, &planted).expect("a scenario");
         Simulator { scenario: Arc::new(scenario), registry: Arc::new(registry) }

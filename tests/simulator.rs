@@ -2,14 +2,13 @@
 //! two processes, replay, traces; and that what must fail a run does.
 
 use node::check::history::Outcome as Answer;
-use node::registry::Registry;
 use node::sim::errors;
 use node::sim::plan::Plan;
 use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
 use node::sim::tally::{Tally, Word};
 use node::sim::tracer::Tracer;
-use node::sim::workload::store::TWIN;
+use node::studies::kv_replication::TWIN;
 use node::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
 use serde::{Deserialize, Serialize};
@@ -43,7 +42,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn every_scenario_shows_what_it_says() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     assert!(scenarios().len() >= 8);
     for path in scenarios() {
         let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
@@ -63,7 +62,7 @@ fn every_scenario_shows_what_it_says() {
         };
         let found = (1..=400).find_map(|seed| outcome(seed).failure);
         let found = found.unwrap_or_else(|| panic!("{} shows nothing", path.display()));
-        assert_eq!(found.property, property.name(), "{}: {found:?}", path.display());
+        assert_eq!(found.property, property.name, "{}: {found:?}", path.display());
     }
 }
 
@@ -113,7 +112,7 @@ fn a_trace_is_the_same_each_time_and_every_line_reads() {
 
 #[test]
 fn tracing_changes_nothing() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     let path = root().join("configs/sim/kv-all.toml");
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     for seed in 1..=20 {
@@ -136,7 +135,8 @@ fn a_failing_seed_is_told_saved_small_and_replayed() {
     let again = said.lines().find_map(|line| line.trim().strip_prefix("again: node sim --replay "));
     let file = again.expect("the command that runs it again");
     let saved: Plan = toml::from_str(&fs::read_to_string(file).expect("the file")).expect("a plan");
-    let whole = Scenario::load(&root().join(scenario), &Registry::new()).expect("it loads");
+    let whole =
+        Scenario::load(&root().join(scenario), &node::studies::registry()).expect("it loads");
     let most = whole.plan(saved.seed);
     assert!(saved.clients < most.clients && saved.operations < most.operations);
     let replayed = sim(&["--replay", file, "--json"]);
@@ -188,9 +188,9 @@ fn a_scenario_beyond_its_bounds_does_not_run() {
     let clock = "for_ms = 1\nkind = \"clock\"\nnode = 1";
     for (rest, why) in [
         ("settle_seconds = 0".into(), "settle_seconds"),
-        ("[workload]\nkeys = 20000".into(), "keys"),
-        ("[workload]\noperations = 1000".into(), "operations"),
-        ("[workload]\ntimeout_ms = 9000000000".into(), "timeout_ms"),
+        ("[workload.kv_replication]\nkeys = 20000".into(), "keys"),
+        ("[workload.kv_replication]\noperations = 1000".into(), "operations"),
+        ("[workload.kv_replication]\ntimeout_ms = 9000000000".into(), "timeout_ms"),
         ("[network]\ndelay_us = [0, 9000000000000000000]".into(), "network"),
         ("[faults]\ncrash = [3, 1]".into(), "crash"),
         ("[faults]\ncrash = [0, 9000000000000000000]".into(), "crash"),
@@ -285,7 +285,7 @@ fn what_nothing_could_break_is_not_held() {
         assert_eq!(all["verdict"], "unknown", "{all}");
         all
     };
-    let all = unknown(&store, "\"linearizable\"", "[workload]\noperations = 0\n");
+    let all = unknown(&store, "\"linearizable\"", "[workload.kv_replication]\noperations = 0\n");
     let one = &all["properties"][0];
     assert_eq!((&one["property"], &one["verdict"]), (&"linearizable".into(), &"unknown".into()));
     assert_eq!((&one["held"], &one["no_evidence"]), (&0.into(), &3.into()));
@@ -307,7 +307,7 @@ fn run_of(nodes: &str, rest: &str) -> (Outcome, String) {
     let configs = root().join("configs");
     let nodes: Vec<PathBuf> = nodes.split(' ').map(|name| configs.join(name)).collect();
     fs::write(&path, format!("nodes = {nodes:?}\n{rest}")).expect("a file");
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     let lines = Lines::default();
     let outcome = run(&scenario, &registry, &scenario.plan(1), Tracer::to(Box::new(lines.clone())));
@@ -412,7 +412,7 @@ fn a_liar_says_what_others_said() {
 /// Beside the first seeds one in which a reference server gave a node another rank than before.
 #[test]
 fn forged_frames_break_no_invariant() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     for (name, found) in [
         ("berkeley", None),
         ("board-election", Some(896)),
@@ -441,7 +441,7 @@ fn forged_frames_break_no_invariant() {
 /// A second process of an id has nothing to answer from, and gets nothing.
 #[test]
 fn a_twin_takes_no_put_and_answers_no_get() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     let path = root().join("configs/sim/kv-twin.toml");
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     let mut refused = [0, 0];
@@ -509,7 +509,7 @@ impl Protocol for Broken {
 
 /// A run of a node that does so.
 fn broken(fault: &str) -> Outcome {
-    let mut registry = Registry::new();
+    let mut registry = node::studies::registry();
     registry.register::<Broken>();
     let registry = Arc::new(registry);
     let dir = tempfile::tempdir().expect("a folder");
@@ -598,7 +598,7 @@ fn an_empty_history_gets_no_verdict() {
 /// knew of, and one that waited for ever since a log was lost before there was any history.
 #[test]
 fn seeds_that_broke_the_store_hold() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node::studies::registry());
     for (name, seeds) in [
         ("kv-rolling", &[60, 75, 189, 190, 338, 432, 528][..]),
         ("kv-bad-disk", &[136, 354, 485, 651, 659, 697][..]),

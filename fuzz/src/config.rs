@@ -8,7 +8,7 @@ use node::sim::scenario::Scenario;
 use std::path::Path;
 
 thread_local! {
-    static REGISTRY: Registry = Registry::new();
+    static REGISTRY: Registry = node::studies::registry();
 }
 
 /// The first byte says what the text is.

@@ -1,7 +1,7 @@
 //! Files that programs write and others read: traces, histories, agencies' bets, clients' sessions.
 
 use super::{Input, cut};
-use node::check::{self, History, Property};
+use node::check::{self, History};
 use node::cli::kv::session::Session;
 use node::explain::{self, Source};
 use node::trace;
@@ -41,7 +41,7 @@ fn history(bytes: &[u8]) {
 }
 
 fn judge(history: &History) {
-    for property in Property::ALL {
+    for property in node::studies::registry().properties() {
         check::check(property, history);
     }
 }

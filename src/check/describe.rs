@@ -8,7 +8,7 @@ use std::fmt;
 const MAX_SHOWN: usize = 40;
 
 /// An operation in words: `client 1 PUT k=[v] (timestamp 3, 10..20 ns)`.
-pub(super) struct Described<'a>(pub &'a Op);
+pub(crate) struct Described<'a>(pub &'a Op);
 
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +38,7 @@ impl fmt::Display for Described<'_> {
 }
 
 /// A key or value, escaped, cut when long.
-pub(super) struct Short<'a>(pub &'a str);
+pub(crate) struct Short<'a>(pub &'a str);
 
 impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +53,7 @@ impl fmt::Display for Short<'_> {
 }
 
 /// Nanoseconds as milliseconds: `12.345 ms`.
-pub(super) struct Millis(pub u64);
+pub(crate) struct Millis(pub u64);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,8 +63,8 @@ impl fmt::Display for Millis {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{get, lost, put};
     use super::*;
+    use crate::studies::kv_replication::testing::{get, lost, put};
 
     #[test]
     fn names_what_happened_on_one_line() {

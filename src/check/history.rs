@@ -1,7 +1,7 @@
 //! What clients saw and what was left in the end: the input of every checker. As JSON lines, one
 //! record a line; simulated runs, `node bench kv --history` and tests write the same form.
 
-use super::lottery::Reading;
+use crate::studies::lottery::Reading;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::OnceLock;

@@ -226,8 +226,8 @@ fn check_clients(ops: &[Op], lines: &[usize]) -> Result<(), ReadError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{get, put};
     use super::*;
+    use crate::studies::kv_replication::testing::{get, put};
 
     fn error(text: &str) -> String {
         History::read(text.as_bytes()).unwrap_err().to_string()

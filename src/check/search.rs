@@ -22,14 +22,14 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// A time after all others: no answer.
-pub(super) const NEVER: u64 = u64::MAX;
+pub(crate) const NEVER: u64 = u64::MAX;
 
 /// The value of a register that was never written.
-pub(super) const UNWRITTEN: u32 = 0;
+pub(crate) const UNWRITTEN: u32 = 0;
 
 /// An operation on the register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// Whether it writes `value`, or has read it.
     pub is_write: bool,
     /// The value's number; [`UNWRITTEN`] is never written.
@@ -46,7 +46,7 @@ pub(super) struct Step {
 
 /// What a search found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// A linearization.
     Order,
     /// That there is none.
@@ -57,7 +57,7 @@ pub(super) enum Found {
 
 /// Searches for a linearization of `steps`, which are sorted by `invoke_ns`, with values below
 /// `values`. Gives up after `max_states` different states. Also says how many it saw.
-pub(super) fn search(steps: &[Step], values: usize, max_states: usize) -> (Found, usize) {
+pub(crate) fn search(steps: &[Step], values: usize, max_states: usize) -> (Found, usize) {
     let mut search = Search::new(steps, values);
     if search.has_value_without_writer() {
         return (Found::NoOrder, 0);

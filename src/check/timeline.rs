@@ -1,7 +1,7 @@
 //! What nodes did in a run, as checkers of clocks, elections and lists read it: the simulator fills it as
 //! a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages.
 
-use super::Verdict;
+use crate::study::Verdict;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened, in nanoseconds of one clock for the whole run.
@@ -165,68 +165,13 @@ impl FaultKind {
     }
 }
 
-/// What checkers hold a run against, in nanoseconds where it is a time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bounds {
-    /// After the last failure, repair or start, all agree within this time.
-    pub agree_ns: u64,
-    /// While a coordinator takes over from a live one, both may hold themselves coordinator for
-    /// this long.
-    pub handover_ns: u64,
-    /// Who was heard of within this time is taken to live, as long as its link is up.
-    pub alive_ns: u64,
-    /// Two clocks that were corrected in one round differ by no more than this, besides what slewing
-    /// still owes.
-    pub skew_ns: u64,
-    /// The corrections of one round come within this time.
-    pub round_ns: u64,
-    /// For so long after a round its clocks are held to `skew_ns`, and then another is due.
-    pub interval_ns: u64,
-    /// What a clock owes it is given at this rate at least, in parts of a million; but for a tenth.
-    pub slew_ppm: u64,
-    /// A clock that is further than this from the others is far off.
-    pub far_ns: u64,
-    /// No correction of the other clocks is more than this.
-    pub moved_ns: u64,
-    /// How often a node says that it is there.
-    pub heartbeat_ns: u64,
-    /// How long a node that says nothing stays on the list.
-    pub timeout_ns: u64,
-    /// How long a message is on its way.
-    pub delay_ns: u64,
-    /// How long it takes, after a start or a silence, until a link is made and what is said is heard; and
-    /// how exactly a node knows for how long it was held up.
-    pub notice_ns: u64,
-}
-
-impl Default for Bounds {
-    /// Generous for the timeouts of `configs/`.
-    fn default() -> Self {
-        Bounds {
-            agree_ns: 10_000_000_000,
-            handover_ns: 1_000_000_000,
-            alive_ns: 1_000_000_000,
-            skew_ns: 50_000_000,
-            round_ns: 50_000_000,
-            interval_ns: 2_000_000_000,
-            slew_ppm: 50_000,
-            far_ns: 60_000_000_000,
-            moved_ns: 1_000_000_000,
-            heartbeat_ns: 5_000_000_000,
-            timeout_ns: 30_000_000_000,
-            delay_ns: 100_000_000,
-            notice_ns: 1_000_000_000,
-        }
-    }
-}
-
 /// Where the times that verdicts tell begin.
-pub(super) fn begin(timeline: &[Happening]) -> u64 {
+pub(crate) fn begin(timeline: &[Happening]) -> u64 {
     timeline.iter().map(|one| one.at).min().unwrap_or_default()
 }
 
 /// The verdict on a timeline that does not have `what` in it.
-pub(super) fn nothing_of(timeline: &[Happening], what: &str) -> Verdict {
+pub(crate) fn nothing_of(timeline: &[Happening], what: &str) -> Verdict {
     let what = if timeline.is_empty() { "what nodes did" } else { what };
     Verdict::Unknown { why: format!("the history says nothing of {what}") }
 }

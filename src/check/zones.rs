@@ -27,7 +27,7 @@ impl Zone {
 
 /// Whether two blocks of `steps` are in conflict, or a read was answered before the only write of
 /// its value was sent. Values below `values` that several steps write are left alone.
-pub(super) fn are_in_conflict(steps: &[Step], values: usize) -> bool {
+pub(crate) fn are_in_conflict(steps: &[Step], values: usize) -> bool {
     let mut writers: Vec<Option<usize>> = vec![None; values];
     let mut is_rewritten = vec![false; values];
     let mut zones: Vec<Option<Zone>> = vec![None; values];

@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use super::tell;
-use crate::check::{History, Property};
+use crate::check::History;
 use crate::registry::Registry;
 use crate::sim::plan::{self, Plan};
 use crate::sim::run::{Failure, Outcome, run};
@@ -326,7 +326,7 @@ fn summarize(
     let mut summary = Summary {
         scenario: scenario.path.display().to_string(),
         verdict: tally.verdict(),
-        violates: scenario.violates.map(Property::name),
+        violates: scenario.violates.map(|property| property.name),
         runs: outcomes.len() as u64,
         failed: 0,
         shown: 0,

@@ -2,9 +2,11 @@
 
 use super::output::Output;
 use super::tell;
-use crate::check::timeline::{Bounds, What};
-use crate::check::{History, Property, Verdict, Violation, check};
+use crate::check::{History, check};
 use crate::client::escaped;
+use crate::registry::Registry;
+use crate::studies::bully::{ALIVE, HANDOVER};
+use crate::study::{AGREE, Bounds, Needs, Property, Verdict, Violation};
 use crate::trace::history::{self, Traces};
 use clap::Args;
 use serde_json::json;
@@ -126,19 +128,19 @@ pub struct VerifyArgs {
     /// A property to check, by name; may be given several times [default: all that the history
     /// shows something of, but linearizable, one_coordinator and live_higher_prevails]
     #[arg(long = "property", value_name = "PROPERTY")]
-    properties: Vec<Property>,
+    properties: Vec<String>,
 
     /// How long after the last failure, repair or start all nodes hold the right coordinator, in
     /// milliseconds
-    #[arg(long, value_name = "MS", default_value_t = Bounds::default().agree_ns / 1_000_000)]
+    #[arg(long, value_name = "MS", default_value_t = AGREE.default)]
     agree_ms: u64,
 
     /// How long two nodes may hold themselves coordinator while one takes over, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = Bounds::default().handover_ns / 1_000_000)]
+    #[arg(long, value_name = "MS", default_value_t = HANDOVER.default)]
     handover_ms: u64,
 
     /// For how long a node that was heard from counts as live, in milliseconds: T of the election
-    #[arg(long, value_name = "MS", default_value_t = Bounds::default().alive_ns / 1_000_000)]
+    #[arg(long, value_name = "MS", default_value_t = ALIVE.default)]
     alive_ms: u64,
 
     /// Print one JSON object instead: {"verdict","operations","replicas","properties":
@@ -151,7 +153,13 @@ pub struct VerifyArgs {
 const UNKNOWN: u8 = 2;
 
 /// Checks the histories and prints the verdicts.
-pub fn run(args: VerifyArgs) -> ExitCode {
+pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
+    if let Some(name) = args.properties.iter().find(|name| registry.property(name).is_none()) {
+        let all: Vec<&str> = registry.properties().map(|one| one.name).collect();
+        let (name, all) = (escaped(name.as_bytes()), all.join(", "));
+        tell!("node: --property {name}: no such property; there are {all}");
+        return ExitCode::from(UNKNOWN);
+    }
     let mut histories = Vec::new();
     let mut traces = Traces::default();
     let mut is_cut = false;
@@ -174,17 +182,15 @@ pub fn run(args: VerifyArgs) -> ExitCode {
     }
     let (mut history, moved) = History::merge(histories);
     history.timeline = traces.finish();
-    history.bounds = Bounds {
-        agree_ns: args.agree_ms.saturating_mul(1_000_000),
-        handover_ns: args.handover_ms.saturating_mul(1_000_000),
-        alive_ns: args.alive_ms.saturating_mul(1_000_000),
-        ..Bounds::default()
-    };
+    history.bounds = Bounds::default()
+        .with(&AGREE, args.agree_ms.saturating_mul(1_000_000))
+        .with(&HANDOVER, args.handover_ms.saturating_mul(1_000_000))
+        .with(&ALIVE, args.alive_ms.saturating_mul(1_000_000));
     let moved = args.histories.iter().zip(moved).filter(|(_, shift)| *shift > 0);
     for (file, shift) in moved {
         tell!("node: client N of {} is named client {shift} + N", file.display());
     }
-    let verdicts: Vec<(Property, Verdict)> = properties(&args.properties, &history)
+    let verdicts: Vec<(&Property, Verdict)> = properties(&args.properties, &history, registry)
         .into_iter()
         .map(|property| (property, check(property, &history)))
         .map(|(property, verdict)| {
@@ -226,97 +232,42 @@ fn read(mut input: impl BufRead, traces: &mut Traces) -> Result<(History, Option
 }
 
 /// What a cut off file lacks may be the PUT of a value that somebody read.
-fn doubt(property: Property, verdict: Verdict) -> Verdict {
-    match (property, verdict) {
-        (
-            Property::RegularRegister | Property::Linearizable,
-            Verdict::Violated(Violation { why, .. }),
-        ) => Verdict::Undecided { why: format!("{why}; or what was cut off explains it") },
-        (_, verdict) => verdict,
+fn doubt(property: &Property, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Violated(Violation { why, .. })
+            if property.needs.contains(Needs::EVERY_CLIENT) =>
+        {
+            Verdict::Undecided { why: format!("{why}; or what was cut off explains it") }
+        }
+        verdict => verdict,
     }
 }
 
 /// The properties asked for, each once, or those that are promised and that the history can show.
-fn properties(asked: &[Property], history: &History) -> Vec<Property> {
-    if asked.is_empty() {
-        let shows = |is: fn(&What) -> bool| history.timeline.iter().any(|one| is(&one.what));
-        let sends = shows(|what| matches!(what, What::Send { .. }));
-        // Only the simulator sees all clocks at once, and so the traces of real nodes have none.
-        let reads = shows(|what| matches!(what, What::Clock { .. }));
-        let ranks = shows(|what| matches!(what, What::Rank { .. } | What::Listed { .. }));
-        let elects = shows(|what| matches!(what, What::Coordinator { .. }));
-        // A short run has one reign.
-        let reigns = matches!(
-            check(Property::ReignsGoForward, history),
-            Verdict::Held | Verdict::Violated(_)
-        );
-        let is_promised = |property: &Property| match property {
-            Property::MonotonicReads
-            | Property::ReadYourWrites
-            | Property::RegularRegister
-            | Property::UniqueTimestamps
-            | Property::LinearizableWrites => !history.ops.is_empty(),
-            Property::ReplicasEqual => !history.replicas.is_empty(),
-            Property::ClockCondition | Property::ClockStrictlyIncreases => sends,
-            Property::ElectionTerminates
-            | Property::OneCoordinatorPerComponent
-            | Property::HighestLiveIdWins => elects,
-            Property::StoredExactlyOnce
-            | Property::AckImpliesDurable
-            | Property::BatchAllOrNothing
-            | Property::DrawOnceAfterAll
-            | Property::WinnersOnlyToTheirAgency => history.lottery.is_some(),
-            Property::SkewBound | Property::ClockNeverBackwards | Property::OneLiarMovesNobody => {
-                reads
-            }
-            Property::PerPublisherOrder
-            | Property::DeliveredAtMostOnce
-            | Property::NoSilentGap
-            | Property::AnswersMatchDeliveries => history.board.is_some(),
-            Property::RanksUniqueAndStable => ranks,
-            // How long it takes is the scenario's to say.
-            Property::DeathNoticedInTime => false,
-            Property::ReignsGoForward => reigns,
-            Property::Linearizable | Property::OneCoordinator | Property::LiveHigherPrevails => {
-                false
-            }
-        };
-        Property::ALL.into_iter().filter(is_promised).collect()
-    } else {
-        Property::ALL.into_iter().filter(|property| asked.contains(property)).collect()
-    }
+fn properties(asked: &[String], history: &History, registry: &Registry) -> Vec<&'static Property> {
+    let is_meant = |property: &&Property| match asked {
+        [] => property.is_promised && (property.shows)(history),
+        asked => asked.iter().any(|name| name == property.name),
+    };
+    registry.properties().filter(is_meant).collect()
 }
 
 /// The operations that a violation rests on.
-fn operations(property: Property, history: &History, places: &[usize]) -> serde_json::Value {
-    match (property, &history.lottery) {
-        (
-            Property::StoredExactlyOnce
-            | Property::AckImpliesDurable
-            | Property::BatchAllOrNothing
-            | Property::DrawOnceAfterAll
-            | Property::WinnersOnlyToTheirAgency,
-            lottery,
-        ) => {
-            let asks = lottery.as_ref().map_or(&[][..], |lottery| &lottery.asks);
-            places.iter().filter_map(|&i| asks.get(i)).map(|ask| json!(ask)).collect()
+fn operations(history: &History, places: &[usize]) -> serde_json::Value {
+    let History { ops, lottery, board, .. } = history;
+    match (lottery, board) {
+        (Some(lottery), _) => {
+            places.iter().filter_map(|&i| lottery.asks.get(i)).map(|ask| json!(ask)).collect()
         }
-        (
-            Property::PerPublisherOrder
-            | Property::DeliveredAtMostOnce
-            | Property::NoSilentGap
-            | Property::AnswersMatchDeliveries,
-            _,
-        ) => {
-            let posts = history.board.as_ref().map_or(&[][..], |board| &board.posts);
-            places.iter().filter_map(|&i| posts.get(i)).map(|post| json!(post)).collect()
+        (None, Some(board)) => {
+            places.iter().filter_map(|&i| board.posts.get(i)).map(|post| json!(post)).collect()
         }
-        _ => places.iter().filter_map(|&i| history.ops.get(i)).map(|op| json!(op)).collect(),
+        (None, None) => places.iter().filter_map(|&i| ops.get(i)).map(|op| json!(op)).collect(),
     }
 }
 
 /// 0, 1 or 2: a violation outweighs what is unknown.
-fn overall(verdicts: &[(Property, Verdict)]) -> u8 {
+fn overall(verdicts: &[(&'static Property, Verdict)]) -> u8 {
     let codes = verdicts.iter().map(|(_, verdict)| match verdict {
         Verdict::Held => 0,
         Verdict::Unknown { .. } | Verdict::Undecided { .. } => UNKNOWN,
@@ -325,8 +276,8 @@ fn overall(verdicts: &[(Property, Verdict)]) -> u8 {
     codes.reduce(|a, b| if a == 1 || b == 1 { 1 } else { a.max(b) }).unwrap_or(0)
 }
 
-fn show(verdicts: &[(Property, Verdict)]) -> String {
-    let line = |(property, verdict): &(Property, Verdict)| match verdict {
+fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
+    let line = |(property, verdict): &(&Property, Verdict)| match verdict {
         Verdict::Held => format!("{property:<20} held\n"),
         Verdict::Violated(Violation { why, .. }) => format!("{property:<20} violated: {why}\n"),
         Verdict::Unknown { why } | Verdict::Undecided { why } => {
@@ -336,16 +287,16 @@ fn show(verdicts: &[(Property, Verdict)]) -> String {
     verdicts.iter().map(line).collect()
 }
 
-fn show_json(history: &History, verdicts: &[(Property, Verdict)]) -> String {
-    let one = |(property, verdict): &(Property, Verdict)| {
-        let name = property.name();
+fn show_json(history: &History, verdicts: &[(&'static Property, Verdict)]) -> String {
+    let one = |(property, verdict): &(&Property, Verdict)| {
+        let name = property.name;
         match verdict {
             Verdict::Held => json!({"property": name, "verdict": "held"}),
             Verdict::Unknown { why } | Verdict::Undecided { why } => {
                 json!({"property": name, "verdict": "unknown", "why": why})
             }
             Verdict::Violated(Violation { why, ops, .. }) => {
-                let ops = operations(*property, history, ops);
+                let ops = operations(history, ops);
                 json!({"property": name, "verdict": "violated", "why": why, "operations": ops})
             }
         }
@@ -368,7 +319,23 @@ fn show_json(history: &History, verdicts: &[(Property, Verdict)]) -> String {
 mod tests {
     use super::*;
     use crate::check::history::Replica;
-    use crate::check::timeline::Happening;
+    use crate::check::timeline::{Happening, What};
+    use crate::studies;
+    use crate::studies::property;
+
+    fn names(asked: &[&str], history: &History) -> Vec<&'static str> {
+        let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+        let meant = properties(&asked, history, &studies::registry());
+        meant.into_iter().map(|property| property.name).collect()
+    }
+
+    fn all() -> Vec<&'static str> {
+        studies::registry().properties().map(|property| property.name).collect()
+    }
+
+    fn check(name: &str, history: &History) -> Verdict {
+        studies::check(name, history)
+    }
 
     const STALE: &str = r#"
         {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10,"return_ns":25,"outcome":"ok","timestamp":7}
@@ -378,18 +345,19 @@ mod tests {
     #[test]
     fn the_default_is_what_the_store_promises_and_the_history_can_show() {
         let mut history = History::read(STALE.as_bytes()).unwrap();
-        assert_eq!(properties(&[], &history), Property::ALL[..5]);
+        assert_eq!(names(&[], &history), all()[..5]);
         history.replicas.push(Replica { replica: "a".into(), applied: 0, digest: "".into() });
-        assert_eq!(properties(&[], &history), Property::ALL[..6]);
-        let asked = [Property::Linearizable, Property::MonotonicReads, Property::Linearizable];
-        let expected = [Property::MonotonicReads, Property::Linearizable];
-        assert_eq!(properties(&asked, &history), expected);
+        assert_eq!(names(&[], &history), all()[..6]);
+        let asked = ["linearizable", "monotonic_reads", "linearizable"];
+        assert_eq!(names(&asked, &history), ["monotonic_reads", "linearizable"]);
     }
 
     #[test]
     fn one_line_a_property_and_a_code_for_all() {
         let history = History::read(STALE.as_bytes()).unwrap();
-        let verdicts = Property::ALL.map(|property| (property, check(property, &history)));
+        let all = studies::registry();
+        let verdicts: Vec<_> =
+            all.properties().map(|one| (one, check(one.name, &history))).collect();
         let verdicts = &verdicts[..7];
         assert_eq!(
             show(&verdicts[1..]),
@@ -403,7 +371,7 @@ mod tests {
         assert_eq!(overall(verdicts), 1);
         assert_eq!(overall(&verdicts[3..6]), UNKNOWN);
         assert_eq!(overall(&verdicts[..2]), UNKNOWN, "what nothing could break is not held");
-        assert_eq!(overall(&[(Property::MonotonicReads, Verdict::Held)]), 0);
+        assert_eq!(overall(&[(property("monotonic_reads"), Verdict::Held)]), 0);
         let all: serde_json::Value = serde_json::from_str(&show_json(&history, verdicts)).unwrap();
         assert_eq!(all["verdict"], "violated");
         assert_eq!(all["properties"][2]["operations"][1]["timestamp"], 7);
@@ -434,20 +402,20 @@ mod tests {
         let parts = [one, two].map(|text| read(text.trim_start().as_bytes(), &mut traces).unwrap());
         let (mut history, _) = History::merge(parts.map(|(part, _)| part));
         history.timeline = traces.finish();
-        history.bounds.agree_ns = 50_000_000;
+        history.bounds = history.bounds.with(&AGREE, 50_000_000);
         history
     }
 
     #[test]
     fn traces_are_judged_by_what_they_show() {
         let history = traces(5);
-        let shown = properties(&[], &history);
-        assert_eq!(shown, Property::ALL[7..12]);
+        let shown = names(&[], &history);
+        assert_eq!(shown, all()[7..12]);
         for property in shown {
             assert_eq!(check(property, &history), Verdict::Held, "{property}");
         }
-        assert!(matches!(check(Property::MonotonicReads, &history), Verdict::Unknown { .. }));
-        let verdicts = [(Property::ClockCondition, check(Property::ClockCondition, &traces(4)))];
+        assert!(matches!(check("monotonic_reads", &history), Verdict::Unknown { .. }));
+        let verdicts = [(property("clock_condition"), check("clock_condition", &traces(4)))];
         assert_eq!(
             show(&verdicts),
             "clock_condition      violated: node 1 receiving 1 at 20.000 ms has Lamport value 4 and \
@@ -486,7 +454,7 @@ mod tests {
             read(text.as_bytes(), &mut traces).unwrap();
         }
         let mut history = History { timeline: traces.finish(), ..History::default() };
-        history.bounds.agree_ns = 50_000_000;
+        history.bounds = history.bounds.with(&AGREE, 50_000_000);
         history
     }
 
@@ -494,8 +462,8 @@ mod tests {
     fn an_election_by_rank_is_judged_by_ranks_among_those_that_elect() {
         let verdicts = |winner| {
             let history = by_rank(winner);
-            let shown = properties(&[], &history);
-            let judged = shown.into_iter().map(|property| (property, check(property, &history)));
+            let shown = names(&[], &history).into_iter();
+            let judged = shown.map(|name| (property(name), check(name, &history)));
             show(&judged.collect::<Vec<_>>())
         };
         assert_eq!(
@@ -518,15 +486,15 @@ mod tests {
         history
             .timeline
             .push(Happening { at: 95_000_000, what: What::Rank { node: 2, id: 1, rank: 1 } });
-        let again = check(Property::RanksUniqueAndStable, &history);
+        let again = check("ranks_unique_and_stable", &history);
         assert!(matches!(again, Verdict::Violated(_)), "{again:?}");
-        let listed = check(Property::DeathNoticedInTime, &history);
+        let listed = check("death_noticed_in_time", &history);
         assert!(matches!(listed, Verdict::Unknown { .. }), "{listed:?}");
     }
 
     #[test]
     fn a_trace_of_nothing_has_nothing_to_show() {
         let history = history::read(RUN.as_bytes()).unwrap();
-        assert_eq!(properties(&[], &history), []);
+        assert_eq!(names(&[], &history), [""; 0]);
     }
 }

@@ -308,12 +308,12 @@ fn error_line(output: &mut Vec<u8>, error: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{JSON, Registry};
+    use crate::registry::JSON;
     use node_protocols::membership::Request;
 
     /// What the JSON gateway makes of a line for `membership`.
     fn decoded(line: &str) -> Result<Vec<u8>, String> {
-        let (_, mut codec) = Registry::new().codec(JSON, "membership").unwrap();
+        let (_, mut codec) = crate::studies::registry().codec(JSON, "membership").unwrap();
         let (mut request, mut output) = (Vec::new(), Vec::new());
         let line = format!("{line}\n");
         match codec.decode(line.as_bytes(), true, &mut request, &mut output) {
@@ -371,7 +371,7 @@ mod tests {
         let reply = Reply::List { list, timestamp: 5, clock: LamportTime(2) };
         let (mut bytes, mut output) = (Vec::new(), Vec::new());
         node_protocols::core::encode(&reply, &mut bytes);
-        Registry::new().codec(JSON, "membership").unwrap().1.encode(&bytes, &mut output);
+        crate::studies::registry().codec(JSON, "membership").unwrap().1.encode(&bytes, &mut output);
         assert_eq!(
             String::from_utf8(output).unwrap(),
             "{\"service\":\"list\",\"data\":{\"list\":[{\"name\":\"a:\\\"b\\\"\",\"rank\":1}],\
@@ -382,7 +382,7 @@ mod tests {
     /// What the gateway of a protocol says to the bytes, in steps of so many, when a request is answered
     /// with its own length.
     fn talk(protocol: &str, input: &[u8], step: usize) -> Vec<String> {
-        let (_, mut codec) = Registry::new().codec(JSON, protocol).unwrap();
+        let (_, mut codec) = crate::studies::registry().codec(JSON, protocol).unwrap();
         let (mut start, mut end, mut said) = (0, 0, Vec::new());
         while start < input.len() {
             let (mut request, mut output) = (Vec::new(), Vec::new());
@@ -489,9 +489,9 @@ mod tests {
             let said = talk(protocol, wrong.as_bytes(), 1_000);
             assert!(said.len() == 1 && said[0].contains("unknown field `x`"), "{wrong}: {said:?}");
         }
-        for protocol in Registry::new().protocol_names() {
+        for protocol in crate::studies::registry().protocol_names() {
             // Those of a document answer what is wrong by a request of their own.
-            let (_, mut codec) = Registry::new().codec(JSON, protocol).unwrap();
+            let (_, mut codec) = crate::studies::registry().codec(JSON, protocol).unwrap();
             let wrong = if ["board", "membership"].contains(&protocol) {
                 r#"{"service":"status","data":{"x":1}}"#
             } else {

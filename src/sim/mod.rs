@@ -18,6 +18,6 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod tally;
+mod token;
 pub mod tracer;
-pub mod workload;
 pub mod world;

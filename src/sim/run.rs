@@ -4,11 +4,12 @@ use super::errors::Lines;
 use super::fault::Kind;
 use super::plan::Plan;
 use super::scenario::Scenario;
+use super::token::Token;
 use super::tracer::{FaultText, Tracer};
-use super::workload::{PROBE_EVERY, Token, Watch, Workload};
 use super::world::{Nanos, Step, World};
-use crate::check::{History, Property, Verdict, check};
+use crate::check::{History, check};
 use crate::registry::Registry;
+use crate::study::{Needs, Property, Verdict, Workload};
 use node_protocols::core::{Env, NodeId, Rng};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +34,7 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// The verdicts, in the order in which they were given, up to the first violation: a property
     /// that is not among them was not judged.
-    pub verdicts: Vec<(Property, Verdict)>,
+    pub verdicts: Vec<(&'static Property, Verdict)>,
     /// What no checker could decide, and what nobody could see. That a run has no evidence of a
     /// property is among `verdicts`.
     pub unknown: Vec<String>,
@@ -67,6 +68,9 @@ const CONVERGES: &str = "converges";
 
 /// A run has this many events at most: one that has more is stuck in a loop.
 const MAX_EVENTS: u64 = 50_000_000;
+
+/// How often it is asked whether a run is over: long enough for a probe's answers to come.
+pub const PROBE_EVERY: Nanos = 200_000_000;
 
 /// How often all clocks are read, where somebody wants to know.
 const CLOCKS_EVERY: Nanos = 100_000_000;
@@ -108,10 +112,10 @@ pub fn run(
     }
     if failure.as_ref().is_none_or(|failure| failure.property == CONVERGES) {
         // The one that the scenario is there to show comes last, so that it hides no other.
-        let (shown, others): (Vec<Property>, Vec<Property>) =
+        let (shown, others): (Vec<&'static Property>, Vec<&'static Property>) =
             scenario.properties.iter().partition(|one| Some(**one) == scenario.violates);
         for property in others.into_iter().chain(shown) {
-            if !at_rest && property == Property::ReplicasEqual {
+            if !at_rest && property.needs.contains(Needs::REPLICAS) {
                 continue;
             }
             let verdict = check(property, &history);
@@ -123,7 +127,7 @@ pub fn run(
                     let first = violation.ops.first().and_then(|op| history.ops.get(*op));
                     let at = first.map(|op| op.return_ns.unwrap_or(op.invoke_ns));
                     let at = violation.at.or(at).unwrap_or(state.world.now());
-                    let property = violation.property.name().to_string();
+                    let property = property.name.to_string();
                     let (why, ops) = (violation.why, violation.ops);
                     failure = Some(Failure { property, why, at, ops });
                     break;
@@ -133,7 +137,7 @@ pub fn run(
     }
     if let Some(failure) = &failure {
         let ops: Vec<(u64, u32)> =
-            failure.ops.iter().filter_map(|op| state.workload.name(*op)).collect();
+            failure.ops.iter().filter_map(|op| state.workload.as_ref()?.name(*op)).collect();
         state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
     }
     let (events, deliveries) = state.world.counts();
@@ -158,7 +162,7 @@ pub fn run(
 
 struct State {
     world: World,
-    workload: Box<dyn Workload>,
+    workload: Option<Box<dyn Workload>>,
 }
 
 impl State {
@@ -213,10 +217,9 @@ impl State {
         for (place, clock) in scenario.draw_clocks(plan.seed) {
             world.set_clock(place, clock);
         }
-        let workload: Box<dyn Workload> = match &scenario.workload {
-            Some(settings) => settings.start(plan, registry, &mut world),
-            None => Box::new(Watch),
-        };
+        world.set_codecs(registry.clone());
+        let clients = scenario.workload.as_ref();
+        let workload = clients.map(|clients| clients.start(plan, &mut world));
         State { world, workload }
     }
 
@@ -251,18 +254,32 @@ impl State {
                     return Some(Failure::new(CONVERGES, "nothing happens any more", limit));
                 }
                 Step::Reply { client, sequence, reply } => {
-                    self.workload.reply(client, sequence, &reply, &mut self.world);
+                    if let Some(workload) = &mut self.workload {
+                        workload.reply(client, sequence, &reply, &mut self.world);
+                    }
                     self.world.recycle(reply);
                 }
                 Step::Heard { client, bytes } => {
-                    self.workload.hear(client, &bytes, &mut self.world);
+                    if let Some(workload) = &mut self.workload {
+                        workload.hear(client, &bytes, &mut self.world);
+                    }
                     self.world.recycle(bytes);
                 }
-                Step::Closed { client } => self.workload.closed(client, &mut self.world),
+                Step::Closed { client } => {
+                    if let Some(workload) = &mut self.workload {
+                        workload.closed(client, &mut self.world);
+                    }
+                }
                 Step::Wake { token } => match Token::unpack(token) {
-                    Token::Think(client) => self.workload.wake(client, &mut self.world),
+                    Token::Think(client) => {
+                        if let Some(workload) = &mut self.workload {
+                            workload.wake(client, &mut self.world);
+                        }
+                    }
                     Token::Timeout(client, sequence) => {
-                        self.workload.timeout(client, sequence, &mut self.world);
+                        if let Some(workload) = &mut self.workload {
+                            workload.timeout(client, sequence, &mut self.world);
+                        }
                     }
                     Token::Clocks => {
                         self.world.read_clocks();
@@ -275,12 +292,19 @@ impl State {
                         // A disk that fails at the first sync after its fault stops its node
                         // when nobody would start it again.
                         self.world.mend();
-                        if self.workload.is_over(&mut self.world, limit) {
+                        // Without clients the run is over when its time is.
+                        let is_over = match &mut self.workload {
+                            Some(workload) => workload.is_over(&mut self.world, limit),
+                            None => self.world.now() >= limit,
+                        };
+                        if is_over {
                             return None;
                         }
                         if self.world.now() > limit {
                             let seconds = scenario.settle_millis / 1_000;
-                            let nodes = self.workload.unsettled(&self.world);
+                            let nodes = self.workload.as_ref();
+                            let nodes = nodes.map(|one| one.unsettled(&self.world));
+                            let nodes = nodes.unwrap_or_default();
                             let why = format!("{seconds} s after the last fault: {nodes}");
                             return Some(Failure::new(CONVERGES, why, self.world.now()));
                         }
@@ -330,7 +354,9 @@ impl State {
 
     fn history(&mut self, scenario: &Scenario) -> History {
         let timeline = self.world.tracer.take_timeline(self.world.now());
-        let seen = self.workload.take_history(&mut self.world);
-        History { timeline, bounds: scenario.bounds, is_simulated: true, ..seen }
+        let workload = self.workload.as_mut();
+        let seen = workload.map(|workload| workload.take_history(&mut self.world));
+        let bounds = scenario.bounds.clone();
+        History { timeline, bounds, is_simulated: true, ..seen.unwrap_or_default() }
     }
 }

@@ -2,17 +2,15 @@
 
 use super::fault::{Fault, Kind, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
 use super::plan::{Plan, parse};
-use super::workload::Settings;
 use super::world::Network;
-use crate::check::timeline::Bounds;
-use crate::check::{Need, Property};
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
+use crate::study::{self, Bounds, Cast, Clients, Property};
 use crate::text;
-use node_protocols::core::{FactKind, MAX_SLEW_PPM, Rng};
+use node_protocols::core::Rng;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -32,10 +30,11 @@ struct File {
     /// Whether everything must be in order again after the faults.
     #[serde(default = "default_settles")]
     settles: bool,
-    /// Whose clients it describes is known once the nodes are.
-    workload: Option<IgnoredAny>,
+    /// A table for each study that it names; the study reads it.
     #[serde(default)]
-    bounds: RawBounds,
+    workload: BTreeMap<String, IgnoredAny>,
+    #[serde(default)]
+    bounds: BTreeMap<String, u64>,
     clocks: Option<Clocks>,
     #[serde(default)]
     network: RawNetwork,
@@ -61,25 +60,6 @@ struct RawNetwork {
 struct RawDisk {
     /// By how many bytes a log grows before it is rewritten; without, as on real disks.
     checkpoint_bytes: Option<[u64; 2]>,
-}
-
-/// What elections, clocks and lists are held against.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawBounds {
-    agree_ms: Option<u64>,
-    handover_ms: Option<u64>,
-    alive_ms: Option<u64>,
-    skew_us: Option<u64>,
-    round_ms: Option<u64>,
-    interval_ms: Option<u64>,
-    slew_ppm: Option<u64>,
-    heartbeat_ms: Option<u64>,
-    timeout_ms: Option<u64>,
-    delay_ms: Option<u64>,
-    notice_ms: Option<u64>,
-    far_ms: Option<u64>,
-    moved_ms: Option<u64>,
 }
 
 /// How wrong nodes' clocks are from the beginning: drawn for each node, and instead of what its config
@@ -113,9 +93,9 @@ pub struct Scenario {
     /// The nodes' configs.
     pub nodes: Vec<Config>,
     /// What must hold.
-    pub properties: Vec<Property>,
+    pub properties: Vec<&'static Property>,
     /// The one of them that it is there to show violated, by some seed; all others hold.
-    pub violates: Option<Property>,
+    pub violates: Option<&'static Property>,
     /// How long faults happen, in milliseconds.
     pub millis: u64,
     /// How long after that everything must be in order again, in milliseconds.
@@ -123,7 +103,7 @@ pub struct Scenario {
     /// Whether it must be: where what was lost is lost, whoever refuses to go on is right.
     pub settles: bool,
     /// What clients do; none where no protocol of the nodes has simulated clients.
-    pub workload: Option<Settings>,
+    pub workload: Option<Box<dyn Clients>>,
     /// What elections, clocks and lists are held against.
     pub bounds: Bounds,
     /// How wrong clocks are; none for what nodes' configs say.
@@ -147,7 +127,7 @@ const MAX_NODES: u32 = 2_000;
 /// The longest delay of a message or a sync.
 const MAX_DELAY_US: u64 = 60_000_000;
 /// Why a fault is not one of a scenario.
-const ONLY_STORES: &str = "nobody would meet it: it needs the store's clients";
+const NO_TWINS: &str = "nobody would meet it: it needs clients that do, as the store's";
 
 impl Scenario {
     /// Reads a scenario and the configs that it names, relative to its folder.
@@ -213,28 +193,27 @@ impl Scenario {
             }
         }
         let known = |property: &String| {
-            let known = property.parse::<Property>();
-            known.map_err(|error| format!("{name}: {property}: {error}"))
+            registry.property(property).ok_or_else(|| {
+                let all: Vec<&str> = registry.properties().map(|one| one.name).collect();
+                let all = all.join(", ");
+                format!("{name}: {property}: no such property; there are {all}")
+            })
         };
-        let properties: Vec<Property> =
+        let properties: Vec<&'static Property> =
             file.properties.iter().map(known).collect::<Result<_, _>>()?;
         let violates = file.violates.as_ref().map(known).transpose()?;
         if violates.is_some_and(|property| !properties.contains(&property)) {
             return rule("violates: name one of properties");
         }
-        let workload = Settings::read(path, text, &nodes, registry)?;
-        let drawn = workload.as_ref().map_or(&[][..], Settings::draws_inputs_of);
+        let named: Vec<String> = file.workload.into_keys().collect();
+        let cast = Cast { nodes: &nodes, registry, clients_of: None };
+        let (clients_of, workload) = study::clients(path, text, &named, &cast)?.unzip();
+        let drawn = workload.as_ref().map_or(&[][..], |clients| clients.draws_inputs_of());
         for (_, node) in nodes.iter_mut().enumerate().filter(|(place, _)| !drawn.contains(place)) {
             node.read_inputs(registry).map_err(|error| error.to_string())?;
         }
-        match &workload {
-            Some(workload) => {
-                workload.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
-            }
-            None if file.workload.is_some() => {
-                return rule("workload: what the nodes run has no simulated clients");
-            }
-            None => {}
+        if let Some(clients) = &workload {
+            clients.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
         }
         if let Some(Clocks { offset_ms, drift_ppm, liar_ms }) = file.clocks
             && (offset_ms.max(liar_ms) > MAX_OFFSET_MS || drift_ppm > MAX_DRIFT_PPM)
@@ -243,12 +222,13 @@ impl Scenario {
                 "clocks: offset_ms and liar_ms are at most 86400000 (a day), drift_ppm 500000 (half)",
             );
         }
+        let cast = Cast { nodes: &nodes, registry, clients_of };
         for property in &properties {
-            if let Some(why) = missing(*property, &nodes, workload.as_ref(), registry) {
+            if let Some(why) = (property.missing)(&cast) {
                 return rule(&format!("properties: {property} {why}"));
             }
         }
-        let bounds = resolve_bounds(&file.bounds, millis + settle_millis);
+        let bounds = resolve_bounds(&file.bounds, registry, millis + settle_millis);
         let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
         let mut network = Network::default();
         for (range, given) in
@@ -278,9 +258,9 @@ impl Scenario {
         if disks.is_empty() && file.faults.are_of_disks() {
             return rule("faults: no node has a data_dir, so no disk can fail: leave these out");
         }
-        let is_store = matches!(workload, Some(Settings::Store(_)));
-        if file.faults.twin != [0, 0] && !is_store {
-            return rule(&format!("faults: twin: {ONLY_STORES}"));
+        let meets_twins = workload.as_ref().is_some_and(|clients| clients.meet_twins());
+        if file.faults.twin != [0, 0] && !meets_twins {
+            return rule(&format!("faults: twin: {NO_TWINS}"));
         }
         if let Some(id) = file.faults.liar_spares.iter().find(|id| !ids.contains(*id)) {
             return rule(&format!("faults: liar_spares: there is no node {id}"));
@@ -309,15 +289,22 @@ impl Scenario {
     /// Whether a plan that was read from a file is one of this scenario.
     pub fn check(&self, plan: &Plan) -> Result<(), String> {
         if let Some(workload) = &self.workload {
-            workload.check_plan(plan)?;
+            let most = workload.most();
+            if !(1..=most).contains(&plan.clients) {
+                return Err(format!("clients must be 1 to {most}"));
+            }
+            let (_, most) = workload.counts();
+            if plan.operations > most {
+                return Err(format!("operations must be at most the scenario's, {most}"));
+            }
         } else if plan.clients > 0 {
             return Err("clients must be 0: the scenario has none".into());
         }
         self.check_faults(&plan.faults).map_err(|why| format!("fault {why}"))
     }
 
-    fn has_store(&self) -> bool {
-        matches!(self.workload, Some(Settings::Store(_)))
+    fn meets_twins(&self) -> bool {
+        self.workload.as_ref().is_some_and(|clients| clients.meet_twins())
     }
 
     /// A fault that begins after the run, or at a node that is not there, breaks nothing: that
@@ -332,8 +319,8 @@ impl Scenario {
             if let Some(id) = fault.nodes().iter().find(|id| !known(id)) {
                 return wrong(format!("there is no node {id}"));
             }
-            if matches!(fault.kind, Kind::Twin { .. }) && !self.has_store() {
-                return wrong(ONLY_STORES.into());
+            if matches!(fault.kind, Kind::Twin { .. }) && !self.meets_twins() {
+                return wrong(NO_TWINS.into());
             }
             if let Some(id) = fault.spared().iter().find(|id| !known(id)) {
                 return wrong(format!("spares: there is no node {id}"));
@@ -379,98 +366,25 @@ impl Scenario {
         } else {
             self.fixed.clone()
         };
-        let (clients, operations) = self.workload.as_ref().map_or((0, 0), Settings::counts);
+        let (clients, operations) = self.workload.as_ref().map_or((0, 0), |one| one.counts());
         Plan { seed, clients, operations, faults }
     }
 }
 
-/// Why no run of these nodes and clients can have a property.
-fn missing(
-    property: Property,
-    nodes: &[Config],
-    workload: Option<&Settings>,
+fn resolve_bounds(
+    given: &BTreeMap<String, u64>,
     registry: &Registry,
-) -> Option<String> {
-    let publish = |kind| {
-        let names = registry.publishers(kind);
-        let publishes = |one: &String| names.iter().any(|name| one == name);
-        let any = nodes.iter().any(|node| node.protocols.iter().any(publishes));
-        (!any).then(|| format!("is judged where a node runs {}", names.join(" or ")))
-    };
-    let several = |what: &str| (nodes.len() < 2).then(|| format!("is judged of several {what}"));
-    let clients = |has: bool, whose: &str, run: &str| {
-        (!has).then(|| format!("is judged by what {whose} see: let {run}"))
-    };
-    let store = || {
-        let has = matches!(workload, Some(Settings::Store(_)));
-        clients(has, "the store's clients", "every node run kv_replication")
-    };
-    match property.need() {
-        Need::StoreClients => store(),
-        Need::Replicas => store().or_else(|| several("replicas")),
-        Need::Agencies => {
-            let has = matches!(workload, Some(Settings::Lottery(..)));
-            clients(has, "the lottery's agencies", "the node be a lottery's central")
-        }
-        Need::BoardClients => {
-            let has = matches!(workload, Some(Settings::Board(..)));
-            clients(
-                has,
-                "the board's clients",
-                "the nodes be a bulletin system, with all its roles",
-            )
-        }
-        Need::Messages => several("nodes, which send each other messages"),
-        Need::Elections => publish(FactKind::Coordinator),
-        Need::OnlyElections => {
-            let runs_more = nodes.iter().any(|node| node.protocols.len() > 1);
-            let why = "is judged where nodes elect, and run no other protocol";
-            publish(FactKind::Coordinator).or_else(|| runs_more.then(|| why.into()))
-        }
-        Need::Clocks => publish(FactKind::ClockOffset),
-        Need::Ranks => publish(FactKind::Rank),
-        Need::Lists => publish(FactKind::Listed),
-    }
-}
-
-fn resolve_bounds(raw: &RawBounds, whole_ms: u64) -> Result<Bounds, String> {
+    whole_ms: u64,
+) -> Result<Bounds, String> {
+    let all = || registry.properties().flat_map(|property| property.bounds);
     let mut bounds = Bounds::default();
-    let millis = |ms: Option<u64>| ms.map(|ms| ms.saturating_mul(1_000));
-    let times = [
-        (&mut bounds.agree_ns, millis(raw.agree_ms)),
-        (&mut bounds.handover_ns, millis(raw.handover_ms)),
-        (&mut bounds.alive_ns, millis(raw.alive_ms)),
-        (&mut bounds.skew_ns, raw.skew_us),
-        (&mut bounds.round_ns, millis(raw.round_ms)),
-        (&mut bounds.interval_ns, millis(raw.interval_ms)),
-        (&mut bounds.heartbeat_ns, millis(raw.heartbeat_ms)),
-        (&mut bounds.timeout_ns, millis(raw.timeout_ms)),
-        (&mut bounds.delay_ns, millis(raw.delay_ms)),
-        (&mut bounds.notice_ns, millis(raw.notice_ms)),
-    ];
-    for (bound, given) in times {
-        if let Some(us) = given {
-            if !(1..=whole_ms * 1_000).contains(&us) {
-                return Err(format!("a bound is 1 to the run's {whole_ms} ms"));
-            }
-            *bound = us * 1_000;
-        }
-    }
-    if let Some(ppm) = raw.slew_ppm {
-        if !(1..=MAX_SLEW_PPM.into()).contains(&ppm) {
-            return Err(format!("slew_ppm is 1 to {MAX_SLEW_PPM}"));
-        }
-        bounds.slew_ppm = ppm;
-    }
-    // How far clocks are off has nothing to do with how long the run is.
-    let distances = [(&mut bounds.far_ns, raw.far_ms), (&mut bounds.moved_ns, raw.moved_ms)];
-    for (bound, given) in distances {
-        if let Some(ms) = given {
-            if !(1..=MAX_OFFSET_MS).contains(&ms) {
-                return Err("far_ms and moved_ms are 1 to 86400000 (a day)".into());
-            }
-            *bound = ms * 1_000_000;
-        }
+    for (name, value) in given {
+        let bound = all().find(|bound| bound.name == name).ok_or_else(|| {
+            let names: BTreeSet<&str> = all().map(|bound| bound.name).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            format!("{name}: no property is held against it; there are {names}")
+        })?;
+        bounds.set(bound, *value, whole_ms)?;
     }
     Ok(bounds)
 }

@@ -2,7 +2,7 @@
 //! enough that some runs had: each seed breaks something else.
 
 use super::run::Outcome;
-use crate::check::{Property, Verdict};
+use crate::study::{Property, Verdict};
 use serde::Serialize;
 
 /// What runs showed, property by property.
@@ -52,9 +52,9 @@ pub enum Word {
 
 impl Tally {
     /// Of no run yet.
-    pub fn new(properties: &[Property]) -> Tally {
-        let fresh = |property: &Property| Judged {
-            property: property.name(),
+    pub fn new(properties: &[&'static Property]) -> Tally {
+        let fresh = |property: &&'static Property| Judged {
+            property: property.name,
             verdict: Word::Unknown,
             held: 0,
             violated: 0,
@@ -82,7 +82,7 @@ impl Tally {
             }
         }
         for (property, verdict) in std::mem::take(&mut outcome.verdicts) {
-            let name = property.name();
+            let name = property.name;
             let Some(judged) = self.properties.iter_mut().find(|one| one.property == name) else {
                 continue;
             };
@@ -171,17 +171,19 @@ impl Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{History, Violation};
+    use crate::check::History;
     use crate::sim::plan::Plan;
     use crate::sim::run::Failure;
+    use crate::studies::property;
+    use crate::study::Violation;
 
-    const ONE: Property = Property::MonotonicReads;
-    const OTHER: Property = Property::Linearizable;
+    const ONE: &str = "monotonic_reads";
+    const OTHER: &str = "linearizable";
 
-    fn outcome(seed: u64, verdicts: Vec<(Property, Verdict)>) -> Outcome {
-        let is_violated = |one: &(Property, Verdict)| matches!(one.1, Verdict::Violated(_));
+    fn outcome(seed: u64, verdicts: Vec<(&str, Verdict)>) -> Outcome {
+        let is_violated = |one: &(&str, Verdict)| matches!(one.1, Verdict::Violated(_));
         let failure = verdicts.iter().any(is_violated).then(|| Failure {
-            property: ONE.name().into(),
+            property: ONE.into(),
             why: String::new(),
             at: 0,
             ops: Vec::new(),
@@ -194,7 +196,7 @@ mod tests {
             virtual_ns: 0,
             history: History::default(),
             failure,
-            verdicts,
+            verdicts: verdicts.into_iter().map(|(name, one)| (property(name), one)).collect(),
             unknown: Vec::new(),
             refused: Vec::new(),
             trace_error: None,
@@ -206,7 +208,7 @@ mod tests {
     }
 
     fn tally(runs: impl IntoIterator<Item = Outcome>) -> Tally {
-        let mut tally = Tally::new(&[ONE, OTHER]);
+        let mut tally = Tally::new(&[property(ONE), property(OTHER)]);
         runs.into_iter().for_each(|mut run| tally.take(&mut run));
         tally
     }
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn one_violation_is_one() {
-        let broken = Violation { property: ONE, why: String::new(), ops: Vec::new(), at: None };
+        let broken = Violation { why: String::new(), ops: Vec::new(), at: None };
         let run = outcome(1, vec![(ONE, Verdict::Violated(broken))]);
         let all = tally([run, outcome(2, vec![(ONE, Verdict::Held), (OTHER, lacks())])]);
         assert_eq!(all.verdict(), Word::Violated);

@@ -2,8 +2,8 @@
 //! `trace`, written as they come, so that memory does not grow with the run.
 
 use super::world::Nanos;
-use crate::check::Property;
 use crate::check::timeline::{Elects, FaultKind, Happening, What};
+use crate::study::{Needs, Property};
 use crate::trace::{Event, LineWriter};
 use node_protocols::core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
@@ -99,46 +99,15 @@ impl Tracer {
     }
 
     /// Keeps what these properties are judged by.
-    pub fn watch(&mut self, properties: impl IntoIterator<Item = Property>) {
-        let needs = |property: Property| match property {
-            Property::ClockCondition
-            | Property::ClockStrictlyIncreases
-            | Property::LiveHigherPrevails => Watched::Messages,
-            Property::ElectionTerminates
-            | Property::OneCoordinatorPerComponent
-            | Property::HighestLiveIdWins
-            | Property::OneCoordinator
-            | Property::ReignsGoForward
-            | Property::SkewBound
-            | Property::ClockNeverBackwards
-            | Property::OneLiarMovesNobody
-            | Property::RanksUniqueAndStable
-            | Property::DeathNoticedInTime => Watched::Nodes,
-            Property::MonotonicReads
-            | Property::ReadYourWrites
-            | Property::RegularRegister
-            | Property::UniqueTimestamps
-            | Property::LinearizableWrites
-            | Property::ReplicasEqual
-            | Property::Linearizable
-            | Property::PerPublisherOrder
-            | Property::DeliveredAtMostOnce
-            | Property::NoSilentGap
-            | Property::AnswersMatchDeliveries
-            | Property::StoredExactlyOnce
-            | Property::AckImpliesDurable
-            | Property::BatchAllOrNothing
-            | Property::DrawOnceAfterAll
-            | Property::WinnersOnlyToTheirAgency => Watched::Nothing,
-        };
-        let is_of_clocks = |property: Property| {
-            let own =
-                [Property::SkewBound, Property::ClockNeverBackwards, Property::OneLiarMovesNobody];
-            own.contains(&property)
-        };
+    pub fn watch(&mut self, properties: impl IntoIterator<Item = &'static Property>) {
         for property in properties {
-            self.watched = self.watched.max(needs(property));
-            self.clocks |= is_of_clocks(property);
+            let least = match property.needs {
+                needs if needs.contains(Needs::MESSAGES) => Watched::Messages,
+                needs if needs.contains(Needs::NODES) => Watched::Nodes,
+                _ => Watched::Nothing,
+            };
+            self.watched = self.watched.max(least);
+            self.clocks |= property.needs.contains(Needs::CLOCKS);
         }
     }
 

@@ -167,9 +167,11 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::timeline::{Bounds, What};
-    use crate::check::{Property, check};
+    use crate::check::check;
+    use crate::check::timeline::What;
     use crate::explain;
+    use crate::studies;
+    use crate::study::{AGREE, Bounds};
     use proptest::prelude::*;
 
     fn request(at: u64, op: &str, label: &str) -> String {
@@ -296,9 +298,9 @@ mod tests {
                 reader.read(text.as_bytes()).expect("it is a trace");
                 sources.push(explain::Source { name: String::new(), text });
             }
-            let bounds = Bounds { agree_ns: 3, handover_ns: 1, ..Bounds::default() };
+            let bounds = Bounds::default().with(&AGREE, 3).with(&studies::bully::HANDOVER, 1);
             let history = History { timeline: reader.finish(), bounds, ..History::default() };
-            for property in Property::ALL {
+            for property in studies::registry().properties() {
                 check(property, &history);
             }
             let merged = explain::merge(&sources).expect("they are traces");

@@ -7,10 +7,10 @@ mod liar;
 mod network;
 mod nodes;
 mod pool;
+mod port;
 mod wires;
 
 pub use self::disk::{PLACES, Rot};
-pub use self::wires::MakeCodec;
 
 use self::disk::{Disk, Folder, Written};
 use self::liar::Forger;
@@ -18,11 +18,13 @@ use self::pool::Pool;
 use self::wires::Wire;
 use super::tracer::Tracer;
 use crate::config::ClockError;
+use crate::registry::Registry;
 use node_protocols::core::{Correction, Host, NodeId, Rng};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// Nanoseconds since the run's beginning, by no node's clock.
 pub type Nanos = u64;
@@ -112,6 +114,7 @@ pub enum Step {
 
 /// Everything that happens in a run.
 pub struct World {
+    seed: u64,
     now: Nanos,
     sequence: u64,
     queue: BinaryHeap<Scheduled>,
@@ -128,6 +131,8 @@ pub struct World {
     payloads: Pool,
     clients: Vec<Client>,
     build: Box<Build>,
+    /// The gateways that clients can speak through.
+    codecs: Option<Arc<Registry>>,
     /// Copies of directories, for faults to come.
     copies: BTreeMap<u32, Folder>,
     refusals: Vec<(Nanos, NodeId, String)>,
@@ -345,6 +350,7 @@ impl World {
         };
         let streams = ids.iter().flat_map(|from| ids.iter().map(move |to| direction(from, to)));
         World {
+            seed,
             now: 0,
             sequence: 0,
             queue: BinaryHeap::new(),
@@ -358,6 +364,7 @@ impl World {
             payloads: Pool::default(),
             clients: Vec::new(),
             build,
+            codecs: None,
             copies: BTreeMap::new(),
             refusals: Vec::new(),
             forger: None,
@@ -368,6 +375,11 @@ impl World {
             events: 0,
             deliveries: 0,
         }
+    }
+
+    /// Has clients speak through these gateways.
+    pub fn set_codecs(&mut self, codecs: Arc<Registry>) {
+        self.codecs = Some(codecs);
     }
 
     /// The run's time.
@@ -405,11 +417,6 @@ impl World {
         seen
     }
 
-    /// Whether a protocol of a node has asked for the node's end since its last start.
-    pub fn has_ended(&self, node: usize) -> bool {
-        self.nodes[node].has_ended
-    }
-
     /// A node's id.
     pub fn id(&self, node: usize) -> NodeId {
         self.ids[node]
@@ -424,11 +431,6 @@ impl World {
     pub fn twin(&self, number: u32) -> Option<usize> {
         let twin = self.twins.iter().position(|twin| *twin == number)?;
         Some(self.len() + twin)
-    }
-
-    /// The places of the second processes that run.
-    pub fn twins_up(&self) -> impl Iterator<Item = usize> {
-        (self.len()..self.nodes.len()).filter(|place| self.is_up(*place))
     }
 
     /// Whether there are no nodes.

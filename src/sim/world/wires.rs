@@ -3,15 +3,11 @@
 
 use super::{Nanos, What, World, within};
 use crate::net::clients::{Fault, Session, Step};
-use crate::registry::DynGateway;
 use node_protocols::core::{Caller, ClientId, Host, RequestId, Rng};
-
-/// Makes the codec of a connection, and says its gateway's name.
-pub type MakeCodec = Box<dyn Fn() -> (&'static str, Box<dyn DynGateway>)>;
 
 /// A client's side of it, and its node's.
 pub(super) struct Wire {
-    make: MakeCodec,
+    gateway: &'static str,
     /// Draws the pieces.
     cuts: Rng,
     /// What traces call the client's operation under way.
@@ -42,10 +38,10 @@ const MAX_GAP: Nanos = 3_000_000;
 
 impl World {
     /// Has a client speak through a gateway from now on.
-    pub fn set_wire(&mut self, seed: u64, client: u32, make: MakeCodec) {
+    pub(super) fn add_wire(&mut self, client: u32, gateway: &'static str) {
         self.clients[client as usize].wire = Some(Box::new(Wire {
-            make,
-            cuts: Rng::stream(seed, &format!("sim/client/{client}/cuts")),
+            gateway,
+            cuts: Rng::stream(self.seed, &format!("sim/client/{client}/cuts")),
             sequence: 0,
             end: None,
             broken: None,
@@ -154,7 +150,8 @@ impl World {
         let Some(host) = &mut self.nodes[node as usize].host else { return };
         let Some(place) = host.place(protocol) else { return };
         let id = ClientId { slot: client, generation };
-        let (name, mut codec) = (wire.make)();
+        let codec = self.codecs.as_ref().and_then(|all| all.codec(wire.gateway, protocol));
+        let Some((name, mut codec)) = codec else { return };
         let mut greeting = Vec::new();
         codec.identify(id);
         codec.greet(&mut greeting);

@@ -1,0 +1,121 @@
+//! The study of the replicated key-value store: its clients, and what they may see.
+
+mod clients;
+mod linearizable;
+mod regular;
+mod replicas;
+mod sessions;
+#[cfg(test)]
+pub(crate) mod testing;
+mod wire;
+mod writes;
+
+pub use self::clients::{Settings, TWIN};
+
+use crate::check::History;
+use crate::study::{Cast, Clients, Needs, Property, Study, Verdict};
+use node_protocols::core::Protocol;
+use node_protocols::kv_replication::KvReplication;
+
+/// The replicated key-value store.
+pub struct StoreStudy;
+
+/// What clients of the store see.
+const fn seen(
+    name: &'static str,
+    statement: &'static str,
+    source: &'static str,
+    judge: fn(&History) -> Verdict,
+) -> Property {
+    Property {
+        name,
+        statement,
+        source,
+        needs: Needs::OPERATIONS,
+        bounds: &[],
+        is_promised: true,
+        missing: ask,
+        shows: |history| !history.ops.is_empty(),
+        judge,
+    }
+}
+
+fn ask(cast: &Cast<'_>) -> Option<String> {
+    let run = "every node run kv_replication";
+    cast.lacks_clients(KvReplication::NAME, "the store's clients", run)
+}
+
+const TERRY: &str =
+    "Terry et al.: Session Guarantees for Weakly Consistent Replicated Data, PDIS 1994";
+const WING: &str = "Herlihy and Wing: Linearizability: A Correctness Condition for Concurrent Objects, \
+                    TOPLAS 12(3), 1990";
+
+impl Study for StoreStudy {
+    type Protocol = KvReplication;
+    type Settings = Settings;
+    const PROPERTIES: &'static [Property] = &[
+        seen("monotonic_reads", "a client never sees a key go back", TERRY, |history| {
+            sessions::monotonic_reads(&history.ops)
+        }),
+        seen(
+            "read_your_writes",
+            "a client sees its own writes of a key, or newer ones",
+            TERRY,
+            |history| sessions::read_your_writes(&history.ops),
+        ),
+        Property {
+            needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
+            ..seen(
+                "regular_register",
+                "a GET sent after a PUT was answered sees it or a newer one; every value read was put \
+                 by somebody",
+                "Lamport: On Interprocess Communication, Distributed Computing 1(2), 1986",
+                |history| regular::regular_register(&history.ops),
+            )
+        },
+        seen(
+            "unique_timestamps",
+            "a timestamp stands for one value, and a PUT takes effect once",
+            "document 000",
+            |history| regular::unique_timestamps(&history.ops),
+        ),
+        seen(
+            "linearizable_writes",
+            "PUTs have one order, that of their timestamps, and it respects time",
+            WING,
+            |history| writes::linearizable_writes(&history.ops),
+        ),
+        Property {
+            needs: Needs::REPLICAS,
+            shows: |history| !history.replicas.is_empty(),
+            missing: |cast| ask(cast).or_else(|| cast.lacks_others("replicas")),
+            ..seen(
+                "replicas_equal",
+                "in the end all replicas hold the same",
+                "document 000",
+                |history| replicas::replicas_equal(&history.replicas),
+            )
+        },
+        Property {
+            needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
+            is_promised: false,
+            ..seen(
+                "linearizable",
+                "each key behaves as one register: also the GETs of different clients have one order. \
+                 The store does not promise this: a follower may still answer with the value before",
+                WING,
+                |history| linearizable::linearizable(&history.ops),
+            )
+        },
+    ];
+
+    fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
+        if !cast.all_run(KvReplication::NAME) {
+            return Ok(None);
+        }
+        if let Some(wire) = settings.wire {
+            cast.listens(cast.nodes, wire.gateway(), KvReplication::NAME)?;
+        }
+        Ok(Some(Box::new(settings)))
+    }
+}
