@@ -13,7 +13,10 @@ use node_protocols::core::{
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -24,13 +27,45 @@ pub struct Registry {
     studies: Vec<StudyPlugin>,
 }
 
-type Build = fn(Spanned<DeValue<'_>>, &Env) -> Result<Box<dyn DynProtocol>, BuildError>;
+/// A protocol's table of a config, typed once and kept.
+pub trait TypedConfig: Any + Send + Sync {
+    /// Builds the protocol.
+    ///
+    /// # Errors
+    /// Which key breaks which rule.
+    fn build(&self, env: &Env) -> Result<Box<dyn DynProtocol>, ConfigError>;
+    /// As TOML, with every default filled in.
+    fn show(&self) -> String;
+}
 
-type Show = fn(Spanned<DeValue<'_>>) -> Option<String>;
+struct Typed<P: Protocol>(P::Config);
+
+impl<P: Protocol> TypedConfig for Typed<P> {
+    fn build(&self, env: &Env) -> Result<Box<dyn DynProtocol>, ConfigError> {
+        erase::<P>(self.0.clone(), env)
+    }
+
+    fn show(&self) -> String {
+        toml::to_string(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for dyn TypedConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.show())
+    }
+}
+
+/// The config of protocol `P`, if it is one.
+pub fn config_of<P: Protocol>(typed: &dyn TypedConfig) -> Option<&P::Config> {
+    let any: &dyn Any = typed;
+    any.downcast_ref::<Typed<P>>().map(|typed| &typed.0)
+}
+
+type Read = fn(Spanned<DeValue<'_>>) -> Result<Arc<dyn TypedConfig>, toml::de::Error>;
 
 struct Plugin {
-    build: Build,
-    show: Show,
+    read: Read,
     json: fn() -> Box<dyn DynGateway>,
     publishes: &'static [FactKind],
 }
@@ -38,15 +73,6 @@ struct Plugin {
 struct Codec {
     protocol: &'static str,
     make: fn() -> Box<dyn DynGateway>,
-}
-
-/// Why a protocol could not be built from its table.
-#[derive(Debug)]
-pub enum BuildError {
-    /// The table has not the form of the protocol's config.
-    Form(toml::de::Error),
-    /// A value breaks a rule.
-    Rule(ConfigError),
 }
 
 impl Default for Registry {
@@ -70,8 +96,8 @@ impl Registry {
         let name = P::NAME;
         let taken = self.protocols.keys().find(|other| protocol_tag(other) == protocol_tag(name));
         assert!(taken.is_none(), "{name} and {taken:?} share a tag: rename the new one");
-        let (build, show, json) = (build::<P>, show::<P>, json::<P>);
-        self.protocols.insert(name, Plugin { build, show, json, publishes: P::PUBLISHES });
+        let (read, json) = (read::<P>, json::<P>);
+        self.protocols.insert(name, Plugin { read, json, publishes: P::PUBLISHES });
     }
 
     /// Adds a protocol together with its study: what a scenario can say of its clients, and the properties
@@ -111,7 +137,7 @@ impl Registry {
     pub fn register_gateway<G: Gateway>(&mut self) {
         let taken = [NATIVE, JSON].contains(&G::NAME) || self.gateways.contains_key(G::NAME);
         assert!(!taken, "there is already a gateway {}", G::NAME);
-        let codec = Codec { protocol: G::Protocol::NAME, make: || Box::new(Typed(G::default())) };
+        let codec = Codec { protocol: G::Protocol::NAME, make: || Box::new(Coded(G::default())) };
         self.gateways.insert(G::NAME, codec);
     }
 
@@ -136,19 +162,13 @@ impl Registry {
         self.gateways.get(gateway).map(|codec| codec.protocol)
     }
 
-    /// Builds a protocol from its table; none when no protocol has that name.
-    pub fn build(
+    /// Reads a protocol's table; none when no protocol has that name.
+    pub fn read(
         &self,
         name: &str,
         table: Spanned<DeValue<'_>>,
-        env: &Env,
-    ) -> Option<Result<Box<dyn DynProtocol>, BuildError>> {
-        self.protocols.get(name).map(|plugin| (plugin.build)(table, env))
-    }
-
-    /// A protocol's table with every default filled in, as TOML.
-    pub fn show(&self, name: &str, table: Spanned<DeValue<'_>>) -> Option<String> {
-        self.protocols.get(name).and_then(|plugin| (plugin.show)(table))
+    ) -> Option<Result<Arc<dyn TypedConfig>, toml::de::Error>> {
+        self.protocols.get(name).map(|plugin| (plugin.read)(table))
     }
 
     /// The codec for one connection of a client, and its gateway's name; none for the native one, which needs none.
@@ -169,17 +189,9 @@ pub const NATIVE: &str = "native";
 /// The gateway of JSON objects.
 pub const JSON: &str = "json";
 
-fn build<P: Protocol>(
-    table: Spanned<DeValue<'_>>,
-    env: &Env,
-) -> Result<Box<dyn DynProtocol>, BuildError> {
-    let config = P::Config::deserialize(table.into_deserializer()).map_err(BuildError::Form)?;
-    erase::<P>(config, env).map_err(BuildError::Rule)
-}
-
-fn show<P: Protocol>(table: Spanned<DeValue<'_>>) -> Option<String> {
-    let config = P::Config::deserialize(table.into_deserializer()).ok()?;
-    toml::to_string(&config).ok()
+fn read<P: Protocol>(table: Spanned<DeValue<'_>>) -> Result<Arc<dyn TypedConfig>, toml::de::Error> {
+    let config = P::Config::deserialize(table.into_deserializer())?;
+    Ok(Arc::new(Typed::<P>(config)))
 }
 
 fn json<P: Protocol>() -> Box<dyn DynGateway> {
@@ -241,9 +253,9 @@ pub trait DynGateway {
     fn encode(&mut self, reply: &[u8], output: &mut Vec<u8>);
 }
 
-struct Typed<G: Gateway>(G);
+struct Coded<G: Gateway>(G);
 
-impl<G: Gateway> DynGateway for Typed<G> {
+impl<G: Gateway> DynGateway for Coded<G> {
     fn identify(&mut self, client: ClientId) {
         self.0.identify(client);
     }

@@ -2,16 +2,15 @@
 //! scenarios reach what they are there for, and the seeds of what the simulator has found. Their
 //! verdicts are in `simulator.rs`, and the bugs that they find in `mutants.rs`.
 
-use node::check::history::Posted;
 use node::check::timeline::What;
-use node::check::{History, check};
 use node::explain::elections::count;
 use node::explain::{Source, merge};
 use node::registry::Registry;
 use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
-use node::study::Verdict;
+use node::studies::board::history::{Known, Posted};
+use node::study::{Run, Verdict};
 use node::trace::history;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -55,7 +54,7 @@ fn the_median_skew_is_near_the_lower_bound() {
     for seed in 1..=20 {
         let mut skews = Vec::new();
         let mut clocks = BTreeMap::new();
-        for happening in &simulator.run(seed).history.timeline {
+        for happening in &simulator.run(seed).run.timeline {
             if let What::Clock { node, ahead, own: false, .. } = happening.what {
                 let (first, last) = clocks.entry(happening.at).or_insert((ahead, ahead));
                 (*first, *last) = (ahead.min(*first), ahead.max(*last));
@@ -132,7 +131,8 @@ fn the_board_reaches_what_it_is_there_for() {
     let (mut published, mut not, mut unknown, mut silent) = (0, 0, 0, 0);
     let (mut ended, mut gaps, mut heard, mut told) = (0, 0, 0, 0);
     for seed in 1..=60 {
-        let board = simulator.run(seed).history.board.expect("a board");
+        let known = Known::of(&simulator.run(seed).run);
+        let board = known.board.as_ref().expect("a board");
         for post in &board.posts {
             match post.answer {
                 Some(Posted::Published) => published += 1,
@@ -176,8 +176,8 @@ fn elections_by_rank_are_judged_from_traces_as_in_runs() {
         let trace = fs::read_to_string(&path).expect("a trace");
         let verdicts = |trace: &str| {
             let history = history::read(trace.as_bytes()).expect("it reads");
-            let history = History { bounds: outcome.history.bounds.clone(), ..history };
-            calm.map(|property| check(property, &history))
+            let history = Run { bounds: outcome.run.bounds.clone(), ..history };
+            calm.map(|property| (property.judge)(&history))
         };
         assert_eq!(verdicts(&trace), [Verdict::Held, Verdict::Held, Verdict::Held], "seed {seed}");
         let all = trace.replace(r#""elects":"no""#, r#""elects":"id""#);
@@ -208,7 +208,7 @@ fn membership_reaches_what_it_is_there_for() {
     let simulator = Simulator::new("membership.toml");
     let (mut on, mut off, mut starts) = (0, 0, 0);
     for seed in 1..=60 {
-        for happening in &simulator.run(seed).history.timeline {
+        for happening in &simulator.run(seed).run.timeline {
             match happening.what {
                 What::Listed { on: true, .. } => on += 1,
                 What::Listed { on: false, .. } => off += 1,

@@ -7,7 +7,7 @@ use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
 use node::studies::kv_replication::StoreStudy;
 use node_protocols::core::{Bytes, ClientId, Decoded, Gateway};
-use node_protocols::kv_replication::{Reply, Request, Resp};
+use node_protocols::kv_replication::{KvReplication, Reply, Request, Resp};
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,14 @@
 //! The simulator as its users meet it: scenarios and their verdicts, equal runs for equal seeds in
 //! two processes, replay, traces; and that what must fail a run does.
 
-use node::check::history::Outcome as Answer;
 use node::sim::errors;
 use node::sim::plan::Plan;
 use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
 use node::sim::tally::{Tally, Word};
 use node::sim::tracer::Tracer;
-use node::studies::kv_replication::TWIN;
+use node::studies::kv_replication::history::Outcome as Answer;
+use node::studies::kv_replication::{Store, TWIN};
 use node::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
 use serde::{Deserialize, Serialize};
@@ -448,7 +448,7 @@ fn a_twin_takes_no_put_and_answers_no_get() {
     for seed in 1..=40 {
         let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
         assert_eq!(outcome.failure, None, "seed {seed}");
-        for op in outcome.history.ops.iter().filter(|op| op.server.ends_with(TWIN)) {
+        for op in Store::of(&outcome.run).ops.iter().filter(|op| op.server.ends_with(TWIN)) {
             match op.outcome {
                 Answer::NotApplied => refused[0] += 1,
                 Answer::TryOther => refused[1] += 1,
@@ -473,7 +473,7 @@ enum Fault {
     Logs,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 struct BrokenConfig {
     fault: Fault,
 }
@@ -590,7 +590,7 @@ fn an_empty_history_gets_no_verdict() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
     let output = command.arg("verify").arg(&path).output().expect("the binary runs");
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("no operation to judge"));
+    assert!(text(&output.stderr).contains("nothing to judge"));
 }
 
 /// Runs that broke the store while it came to survive bad disks and memories that are lost one after

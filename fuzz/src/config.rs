@@ -28,10 +28,10 @@ fn config(text: &str, registry: &Registry) {
     let path = Path::new("node.toml");
     match Config::parse(path, text.into(), registry) {
         Ok(config) => {
-            let shown = config.show(registry);
+            let shown = config.show();
             let again = Config::parse(path, shown.clone(), registry);
             let again = again.unwrap_or_else(|error| panic!("{error}, in what is shown:\n{shown}"));
-            assert_eq!(again.show(registry), shown);
+            assert_eq!(again.show(), shown);
         }
         Err(error) => drop(error.to_string()),
     }

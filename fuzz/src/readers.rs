@@ -1,9 +1,9 @@
 //! Files that programs write and others read: traces, histories, agencies' bets, clients' sessions.
 
 use super::{Input, cut};
-use node::check::{self, History};
 use node::cli::kv::session::Session;
 use node::explain::{self, Source};
+use node::study::{Run, read_lines};
 use node::trace;
 use node_protocols::lottery::{Chunk, Rows};
 use std::path::Path;
@@ -35,14 +35,15 @@ fn traces(bytes: &[u8]) {
 }
 
 fn history(bytes: &[u8]) {
-    if let Ok(history) = History::read(bytes) {
-        judge(&history);
+    let mut run = Run::default();
+    if read_lines(bytes, &node::studies::registry(), &mut run).is_ok() {
+        judge(&run);
     }
 }
 
-fn judge(history: &History) {
+fn judge(run: &Run) {
     for property in node::studies::registry().properties() {
-        check::check(property, history);
+        (property.judge)(run);
     }
 }
 

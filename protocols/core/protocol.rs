@@ -40,7 +40,7 @@ pub trait Protocol: Sized + 'static {
     const INTERNAL: &'static [&'static str] = &[];
 
     /// The table `[protocols.NAME]` of the config.
-    type Config: DeserializeOwned + Serialize;
+    type Config: DeserializeOwned + Serialize + Clone + Send + Sync + 'static;
     /// What goes between nodes.
     type Message<'a>: Serialize + Deserialize<'a> + Debug;
     /// What is written to the log.

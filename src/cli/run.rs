@@ -25,7 +25,7 @@ pub(super) fn check(args: &CheckArgs, registry: &Registry) -> ExitCode {
     let (mut out, mut code) = (Output::default(), 0);
     for file in &args.files {
         match Config::load(file, registry) {
-            Ok(config) => out.say(format_args!("# {}\n{}", file.display(), config.show(registry))),
+            Ok(config) => out.say(format_args!("# {}\n{}", file.display(), config.show())),
             Err(error) => {
                 super::tell!("node: {}", escaped(error.to_string().as_bytes()));
                 code = 1;

@@ -2,11 +2,10 @@
 
 use super::output::Output;
 use super::tell;
-use crate::check::{History, check};
 use crate::client::escaped;
 use crate::registry::Registry;
 use crate::studies::bully::{ALIVE, HANDOVER};
-use crate::study::{AGREE, Bounds, Needs, Property, Verdict, Violation};
+use crate::study::{AGREE, Bounds, Needs, Property, Run, Taken, Verdict, Violation, read_lines};
 use crate::trace::history::{self, Traces};
 use clap::Args;
 use serde_json::json;
@@ -160,75 +159,81 @@ pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
         tell!("node: --property {name}: no such property; there are {all}");
         return ExitCode::from(UNKNOWN);
     }
-    let mut histories = Vec::new();
-    let mut traces = Traces::default();
+    let (mut traces, mut run) = (Traces::default(), Run::default());
     let mut is_cut = false;
     for file in &args.histories {
-        let (history, cut) = match load(file, &mut traces) {
-            Ok(read) => read,
+        let taken = match load(file, registry, &mut traces, &mut run) {
+            Ok(taken) => taken,
             Err(why) => {
                 let file = file.display();
                 tell!("node: {}", escaped(format!("{file}: {why}").as_bytes()));
                 return ExitCode::from(UNKNOWN);
             }
         };
-        histories.push(history);
-        if let Some(line) = cut {
+        if let Some(line) = taken.cut {
             is_cut = true;
             let place = format!("{}:{line}", file.display());
             let place = escaped(place.as_bytes());
             tell!("node: note: {place}: the last line is cut off, and left out");
         }
+        if taken.moved > 0 {
+            let moved = taken.moved;
+            tell!("node: client N of {} is named client {moved} + N", file.display());
+        }
     }
-    let (mut history, moved) = History::merge(histories);
-    history.timeline = traces.finish();
-    history.bounds = Bounds::default()
+    traces.finish(&mut run);
+    run.bounds = Bounds::default()
         .with(&AGREE, args.agree_ms.saturating_mul(1_000_000))
         .with(&HANDOVER, args.handover_ms.saturating_mul(1_000_000))
         .with(&ALIVE, args.alive_ms.saturating_mul(1_000_000));
-    let moved = args.histories.iter().zip(moved).filter(|(_, shift)| *shift > 0);
-    for (file, shift) in moved {
-        tell!("node: client N of {} is named client {shift} + N", file.display());
-    }
-    let verdicts: Vec<(&Property, Verdict)> = properties(&args.properties, &history, registry)
+    let verdicts: Vec<(&'static Property, Verdict)> = properties(&args.properties, &run, registry)
         .into_iter()
-        .map(|property| (property, check(property, &history)))
+        .map(|property| (property, (property.judge)(&run)))
         .map(|(property, verdict)| {
             (property, if is_cut { doubt(property, verdict) } else { verdict })
         })
         .collect();
-    let is_empty = history.ops.is_empty()
-        && history.timeline.is_empty()
-        && history.lottery.is_none()
-        && history.board.is_none();
-    if is_empty || verdicts.is_empty() {
+    let shows_nothing = registry.properties().all(|property| !(property.shows)(&run));
+    if shows_nothing && run.timeline.is_empty() || verdicts.is_empty() {
         tell!(
-            "node: there is no operation to judge, no message, no election, no lottery and no board"
+            "node: there is nothing to judge: no operation, no message, no fact that a property is \
+             about; see node properties"
         );
         return ExitCode::from(UNKNOWN);
     }
-    let text = if args.json { show_json(&history, &verdicts) } else { show(&verdicts) };
+    let text = if args.json { show_json(&run, &verdicts) } else { show(&verdicts) };
     let mut out = Output::default();
     // It remembers an error itself.
     let _ = out.write_all(text.as_bytes());
     ExitCode::from(out.end("node verify", overall(&verdicts), UNKNOWN))
 }
 
-/// A file, and the number of its last line if that is cut off.
-fn load(file: &Path, traces: &mut Traces) -> Result<(History, Option<usize>), String> {
+/// Adds a file to a run.
+fn load(
+    file: &Path,
+    registry: &Registry,
+    traces: &mut Traces,
+    run: &mut Run,
+) -> Result<Taken, String> {
     if file == Path::new("-") {
-        return read(std::io::stdin().lock(), traces);
+        return read(std::io::stdin().lock(), registry, traces, run);
     }
-    read(BufReader::new(File::open(file).map_err(|error| error.to_string())?), traces)
+    let input = BufReader::new(File::open(file).map_err(|error| error.to_string())?);
+    read(input, registry, traces, run)
 }
 
-/// A history, or a trace, which has one in it.
-fn read(mut input: impl BufRead, traces: &mut Traces) -> Result<(History, Option<usize>), String> {
+/// A trace, or lines of a form that a study knows.
+fn read(
+    mut input: impl BufRead,
+    registry: &Registry,
+    traces: &mut Traces,
+    run: &mut Run,
+) -> Result<Taken, String> {
     let head = input.fill_buf().map_err(|error| error.to_string())?;
     if history::is_trace(head) {
-        return traces.read(input);
+        return traces.read(input, run).map(|cut| Taken { moved: 0, cut });
     }
-    History::read_part(input).map_err(|error| error.to_string())
+    read_lines(input, registry, run).map_err(|error| error.to_string())
 }
 
 /// What a cut off file lacks may be the PUT of a value that somebody read.
@@ -244,26 +249,12 @@ fn doubt(property: &Property, verdict: Verdict) -> Verdict {
 }
 
 /// The properties asked for, each once, or those that are promised and that the history can show.
-fn properties(asked: &[String], history: &History, registry: &Registry) -> Vec<&'static Property> {
+fn properties(asked: &[String], run: &Run, registry: &Registry) -> Vec<&'static Property> {
     let is_meant = |property: &&Property| match asked {
-        [] => property.is_promised && (property.shows)(history),
+        [] => property.is_promised && (property.shows)(run),
         asked => asked.iter().any(|name| name == property.name),
     };
     registry.properties().filter(is_meant).collect()
-}
-
-/// The operations that a violation rests on.
-fn operations(history: &History, places: &[usize]) -> serde_json::Value {
-    let History { ops, lottery, board, .. } = history;
-    match (lottery, board) {
-        (Some(lottery), _) => {
-            places.iter().filter_map(|&i| lottery.asks.get(i)).map(|ask| json!(ask)).collect()
-        }
-        (None, Some(board)) => {
-            places.iter().filter_map(|&i| board.posts.get(i)).map(|post| json!(post)).collect()
-        }
-        (None, None) => places.iter().filter_map(|&i| ops.get(i)).map(|op| json!(op)).collect(),
-    }
 }
 
 /// 0, 1 or 2: a violation outweighs what is unknown.
@@ -287,7 +278,7 @@ fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
     verdicts.iter().map(line).collect()
 }
 
-fn show_json(history: &History, verdicts: &[(&'static Property, Verdict)]) -> String {
+fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
     let one = |(property, verdict): &(&Property, Verdict)| {
         let name = property.name;
         match verdict {
@@ -295,9 +286,8 @@ fn show_json(history: &History, verdicts: &[(&'static Property, Verdict)]) -> St
             Verdict::Unknown { why } | Verdict::Undecided { why } => {
                 json!({"property": name, "verdict": "unknown", "why": why})
             }
-            Verdict::Violated(Violation { why, ops, .. }) => {
-                let ops = operations(history, ops);
-                json!({"property": name, "verdict": "violated", "why": why, "operations": ops})
+            Verdict::Violated(Violation { why, shown, .. }) => {
+                json!({"property": name, "verdict": "violated", "why": why, "operations": shown})
             }
         }
     };
@@ -308,8 +298,7 @@ fn show_json(history: &History, verdicts: &[(&'static Property, Verdict)]) -> St
     };
     let all = json!({
         "verdict": verdict,
-        "operations": history.ops.len(),
-        "replicas": history.replicas.len(),
+        "operations": run.operations.len(),
         "properties": verdicts.iter().map(one).collect::<Vec<_>>(),
     });
     format!("{all}\n")
@@ -318,14 +307,13 @@ fn show_json(history: &History, verdicts: &[(&'static Property, Verdict)]) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::history::Replica;
     use crate::check::timeline::{Happening, What};
     use crate::studies;
     use crate::studies::property;
 
-    fn names(asked: &[&str], history: &History) -> Vec<&'static str> {
+    fn names(asked: &[&str], run: &Run) -> Vec<&'static str> {
         let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
-        let meant = properties(&asked, history, &studies::registry());
+        let meant = properties(&asked, run, &studies::registry());
         meant.into_iter().map(|property| property.name).collect()
     }
 
@@ -333,8 +321,14 @@ mod tests {
         studies::registry().properties().map(|property| property.name).collect()
     }
 
-    fn check(name: &str, history: &History) -> Verdict {
-        studies::check(name, history)
+    fn stale(more: &str) -> Run {
+        let mut run = Run::default();
+        read_lines(format!("{STALE}{more}").as_bytes(), &studies::registry(), &mut run).unwrap();
+        run
+    }
+
+    fn check(name: &str, run: &Run) -> Verdict {
+        studies::check(name, run)
     }
 
     const STALE: &str = r#"
@@ -344,9 +338,9 @@ mod tests {
 
     #[test]
     fn the_default_is_what_the_store_promises_and_the_history_can_show() {
-        let mut history = History::read(STALE.as_bytes()).unwrap();
+        let history = stale("");
         assert_eq!(names(&[], &history), all()[..5]);
-        history.replicas.push(Replica { replica: "a".into(), applied: 0, digest: "".into() });
+        let history = stale(r#"{"replica":"a","applied":0,"digest":""}"#);
         assert_eq!(names(&[], &history), all()[..6]);
         let asked = ["linearizable", "monotonic_reads", "linearizable"];
         assert_eq!(names(&asked, &history), ["monotonic_reads", "linearizable"]);
@@ -354,7 +348,7 @@ mod tests {
 
     #[test]
     fn one_line_a_property_and_a_code_for_all() {
-        let history = History::read(STALE.as_bytes()).unwrap();
+        let history = stale("");
         let all = studies::registry();
         let verdicts: Vec<_> =
             all.properties().map(|one| (one, check(one.name, &history))).collect();
@@ -381,7 +375,7 @@ mod tests {
     const RUN: &str = r#"{"at":0,"kind":"run","source":"node","scenario":"x","nodes":[1,2]}"#;
 
     /// Two nodes' traces: 2 coordinates, and 1 hears of it with `value`.
-    fn traces(value: u64) -> History {
+    fn traces(value: u64) -> Run {
         let one = format!(
             r#"{RUN}
             {{"at":10000000,"node":1,"kind":"start","incarnation":1}}
@@ -399,9 +393,12 @@ mod tests {
             "#
         );
         let mut traces = Traces::default();
-        let parts = [one, two].map(|text| read(text.trim_start().as_bytes(), &mut traces).unwrap());
-        let (mut history, _) = History::merge(parts.map(|(part, _)| part));
-        history.timeline = traces.finish();
+        let mut history = Run::default();
+        for text in [one, two] {
+            let text = text.trim_start().as_bytes();
+            read(text, &studies::registry(), &mut traces, &mut history).unwrap();
+        }
+        traces.finish(&mut history);
         history.bounds = history.bounds.with(&AGREE, 50_000_000);
         history
     }
@@ -425,7 +422,7 @@ mod tests {
 
     /// Node 1, of rank 2, and node 2, of rank 1, hold `winner` coordinator; node 3 gives ranks and does not
     /// elect.
-    fn by_rank(winner: u32) -> History {
+    fn by_rank(winner: u32) -> Run {
         let coordinator = |at: u32, node: u32| {
             format!(
                 r#"{{"at":{at}000000,"node":{node},"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: {winner}, epoch: 1 }}"}}"#
@@ -449,11 +446,11 @@ mod tests {
             r#"{RUN}{}{start}{}{{"at":90000000,"node":3,"kind":"note","line":"x"}}"#,
             '\n', '\n'
         );
-        let mut traces = Traces::default();
+        let (mut traces, mut history) = (Traces::default(), Run::default());
         for text in [server(1), server(2), reference] {
-            read(text.as_bytes(), &mut traces).unwrap();
+            read(text.as_bytes(), &studies::registry(), &mut traces, &mut history).unwrap();
         }
-        let mut history = History { timeline: traces.finish(), ..History::default() };
+        traces.finish(&mut history);
         history.bounds = history.bounds.with(&AGREE, 50_000_000);
         history
     }

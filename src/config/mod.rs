@@ -8,9 +8,9 @@ mod locate;
 
 pub use self::limits::Limits;
 use self::locate::Source;
-use crate::registry::{BuildError, NATIVE, Registry};
+use crate::registry::{NATIVE, Registry, TypedConfig, config_of};
 use crate::text;
-use node_protocols::core::{DynProtocol, Env, Host, Input, LamportRule, NodeId};
+use node_protocols::core::{DynProtocol, Env, Host, Input, LamportRule, NodeId, Protocol};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,6 +46,8 @@ pub struct Config {
     pub limits: Limits,
     /// The protocols, in the order of the file.
     pub protocols: Vec<String>,
+    /// Their tables, in the same order.
+    typed: Vec<Arc<dyn TypedConfig>>,
     /// What is in the files that protocols read, by protocol.
     inputs: BTreeMap<String, Arc<[u8]>>,
 }
@@ -230,6 +232,7 @@ impl Config {
             let rule = format!("no such protocol; there are: {}", known.join(", "));
             return Err(source.error(&["protocols", name], rule));
         }
+        let typed = read_tables(&source, &protocols, registry)?;
         let mut listeners: Vec<Listener> = Vec::new();
         for (place, listener) in raw.listeners.iter().enumerate() {
             let listener = resolve_listener(&source, place, listener, &protocols, registry)?;
@@ -263,6 +266,7 @@ impl Config {
             listeners,
             limits: raw.limits,
             protocols,
+            typed,
             inputs: BTreeMap::new(),
         })
     }
@@ -324,21 +328,12 @@ impl Config {
         env: &Env,
     ) -> Result<Vec<Box<dyn DynProtocol>>, ConfigError> {
         let mut protocols = Vec::new();
-        for name in &self.protocols {
-            let path = ["protocols", name.as_str()];
-            let document = self.source.document()?;
-            let table = Source::value(&document, &path)
-                .ok_or_else(|| self.source.error(&path, "it must be a table".into()))?;
-            let built = registry.build(name, table.clone(), env).ok_or_else(|| {
-                let known = registry.protocol_names().join(", ");
-                self.source.error(&path, format!("no such protocol; there are: {known}"))
-            })?;
-            protocols.push(built.map_err(|error| match error {
-                BuildError::Form(error) => self.source.form_error(&document, &path, &error),
-                BuildError::Rule(error) => {
+        for (name, typed) in self.protocols.iter().zip(&self.typed) {
+            protocols.push(
+                typed.build(env).map_err(|error| {
                     self.source.error(&["protocols", name, error.key], error.rule)
-                }
-            })?);
+                })?,
+            );
         }
         self.check_facts(&protocols, registry)?;
         Ok(protocols)
@@ -383,17 +378,40 @@ impl Config {
     }
 
     /// The whole config as TOML, with every default filled in.
-    pub fn show(&self, registry: &Registry) -> String {
+    pub fn show(&self) -> String {
         let mut text = self.to_string();
-        let document = self.source.document();
-        for name in &self.protocols {
-            let path = ["protocols", name.as_str()];
-            let table = document.as_ref().ok().and_then(|tree| Source::value(tree, &path));
-            let table = table.and_then(|table| registry.show(name, table.clone()));
-            text += &format!("\n[protocols.{name}]\n{}", table.unwrap_or_default());
+        for (name, typed) in self.protocols.iter().zip(&self.typed) {
+            text += &format!("\n[protocols.{name}]\n{}", typed.show());
         }
         text
     }
+
+    /// What a node's config says of a protocol; none where the node does not run it.
+    pub fn of<P: Protocol>(&self) -> Option<&P::Config> {
+        let place = self.protocols.iter().position(|name| name == P::NAME)?;
+        config_of::<P>(&*self.typed[place])
+    }
+}
+
+/// Reads the tables of a node's protocols.
+fn read_tables(
+    source: &Source,
+    protocols: &[String],
+    registry: &Registry,
+) -> Result<Vec<Arc<dyn TypedConfig>>, ConfigError> {
+    let document = source.document()?;
+    let mut typed = Vec::new();
+    for name in protocols {
+        let path = ["protocols", name.as_str()];
+        let table = Source::value(&document, &path)
+            .ok_or_else(|| source.error(&path, "it must be a table".into()))?;
+        let read = registry.read(name, table.clone()).ok_or_else(|| {
+            let known = registry.protocol_names().join(", ");
+            source.error(&path, format!("no such protocol; there are: {known}"))
+        })?;
+        typed.push(read.map_err(|error| source.form_error(&document, &path, &error))?);
+    }
+    Ok(typed)
 }
 
 /// The node keeps it in memory as long as it runs.

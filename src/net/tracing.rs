@@ -151,7 +151,8 @@ impl Tracing {
     ) {
         let label = host.protocols()[place].describe_request(request).into();
         let (op, client) = (self.op(id).into(), addr.to_string().into());
-        self.line(None, Event::Request { op, client, label });
+        let protocol = host.protocols()[place].name().into();
+        self.line(None, Event::Request { op, client, protocol, label });
     }
 
     pub(super) fn reply(
@@ -164,12 +165,14 @@ impl Tracing {
     ) {
         let label = host.protocols()[place].describe_reply(reply).into();
         let (op, client) = (self.op(id).into(), addr.to_string().into());
-        self.line(None, Event::Reply { op, client, label });
+        let protocol = host.protocols()[place].name().into();
+        self.line(None, Event::Reply { op, client, protocol, label });
     }
 
     pub(super) fn push(&mut self, addr: SocketAddr, place: usize, reply: &[u8], host: &Host) {
         let label = host.protocols()[place].describe_reply(reply).into();
-        self.line(None, Event::Push { client: addr.to_string().into(), label });
+        let protocol = host.protocols()[place].name().into();
+        self.line(None, Event::Push { client: addr.to_string().into(), protocol, label });
     }
 
     fn op(&self, id: RequestId) -> String {

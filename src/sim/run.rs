@@ -7,9 +7,8 @@ use super::scenario::Scenario;
 use super::token::Token;
 use super::tracer::{FaultText, Tracer};
 use super::world::{Nanos, Step, World};
-use crate::check::{History, check};
 use crate::registry::Registry;
-use crate::study::{Needs, Property, Verdict, Workload};
+use crate::study::{Needs, Property, Run, Verdict, Workload};
 use node_protocols::core::{Env, NodeId, Rng};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,8 +27,8 @@ pub struct Outcome {
     pub deliveries: u64,
     /// How long it was, in nanoseconds of its own time.
     pub virtual_ns: Nanos,
-    /// What clients and replicas saw.
-    pub history: History,
+    /// What was seen of it.
+    pub run: Run,
     /// What broke; none when everything held.
     pub failure: Option<Failure>,
     /// The verdicts, in the order in which they were given, up to the first violation: a property
@@ -53,7 +52,7 @@ pub struct Failure {
     pub why: String,
     /// When it showed first, in nanoseconds.
     pub at: Nanos,
-    /// The operations that it rests on, as indexes into the history.
+    /// The operations that it rests on, by their places in the run.
     pub ops: Vec<usize>,
 }
 
@@ -102,7 +101,7 @@ pub fn run(
     if let Some(line) = told.filter(|_| went_on) {
         failure = Some(Failure::new("error_log", line, state.world.now()));
     }
-    let history = state.history(scenario);
+    let seen = state.seen(scenario);
     let mut unknown: Vec<String> = lines.unseen().into_iter().map(str::to_string).collect();
     let mut verdicts = Vec::with_capacity(scenario.properties.len());
     // That a run does not come to rest tells less than what it broke on the way.
@@ -118,13 +117,13 @@ pub fn run(
             if !at_rest && property.needs.contains(Needs::REPLICAS) {
                 continue;
             }
-            let verdict = check(property, &history);
+            let verdict = (property.judge)(&seen);
             verdicts.push((property, verdict.clone()));
             match verdict {
                 Verdict::Held | Verdict::Unknown { .. } => {}
                 Verdict::Undecided { why } => unknown.push(format!("{property}: {why}")),
                 Verdict::Violated(violation) => {
-                    let first = violation.ops.first().and_then(|op| history.ops.get(*op));
+                    let first = violation.ops.first().and_then(|op| seen.operations.get(*op));
                     let at = first.map(|op| op.return_ns.unwrap_or(op.invoke_ns));
                     let at = violation.at.or(at).unwrap_or(state.world.now());
                     let property = property.name.to_string();
@@ -136,8 +135,8 @@ pub fn run(
         }
     }
     if let Some(failure) = &failure {
-        let ops: Vec<(u64, u32)> =
-            failure.ops.iter().filter_map(|op| state.workload.as_ref()?.name(*op)).collect();
+        let ops = failure.ops.iter().filter_map(|op| seen.operations.get(*op));
+        let ops: Vec<(u32, u32)> = ops.map(|op| (op.connection, op.sequence)).collect();
         state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
     }
     let (events, deliveries) = state.world.counts();
@@ -151,7 +150,7 @@ pub fn run(
         events,
         deliveries,
         virtual_ns: state.world.now(),
-        history,
+        run: seen,
         failure,
         verdicts,
         unknown,
@@ -352,11 +351,12 @@ impl State {
         }
     }
 
-    fn history(&mut self, scenario: &Scenario) -> History {
-        let timeline = self.world.tracer.take_timeline(self.world.now());
-        let workload = self.workload.as_mut();
-        let seen = workload.map(|workload| workload.take_history(&mut self.world));
-        let bounds = scenario.bounds.clone();
-        History { timeline, bounds, is_simulated: true, ..seen.unwrap_or_default() }
+    fn seen(&mut self, scenario: &Scenario) -> Run {
+        let mut run = self.world.take_run();
+        run.timeline = self.world.tracer.take_timeline(self.world.now());
+        run.bounds = scenario.bounds.clone();
+        run.nodes = scenario.nodes.clone();
+        run.is_simulated = true;
+        run
     }
 }

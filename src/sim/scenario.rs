@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A scenario's file.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,7 +92,7 @@ pub struct Scenario {
     /// Its file.
     pub path: PathBuf,
     /// The nodes' configs.
-    pub nodes: Vec<Config>,
+    pub nodes: Arc<[Config]>,
     /// What must hold.
     pub properties: Vec<&'static Property>,
     /// The one of them that it is there to show violated, by some seed; all others hold.
@@ -267,7 +268,7 @@ impl Scenario {
         }
         let scenario = Scenario {
             path: path.into(),
-            nodes,
+            nodes: nodes.into(),
             properties,
             violates,
             millis,
@@ -407,7 +408,7 @@ fn with_keys(
     registry: &Registry,
     keys: &[(&str, &str, toml::Value)],
 ) -> Result<Config, String> {
-    let text = config.show(registry);
+    let text = config.show();
     let mut table: toml::Table = toml::from_str(&text).map_err(|error| error.to_string())?;
     for (protocol, key, value) in keys {
         let place = match *protocol {

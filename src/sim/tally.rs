@@ -171,11 +171,10 @@ impl Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::History;
     use crate::sim::plan::Plan;
     use crate::sim::run::Failure;
     use crate::studies::property;
-    use crate::study::Violation;
+    use crate::study::{Run, Violation};
 
     const ONE: &str = "monotonic_reads";
     const OTHER: &str = "linearizable";
@@ -194,7 +193,7 @@ mod tests {
             events: 0,
             deliveries: 0,
             virtual_ns: 0,
-            history: History::default(),
+            run: Run::default(),
             failure,
             verdicts: verdicts.into_iter().map(|(name, one)| (property(name), one)).collect(),
             unknown: Vec::new(),
@@ -245,7 +244,7 @@ mod tests {
 
     #[test]
     fn one_violation_is_one() {
-        let broken = Violation { why: String::new(), ops: Vec::new(), at: None };
+        let broken = Violation::at(0, String::new());
         let run = outcome(1, vec![(ONE, Verdict::Violated(broken))]);
         let all = tally([run, outcome(2, vec![(ONE, Verdict::Held), (OTHER, lacks())])]);
         assert_eq!(all.verdict(), Word::Violated);

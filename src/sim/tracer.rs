@@ -198,7 +198,7 @@ impl Tracer {
     }
 
     /// A property does not hold.
-    pub fn violation(&mut self, at: Nanos, property: &str, why: &str, ops: &[(u64, u32)]) {
+    pub fn violation(&mut self, at: Nanos, property: &str, why: &str, ops: &[(u32, u32)]) {
         if self.is_full() {
             let (property, label) = (property.to_string().into(), why.to_string().into());
             let ops = ops.iter().map(|(client, sequence)| format!("{client}-{sequence}").into());
@@ -389,7 +389,8 @@ impl Tracer {
         if self.is_full() {
             let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
             let label = protocol.describe_request(request).into();
-            let event = Event::Request { op: op.into(), client: client.into(), label };
+            let (op, client, protocol) = (op.into(), client.into(), protocol.name().into());
+            let event = Event::Request { op, client, protocol, label };
             self.line(at, Some(node), None, event);
         }
     }
@@ -408,7 +409,8 @@ impl Tracer {
         if self.is_full() {
             let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
             let label = protocol.describe_reply(reply).into();
-            let event = Event::Reply { op: op.into(), client: client.into(), label };
+            let (op, client, protocol) = (op.into(), client.into(), protocol.name().into());
+            let event = Event::Reply { op, client, protocol, label };
             self.line(at, Some(node), None, event);
         }
     }
@@ -426,7 +428,8 @@ impl Tracer {
         if self.is_full() {
             let client = format!("client {client}").into();
             let label = protocol.describe_reply(reply).into();
-            self.line(at, Some(node), None, Event::Push { client, label });
+            let protocol = protocol.name().into();
+            self.line(at, Some(node), None, Event::Push { client, protocol, label });
         }
     }
 }

@@ -33,9 +33,7 @@ pub fn registry() -> Registry {
 }
 
 #[cfg(test)]
-use crate::check::History;
-#[cfg(test)]
-use crate::study::{Property, Verdict};
+use crate::study::{Property, Run, Verdict};
 
 /// A property of this tree.
 #[cfg(test)]
@@ -45,6 +43,6 @@ pub(crate) fn property(name: &str) -> &'static Property {
 
 /// The verdict on a property of this tree.
 #[cfg(test)]
-pub(crate) fn check(name: &str, history: &History) -> Verdict {
-    (property(name).judge)(history)
+pub(crate) fn check(name: &str, run: &Run) -> Verdict {
+    (property(name).judge)(run)
 }

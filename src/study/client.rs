@@ -1,9 +1,8 @@
 //! Clients of a run: what a scenario says of them, what each does, and what it may do. The simulator is
 //! behind the [`Port`] here; knows no protocol.
 
-use crate::check::History;
 use crate::sim::plan::Plan;
-use crate::sim::world::{Nanos, Seen};
+use crate::sim::world::Nanos;
 use node_protocols::core::NodeId;
 use serde::Deserialize;
 use std::fmt;
@@ -62,10 +61,6 @@ pub trait Workload {
     fn is_over(&mut self, port: &mut dyn Port, limit: Nanos) -> bool;
     /// Why the run is not over, for people.
     fn unsettled(&self, port: &dyn Port) -> String;
-    /// What clients saw, and what was left in the end.
-    fn take_history(&mut self, port: &mut dyn Port) -> History;
-    /// Client and sequence of an operation that a verdict rests on, as traces name them.
-    fn name(&self, op: usize) -> Option<(u64, u32)>;
 }
 
 /// What clients may do.
@@ -89,12 +84,18 @@ pub trait Port {
     fn wake(&mut self, at: Nanos, client: u32);
     /// Has the client told at a time that its operation of that sequence has taken too long.
     fn expire(&mut self, at: Nanos, client: u32, sequence: u32);
-    /// Sends an encoded request, over a new connection when it goes to another node than the last.
-    fn request(&mut self, client: u32, node: usize, sequence: u32, request: &[u8]);
-    /// Sends the bytes of a client's operation, likewise; answers which of its connections that is.
-    fn say(&mut self, client: u32, node: usize, sequence: u32, bytes: &[u8]) -> u32;
+    /// Sends an encoded request, over a new connection when it goes to another node than the last. It is
+    /// noted as an operation of `whose`, whose operations do not overlap, and so is its reply when it comes.
+    fn request(&mut self, client: u32, whose: u64, node: usize, sequence: u32, request: &[u8]);
+    /// Has the client connected to a node, over a new connection unless it is already; answers the
+    /// connection's number.
+    fn connect(&mut self, client: u32, node: usize) -> u32;
+    /// Sends an operation in the bytes of the client's gateway; `request` is what they mean, and is noted.
+    fn say(&mut self, client: u32, whose: u64, node: usize, sequence: u32, said: Said<'_>);
     /// The replies to what the client said last, as its gateway's codec got them.
     fn given(&self, client: u32) -> &[Vec<u8>];
+    /// The client has read a whole answer to what it said, which means `reply`: it is noted.
+    fn answered(&mut self, client: u32, sequence: u32, reply: &[u8]);
     /// The client gives up its connection, and whatever may still come over it.
     fn disconnect(&mut self, client: u32);
     /// The client stops reading what it subscribed to.
@@ -105,6 +106,13 @@ pub trait Port {
     fn garbled(&mut self, why: String);
     /// Keeps from now on what nodes show: files, lines, frames, lost links.
     fn look(&mut self);
-    /// What they have shown.
-    fn take_seen(&mut self) -> Seen;
+}
+
+/// What a client says in bytes, and what it means by that.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// The encoded request.
+    pub request: &'a [u8],
+    /// The bytes.
+    pub bytes: &'a [u8],
 }

@@ -3,17 +3,23 @@
 
 mod cast;
 mod client;
+mod lines;
 mod property;
+mod run;
 
 pub use self::cast::Cast;
-pub use self::client::{Clients, NoSettings, Port, Workload};
+pub use self::client::{Clients, NoSettings, Port, Said, Workload};
+pub use self::lines::{Lines, ReadError, Taken, read_lines};
 pub use self::property::{
     AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation,
 };
 
+pub use self::run::{Asked, Body, Contact, Met, Operation, Run};
+
 use crate::text::line_of;
 use node_protocols::core::Protocol;
 use serde::de::{DeserializeOwned, IntoDeserializer};
+use std::io::{self, Write};
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
@@ -38,6 +44,20 @@ pub trait Study: 'static {
         let _ = (settings, cast);
         Ok(None)
     }
+
+    /// Reads files of runs in a form of the study's own; none where it has none.
+    fn lines() -> Option<Box<dyn Lines>> {
+        None
+    }
+
+    /// Writes a run in that form.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
+        let _ = (run, out);
+        Ok(())
+    }
 }
 
 /// A study without its types, as a registry holds it.
@@ -48,6 +68,8 @@ pub struct StudyPlugin {
     /// What must hold.
     pub properties: &'static [Property],
     clients: fn(&Table<'_>, &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String>,
+    lines: fn() -> Option<Box<dyn Lines>>,
+    write_lines: fn(&Run, &mut dyn Write) -> io::Result<()>,
 }
 
 impl StudyPlugin {
@@ -62,7 +84,22 @@ impl StudyPlugin {
                 let at = |why| format!("{}: {why}", table.path.display());
                 S::clients(settings, cast).map_err(at)
             },
+            lines: S::lines,
+            write_lines: S::write_lines,
         }
+    }
+
+    /// See [`Study::lines`].
+    pub fn lines(&self) -> Option<Box<dyn Lines>> {
+        (self.lines)()
+    }
+
+    /// See [`Study::write_lines`].
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_lines(&self, run: &Run, out: &mut dyn Write) -> io::Result<()> {
+        (self.write_lines)(run, out)
     }
 }
 

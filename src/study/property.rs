@@ -2,7 +2,8 @@
 //! and the function that judges it. Knows no protocol.
 
 use super::cast::Cast;
-use crate::check::History;
+use super::run::Run;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::BitOr;
@@ -26,9 +27,9 @@ pub struct Property {
     /// Why no run of these nodes and clients can have it; none when one can.
     pub missing: fn(&Cast<'_>) -> Option<String>,
     /// Whether a run has anything in it that it is about: where nobody names properties, it is judged then.
-    pub shows: fn(&History) -> bool,
+    pub shows: fn(&Run) -> bool,
     /// Whether it held.
-    pub judge: fn(&History) -> Verdict,
+    pub judge: fn(&Run) -> Verdict,
 }
 
 impl PartialEq for Property {
@@ -239,6 +240,20 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// With the operations of a violation, which are of a list that a study made, placed in the run.
+    #[must_use]
+    pub fn placed<T: Serialize>(
+        self,
+        list: &[T],
+        place: impl Fn(usize) -> Option<usize>,
+    ) -> Verdict {
+        let Verdict::Violated(found) = self else { return self };
+        let shown = found.ops.iter().filter_map(|op| list.get(*op));
+        let shown = shown.filter_map(|one| serde_json::to_value(one).ok()).collect();
+        let ops = found.ops.iter().filter_map(|op| place(*op)).collect();
+        Verdict::Violated(Violation { ops, shown, ..found })
+    }
+
     /// What broke a property, or that it held if there was evidence of it.
     pub fn of(broken: Option<Violation>, has_evidence: bool, lacks: &str) -> Verdict {
         match broken {
@@ -249,14 +264,28 @@ impl Verdict {
     }
 }
 
+impl Violation {
+    /// What the timeline shows, at a time.
+    pub fn at(at: u64, why: String) -> Violation {
+        Violation { why, ops: Vec::new(), shown: Vec::new(), at: Some(at) }
+    }
+
+    /// What operations show.
+    pub fn of(ops: Vec<usize>, why: String) -> Violation {
+        Violation { why, ops, shown: Vec::new(), at: None }
+    }
+}
+
 /// What broke a property.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
     /// One line: clients, keys, timestamps, times.
     pub why: String,
-    /// The operations that it rests on, by their places in the history, the one that broke it first;
-    /// empty for what the timeline shows.
+    /// The operations that it rests on, by their places, the one that broke it first; empty for what the
+    /// timeline shows. A study that judges a list of its own has them placed in the run in the end.
     pub ops: Vec<usize>,
+    /// These, as the study shows them.
+    pub shown: Vec<serde_json::Value>,
     /// When it first showed, in nanoseconds as in the timeline; none where operations say it.
     pub at: Option<u64>,
 }

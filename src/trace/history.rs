@@ -1,5 +1,5 @@
-//! Histories from traces: what the key-value store's clients saw, by the requests and replies that
-//! the nodes noted, and what the nodes did. Knows the store's requests, and no property.
+//! Runs from traces: what clients asked and were told, by the requests and replies that the nodes noted,
+//! and what the nodes did. Knows no protocol, and no property.
 
 mod timeline;
 
@@ -7,18 +7,16 @@ pub(crate) use self::timeline::{coordinator, rank};
 
 use self::timeline::Timeline;
 use super::{Event, Line};
-use crate::check::History;
-use crate::check::history::{Kind, Op, Outcome};
-use crate::check::timeline::Happening;
+use crate::study::{Asked, Run};
 use crate::text::is_beginning;
-use node_protocols::kv_replication::{Reply, Request};
-use std::collections::{BTreeMap, BTreeSet};
+use node_protocols::core::protocol_tag;
+use std::collections::BTreeMap;
 use std::io::BufRead;
 
 /// How the first line of every trace begins.
 const BEGINNING: &[u8] = b"{\"at\":";
 
-/// Whether these are the first bytes of a trace rather than of a history.
+/// Whether these are the first bytes of a trace rather than of another file of a run.
 pub fn is_trace(head: &[u8]) -> bool {
     head.starts_with(BEGINNING)
 }
@@ -27,34 +25,43 @@ pub fn is_trace(head: &[u8]) -> bool {
 #[derive(Default)]
 pub struct Traces {
     timeline: Timeline,
+    /// How many connections there were in all traces.
+    connections: u32,
 }
 
 /// Reads one trace's operations.
-#[derive(Default)]
-struct Reader {
-    ops: Vec<Op>,
-    /// The operations under way, by name: their places and their clients.
-    open: BTreeMap<String, (usize, String)>,
-    /// Clients' numbers, and how many operations of each are under way.
-    clients: BTreeMap<String, (u64, usize)>,
-    next_client: u64,
-    /// Which clients know a timestamp of which keys.
-    known: BTreeSet<(String, String)>,
+struct Reader<'a> {
+    run: &'a mut Run,
+    /// The operations under way, by name: their places.
+    open: BTreeMap<String, usize>,
+    /// Connections' numbers, by the clients' names.
+    connections: BTreeMap<String, u32>,
+    next_connection: &'a mut u32,
 }
 
 impl Traces {
-    /// Reads a trace; an error names the line. Returns its operations, in a history that lacks what
-    /// the nodes did: that is known once all traces are read.
+    /// Adds a trace's operations to a run; an error names the line. What the nodes did is known once all
+    /// traces are read.
     ///
-    /// Times are the nodes': several traces make one history only when their clocks agree, as on
-    /// one machine. A connection is a client; what it pipelines counts as of other clients, since a
-    /// client's operations do not overlap. So does a GET that passes no timestamp though the connection
-    /// knows one: it asks as somebody who has seen nothing yet.
+    /// Times are the nodes': several traces make one run only when their clocks agree, as on
+    /// one machine. A connection is a client.
     ///
     /// A node that was killed may have left the beginning of a last line: that is left out, and its
-    /// number comes with the history.
-    pub fn read(&mut self, mut input: impl BufRead) -> Result<(History, Option<usize>), String> {
-        let mut reader = Reader::default();
+    /// number is answered.
+    ///
+    /// # Errors
+    /// Which line is none of a trace, and why.
+    pub fn read(
+        &mut self,
+        mut input: impl BufRead,
+        run: &mut Run,
+    ) -> Result<Option<usize>, String> {
+        let mut reader = Reader {
+            run,
+            open: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_connection: &mut self.connections,
+        };
         let (mut buffer, mut cut) = (Vec::new(), None);
         for number in 1.. {
             let error = |why: String| format!("line {number}: {why}");
@@ -75,91 +82,71 @@ impl Traces {
             self.timeline.line(&line);
             let node = line.node.unwrap_or_default();
             match line.event {
-                Event::Request { op, client, label } => {
-                    reader.request(&op, &client, &label, line.at, node);
+                Event::Request { op, client, protocol, label } => {
+                    reader.request(&op, &client, &protocol, &label, line.at, node);
                 }
                 Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),
                 _ => {}
             }
         }
         self.timeline.end_of_trace();
-        Ok((History { ops: reader.ops, ..History::default() }, cut))
+        Ok(cut)
     }
 
     /// What the nodes did, by all the traces together.
-    pub fn finish(self) -> Vec<Happening> {
-        self.timeline.finish()
+    pub fn finish(self, run: &mut Run) {
+        run.timeline = self.timeline.finish();
+        run.end_ns = run.timeline.iter().map(|one| one.at).max().unwrap_or_default();
     }
 }
 
 /// Reads a trace that is all there is of a run, and whole.
-pub fn read(input: impl BufRead) -> Result<History, String> {
-    let mut traces = Traces::default();
-    match traces.read(input)? {
-        (history, None) => Ok(History { timeline: traces.finish(), ..history }),
-        (_, Some(line)) => Err(format!("line {line}: it is cut off")),
+///
+/// # Errors
+/// Which line is none of a trace, or that the last one is cut off.
+pub fn read(input: impl BufRead) -> Result<Run, String> {
+    let (mut traces, mut run) = (Traces::default(), Run::default());
+    match traces.read(input, &mut run)? {
+        None => {
+            traces.finish(&mut run);
+            Ok(run)
+        }
+        Some(line) => Err(format!("line {line}: it is cut off")),
     }
 }
 
-impl Reader {
-    /// A request of another protocol, or one that only asks how a server is, is no operation.
-    fn request(&mut self, name: &str, client: &str, label: &str, at: u64, node: u32) {
-        let (kind, key, value, passes) = match serde_json::from_str::<Request<'_>>(label) {
-            Ok(Request::Put { key, value }) => (Kind::Put, key, Some(value), true),
-            Ok(Request::Get { key, timestamp, applied }) => {
-                (Kind::Get, key, None, timestamp.max(applied).0 > 0)
-            }
-            Ok(Request::Info {}) | Err(_) => return,
-        };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut number = self.client(client);
-        if !passes && self.known.contains(&(client.to_string(), text(&key))) {
-            number = self.next_client;
-        }
-        self.open.insert(name.to_string(), (self.ops.len(), client.to_string()));
-        self.ops.push(Op {
-            client: number,
-            op: kind,
-            key: text(&key),
-            value: value.map(|value| text(&value)),
-            invoke_ns: at,
-            return_ns: None,
-            outcome: Outcome::Unknown,
-            timestamp: 0,
-            server: node.to_string(),
+impl Reader<'_> {
+    fn request(
+        &mut self,
+        name: &str,
+        client: &str,
+        protocol: &str,
+        label: &str,
+        at_ns: u64,
+        node: u32,
+    ) {
+        let next = &mut *self.next_connection;
+        let connection = *self.connections.entry(client.to_string()).or_insert_with(|| {
+            *next += 1;
+            *next
         });
+        let place = self.run.ask_json(Asked {
+            client: connection.into(),
+            connection,
+            sequence: 0,
+            tag: protocol_tag(protocol),
+            is_seen_at_node: true,
+            node: Some(node),
+            is_twin: false,
+            at_ns,
+            request: label.as_bytes(),
+        });
+        self.open.insert(name.to_string(), place);
     }
 
-    fn client(&mut self, name: &str) -> u64 {
-        self.next_client += 1;
-        let fresh = self.next_client;
-        let (number, open) = self.clients.entry(name.to_string()).or_insert((fresh, 0));
-        *open += 1;
-        if *open == 1 { *number } else { fresh }
-    }
-
-    fn reply(&mut self, name: &str, label: &str, at: u64) {
-        let Some((place, client)) = self.open.remove(name) else { return };
-        if let Some((_, open)) = self.clients.get_mut(&client) {
-            *open -= 1;
-        }
-        let op = &mut self.ops[place];
-        let (outcome, timestamp) = match serde_json::from_str::<Reply<'_>>(label) {
-            Ok(Reply::PutOk { timestamp }) => (Outcome::Ok, timestamp.0),
-            Ok(Reply::Value { value, timestamp }) => {
-                op.value = Some(String::from_utf8_lossy(&value).into_owned());
-                (Outcome::Ok, timestamp.0)
-            }
-            Ok(Reply::Null {}) => (Outcome::Null, 0),
-            Ok(Reply::TryOtherServerOrLater { timestamp }) => (Outcome::TryOther, timestamp.0),
-            Ok(Reply::NotApplied { .. }) => (Outcome::NotApplied, 0),
-            Ok(Reply::MayStillApply { .. }) => (Outcome::MayStillApply, 0),
-            Ok(Reply::Info(_)) | Err(_) => return,
-        };
-        op.return_ns = Some(at);
-        (op.outcome, op.timestamp) = (outcome, timestamp);
-        if timestamp > 0 && outcome == Outcome::Ok {
-            self.known.insert((client, op.key.clone()));
+    fn reply(&mut self, name: &str, label: &str, at_ns: u64) {
+        if let Some(place) = self.open.remove(name) {
+            self.run.answer_json(place, at_ns, label);
         }
     }
 }
@@ -167,17 +154,18 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::check;
-    use crate::check::timeline::What;
+    use crate::check::timeline::{Happening, What};
     use crate::explain;
     use crate::studies;
+    use crate::studies::kv_replication::Store;
+    use crate::studies::kv_replication::history::Outcome;
     use crate::study::{AGREE, Bounds};
     use proptest::prelude::*;
 
     fn request(at: u64, op: &str, label: &str) -> String {
         let label = serde_json::Value::from(label);
         format!(
-            r#"{{"at":{at},"node":1,"kind":"request","op":"{op}","client":"c","label":{label}}}"#
+            r#"{{"at":{at},"node":1,"kind":"request","op":"{op}","client":"c","protocol":"kv_replication","label":{label}}}"#
         )
     }
 
@@ -197,8 +185,9 @@ mod tests {
             request(5, "d", r#"{"info":{}}"#),
         ];
         assert!(is_trace(trace[0].as_bytes()));
-        let history = read(trace.join("\n").as_bytes()).expect("it is a trace");
-        let shown: Vec<_> = history
+        let run = read(trace.join("\n").as_bytes()).expect("it is a trace");
+        let store = Store::of(&run);
+        let shown: Vec<_> = store
             .ops
             .iter()
             .map(|op| (op.client, op.invoke_ns, op.return_ns, op.outcome, op.timestamp))
@@ -211,8 +200,8 @@ mod tests {
                 (1, 5, None, Outcome::Unknown, 0),
             ]
         );
-        assert_eq!(history.ops[1].value.as_deref(), Some("v"));
-        assert_eq!(history.timeline, [Happening { at: 5, what: What::End }]);
+        assert_eq!(store.ops[1].value.as_deref(), Some("v"));
+        assert_eq!(run.timeline, [Happening { at: 5, what: What::End }]);
     }
 
     #[test]
@@ -228,8 +217,9 @@ mod tests {
             reply(6, "c", r#"{"value":{"value":"v","timestamp":7}}"#),
             request(7, "d", r#"{"get":{"key":"other"}}"#),
         ];
-        let history = read(trace.join("\n").as_bytes()).expect("it is a trace");
-        let clients: Vec<u64> = history.ops.iter().map(|op| op.client).collect();
+        let run = read(trace.join("\n").as_bytes()).expect("it is a trace");
+        let store = Store::of(&run);
+        let clients: Vec<u64> = store.ops.iter().map(|op| op.client).collect();
         assert_eq!(clients, [1, 2, 1, 1]);
     }
 
@@ -290,18 +280,17 @@ mod tests {
         fn no_trace_is_too_odd_to_judge_and_to_show(
             traces in prop::collection::vec(prop::collection::vec(any_line(), 0..40), 1..4),
         ) {
-            let mut reader = Traces::default();
+            let (mut reader, mut seen) = (Traces::default(), Run { bounds: Bounds::default().with(&AGREE, 3).with(&studies::bully::HANDOVER, 1), ..Run::default() });
             let run = r#"{"at":5,"kind":"run","source":"node","scenario":"","nodes":[1,2]}"#;
             let texts = traces.iter().map(|lines| format!("{run}\n{}", lines.join("\n")));
             let mut sources = Vec::new();
             for text in texts {
-                reader.read(text.as_bytes()).expect("it is a trace");
+                reader.read(text.as_bytes(), &mut seen).expect("it is a trace");
                 sources.push(explain::Source { name: String::new(), text });
             }
-            let bounds = Bounds::default().with(&AGREE, 3).with(&studies::bully::HANDOVER, 1);
-            let history = History { timeline: reader.finish(), bounds, ..History::default() };
+            reader.finish(&mut seen);
             for property in studies::registry().properties() {
-                check(property, &history);
+                (property.judge)(&seen);
             }
             let merged = explain::merge(&sources).expect("they are traces");
             explain::elections::write(&merged, &mut Vec::new()).expect("memory takes it");

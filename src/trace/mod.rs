@@ -124,6 +124,9 @@ pub enum Event<'a> {
         op: Cow<'a, str>,
         /// The client.
         client: Cow<'a, str>,
+        /// Whose request it is.
+        #[serde(default)]
+        protocol: Cow<'a, str>,
         /// The request: JSON, as on the `json` gateway.
         label: Cow<'a, str>,
     },
@@ -133,6 +136,9 @@ pub enum Event<'a> {
         op: Cow<'a, str>,
         /// The client.
         client: Cow<'a, str>,
+        /// Whose request it is.
+        #[serde(default)]
+        protocol: Cow<'a, str>,
         /// The reply, likewise.
         label: Cow<'a, str>,
     },
@@ -140,6 +146,9 @@ pub enum Event<'a> {
     Push {
         /// The client.
         client: Cow<'a, str>,
+        /// Whose request it is.
+        #[serde(default)]
+        protocol: Cow<'a, str>,
         /// What, as a reply.
         label: Cow<'a, str>,
     },

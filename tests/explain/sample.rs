@@ -213,7 +213,11 @@ impl World {
         self.ops.push(Op { client, key, node, version, acks: 1, done: false });
         let label = if put { format!("PUT k{key}=v{version}") } else { format!("GET k{key}") };
         let (op, who) = (format!("c{client}/{index}").into(), format!("client {client}").into());
-        self.write(Some(node), None, Event::Request { op, client: who, label: label.into() });
+        self.write(
+            Some(node),
+            None,
+            Event::Request { op, client: who, protocol: "".into(), label: label.into() },
+        );
         if put {
             self.servers[1].table.insert(key, version);
             self.write(Some(1), None, Event::Sync { bytes: 64, ok: true });
@@ -254,7 +258,7 @@ impl World {
         let (node, name) = (op.node, format!("c{}/{index}", op.client).into());
         let client = format!("client {}", op.client).into();
         let label = label.to_string().into();
-        self.write(Some(node), None, Event::Reply { op: name, client, label });
+        self.write(Some(node), None, Event::Reply { op: name, client, protocol: "".into(), label });
     }
 
     fn send(&mut self, from: u32, to: u32, message: Message) {

@@ -2,6 +2,7 @@
 
 use super::{Client, What, World, within};
 use crate::net::wire::PUSHED;
+use crate::study::Met;
 use node_protocols::core::{Caller, ClientId, Host, RequestId, Rng};
 use std::net::SocketAddr;
 
@@ -24,13 +25,14 @@ impl World {
             is_backed_up: false,
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
             wire: None,
+            open: Vec::new(),
         });
         client
     }
 
     /// Sends a request, over a new connection when it goes to another node than the last.
     pub fn request(&mut self, client: u32, node: usize, sequence: u32, request: &[u8]) {
-        self.connect(client, node);
+        self.connect_to(client, node);
         let state = &mut self.clients[client as usize];
         let generation = state.generation;
         let at = self.now + within(&mut state.rng, &self.network.delay);
@@ -40,7 +42,7 @@ impl World {
     }
 
     /// Has the client connected to a node, over a new connection unless it is already.
-    pub(super) fn connect(&mut self, client: u32, node: usize) {
+    pub(super) fn connect_to(&mut self, client: u32, node: usize) {
         if self.clients[client as usize].node != Some(node as u16) {
             self.disconnect(client);
             self.clients[client as usize].node = Some(node as u16);
@@ -188,6 +190,7 @@ impl World {
         let state = &mut self.clients[client as usize];
         state.generation += 1;
         (state.is_asleep, state.is_backed_up) = (false, false);
+        state.open.clear();
         for slot in std::mem::take(&mut state.waiting) {
             let bytes = self.payloads.take(slot);
             self.payloads.give(slot, bytes);
@@ -200,6 +203,7 @@ impl World {
         let (generation, node) = (state.generation, state.node.take());
         self.next_generation(client);
         if let Some(node) = node {
+            self.run.meet(self.now, client, Met::Left);
             let at = self.now + self.network.notice;
             self.at(at, What::Gone { client, generation, node });
         }

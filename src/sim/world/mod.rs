@@ -18,7 +18,9 @@ use self::pool::Pool;
 use self::wires::Wire;
 use super::tracer::Tracer;
 use crate::config::ClockError;
+use crate::net::wire::PUSHED;
 use crate::registry::Registry;
+use crate::study::{Met, Run};
 use node_protocols::core::{Correction, Host, NodeId, Rng};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -140,6 +142,8 @@ pub struct World {
     forger: Option<Forger>,
     /// What nodes showed, once somebody looks.
     seen: Option<Seen>,
+    /// What clients asked and met.
+    run: Run,
     /// What happened, for hashes, traces and people.
     pub tracer: Tracer,
     /// Why the run cannot go on: a Host's panic is not caught, but a refused record is told here.
@@ -306,6 +310,8 @@ struct Client {
     addr: SocketAddr,
     /// It speaks through a gateway, in bytes.
     wire: Option<Box<Wire>>,
+    /// Its operations under way on this connection: their sequences, and their places in the run.
+    open: Vec<(u32, usize)>,
 }
 
 impl World {
@@ -369,6 +375,7 @@ impl World {
             refusals: Vec::new(),
             forger: None,
             seen: None,
+            run: Run::default(),
             tracer,
             failure: None,
             garbled: None,
@@ -484,6 +491,10 @@ impl World {
             What::Reply { client, generation, sequence, slot } => {
                 let reply = self.payloads.take(slot);
                 if self.clients[client as usize].generation == generation {
+                    match sequence {
+                        PUSHED => self.run.push(self.now, client, &reply),
+                        _ => self.note_reply(client, sequence, &reply),
+                    }
                     return Step::Reply { client, sequence, reply };
                 }
                 self.payloads.give(slot, reply);
@@ -502,6 +513,7 @@ impl World {
                 if self.clients[client as usize].generation == generation {
                     self.clients[client as usize].node = None;
                     self.next_generation(client);
+                    self.run.meet(self.now, client, Met::Closed);
                     return Step::Closed { client };
                 }
             }

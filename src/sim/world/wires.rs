@@ -53,7 +53,7 @@ impl World {
     /// Sends the bytes of a client's operation, over a new connection when it goes to another node
     /// than the last; answers which of the client's connections that is.
     pub fn say(&mut self, client: u32, node: usize, sequence: u32, bytes: &[u8]) -> u32 {
-        self.connect(client, node);
+        self.connect_to(client, node);
         if let Some(wire) = &mut self.clients[client as usize].wire {
             wire.sequence = sequence;
             wire.given.clear();

@@ -3,8 +3,8 @@
 mod rounds;
 mod skew;
 
-use crate::check::History;
 use crate::check::timeline::What;
+use crate::study::Run;
 use crate::study::{AGREE, Bound, Most, Needs, NoSettings, Property, Study, Unit, Verdict};
 use node_protocols::berkeley::Berkeley;
 use node_protocols::core::{FactKind, MAX_SLEW_PPM};
@@ -66,7 +66,7 @@ const fn of_clocks(
     name: &'static str,
     statement: &'static str,
     bounds: &'static [Bound],
-    judge: fn(&History) -> Verdict,
+    judge: fn(&Run) -> Verdict,
 ) -> Property {
     Property {
         name,

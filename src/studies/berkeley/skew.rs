@@ -11,9 +11,9 @@
 
 use super::rounds::Rounds;
 use super::{FAR, INTERVAL, MOVED, ROUND, SKEW};
-use crate::check::History;
 use crate::check::describe::Millis;
 use crate::check::timeline::{FaultKind, Happening, What, begin, nothing_of};
+use crate::study::Run;
 use crate::study::{Verdict, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Gusella and Zatti 1989, section IV: the error is that of reading clocks over the network, and what
 /// clocks drift until the next round. The bound of a scenario is the largest error of a reading on
 /// either side, at most half of what round trips vary by, twice, and 2 · drift · interval.
-pub(super) fn skew_bound(history: &History) -> Verdict {
+pub(super) fn skew_bound(history: &Run) -> Verdict {
     let skew_ns = history.bounds.of(&SKEW);
     let round_ns = history.bounds.of(&ROUND);
     let interval_ns = history.bounds.of(&INTERVAL);
@@ -132,7 +132,7 @@ impl Kept {
 /// not going back.
 ///
 /// Evidence: a clock that was corrected, and that its node reads after that not for the first time.
-pub(super) fn clock_never_backwards(history: &History) -> Verdict {
+pub(super) fn clock_never_backwards(history: &Run) -> Verdict {
     if !reads(history) {
         return nothing_of(&history.timeline, "clocks");
     }
@@ -176,7 +176,7 @@ pub(super) fn clock_never_backwards(history: &History) -> Verdict {
 /// that do not differ by more than γ.
 ///
 /// Evidence: such a clock, and another that is corrected.
-pub(super) fn one_liar_moves_nobody(history: &History) -> Verdict {
+pub(super) fn one_liar_moves_nobody(history: &Run) -> Verdict {
     let far_ns = history.bounds.of(&FAR);
     let moved_ns = history.bounds.of(&MOVED);
     if !reads(history) {
@@ -205,7 +205,7 @@ pub(super) fn one_liar_moves_nobody(history: &History) -> Verdict {
 }
 
 /// The one node whose own clock is far from the others' median, by the first reading of each.
-fn liar(history: &History, far_ns: u64) -> Option<u32> {
+fn liar(history: &Run, far_ns: u64) -> Option<u32> {
     let mut own: BTreeMap<u32, i64> = BTreeMap::new();
     for Happening { what, .. } in &history.timeline {
         if let What::Clock { node, ahead, correction, .. } = what {
@@ -221,12 +221,12 @@ fn liar(history: &History, far_ns: u64) -> Option<u32> {
     (own.len() > 2 && liars.next().is_none()).then_some(*liar)
 }
 
-fn reads(history: &History) -> bool {
+fn reads(history: &Run) -> bool {
     history.timeline.iter().any(|one| matches!(one.what, What::Clock { .. }))
 }
 
 fn violated(why: String, at: u64) -> Verdict {
-    Verdict::Violated(Violation { why, ops: Vec::new(), at: Some(at) })
+    Verdict::Violated(Violation::at(at, why))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ const MS: u64 = 1_000_000;
 
 /// A history with bounds of 10 ms of skew, rounds of 20 ms, every 1000 ms, slewing by a tenth; times are
 /// milliseconds.
-fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> History {
+fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> Run {
     let timeline = timeline.into_iter().map(|(at, what)| Happening { at: at * MS, what });
     let bounds = Bounds::default()
         .with(&SKEW, 10 * MS)
@@ -19,7 +19,7 @@ fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> History {
         .with(&SLEW, 100_000)
         .with(&FAR, 1_000 * MS)
         .with(&MOVED, 100 * MS);
-    History { timeline: timeline.collect(), bounds, ..History::default() }
+    Run { timeline: timeline.collect(), bounds, ..Run::default() }
 }
 
 fn start(node: u32) -> What {
@@ -49,7 +49,7 @@ fn holds(node: u32, id: u32) -> What {
 }
 
 /// Two nodes, with two rounds behind them at 1010 ms, and what comes then.
-fn two(more: impl IntoIterator<Item = (u64, What)>) -> History {
+fn two(more: impl IntoIterator<Item = (u64, What)>) -> Run {
     let mut timeline = Vec::new();
     for node in [1, 2] {
         timeline.extend([(0, start(node)), (5, holds(node, 2))]);
@@ -61,7 +61,7 @@ fn two(more: impl IntoIterator<Item = (u64, What)>) -> History {
     history(timeline)
 }
 
-fn verdict(property: &str, history: &History) -> &'static str {
+fn verdict(property: &str, history: &Run) -> &'static str {
     match check(property, history) {
         Verdict::Held => "held",
         Verdict::Unknown { .. } | Verdict::Undecided { .. } => "unknown",

@@ -2,17 +2,15 @@
 //! the other, and one to the proxy, over which it listens to every topic. What is not answered in time is
 //! given up with its connection, and not posted again; whose listening ends listens anew.
 
-use crate::check::History;
-use crate::check::history::{self, Connection, Heard, Post, Posted};
 use crate::config::Config;
 use crate::net::wire::PUSHED;
-use crate::registry::Registry;
 use crate::sim::plan::Plan;
 use crate::sim::world::Nanos;
 use crate::study::{Clients, Port, Workload};
-use node_protocols::board::{self, Board, Maybe, Reply, Request, Role};
+use node_protocols::board::{Board, Reply, Request, Role};
 use node_protocols::core::{Bytes, LamportTime, Protocol, Rng, encode};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// What clients do: the table `[workload.board]`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -119,22 +117,15 @@ pub struct Roles {
 
 impl Roles {
     /// Those that the nodes' configs give; none where no node runs the board.
-    pub fn read(nodes: &[Config], registry: &Registry) -> Result<Option<Roles>, String> {
+    pub fn read(nodes: &[Config]) -> Result<Option<Roles>, String> {
         let (mut brokers, mut proxies, mut runs) = (Vec::new(), Vec::new(), false);
         for (place, node) in nodes.iter().enumerate() {
-            if !node.protocols.iter().any(|one| one == Board::NAME) {
-                continue;
-            }
+            let Some(config) = node.of::<Board>() else { continue };
             runs = true;
-            let whole: toml::Table =
-                toml::from_str(&node.show(registry)).map_err(|error| error.to_string())?;
-            let table = whole.get("protocols").and_then(|protocols| protocols.get(Board::NAME));
-            let config = table.cloned().map(toml::Value::try_into::<board::Config>);
-            match config {
-                Some(Ok(config)) if config.role == Role::Broker => brokers.push(place),
-                Some(Ok(config)) if config.role == Role::Proxy => proxies.push(place),
-                Some(Ok(_)) => {}
-                _ => return Err(format!("nodes: the board of node {} cannot be read", node.id)),
+            match config.role {
+                Role::Broker => brokers.push(place),
+                Role::Proxy => proxies.push(place),
+                _ => {}
             }
         }
         match (&brokers[..], &proxies[..]) {
@@ -152,10 +143,8 @@ pub struct Crew {
     settings: Settings,
     roles: Roles,
     operations: u32,
-    posts: Vec<Post>,
-    /// Connection and sequence of each, as traces name them.
-    names: Vec<(u64, u32)>,
-    connections: Vec<Connection>,
+    /// When each text was posted.
+    sent_at: BTreeMap<String, Nanos>,
     /// Since when every client is done and listens.
     done_at: Option<Nanos>,
     scratch: Vec<u8>,
@@ -172,10 +161,10 @@ struct Client {
     clock: LamportTime,
     sequence: u32,
     sent: u32,
-    /// The post under way: its place, and its sequence.
-    posting: Option<(usize, u32)>,
-    /// Where it listens, or is about to: the place of the connection.
-    listening: Option<usize>,
+    /// The sequence of the post under way.
+    posting: Option<u32>,
+    /// It listens, or is about to: to how many topics.
+    listening: Option<u64>,
     /// The subscription under way: its sequence.
     subscribing: Option<u32>,
 }
@@ -222,9 +211,7 @@ impl Crew {
             settings: settings.clone(),
             roles: *roles,
             operations: plan.operations,
-            posts: Vec::new(),
-            names: Vec::new(),
-            connections: Vec::new(),
+            sent_at: BTreeMap::new(),
             done_at: None,
             scratch: Vec::new(),
         };
@@ -253,30 +240,24 @@ impl Crew {
         client.sequence += 1;
         client.clock.0 += 1;
         let (sequence, connection) = (client.sequence, 2 * place);
-        let post = Post {
-            user: format!("user{place}"),
-            topic: format!("topic{}", client.think.below(self.settings.topics)),
-            text: format!("{place}-{}", client.sent),
-            invoke_ns: port.now(),
-            over_ns: None,
-            answer: None,
-        };
+        let user = format!("user{place}");
+        let topic = format!("topic{}", client.think.below(self.settings.topics));
+        let text = format!("{place}-{}", client.sent);
+        self.sent_at.insert(text.clone(), port.now());
         let request = Request::Send {
-            user: post.user[..].into(),
-            topic: post.topic[..].into(),
-            text: Bytes::new(post.text.as_bytes()),
+            user: user.into(),
+            topic: topic.into(),
+            text: Bytes::new(text.as_bytes()),
             timestamp: port.now() / 1_000_000,
             clock: client.clock,
         };
         self.scratch.clear();
         encode(&request, &mut self.scratch);
-        client.posting = Some((self.posts.len(), sequence));
-        self.posts.push(post);
-        self.names.push((connection.into(), sequence));
+        client.posting = Some(sequence);
         let is_cut = client.cuts.below(100) < self.settings.cut_percent;
         let cut = client.cuts.below(CUT_WITHIN);
         let patience = if is_cut { cut } else { self.settings.timeout_ms * 1_000_000 };
-        port.request(connection, self.roles.broker, sequence, &self.scratch);
+        port.request(connection, place.into(), self.roles.broker, sequence, &self.scratch);
         port.expire(port.now() + patience, connection, sequence);
         self.doze(place, port);
     }
@@ -295,11 +276,10 @@ impl Crew {
     }
 
     /// The post is over: its client was told so, or waits no longer.
-    fn over(&mut self, place: u32, answer: Option<Posted>, port: &mut dyn Port) {
-        let Some((post, _)) = self.clients[place as usize].posting.take() else { return };
-        self.posts[post].over_ns = Some(port.now());
-        self.posts[post].answer = answer;
-        self.think(2 * place, port);
+    fn over(&mut self, place: u32, port: &mut dyn Port) {
+        if self.clients[place as usize].posting.take().is_some() {
+            self.think(2 * place, port);
+        }
     }
 
     /// Subscribes to the next topic, over a new connection if there is none.
@@ -308,28 +288,18 @@ impl Crew {
         if client.subscribing.is_some() {
             return;
         }
-        let listening = *client.listening.get_or_insert_with(|| {
-            self.connections.push(Connection {
-                client: place.into(),
-                topics: Vec::new(),
-                until_ns: None,
-                heard: Vec::new(),
-                missed: Vec::new(),
-            });
-            self.connections.len() - 1
-        });
-        let topics = &mut self.connections[listening].topics;
-        if topics.len() as u64 >= self.settings.topics {
+        let topics = client.listening.get_or_insert(0);
+        if *topics >= self.settings.topics {
             return;
         }
-        let topic = format!("topic{}", topics.len());
+        let topic = format!("topic{topics}");
+        *topics += 1;
         client.sequence += 1;
         client.subscribing = Some(client.sequence);
         self.scratch.clear();
         encode(&Request::Subscribe { topic: topic[..].into(), member: None }, &mut self.scratch);
-        topics.push((topic, None));
         let (connection, sequence) = (2 * place + 1, client.sequence);
-        port.request(connection, self.roles.proxy, sequence, &self.scratch);
+        port.request(connection, place.into(), self.roles.proxy, sequence, &self.scratch);
         let patience = self.settings.timeout_ms * 1_000_000;
         port.expire(port.now() + patience, connection, sequence);
     }
@@ -339,22 +309,17 @@ impl Crew {
         let client = &mut self.clients[place as usize];
         client.subscribing = None;
         // What it did not read went with the connection, and so did the word of what it missed.
-        let until = client.doze.take().map_or(port.now(), |doze| doze.from);
-        if let Some(listening) = client.listening.take() {
-            self.connections[listening].until_ns = Some(until);
-        }
+        (client.doze, client.listening) = (None, None);
         self.think(2 * place + 1, port);
     }
 
     fn told(&mut self, place: u32, sequence: u32, reply: Reply<'_>, port: &mut dyn Port) {
         let client = &mut self.clients[place as usize];
-        if client.posting.is_none_or(|(_, posting)| posting != sequence) {
+        if client.posting != Some(sequence) {
             return;
         }
-        let (answer, clock) = match reply {
-            Reply::Sent { clock, .. } => (Posted::Published, clock),
-            Reply::Error { published: Maybe::No, clock, .. } => (Posted::Not, clock),
-            Reply::Error { published: Maybe::Unknown, clock, .. } => (Posted::Unknown, clock),
+        let clock = match reply {
+            Reply::Sent { clock, .. } | Reply::Error { clock, .. } => clock,
             // Nobody asked for these at the broker.
             Reply::Subscribed { .. }
             | Reply::Unsubscribed { .. }
@@ -364,38 +329,29 @@ impl Crew {
             | Reply::Status { .. } => return,
         };
         client.clock = LamportTime(client.clock.max(clock).0 + 1);
-        self.over(place, Some(answer), port);
+        self.over(place, port);
     }
 
     fn heard(&mut self, place: u32, sequence: u32, reply: Reply<'_>, port: &mut dyn Port) {
         let client = &mut self.clients[place as usize];
-        let Some(listening) = client.listening else { return };
-        let connection = &mut self.connections[listening];
+        if client.listening.is_none() {
+            return;
+        }
         match reply {
             Reply::Subscribed { .. } if client.subscribing == Some(sequence) => {
                 client.subscribing = None;
-                if let Some((_, from)) = connection.topics.last_mut() {
-                    *from = Some(port.now());
-                }
                 self.subscribe(place, port);
             }
-            Reply::Message { topic, user, text, .. } if sequence == PUSHED => {
+            Reply::Message { text, .. } if sequence == PUSHED => {
                 let text = String::from_utf8_lossy(&text).into_owned();
                 // What was missed is told before anything that is published later.
                 if let Some(until) = client.doze.as_ref().and_then(|doze| doze.until)
-                    && self.posts.iter().any(|post| post.text == text && post.invoke_ns >= until)
+                    && self.sent_at.get(&text).is_some_and(|at| *at >= until)
                 {
                     client.doze = None;
                 }
-                connection.heard.push(Heard {
-                    at_ns: port.now(),
-                    user: user.into_owned(),
-                    topic: topic.into_owned(),
-                    text,
-                });
             }
-            Reply::Missed { messages, .. } if sequence == PUSHED => {
-                connection.missed.push((port.now(), messages));
+            Reply::Missed { .. } if sequence == PUSHED => {
                 client.doze = client.doze.take().filter(|doze| doze.until.is_none());
             }
             // What is refused is asked again on a new connection.
@@ -414,10 +370,8 @@ impl Crew {
     }
 
     fn is_done(&self, client: &Client) -> bool {
-        let listens = client.listening.is_some_and(|place| {
-            let topics = &self.connections[place].topics;
-            topics.len() as u64 == self.settings.topics && client.subscribing.is_none()
-        });
+        let listens =
+            client.listening == Some(self.settings.topics) && client.subscribing.is_none();
         let is_idle = client.posting.is_none() && !client.is_dozing();
         client.sent >= self.operations && is_idle && listens
     }
@@ -450,9 +404,9 @@ impl Workload for Crew {
     fn timeout(&mut self, connection: u32, sequence: u32, port: &mut dyn Port) {
         let (place, client) = (connection / 2, &self.clients[connection as usize / 2]);
         if connection.is_multiple_of(2) {
-            if client.posting.is_some_and(|(_, posting)| posting == sequence) {
+            if client.posting == Some(sequence) {
                 port.disconnect(connection);
-                self.over(place, None, port);
+                self.over(place, port);
             }
         } else if client.subscribing == Some(sequence) {
             port.disconnect(connection);
@@ -462,7 +416,7 @@ impl Workload for Crew {
 
     fn closed(&mut self, connection: u32, port: &mut dyn Port) {
         match connection % 2 {
-            0 => self.over(connection / 2, None, port),
+            0 => self.over(connection / 2, port),
             _ => self.end_listening(connection / 2, port),
         }
     }
@@ -483,18 +437,5 @@ impl Workload for Crew {
             format!("client {place} has sent {} posts and {what}", client.sent)
         };
         late.map(describe).collect::<Vec<_>>().join(", ")
-    }
-
-    fn take_history(&mut self, port: &mut dyn Port) -> History {
-        let board = history::Board {
-            posts: std::mem::take(&mut self.posts),
-            connections: std::mem::take(&mut self.connections),
-            end_ns: port.now(),
-        };
-        History { board: Some(board), ..History::default() }
-    }
-
-    fn name(&self, post: usize) -> Option<(u64, u32)> {
-        self.names.get(post).copied()
     }
 }

@@ -6,9 +6,9 @@
 //! 35(2), 2003; the order is the FIFO order of Hadzilacos and Toueg, A Modular Approach to
 //! Fault-Tolerant Broadcasts, 1994.
 
-use crate::check::History;
+use super::history::{Board, Connection, Heard, Known, Post, Posted};
 use crate::check::describe::{Millis, Short};
-use crate::check::history::{Board, Connection, Heard, Post, Posted};
+use crate::study::Run;
 use crate::study::{NOTICE, Verdict, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,14 +19,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// m. What is lost is no matter here.
 ///
 /// Evidence: two posts of a user that were heard over one connection.
-pub(super) fn per_publisher_order(history: &History) -> Verdict {
+pub(super) fn per_publisher_order(history: &Run) -> Verdict {
     let lacks = "nobody heard two posts of one user over one connection";
     judge(history, lacks, |board, posts, has_evidence| {
         for connection in &board.connections {
             // The latest that was heard of each user.
             let mut latest: BTreeMap<&str, (u64, &Heard)> = BTreeMap::new();
             for heard in &connection.heard {
-                let Some(Known { place, post }) = posts.get(&heard.text[..]) else { continue };
+                let Some(Placed { place, post }) = posts.get(&heard.text[..]) else { continue };
                 if let Some((invoked, later)) = latest.get(&post.user[..])
                     && post.over_ns.is_some_and(|over| over < *invoked)
                 {
@@ -54,7 +54,7 @@ pub(super) fn per_publisher_order(history: &History) -> Verdict {
 /// Hadzilacos and Toueg 1994, integrity: a message is delivered at most once.
 ///
 /// Evidence: a post that was heard.
-pub(super) fn delivered_at_most_once(history: &History) -> Verdict {
+pub(super) fn delivered_at_most_once(history: &Run) -> Verdict {
     let lacks = "nobody heard a post";
     judge(history, lacks, |board, posts, has_evidence| {
         let mut heard_by = BTreeSet::new();
@@ -84,7 +84,7 @@ pub(super) fn delivered_at_most_once(history: &History) -> Verdict {
 ///
 /// Evidence: a post that a connection was owed.
 ///
-pub(super) fn no_silent_gap(history: &History) -> Verdict {
+pub(super) fn no_silent_gap(history: &Run) -> Verdict {
     let notice_ns = history.bounds.of(&NOTICE);
     let lacks = "nobody listened for long enough to what was published";
     judge(history, lacks, |board, _, has_evidence| {
@@ -147,7 +147,7 @@ pub(super) fn no_silent_gap(history: &History) -> Verdict {
 /// happen, or is said to be unknown, is what document 002's client needs in order to try again.
 ///
 /// Evidence: a post that was heard.
-pub(super) fn answers_match_deliveries(history: &History) -> Verdict {
+pub(super) fn answers_match_deliveries(history: &Run) -> Verdict {
     let lacks = "nobody heard a post";
     judge(history, lacks, |board, posts, has_evidence| {
         for (place, post) in board.posts.iter().enumerate() {
@@ -161,7 +161,7 @@ pub(super) fn answers_match_deliveries(history: &History) -> Verdict {
                 *has_evidence = true;
                 let wrong = match posts.get(&heard.text[..]) {
                     None => Some((None, "nobody posted")),
-                    Some(Known { place, post }) => {
+                    Some(Placed { place, post }) => {
                         let is_its = post.user == heard.user && post.topic == heard.topic;
                         let what = match post.answer {
                             _ if !is_its => Some("was posted by another, or elsewhere"),
@@ -184,7 +184,7 @@ pub(super) fn answers_match_deliveries(history: &History) -> Verdict {
 }
 
 /// A post and its place in the history.
-struct Known<'a> {
+struct Placed<'a> {
     place: usize,
     post: &'a Post,
 }
@@ -193,12 +193,13 @@ struct Known<'a> {
 type Broken = Option<(u64, usize, String)>;
 
 fn judge(
-    history: &History,
+    history: &Run,
     lacks: &str,
-    broken: impl FnOnce(&Board, &BTreeMap<&str, Known<'_>>, &mut bool) -> Broken,
+    broken: impl FnOnce(&Board, &BTreeMap<&str, Placed<'_>>, &mut bool) -> Broken,
 ) -> Verdict {
     let unknown = |why: &str| Verdict::Unknown { why: why.into() };
-    let Some(board) = &history.board else {
+    let known = Known::of(history);
+    let Some(board) = &known.board else {
         return unknown("the history says nothing of a board");
     };
     if board.posts.is_empty() || board.connections.is_empty() {
@@ -206,7 +207,7 @@ fn judge(
     }
     let mut posts = BTreeMap::new();
     for (place, post) in board.posts.iter().enumerate() {
-        if posts.insert(&post.text[..], Known { place, post }).is_some() {
+        if posts.insert(&post.text[..], Placed { place, post }).is_some() {
             return unknown(
                 "two posts have the same text, so that nobody can tell which was heard",
             );
@@ -217,7 +218,8 @@ fn judge(
         None => Verdict::of(None, has_evidence, lacks),
         Some((at, place, why)) => {
             let ops = (place < board.posts.len()).then_some(place).into_iter().collect();
-            Verdict::Violated(Violation { why, ops, at: Some(at) })
+            let found = Violation { at: Some(at), ..Violation::of(ops, why) };
+            Verdict::Violated(found).placed(&board.posts, |post| known.place(post))
         }
     }
 }

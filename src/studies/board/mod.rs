@@ -1,13 +1,15 @@
 //! The study of the bulletin board: its clients, and what they hear.
 
 mod clients;
+pub mod history;
 mod judge;
 
 use self::clients::{Crowd, Roles, Settings};
-use crate::check::History;
-use crate::study::{Bound, Cast, Clients, NOTICE, Needs, Property, Study, Verdict};
+use self::history::{Known, Reader};
+use crate::study::{Bound, Cast, Clients, Lines, NOTICE, Needs, Property, Run, Study, Verdict};
 use node_protocols::board::Board;
 use node_protocols::core::Protocol;
+use std::io::{self, Write};
 
 /// The bulletin board.
 pub struct BoardStudy;
@@ -16,7 +18,7 @@ const fn heard(
     name: &'static str,
     statement: &'static str,
     bounds: &'static [Bound],
-    judge: fn(&History) -> Verdict,
+    judge: fn(&Run) -> Verdict,
 ) -> Property {
     Property {
         name,
@@ -30,7 +32,7 @@ const fn heard(
             let run = "the nodes be a bulletin system, with all its roles";
             cast.lacks_clients(Board::NAME, "the board's clients", run)
         },
-        shows: |history| history.board.is_some(),
+        shows: |run| Known::of(run).board.is_some(),
         judge,
     }
 }
@@ -65,8 +67,19 @@ impl Study for BoardStudy {
         ),
     ];
 
+    fn lines() -> Option<Box<dyn Lines>> {
+        Some(Box::new(Reader::default()))
+    }
+
+    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
+        match &Known::of(run).board {
+            Some(board) => writeln!(out, "{}", serde_json::to_string(board)?),
+            None => Ok(()),
+        }
+    }
+
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
-        let roles = Roles::read(cast.nodes, cast.registry)?;
+        let roles = Roles::read(cast.nodes)?;
         Ok(roles.map(|roles| -> Box<dyn Clients> { Box::new(Crowd { settings, roles }) }))
     }
 }

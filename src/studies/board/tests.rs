@@ -54,7 +54,7 @@ fn run() -> Board {
 /// What is violated: `.` held, `x` violated, `?` unknown; order, once, gap, answers.
 fn verdicts(board: Board) -> String {
     let bounds = Bounds::default().with(&NOTICE, 50);
-    let history = History { board: Some(board), bounds, ..History::default() };
+    let history = Run { bounds, ..Run::from(board) };
     let show = |property| match check(property, &history) {
         Verdict::Held => '.',
         Verdict::Violated(violation) => {

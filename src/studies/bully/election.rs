@@ -18,10 +18,10 @@
 //! in which nobody is asked anything then, has no evidence.
 
 use super::{ALIVE, HANDOVER};
-use crate::check::History;
 use crate::check::describe::Millis;
 use crate::check::timeline::{Elects, FaultKind, Happening, What, begin, nothing_of};
 use crate::study::AGREE;
+use crate::study::Run;
 use crate::study::{Verdict, Violation};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -33,7 +33,7 @@ use std::ops::Range;
 /// will be coordinator, and the others will know it.
 ///
 /// Evidence: an elector, at a calm moment.
-pub(super) fn election_terminates(history: &History) -> Verdict {
+pub(super) fn election_terminates(history: &Run) -> Verdict {
     let lacks = "no node takes part in elections";
     judge_calm(history, lacks, |cluster, node| {
         let Some((held, _)) = node.holds else {
@@ -57,7 +57,7 @@ pub(super) fn election_terminates(history: &History) -> Verdict {
 /// coordinator. Whoever fences with the epoch needs it to be the same as well.
 ///
 /// Evidence: two electors in a component that each hold one, at a calm moment.
-pub(super) fn one_coordinator_per_component(history: &History) -> Verdict {
+pub(super) fn one_coordinator_per_component(history: &Run) -> Verdict {
     let lacks = "no two nodes within reach of each other hold a coordinator";
     judge_calm(history, lacks, |cluster, node| {
         let Some((held, epoch)) = node.holds else { return Found::Nothing };
@@ -92,7 +92,7 @@ pub(super) fn one_coordinator_per_component(history: &History) -> Verdict {
 /// accepting the highest as coordinator.
 ///
 /// Evidence: an elector that holds one, at a calm moment.
-pub(super) fn highest_live_id_wins(history: &History) -> Verdict {
+pub(super) fn highest_live_id_wins(history: &Run) -> Verdict {
     let lacks = "no node holds a coordinator";
     judge_calm(history, lacks, |cluster, node| {
         let highest = cluster.component(node.id).max_by_key(|other| other.standing());
@@ -122,7 +122,7 @@ pub(super) fn highest_live_id_wins(history: &History) -> Verdict {
 /// giving up this very property.
 ///
 /// Evidence: two nodes, of which one held itself coordinator.
-pub(super) fn one_coordinator(history: &History) -> Verdict {
+pub(super) fn one_coordinator(history: &Run) -> Verdict {
     let handover_ns = history.bounds.of(&HANDOVER);
     let Some(sweep) = Sweep::new(history) else {
         return nothing_of(&history.timeline, "elections");
@@ -143,8 +143,7 @@ pub(super) fn one_coordinator(history: &History) -> Verdict {
                 Millis(since - began),
                 Millis(handover_ns),
             ),
-            ops: Vec::new(),
-            at: Some(at),
+            ..Violation::at(at, String::new())
         })
     });
     Verdict::of(broken, has_led, "no node of several held itself coordinator")
@@ -158,7 +157,7 @@ pub(super) fn one_coordinator(history: &History) -> Verdict {
 /// 1989, and Burrows, The Chubby Lock Service, OSDI 2006.
 ///
 /// Evidence: a node that published two in one life.
-pub(super) fn reigns_go_forward(history: &History) -> Verdict {
+pub(super) fn reigns_go_forward(history: &Run) -> Verdict {
     let began = begin(&history.timeline);
     let mut known: BTreeMap<u32, (u64, u32)> = BTreeMap::new();
     let (mut says, mut follows) = (false, false);
@@ -196,7 +195,7 @@ pub(super) fn reigns_go_forward(history: &History) -> Verdict {
 /// cluster the reign of a node that cannot hear the highest, though all others do.
 ///
 /// Evidence: a node that turned to a coordinator while it heard of another node.
-pub(super) fn live_higher_prevails(history: &History) -> Verdict {
+pub(super) fn live_higher_prevails(history: &Run) -> Verdict {
     let alive_ns = history.bounds.of(&ALIVE);
     let began = begin(&history.timeline);
     // By who hears, and whom; when.
@@ -250,7 +249,7 @@ pub(super) fn live_higher_prevails(history: &History) -> Verdict {
 }
 
 fn violated(why: String, at: u64) -> Verdict {
-    Verdict::Violated(Violation { why, ops: Vec::new(), at: Some(at) })
+    Verdict::Violated(Violation::at(at, why))
 }
 
 /// What there is to say of an elector.
@@ -263,7 +262,7 @@ enum Found {
 
 /// Asks `what` there is to say of each elector, at every moment at which the cluster is calm; and what a
 /// run `lacks` in which it is nothing.
-fn judge_calm(history: &History, lacks: &str, what: impl Fn(&Cluster, &Node) -> Found) -> Verdict {
+fn judge_calm(history: &Run, lacks: &str, what: impl Fn(&Cluster, &Node) -> Found) -> Verdict {
     let agree_ns = history.bounds.of(&AGREE);
     let Some(sweep) = Sweep::new(history) else {
         return nothing_of(&history.timeline, "elections");
@@ -286,7 +285,7 @@ fn judge_calm(history: &History, lacks: &str, what: impl Fn(&Cluster, &Node) -> 
         })?;
         let (since, now) = (cluster.disturbed - began, at - began);
         let why = format!("{wrong} at {}, undisturbed since {}", Millis(now), Millis(since));
-        Some(Violation { why, ops: Vec::new(), at: Some(at) })
+        Some(Violation::at(at, why))
     });
     match broken {
         Some(violation) => Verdict::Violated(violation),
@@ -316,7 +315,7 @@ enum Change<'a> {
 
 impl<'a> Sweep<'a> {
     /// None when the timeline says nothing of nodes that elect.
-    fn new(history: &'a History) -> Option<Sweep<'a>> {
+    fn new(history: &'a Run) -> Option<Sweep<'a>> {
         let timeline: &[Happening] = &history.timeline;
         let mut changes = Vec::new();
         let (mut end, mut says) = (0, false);

@@ -2,8 +2,8 @@
 
 mod election;
 
-use crate::check::History;
 use crate::check::timeline::What;
+use crate::study::Run;
 use crate::study::{AGREE, Bound, Cast, Most, Needs, NoSettings, Property, Study, Unit, Verdict};
 use node_protocols::bully::Bully;
 use node_protocols::core::FactKind;
@@ -37,7 +37,7 @@ const SOURCE: &str = "Garcia-Molina: Elections in a Distributed Computing System
 const fn promised(
     name: &'static str,
     statement: &'static str,
-    judge: fn(&History) -> Verdict,
+    judge: fn(&Run) -> Verdict,
 ) -> Property {
     Property {
         name,

@@ -7,10 +7,10 @@ const CALM: [&str; 3] =
     ["election_terminates", "one_coordinator_per_component", "highest_live_id_wins"];
 
 /// A history with bounds of 100 ms to agree and 10 ms to hand over; times are milliseconds.
-fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> History {
+fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> Run {
     let timeline = timeline.into_iter().map(|(at, what)| Happening { at: at * MS, what });
     let bounds = Bounds::default().with(&AGREE, 100 * MS).with(&HANDOVER, 10 * MS);
-    History { timeline: timeline.collect(), bounds, ..History::default() }
+    Run { timeline: timeline.collect(), bounds, ..Run::default() }
 }
 
 fn start(node: u32) -> What {
@@ -47,7 +47,7 @@ fn partition(side: &[u32], until: u64) -> What {
 }
 
 /// Three nodes that hold node 3 coordinator from 5 ms on, and what comes then.
-fn three(more: impl IntoIterator<Item = (u64, What)>) -> History {
+fn three(more: impl IntoIterator<Item = (u64, What)>) -> Run {
     let mut timeline: Vec<(u64, What)> = (1..=3).map(|node| (0, start(node))).collect();
     timeline.extend((1..=3).map(|node| (5, holds(node, 3))));
     timeline.extend(more);
@@ -56,7 +56,7 @@ fn three(more: impl IntoIterator<Item = (u64, What)>) -> History {
 
 /// Node 9 gives ranks and does not elect, nor does node 4; nodes 1, 2 and 3 get ranks 3, 2 and 1, and
 /// hold node 1 coordinator from 5 ms on; and what comes then.
-fn three_by_rank(more: impl IntoIterator<Item = (u64, What)>) -> History {
+fn three_by_rank(more: impl IntoIterator<Item = (u64, What)>) -> Run {
     let mut timeline: Vec<(u64, What)> =
         (1..=3).map(|node| (0, start_by(node, Elects::Rank))).collect();
     timeline.extend([4, 9].map(|node| (0, start_by(node, Elects::No))));
@@ -67,7 +67,7 @@ fn three_by_rank(more: impl IntoIterator<Item = (u64, What)>) -> History {
 }
 
 /// What each property of a calm cluster says: `.` held, `x` violated, `?` unknown.
-fn verdicts(history: &History) -> String {
+fn verdicts(history: &Run) -> String {
     let show = |property| match check(property, history) {
         Verdict::Held => '.',
         Verdict::Violated(violation) => {
@@ -81,14 +81,14 @@ fn verdicts(history: &History) -> String {
     CALM.into_iter().map(show).collect()
 }
 
-fn violation(property: &str, history: &History) -> (u64, String) {
+fn violation(property: &str, history: &Run) -> (u64, String) {
     match check(property, history) {
         Verdict::Violated(violation) => (violation.at.expect("it has a time") / MS, violation.why),
         other => panic!("{property}: {other:?}"),
     }
 }
 
-fn leaders(history: &History) -> Option<u64> {
+fn leaders(history: &Run) -> Option<u64> {
     match check("one_coordinator", history) {
         Verdict::Held => None,
         Verdict::Violated(violation) => violation.at,

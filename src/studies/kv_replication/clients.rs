@@ -2,11 +2,9 @@
 //! history of it.
 
 use super::wire::{Answer, Ask, Foreign, Wire};
-use crate::check::History;
-use crate::check::history::{Kind, Op, Outcome, Replica};
 use crate::sim::plan::Plan;
 use crate::sim::world::Nanos;
-use crate::study::{Clients, Port, Workload};
+use crate::study::{Clients, Port, Said, Workload};
 use node_protocols::core::{Bytes, Protocol, Rng, encode};
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
 use serde::Deserialize;
@@ -207,8 +205,6 @@ fn pad(text: &mut String, bytes: u64) {
 
 /// One of so many operations goes to a second process of a node's id, while there is one.
 const TWIN_OF: u64 = 4;
-/// What the name of such a process has behind its id, in a history.
-pub const TWIN: &str = "'";
 
 /// A RESP client's connections are clients of their own in a history: they are its sessions.
 const CONNECTIONS: u64 = 1_000_000;
@@ -229,10 +225,8 @@ pub struct Crew {
     probe_round: u32,
     /// Those who ask also read the keys in the end: how many keys each has still to read.
     unread: Vec<u64>,
-    /// What has been done so far.
-    ops: Vec<Op>,
-    /// Client and sequence of each operation, as traces name them.
-    names: Vec<(u64, u32)>,
+    /// How many operations there have been.
+    asked: u64,
     scratch: Vec<u8>,
 }
 
@@ -253,8 +247,6 @@ struct Status {
     complete: bool,
     /// Its last PUT.
     applied: u64,
-    /// Its table's digest.
-    digest: String,
 }
 
 struct Client {
@@ -264,8 +256,8 @@ struct Client {
     /// Draws which operations go to a second process of a node's id, while there is one.
     twins: Rng,
     done: u32,
-    /// The operation under way: its place in `ops`, and its sequence.
-    current: Option<(usize, u32)>,
+    /// The sequence of the operation under way.
+    current: Option<u32>,
     sequence: u32,
     seen: BTreeMap<u64, Timestamp>,
     key: u64,
@@ -308,8 +300,7 @@ impl Crew {
             probed: BTreeMap::new(),
             probe_round: 0,
             unread: Vec::new(),
-            ops: Vec::new(),
-            names: Vec::new(),
+            asked: 0,
             scratch: Vec::new(),
         };
         for id in 0..clients.clients.len() as u32 {
@@ -382,67 +373,49 @@ impl Crew {
             (false, true) => (Timestamp(0), of_all),
             (false, false) => (of_key, Timestamp(0)),
         };
-        client.current = Some((self.ops.len(), sequence));
-        let session = match &client.foreign {
-            Some(_) => {
+        client.current = Some(sequence);
+        let bytes = Bytes::new(name.as_bytes());
+        let mut request = match put {
+            true => Request::Put { key: bytes, value: Bytes::new(value.as_bytes()) },
+            false => Request::Get { key: bytes, timestamp, applied },
+        };
+        let whose = match client.is_newcomer {
+            true => NEWCOMERS + self.asked,
+            false => id.into(),
+        };
+        self.asked += 1;
+        self.scratch.clear();
+        let timeout = port.now() + self.workload.timeout_ms * 1_000_000;
+        match &mut client.foreign {
+            Some(foreign) => {
                 let ask = match put {
                     true => Ask::Put { key: &name, value: &value },
                     false => Ask::Get { key: &name, timestamp: timestamp.0, applied: applied.0 },
                 };
-                self.say(id, server, ask, port)
+                let is_resp = self.workload.wire == Some(Wire::Resp);
+                if is_resp && client.is_newcomer {
+                    port.disconnect(id);
+                }
+                let bytes = foreign.ask(ask);
+                let connection = port.connect(id, server);
+                // A RESP client names no timestamps: its connection is its session.
+                let whose = match is_resp {
+                    true => u64::from(id) + u64::from(connection) * CONNECTIONS,
+                    false => whose,
+                };
+                if let (true, Request::Get { timestamp, applied, .. }) = (is_resp, &mut request) {
+                    (*timestamp, *applied) = (Timestamp(0), Timestamp(0));
+                }
+                encode(&request, &mut self.scratch);
+                let said = Said { request: &self.scratch, bytes: &bytes };
+                port.say(id, whose, server, sequence, said);
             }
             None => {
-                let bytes = Bytes::new(name.as_bytes());
-                let request = match put {
-                    true => Request::Put { key: bytes, value: Bytes::new(value.as_bytes()) },
-                    false => Request::Get { key: bytes, timestamp, applied },
-                };
-                self.scratch.clear();
                 encode(&request, &mut self.scratch);
-                port.request(id, server, sequence, &self.scratch);
-                self.session(id)
+                port.request(id, whose, server, sequence, &self.scratch);
             }
-        };
-        let timeout = port.now() + self.workload.timeout_ms * 1_000_000;
+        }
         port.expire(timeout, id, sequence);
-        self.names.push((id.into(), sequence));
-        self.ops.push(Op {
-            client: session,
-            op: if put { Kind::Put } else { Kind::Get },
-            key: name,
-            value: put.then_some(value),
-            invoke_ns: port.now(),
-            return_ns: None,
-            outcome: Outcome::Unknown,
-            timestamp: 0,
-            server: match server < port.nodes() {
-                true => (server + 1).to_string(),
-                false => format!("{}{TWIN}", port.id(server)),
-            },
-        });
-    }
-
-    /// Which client of a history the operation under way is.
-    fn session(&self, id: u32) -> u64 {
-        match self.clients[id as usize].is_newcomer {
-            true => NEWCOMERS + self.ops.len() as u64,
-            false => id.into(),
-        }
-    }
-
-    /// Has a client put its operation on the wire; answers which client of a history that is.
-    fn say(&mut self, id: u32, server: usize, ask: Ask<'_>, port: &mut dyn Port) -> u64 {
-        let is_resp = self.workload.wire == Some(Wire::Resp);
-        let client = &mut self.clients[id as usize];
-        if is_resp && client.is_newcomer {
-            port.disconnect(id);
-        }
-        let bytes = client.foreign.as_mut().map(|foreign| foreign.ask(ask)).unwrap_or_default();
-        let connection = port.say(id, server, client.sequence, &bytes);
-        match is_resp {
-            true => u64::from(id) + u64::from(connection) * CONNECTIONS,
-            false => self.session(id),
-        }
     }
 
     /// Asks every node how it is; the answers are there a little later.
@@ -452,7 +425,8 @@ impl Crew {
         self.scratch.clear();
         encode(&Request::Info {}, &mut self.scratch);
         for node in 0..port.nodes() {
-            port.request(self.first_probe + node as u32, node, self.probe_round, &self.scratch);
+            let probe = self.first_probe + node as u32;
+            port.request(probe, probe.into(), node, self.probe_round, &self.scratch);
         }
     }
 
@@ -460,11 +434,7 @@ impl Crew {
         if let Reply::Info(info) = reply
             && round == self.probe_round
         {
-            let status = Status {
-                complete: info.complete,
-                applied: info.applied.0,
-                digest: info.table_digest.to_string(),
-            };
+            let status = Status { complete: info.complete, applied: info.applied.0 };
             self.probed.insert((id - self.first_probe) as usize, status);
         }
     }
@@ -542,34 +512,28 @@ impl Workload for Crew {
             return self.probed(id, sequence, &reply);
         }
         let client = &mut self.clients[id as usize];
-        let Some((place, _)) = client.current.filter(|current| current.1 == sequence) else {
+        if client.current != Some(sequence) {
             return;
-        };
+        }
         client.current = None;
-        let op = &mut self.ops[place];
-        op.return_ns = Some(port.now());
-        (op.outcome, op.timestamp) = match reply {
-            Reply::PutOk { timestamp } => (Outcome::Ok, timestamp.0),
-            Reply::NotApplied { .. } => (Outcome::NotApplied, 0),
-            Reply::MayStillApply { .. } => (Outcome::MayStillApply, 0),
-            Reply::Value { value, timestamp } => {
-                op.value = Some(String::from_utf8_lossy(&value).into_owned());
-                (Outcome::Ok, timestamp.0)
-            }
-            Reply::Null {} => (Outcome::Null, 0),
-            Reply::TryOtherServerOrLater { timestamp } => (Outcome::TryOther, timestamp.0),
-            Reply::Info(_) => (Outcome::Unknown, 0),
+        let timestamp = match reply {
+            Reply::PutOk { timestamp } | Reply::Value { timestamp, .. } => Some(timestamp),
+            Reply::NotApplied { .. }
+            | Reply::MayStillApply { .. }
+            | Reply::Null {}
+            | Reply::TryOtherServerOrLater { .. }
+            | Reply::Info(_) => None,
         };
-        if op.outcome == Outcome::Ok && !client.is_newcomer {
+        if let Some(timestamp) = timestamp.filter(|_| !client.is_newcomer) {
             let seen = client.seen.entry(client.key).or_default();
-            *seen = Timestamp(op.timestamp).max(*seen);
+            *seen = timestamp.max(*seen);
         }
         self.go_on(id, port);
     }
 
     fn hear(&mut self, id: u32, bytes: &[u8], port: &mut dyn Port) {
         let client = &mut self.clients[id as usize];
-        let (Some(foreign), Some((_, sequence))) = (&mut client.foreign, client.current) else {
+        let (Some(foreign), Some(sequence)) = (&mut client.foreign, client.current) else {
             return;
         };
         let answer = match foreign.hear(bytes) {
@@ -588,6 +552,7 @@ impl Workload for Crew {
         };
         let mut typed = Vec::new();
         encode(&reply, &mut typed);
+        port.answered(id, sequence, &typed);
         self.reply(id, sequence, &typed, port);
     }
 
@@ -600,7 +565,7 @@ impl Workload for Crew {
 
     fn timeout(&mut self, id: u32, sequence: u32, port: &mut dyn Port) {
         let client = &mut self.clients[id as usize];
-        if client.current.is_some_and(|current| current.1 == sequence) {
+        if client.current == Some(sequence) {
             client.current = None;
             port.disconnect(id);
             self.go_on(id, port);
@@ -632,20 +597,6 @@ impl Workload for Crew {
             None => format!("node {} silent", port.id(node)),
         };
         (0..port.nodes()).map(describe).collect::<Vec<_>>().join(", ")
-    }
-
-    fn take_history(&mut self, port: &mut dyn Port) -> History {
-        let replica = |(node, status): (&usize, &Status)| Replica {
-            replica: port.id(*node).to_string(),
-            applied: status.applied,
-            digest: status.digest.clone(),
-        };
-        let replicas = self.probed.iter().map(replica).collect();
-        History { ops: std::mem::take(&mut self.ops), replicas, ..History::default() }
-    }
-
-    fn name(&self, op: usize) -> Option<(u64, u32)> {
-        self.names.get(op).copied()
     }
 }
 

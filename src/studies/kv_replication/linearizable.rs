@@ -1,12 +1,13 @@
 //! Whether each key behaves as one register: which operations say something about it, what to say
 //! when they cannot be ordered. The search itself is in [`super::search`].
 
+use super::history::Described;
+use super::history::{Kind, Op, Outcome};
+use super::history::{by_client, by_invocation};
 use super::regular::has_read;
-use crate::check::describe::{Described, Short};
-use crate::check::history::{Kind, Op, Outcome};
+use crate::check::describe::Short;
 use crate::check::search::{Found, NEVER, Step, UNWRITTEN, search};
 use crate::check::zones::are_in_conflict;
-use crate::check::{by_client, by_invocation};
 use crate::study::{Verdict, Violation};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -297,7 +298,7 @@ fn violation(ops: &[Op], core: &[Event]) -> Violation {
         why += &format!(" and {more} more");
     }
     let ops = core.iter().map(|event| event.op).collect();
-    Violation { why, ops, at: None }
+    Violation::of(ops, why)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The study of the replicated key-value store: its clients, and what they may see.
 
 mod clients;
+pub mod history;
 mod linearizable;
 mod regular;
 mod replicas;
@@ -10,12 +11,14 @@ pub(crate) mod testing;
 mod wire;
 mod writes;
 
-pub use self::clients::{Settings, TWIN};
+pub use self::clients::Settings;
+pub use self::history::{Store, TWIN};
 
-use crate::check::History;
-use crate::study::{Cast, Clients, Needs, Property, Study, Verdict};
+use self::history::{Op, Reader};
+use crate::study::{Cast, Clients, Lines, Needs, Property, Run, Study, Verdict};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
+use std::io::{self, Write};
 
 /// The replicated key-value store.
 pub struct StoreStudy;
@@ -25,7 +28,7 @@ const fn seen(
     name: &'static str,
     statement: &'static str,
     source: &'static str,
-    judge: fn(&History) -> Verdict,
+    judge: fn(&Run) -> Verdict,
 ) -> Property {
     Property {
         name,
@@ -35,9 +38,15 @@ const fn seen(
         bounds: &[],
         is_promised: true,
         missing: ask,
-        shows: |history| !history.ops.is_empty(),
+        shows: |run| !Store::of(run).ops.is_empty(),
         judge,
     }
+}
+
+/// The verdict on what clients saw.
+fn seen_by(run: &Run, judge: fn(&[Op]) -> Verdict) -> Verdict {
+    let store = Store::of(run);
+    judge(&store.ops).placed(&store.ops, |op| store.place(op))
 }
 
 fn ask(cast: &Cast<'_>) -> Option<String> {
@@ -54,14 +63,14 @@ impl Study for StoreStudy {
     type Protocol = KvReplication;
     type Settings = Settings;
     const PROPERTIES: &'static [Property] = &[
-        seen("monotonic_reads", "a client never sees a key go back", TERRY, |history| {
-            sessions::monotonic_reads(&history.ops)
+        seen("monotonic_reads", "a client never sees a key go back", TERRY, |run| {
+            seen_by(run, sessions::monotonic_reads)
         }),
         seen(
             "read_your_writes",
             "a client sees its own writes of a key, or newer ones",
             TERRY,
-            |history| sessions::read_your_writes(&history.ops),
+            |run| seen_by(run, sessions::read_your_writes),
         ),
         Property {
             needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
@@ -70,30 +79,30 @@ impl Study for StoreStudy {
                 "a GET sent after a PUT was answered sees it or a newer one; every value read was put \
                  by somebody",
                 "Lamport: On Interprocess Communication, Distributed Computing 1(2), 1986",
-                |history| regular::regular_register(&history.ops),
+                |run| seen_by(run, regular::regular_register),
             )
         },
         seen(
             "unique_timestamps",
             "a timestamp stands for one value, and a PUT takes effect once",
             "document 000",
-            |history| regular::unique_timestamps(&history.ops),
+            |run| seen_by(run, regular::unique_timestamps),
         ),
         seen(
             "linearizable_writes",
             "PUTs have one order, that of their timestamps, and it respects time",
             WING,
-            |history| writes::linearizable_writes(&history.ops),
+            |run| seen_by(run, writes::linearizable_writes),
         ),
         Property {
             needs: Needs::REPLICAS,
-            shows: |history| !history.replicas.is_empty(),
+            shows: |run| !Store::of(run).replicas.is_empty(),
             missing: |cast| ask(cast).or_else(|| cast.lacks_others("replicas")),
             ..seen(
                 "replicas_equal",
                 "in the end all replicas hold the same",
                 "document 000",
-                |history| replicas::replicas_equal(&history.replicas),
+                |run| replicas::replicas_equal(&Store::of(run).replicas),
             )
         },
         Property {
@@ -104,10 +113,18 @@ impl Study for StoreStudy {
                 "each key behaves as one register: also the GETs of different clients have one order. \
                  The store does not promise this: a follower may still answer with the value before",
                 WING,
-                |history| linearizable::linearizable(&history.ops),
+                |run| seen_by(run, linearizable::linearizable),
             )
         },
     ];
+
+    fn lines() -> Option<Box<dyn Lines>> {
+        Some(Box::new(Reader::default()))
+    }
+
+    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
+        Store::of(run).write(out)
+    }
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
         if !cast.all_run(KvReplication::NAME) {

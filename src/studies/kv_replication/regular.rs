@@ -1,10 +1,11 @@
 //! Whether each key behaves as a regular register with timestamps: fresh enough, never a value
 //! that nobody wrote, and, apart from that, one write for each timestamp.
 
+use super::history::Described;
+use super::history::by_invocation;
+use super::history::{Kind, Op, Outcome};
 use super::sessions::own_puts;
-use crate::check::by_invocation;
-use crate::check::describe::{Described, Short};
-use crate::check::history::{Kind, Op, Outcome};
+use crate::check::describe::Short;
 use crate::study::{Verdict, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +49,7 @@ pub(super) fn unique_timestamps(ops: &[Op]) -> Verdict {
 }
 
 fn violation(why: String, ops: Vec<usize>) -> Violation {
-    Violation { why, ops, at: None }
+    Violation::of(ops, why)
 }
 
 /// Part 1.

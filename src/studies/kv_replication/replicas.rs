@@ -1,7 +1,7 @@
 //! Whether replicas agree in the end. Knows nothing of clients.
 
+use super::history::Replica;
 use crate::check::describe::Short;
-use crate::check::history::Replica;
 use crate::study::{Verdict, Violation};
 
 /// **Replicas equal.** Once nothing is under way any more, all replicas have applied the same
@@ -27,11 +27,10 @@ pub(super) fn replicas_equal(replicas: &[Replica]) -> Verdict {
             Verdict::Unknown { why: "the replicas have no PUT in which they could differ".into() }
         }
         None => Verdict::Held,
-        Some(other) => Verdict::Violated(Violation {
-            why: format!("{} but {}", show(first), show(other)),
-            ops: Vec::new(),
-            at: None,
-        }),
+        Some(other) => Verdict::Violated(Violation::of(
+            Vec::new(),
+            format!("{} but {}", show(first), show(other)),
+        )),
     }
 }
 

@@ -4,9 +4,9 @@
 //! Terry, Demers, Petersen, Spreitzer, Theimer, Welch: Session Guarantees for Weakly Consistent
 //! Replicated Data, PDIS 1994.
 
-use crate::check::describe::Described;
-use crate::check::history::Op;
-use crate::check::{by_client, by_invocation};
+use super::history::Described;
+use super::history::Op;
+use super::history::{by_client, by_invocation};
 use crate::study::{Verdict, Violation};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -40,10 +40,11 @@ pub(super) fn monotonic_reads(ops: &[Op]) -> Verdict {
             (*before, *witness) = (seen, i);
         }
     }
-    let broken = first.map(|(i, witness)| Violation {
-        why: format!("{} after {}", Described(&ops[i]), Described(&ops[witness])),
-        ops: vec![i, witness],
-        at: None,
+    let broken = first.map(|(i, witness)| {
+        Violation::of(
+            vec![i, witness],
+            format!("{} after {}", Described(&ops[i]), Described(&ops[witness])),
+        )
     });
     Verdict::of(broken, is_read_again, "no client read a key twice")
 }
@@ -62,10 +63,11 @@ pub(super) fn read_your_writes(ops: &[Op]) -> Verdict {
         has_read = true;
         (seen < ops[put].timestamp).then_some((i, put))
     });
-    let broken = broken.map(|(i, put)| Violation {
-        why: format!("{} after {}", Described(&ops[i]), Described(&ops[put])),
-        ops: vec![i, put],
-        at: None,
+    let broken = broken.map(|(i, put)| {
+        Violation::of(
+            vec![i, put],
+            format!("{} after {}", Described(&ops[i]), Described(&ops[put])),
+        )
     });
     Verdict::of(broken, has_read, "no client read a key that it had PUT")
 }

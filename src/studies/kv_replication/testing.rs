@@ -1,6 +1,6 @@
 //! Histories for tests: single operations in few words, and runs of a register.
 
-use crate::check::history::{Kind, Op, Outcome};
+use super::history::{Kind, Op, Outcome};
 use crate::study::{Verdict, Violation};
 use node_protocols::core::Rng;
 

@@ -1,8 +1,8 @@
 //! Whether PUTs have one order that respects time. Knows nothing of GETs.
 
-use crate::check::describe::Described;
-use crate::check::history::Op;
-use crate::check::{by_client, by_invocation};
+use super::history::Described;
+use super::history::Op;
+use super::history::{by_client, by_invocation};
 use crate::study::{Verdict, Violation};
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(super) fn linearizable_writes(ops: &[Op]) -> Verdict {
 }
 
 fn out_of_order(ops: &[Op], sent: &[usize]) -> Option<Violation> {
-    let violation = |why: String, ops| Violation { why, ops, at: None };
+    let violation = |why: String, ops| Violation::of(ops, why);
 
     let mut holders: BTreeMap<u64, usize> = BTreeMap::new();
     for &i in sent {

@@ -124,7 +124,7 @@ struct Latest {
 }
 
 fn violated(at: u64, why: String) -> Verdict {
-    Verdict::Violated(Violation { why, ops: Vec::new(), at: Some(at) })
+    Verdict::Violated(Violation::at(at, why))
 }
 
 /// What is to be said when there is nothing to judge.

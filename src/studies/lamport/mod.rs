@@ -2,8 +2,8 @@
 
 mod clocks;
 
-use crate::check::History;
 use crate::check::timeline::What;
+use crate::study::Run;
 use crate::study::{Needs, NoSettings, Property, Study, Verdict};
 use node_protocols::lamport::Lamport;
 
@@ -13,7 +13,7 @@ pub struct LamportStudy;
 const fn of_messages(
     name: &'static str,
     statement: &'static str,
-    judge: fn(&History) -> Verdict,
+    judge: fn(&Run) -> Verdict,
 ) -> Property {
     Property {
         name,

@@ -2,8 +2,8 @@
 //! quote, and bets that cannot be stored.
 
 use super::clients::Settings;
+use super::history::{self, Asked};
 use super::rules::Rules;
-use crate::check::history::{self, Asked};
 use node_protocols::core::Rng;
 use node_protocols::lottery::{Bet, Request};
 use std::borrow::Cow;

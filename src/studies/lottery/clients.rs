@@ -3,17 +3,16 @@
 //! an agency may ask what nobody should. Agencies that are nodes of the scenario act by themselves
 //! ([`nodes`]).
 
-use super::bets::{Luck, MISDEEDS, asked, document, draw, spoil};
+use super::bets::{Luck, MISDEEDS, document, draw, spoil};
+use super::history::Told;
 use super::rules::Rules;
 use super::text::Wire;
 use super::{nodes, text};
-use crate::check::History;
-use crate::check::history::{self, Answer, Ask, File, Memo, Told};
 use crate::sim::plan::Plan;
 use crate::sim::run::PROBE_EVERY;
 use crate::sim::world::Nanos;
-use crate::study::{Clients, Port, Workload};
-use node_protocols::core::{Protocol, Rng, encode, protocol_tag};
+use crate::study::{Clients, Port, Said, Workload};
+use node_protocols::core::{Protocol, Rng, encode};
 use node_protocols::lottery::{Bet, Lottery, Reply, Request};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -150,9 +149,6 @@ pub struct Agencies {
     seed: u64,
     /// The plan may leave nobody to finish for an agency.
     may_block: bool,
-    asks: Vec<Ask>,
-    /// Connection and sequence of each, as traces name them.
-    names: Vec<(u64, u32)>,
     scratch: Vec<u8>,
 }
 
@@ -175,8 +171,8 @@ struct Agency {
     told: u32,
     /// What is asked until there is an answer.
     asking: Option<Asking>,
-    /// The request under way: its place in `asks`, and its sequence.
-    current: Option<(usize, u32)>,
+    /// The sequence of the request under way.
+    current: Option<u32>,
     misdeeds: u64,
     /// Draws how it writes.
     forms: Rng,
@@ -225,8 +221,6 @@ impl Agencies {
             rules: rules.clone(),
             seed: plan.seed,
             may_block: nodes::may_block(rules, plan),
-            asks: Vec::new(),
-            names: Vec::new(),
             scratch: Vec::new(),
         };
         port.look();
@@ -264,23 +258,17 @@ impl Agencies {
         }
         agency.sequence += 1;
         let (sequence, connection) = (agency.sequence, place * 2 + agency.connection);
-        agency.current = Some((self.asks.len(), sequence));
-        self.asks.push(Ask {
-            agency: agency.number,
-            node: None,
-            ask: asked(&asking.request),
-            invoke_ns: port.now(),
-            answer: None,
-        });
-        self.names.push((connection.into(), sequence));
+        agency.current = Some(sequence);
+        let (whose, central) = (u64::from(agency.number), self.rules.central);
+        self.scratch.clear();
+        encode(&asking.request, &mut self.scratch);
         if self.settings.wire.is_some() {
             agency.inputs[agency.connection as usize].clear();
             let bytes = text::message(&asking.request, &mut agency.forms);
-            port.say(connection, self.rules.central, sequence, &bytes);
+            let said = Said { request: &self.scratch, bytes: &bytes };
+            port.say(connection, whose, central, sequence, said);
         } else {
-            self.scratch.clear();
-            encode(&asking.request, &mut self.scratch);
-            port.request(connection, self.rules.central, sequence, &self.scratch);
+            port.request(connection, whose, central, sequence, &self.scratch);
         }
         // A connection that breaks does so before the request arrives, after it, or not at all.
         let is_cut = agency.cuts.below(100) < self.settings.cut_percent;
@@ -404,9 +392,9 @@ impl Workload for Agencies {
         let Ok(reply) = postcard::from_bytes::<Reply<'_>>(reply) else { return };
         let place = connection / 2;
         let agency = &mut self.agencies[place as usize];
-        let Some((ask, _)) = agency.current.filter(|current| current.1 == sequence) else {
+        if agency.current != Some(sequence) {
             return;
-        };
+        }
         agency.current = None;
         if let Reply::Later { .. } = reply {
             // The same is asked again, and may then be done: for a checker it has no answer yet.
@@ -422,14 +410,12 @@ impl Workload for Agencies {
             (_, told) if is_next => agency.stuck = Some(format!("was told {told:?}")),
             _ => {}
         }
-        self.asks[ask].answer = Some(Answer { at_ns: port.now(), told });
         self.think(place, port);
     }
 
     fn hear(&mut self, connection: u32, bytes: &[u8], port: &mut dyn Port) {
         let agency = &mut self.agencies[connection as usize / 2];
-        let Some((_, sequence)) = agency.current.filter(|_| agency.connection == connection % 2)
-        else {
+        let Some(sequence) = agency.current.filter(|_| agency.connection == connection % 2) else {
             return;
         };
         let input = &mut agency.inputs[connection as usize % 2];
@@ -438,6 +424,7 @@ impl Workload for Agencies {
             Ok(None) => {}
             Ok(Some(reply)) => {
                 let reply = reply.to_vec();
+                port.answered(connection, sequence, &reply);
                 self.reply(connection, sequence, &reply, port);
             }
             Err(why) => {
@@ -448,8 +435,7 @@ impl Workload for Agencies {
     }
 
     fn timeout(&mut self, place: u32, sequence: u32, port: &mut dyn Port) {
-        let current = self.agencies[place as usize].current;
-        if current.is_some_and(|current| current.1 == sequence) {
+        if self.agencies[place as usize].current == Some(sequence) {
             self.give_up(place, port);
         }
     }
@@ -484,34 +470,4 @@ impl Workload for Agencies {
         let nodes = speakers.map(|one| format!("node {} of agency {} goes on", one.id, one.agency));
         late.chain(nodes).collect::<Vec<_>>().join(", ")
     }
-
-    fn take_history(&mut self, port: &mut dyn Port) -> History {
-        let seen = port.take_seen();
-        let (asks, losses) = nodes::heard(&self.rules, &seen);
-        self.asks.extend(asks);
-        let tag = protocol_tag(Lottery::NAME);
-        let files = seen.files.into_iter().filter(|file| file.tag == tag);
-        let file = |bytes: Vec<u8>| match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        };
-        let draws = seen.lines.iter().filter(|(_, _, line)| line.contains(DRAW));
-        let lottery = history::Lottery {
-            agencies: self.rules.agencies,
-            winning_number: self.rules.winning_number,
-            asks: std::mem::take(&mut self.asks),
-            files: files.map(|seen| File { at_ns: seen.at, text: file(seen.bytes) }).collect(),
-            draws: draws.map(|(at, _, _)| *at).collect(),
-            losses,
-            reading: Memo::default(),
-        };
-        History { lottery: Some(lottery), ..History::default() }
-    }
-
-    fn name(&self, ask: usize) -> Option<(u64, u32)> {
-        self.names.get(ask).copied()
-    }
 }
-
-/// In the line that the document prescribes for the draw.
-const DRAW: &str = "action: sorteo | result: success";

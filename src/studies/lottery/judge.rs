@@ -5,10 +5,11 @@
 //! The source of all five: document 001, "TP0 - Sistemas Distribuidos" (2024), exercises 6 and 7; what
 //! it leaves open about crashes is decided as in the head of `protocols/lottery`.
 
+use super::history::Known;
+use super::history::{Answer, Ask, Asked, File, Lottery, Told};
 use super::reading::{Batch, Held, Reading};
-use crate::check::History;
 use crate::check::describe::{Millis, Short};
-use crate::check::history::{Answer, Ask, Asked, File, Lottery, Told};
+use crate::study::Run;
 use crate::study::{Verdict, Violation};
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 ///
 /// Exactly-once by numbered requests: Birrell and Nelson, Implementing Remote Procedure Calls, ACM
 /// TOCS 2(1), 1984.
-pub(super) fn stored_exactly_once(history: &History) -> Verdict {
+pub(super) fn stored_exactly_once(history: &Run) -> Verdict {
     judge(Evidence::Stored, history, |run| {
         let (file, held) = run.last();
         if let Some(row) = &held.foreign {
@@ -70,7 +71,7 @@ pub(super) fn stored_exactly_once(history: &History) -> Verdict {
 }
 
 /// What was acknowledged is not refused when it comes again.
-fn retries_are_acknowledged(run: &Run<'_>, batch: &Batch) -> Result<(), Found> {
+fn retries_are_acknowledged(run: &Kept<'_>, batch: &Batch) -> Result<(), Found> {
     let Some((at_ns, _)) = run.first_acknowledged(batch).filter(|_| batch.number > 0) else {
         return Ok(());
     };
@@ -93,7 +94,7 @@ fn retries_are_acknowledged(run: &Run<'_>, batch: &Batch) -> Result<(), Found> {
 }
 
 /// What the central does for a node, in the order in which it did it.
-fn one_node_speaks_for_an_agency(run: &Run<'_>) -> Result<(), Found> {
+fn one_node_speaks_for_an_agency(run: &Kept<'_>) -> Result<(), Found> {
     enum Event {
         /// The central has started, and knows of no node.
         Start,
@@ -140,7 +141,7 @@ fn one_node_speaks_for_an_agency(run: &Run<'_>) -> Result<(), Found> {
 /// after its acknowledgement, and in the end.
 ///
 /// A log written ahead of the answer: Gray and Reuter, Transaction Processing, 1993, chapter 9.
-pub(super) fn ack_implies_durable(history: &History) -> Verdict {
+pub(super) fn ack_implies_durable(history: &Run) -> Verdict {
     judge(Evidence::Stored, history, |run| {
         let first = |batch: &Batch| run.first_acknowledged(batch);
         let first: Vec<Option<(u64, usize)>> = run.reading.batches.iter().map(first).collect();
@@ -169,7 +170,7 @@ pub(super) fn ack_implies_durable(history: &History) -> Verdict {
 /// none is there.
 ///
 /// Atomicity: Gray, The Transaction Concept: Virtues and Limitations, VLDB 1981.
-pub(super) fn batch_all_or_nothing(history: &History) -> Verdict {
+pub(super) fn batch_all_or_nothing(history: &Run) -> Verdict {
     judge(Evidence::Taken, history, |run| {
         for (file, held) in run.looks() {
             if let Some(torn) = &held.torn {
@@ -204,7 +205,7 @@ pub(super) fn batch_all_or_nothing(history: &History) -> Verdict {
 /// finished; once one was told, none hears that the draw is still to come; no batch that its agency
 /// sent first after its own end was acknowledged is taken; and the central prints that it has drawn
 /// once at most, after all have finished. A crash may lose the line, never double it.
-pub(super) fn draw_once_after_all(history: &History) -> Verdict {
+pub(super) fn draw_once_after_all(history: &Run) -> Verdict {
     judge(Evidence::Draw, history, |run| {
         let asks = || run.lottery.asks.iter().enumerate();
         // When each agency first said that it has finished, and when it first had the answer.
@@ -290,7 +291,7 @@ pub(super) fn draw_once_after_all(history: &History) -> Verdict {
 
 /// **Winners to their own agency.** Whenever an agency is told winners, they are the documents of those
 /// rows of the file that are its own and bet on the winning number, all of them, in their order.
-pub(super) fn winners_only_to_their_agency(history: &History) -> Verdict {
+pub(super) fn winners_only_to_their_agency(history: &Run) -> Verdict {
     judge(Evidence::Winners, history, |run| {
         for (place, ask) in run.lottery.asks.iter().enumerate() {
             let Some(answer) = &ask.answer else { continue };
@@ -336,35 +337,37 @@ enum Evidence {
 
 fn judge(
     evidence: Evidence,
-    history: &History,
-    look: impl FnOnce(&Run<'_>) -> Result<(), Found>,
+    history: &Run,
+    look: impl FnOnce(&Kept<'_>) -> Result<(), Found>,
 ) -> Verdict {
     let unknown = |why: &str| Verdict::Unknown { why: why.into() };
-    let Some(lottery) = &history.lottery else {
+    let known = Known::of(history);
+    let Some(lottery) = &known.lottery else {
         return unknown("the history says nothing of a lottery");
     };
     let Some(last) = lottery.files.last().filter(|_| !lottery.asks.is_empty()) else {
         return unknown("the history says nothing of what agencies asked, or what the file had");
     };
-    let reading = match lottery.reading.get_or_init(|| Reading::new(lottery)) {
+    let reading = match known.reading(lottery) {
         Ok(reading) => reading,
         Err(why) => return Verdict::Unknown { why: why.clone() },
     };
-    let run = Run { lottery, reading, last };
+    let run = Kept { lottery, reading, last };
     match look(&run) {
         Ok(()) => {
             let (has_evidence, lacks) = evidence.is_in(&run);
             Verdict::of(None, has_evidence, lacks)
         }
         Err(Found { why, asks, at_ns }) => {
-            Verdict::Violated(Violation { why, ops: asks, at: Some(at_ns) })
+            let found = Violation { at: Some(at_ns), ..Violation::of(asks, why) };
+            Verdict::Violated(found).placed(&lottery.asks, |ask| known.place(ask))
         }
     }
 }
 
 impl Evidence {
     /// Whether it is in a run, and what the run lacks if not.
-    fn is_in(self, run: &Run<'_>) -> (bool, &'static str) {
+    fn is_in(self, run: &Kept<'_>) -> (bool, &'static str) {
         let told = |is: fn(&Told) -> bool| {
             let mut answers = run.lottery.asks.iter().filter_map(|ask| ask.answer.as_ref());
             answers.any(|answer| is(&answer.told))
@@ -385,14 +388,14 @@ impl Evidence {
 }
 
 /// A run, with what there is to know of it.
-struct Run<'a> {
+struct Kept<'a> {
     lottery: &'a Lottery,
     reading: &'a Reading,
     /// The file in the end.
     last: &'a File,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Kept<'a> {
     /// When an ask was first answered that its batch is stored, and which it was.
     fn first_acknowledged(&self, batch: &Batch) -> Option<(u64, usize)> {
         let answer = |ask: &usize| self.lottery.asks[*ask].answer.as_ref();

@@ -2,20 +2,23 @@
 
 mod bets;
 mod clients;
+pub mod history;
 mod judge;
 mod nodes;
 mod reading;
 mod rules;
 mod text;
 
-pub(crate) use self::reading::Reading;
-
 use self::clients::{Lot, Settings};
+use self::history::{Known, Reader};
 use self::rules::Rules;
-use crate::check::History;
-use crate::study::{Cast, Clients, Needs, Property, Study, Verdict};
+use crate::study::{Cast, Clients, Lines, Needs, Property, Run, Study, Verdict};
 use node_protocols::core::Protocol;
 use node_protocols::lottery::Lottery;
+use std::io::{self, Write};
+
+/// In the line that the document prescribes for the draw.
+const DRAW: &str = "action: sorteo | result: success";
 
 /// The national lottery.
 pub struct LotteryStudy;
@@ -23,7 +26,7 @@ pub struct LotteryStudy;
 const fn of_agencies(
     name: &'static str,
     statement: &'static str,
-    judge: fn(&History) -> Verdict,
+    judge: fn(&Run) -> Verdict,
 ) -> Property {
     Property {
         name,
@@ -36,7 +39,7 @@ const fn of_agencies(
             let run = "the node be a lottery's central";
             cast.lacks_clients(Lottery::NAME, "the lottery's agencies", run)
         },
-        shows: |history| history.lottery.is_some(),
+        shows: |run| Known::of(run).lottery.is_some(),
         judge,
     }
 }
@@ -73,11 +76,22 @@ impl Study for LotteryStudy {
         ),
     ];
 
+    fn lines() -> Option<Box<dyn Lines>> {
+        Some(Box::new(Reader::default()))
+    }
+
+    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
+        match &Known::of(run).lottery {
+            Some(lottery) => writeln!(out, "{}", serde_json::to_string(lottery)?),
+            None => Ok(()),
+        }
+    }
+
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
         if !cast.all_run(Lottery::NAME) {
             return Ok(None);
         }
-        let Some(rules) = Rules::read(cast.nodes, cast.registry)? else { return Ok(None) };
+        let Some(rules) = Rules::read(cast.nodes)? else { return Ok(None) };
         if let Some(wire) = settings.wire {
             let central = &cast.nodes[rules.central..=rules.central];
             cast.listens(central, wire.gateway(), Lottery::NAME)?;

@@ -6,8 +6,8 @@
 
 use super::bets::{Luck, asked, document, draw};
 use super::clients::{Settings, batches, told};
+use super::history::{Answer, Ask, Loss};
 use super::rules::Rules;
-use crate::check::history::{Answer, Ask, Loss};
 use crate::sim::plan::Plan;
 use crate::sim::world::Seen;
 use node_protocols::core::{Host, NodeId, Protocol, Rng, protocol_tag};

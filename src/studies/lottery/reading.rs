@@ -5,8 +5,8 @@
 //! The file only grows, but for what a crash tore. So of each look only that is read which the one
 //! before had not.
 
+use super::history::{Ask, Asked, Bet, File, Lottery, Told};
 use crate::check::describe::Short;
-use crate::check::history::{Ask, Asked, Bet, File, Lottery, Told};
 use std::collections::{BTreeMap, HashMap};
 
 /// A run, with its batches.

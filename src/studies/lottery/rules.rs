@@ -3,8 +3,6 @@
 
 use super::nodes::Speaker;
 use crate::config::Config;
-use crate::registry::Registry;
-use node_protocols::core::Protocol;
 use node_protocols::lottery::{self, Lottery, RoleName};
 
 /// Keeps a run finite.
@@ -26,22 +24,20 @@ pub struct Rules {
 
 impl Rules {
     /// Those of a central and of agencies that are nodes; none unless there is one central.
-    pub fn read(nodes: &[Config], registry: &Registry) -> Result<Option<Rules>, String> {
+    pub fn read(nodes: &[Config]) -> Result<Option<Rules>, String> {
         let (mut centrals, mut speakers) = (Vec::new(), Vec::new());
         for (place, node) in nodes.iter().enumerate() {
-            let config = read_config(node, registry)?;
+            let Some(config) = node.of::<Lottery>() else { return Ok(None) };
             match config.role {
                 RoleName::Central => centrals.push((place, config)),
-                RoleName::Agency => {
-                    speakers.push(Speaker::new(place, node.id, &config, &speakers)?)
-                }
+                RoleName::Agency => speakers.push(Speaker::new(place, node.id, config, &speakers)?),
             }
         }
         let [(central, config)] = &centrals[..] else { return Ok(None) };
         if config.agencies > MAX_AGENCIES {
             return Err(format!("nodes: at most {MAX_AGENCIES} agencies can be simulated"));
         }
-        let &lottery::Config { agencies, winning_number, highest_number, .. } = config;
+        let &&lottery::Config { agencies, winning_number, highest_number, .. } = config;
         if let Some(other) = speakers.iter().find(|one| !(1..=agencies).contains(&one.agency)) {
             return Err(format!("nodes: the central expects no agency {}", other.agency));
         }
@@ -67,12 +63,4 @@ impl Rules {
         let is_node = |agency: u32| self.speakers.iter().any(|one| one.agency == agency);
         (1..=self.agencies).filter(move |agency| !is_node(*agency))
     }
-}
-
-fn read_config(node: &Config, registry: &Registry) -> Result<lottery::Config, String> {
-    let whole: toml::Table =
-        toml::from_str(&node.show(registry)).map_err(|error| error.to_string())?;
-    let table = whole.get("protocols").and_then(|protocols| protocols.get(Lottery::NAME));
-    let config = table.cloned().map(toml::Value::try_into::<lottery::Config>);
-    config.and_then(Result::ok).ok_or_else(|| format!("nodes: node {} cannot be read", node.id))
 }

@@ -1,5 +1,5 @@
+use super::super::history::{Answer, Ask, Bet, Loss};
 use super::*;
-use crate::check::history::{Answer, Ask, Bet, Loss, Memo};
 use crate::studies::check;
 
 const ALL: [&str; 5] = [
@@ -58,13 +58,12 @@ fn run() -> Lottery {
         files: vec![file(0, ""), file(37, [ONE, TWO].concat()), file(90, [ONE, TWO].concat())],
         draws: vec![62],
         losses: vec![],
-        reading: Memo::default(),
     }
 }
 
 /// What is violated, and why.
 fn violated(run: &Lottery) -> Vec<(&'static str, String)> {
-    let history = History { lottery: Some(run.clone()), ..History::default() };
+    let history = Run::from(run.clone());
     let why = |property| match check(property, &history) {
         Verdict::Held => None,
         Verdict::Violated(violation) => {
@@ -100,9 +99,9 @@ fn a_run_as_it_should_be_holds() {
 #[test]
 fn without_a_lottery_there_is_no_verdict() {
     let histories = [
-        History::default(),
-        History { lottery: Some(Lottery { asks: vec![], ..run() }), ..History::default() },
-        History { lottery: Some(Lottery { files: vec![], ..run() }), ..History::default() },
+        Run::default(),
+        Run::from(Lottery { asks: vec![], ..run() }),
+        Run::from(Lottery { files: vec![], ..run() }),
     ];
     for history in histories {
         for property in ALL {
@@ -113,14 +112,14 @@ fn without_a_lottery_there_is_no_verdict() {
     let mut silent = Lottery { draws: vec![], ..run() };
     silent.asks.iter_mut().for_each(|ask| ask.answer = None);
     silent.files.iter_mut().for_each(|file| file.text.clear());
-    let history = History { lottery: Some(silent), ..History::default() };
+    let history = Run::from(silent);
     for property in ALL {
         assert!(matches!(check(property, &history), Verdict::Unknown { .. }), "{property}");
     }
     // Whose the row is cannot be told.
     let mut run = run();
     run.asks.push(send(1, 2, ONE, 35, None));
-    let history = History { lottery: Some(run), ..History::default() };
+    let history = Run::from(run);
     let verdict = check("stored_exactly_once", &history);
     assert!(matches!(verdict, Verdict::Unknown { .. }), "{verdict:?}");
 }

@@ -14,9 +14,9 @@
 //! it was, it knows but for [`NOTICE`], each time. A keeper that starts has an empty list.
 
 use super::{DELAY, HEARTBEAT, TIMEOUT};
-use crate::check::History;
 use crate::check::describe::Millis;
 use crate::check::timeline::{FaultKind, Happening, What, begin, nothing_of};
+use crate::study::Run;
 use crate::study::{Bounds, NOTICE};
 use crate::study::{Verdict, Violation};
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 /// still holds or has held.
 ///
 /// Evidence: ranks that were said twice or more often.
-pub(super) fn ranks_unique_and_stable(history: &History) -> Verdict {
+pub(super) fn ranks_unique_and_stable(history: &Run) -> Verdict {
     let began = begin(&history.timeline);
     let (mut ranks, mut nodes) = (BTreeMap::new(), BTreeMap::new());
     let mut said = 0;
@@ -65,7 +65,7 @@ pub(super) fn ranks_unique_and_stable(history: &History) -> Verdict {
 /// outside can know who was held up.
 ///
 /// Evidence: a node that was taken off the list, or that stood there for [`TIMEOUT`].
-pub(super) fn death_noticed_in_time(history: &History) -> Verdict {
+pub(super) fn death_noticed_in_time(history: &Run) -> Verdict {
     if !history.is_simulated && !history.timeline.is_empty() {
         let why = "only node sim judges it, by the bounds of a scenario";
         return Verdict::Unknown { why: why.into() };
@@ -297,7 +297,7 @@ impl Lists {
 }
 
 fn violated(why: String, at: u64) -> Verdict {
-    Verdict::Violated(Violation { why, ops: Vec::new(), at: Some(at) })
+    Verdict::Violated(Violation::at(at, why))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 mod members;
 
-use crate::check::History;
 use crate::check::timeline::What;
+use crate::study::Run;
 use crate::study::{Bound, Most, NOTICE, Needs, NoSettings, Property, Study, Unit};
 use node_protocols::core::FactKind;
 use node_protocols::membership::Membership;
@@ -23,7 +23,7 @@ pub const TIMEOUT: Bound =
 /// How long a message is on its way.
 pub const DELAY: Bound = time("delay_ms", 100, "how long a message is on its way");
 
-fn publish_ranks(history: &History) -> bool {
+fn publish_ranks(history: &Run) -> bool {
     history.saw(|what| matches!(what, What::Rank { .. } | What::Listed { .. }))
 }
 

@@ -8,7 +8,7 @@ const MS: u64 = 1_000_000;
 
 /// A history with heartbeats of 100 ms, a timeout of 500 ms and 20 ms to notice, of which 10 ms are a message's; times are milliseconds.
 /// Node 9 keeps the list, and nodes 1 and 2 have been on it since 10 ms.
-fn history(more: impl IntoIterator<Item = (u64, What)>) -> History {
+fn history(more: impl IntoIterator<Item = (u64, What)>) -> Run {
     let nodes = [9, 1, 2].map(|node| (0, What::Start { node, durable: true, elects: Elects::No }));
     let all = nodes.into_iter().chain([(10, listed(1, 1)), (10, listed(2, 2))]).chain(more);
     let timeline = all.map(|(at, what)| Happening { at: at * MS, what });
@@ -18,7 +18,7 @@ fn history(more: impl IntoIterator<Item = (u64, What)>) -> History {
         .with(&DELAY, 10 * MS)
         .with(&NOTICE, 20 * MS);
     let timeline = timeline.collect();
-    History { timeline, bounds, is_simulated: true, ..History::default() }
+    Run { timeline, bounds, is_simulated: true, ..Run::default() }
 }
 
 fn listed(id: u32, rank: u32) -> What {
@@ -41,7 +41,7 @@ fn pause(node: u32, on: bool) -> What {
     What::Pause { node, on }
 }
 
-fn verdict(property: &str, history: &History) -> &'static str {
+fn verdict(property: &str, history: &Run) -> &'static str {
     match check(property, history) {
         Verdict::Held => "held",
         Verdict::Unknown { .. } | Verdict::Undecided { .. } => "unknown",
@@ -177,14 +177,14 @@ fn ranks_are_of_one_node_for_ever() {
 #[test]
 fn without_a_list_there_is_no_verdict() {
     let timeline = vec![Happening { at: 0, what: start(1) }, Happening { at: 5, what: What::End }];
-    let silent = History { timeline, ..History::default() };
+    let silent = Run { timeline, ..Run::default() };
     for property in ["ranks_unique_and_stable", "death_noticed_in_time"] {
         assert_eq!(verdict(property, &silent), "unknown");
     }
     assert_eq!(death([(509, What::End)]), "unknown", "nobody was there for long");
     assert_eq!(death([(510, What::End)]), "held");
-    let from_traces = History { is_simulated: false, ..history([(3_000, What::End)]) };
+    let from_traces = Run { is_simulated: false, ..history([(3_000, What::End)]) };
     assert_eq!(verdict("death_noticed_in_time", &from_traces), "unknown");
-    let once = History { timeline: from_traces.timeline[..4].to_vec(), ..from_traces };
+    let once = Run { timeline: from_traces.timeline[..4].to_vec(), ..from_traces };
     assert_eq!(verdict("ranks_unique_and_stable", &once), "unknown", "one rank, said once");
 }

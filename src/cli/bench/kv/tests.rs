@@ -1,9 +1,9 @@
 //! `node bench kv` against fake nodes.
 
 use super::*;
-use crate::check::history as check;
 use crate::cli::bench::{BenchArgs, BenchCommand};
 use crate::client::testing::{Answer, FakeNode, raw_server, with_more_time};
+use crate::studies::kv_replication::history as check;
 use clap::Parser;
 use node_protocols::kv_replication::{Reply, Timestamp};
 use serde_json::Value;
