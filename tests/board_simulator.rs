@@ -12,6 +12,7 @@ use node::sim::run::{Outcome, run};
 use node::sim::scenario::Scenario;
 use node::sim::tracer::Tracer;
 use node::trace::history;
+use node_protocols::facts::Listed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;
@@ -210,11 +211,10 @@ fn membership_reaches_what_it_is_there_for() {
     let (mut on, mut off, mut starts) = (0, 0, 0);
     for seed in 1..=60 {
         for happening in &simulator.run(seed).history.timeline {
-            match happening.what {
-                What::Listed { on: true, .. } => on += 1,
-                What::Listed { on: false, .. } => off += 1,
-                What::Start { node: 9, .. } => starts += 1,
-                _ => {}
+            match happening.what.read() {
+                Some((_, Listed { on: true, .. })) => on += 1,
+                Some((_, Listed { on: false, .. })) => off += 1,
+                None => starts += u32::from(matches!(happening.what, What::Start { node: 9, .. })),
             }
         }
     }

@@ -16,6 +16,8 @@
 use super::describe::Millis;
 use super::timeline::{Bounds, FaultKind, Happening, What, begin, nothing_of};
 use super::{History, Property, Verdict, Violation};
+use node_protocols::core::NodeId;
+use node_protocols::facts::{Listed, Rank};
 use std::collections::BTreeMap;
 
 /// **Ranks unique and stable.** In the whole run, across restarts of everybody, a node has one rank, and
@@ -30,16 +32,16 @@ pub(super) fn ranks_unique_and_stable(history: &History) -> Verdict {
     let (mut ranks, mut nodes) = (BTreeMap::new(), BTreeMap::new());
     let mut said = 0;
     for Happening { at, what } in &history.timeline {
-        let (What::Rank { id, rank, .. } | What::Listed { id, rank, .. }) = what else { continue };
+        let Some((id, rank)) = said_rank(what) else { continue };
         let (first_rank, first_id) =
-            (*ranks.entry(*id).or_insert(*rank), *nodes.entry(*rank).or_insert(*id));
+            (*ranks.entry(id).or_insert(rank), *nodes.entry(rank).or_insert(id));
         said += 1;
         let now = Millis(at - began);
-        if first_rank != *rank {
+        if first_rank != rank {
             let why = format!("node {id} has rank {first_rank}, and at {now} rank {rank}");
             return violated(Property::RanksUniqueAndStable, why, *at);
         }
-        if first_id != *id {
+        if first_id != id {
             let why = format!("rank {rank} is of node {first_id}, and at {now} of node {id}");
             return violated(Property::RanksUniqueAndStable, why, *at);
         }
@@ -48,6 +50,12 @@ pub(super) fn ranks_unique_and_stable(history: &History) -> Verdict {
         return nothing_of(&history.timeline, "ranks");
     }
     Verdict::of(None, said > 1, "a rank was said once, which can be no other")
+}
+
+/// Whose rank a node said, and which.
+fn said_rank(what: &What) -> Option<(NodeId, u32)> {
+    let given = what.read().map(|(_, Rank { id, rank })| (id, rank));
+    given.or_else(|| what.read().map(|(_, Listed { id, rank, .. })| (id, rank)))
 }
 
 /// **Death noticed in time.** Who is on the list and falls silent is off it not before
@@ -71,7 +79,7 @@ pub(super) fn death_noticed_in_time(history: &History) -> Verdict {
     let mut first: Option<u64> = None;
     let mut judged = false;
     for Happening { at, what } in &history.timeline {
-        if let What::Listed { on, .. } = what {
+        if let Some((_, Listed { on, .. })) = what.read() {
             first = first.or(Some(*at));
             judged |= !on;
         }
@@ -194,26 +202,35 @@ impl Lists {
                 let excused = until.saturating_add(self.bounds.timeout_ns);
                 self.hindered = self.hindered.max(excused);
             }
-            What::Listed { node, id, on: true, .. } => {
-                let (keeper, member) = (self.node(*node), self.node(*id));
-                let now = keeper.mark(at);
-                let both = !keeper.is_silent() && !member.is_silent();
-                let fresh = Place {
-                    is_listed: true,
-                    changed: at,
-                    heard: both.then_some(at),
-                    unheard: now,
-                    silent: now,
-                };
-                let place = self.places.entry((*node, *id)).or_insert(fresh);
-                (place.is_listed, place.changed) = (true, at);
-                // It was heard just now.
-                (place.unheard, place.silent) = (now, now);
+            What::Fact { .. } => {
+                let (keeper, Listed { id: NodeId(member), on, .. }) = what.read()?;
+                if !on {
+                    return self.off(at, keeper, member);
+                }
+                self.on(at, keeper, member);
             }
-            What::Listed { node, id, on: false, .. } => return self.off(at, *node, *id),
             _ => {}
         }
         None
+    }
+
+    /// Puts a member on a list.
+    fn on(&mut self, at: u64, keeper: u32, member: u32) {
+        let place = (keeper, member);
+        let (keeper, member) = (self.node(keeper), self.node(member));
+        let now = keeper.mark(at);
+        let both = !keeper.is_silent() && !member.is_silent();
+        let fresh = Place {
+            is_listed: true,
+            changed: at,
+            heard: both.then_some(at),
+            unheard: now,
+            silent: now,
+        };
+        let place = self.places.entry(place).or_insert(fresh);
+        (place.is_listed, place.changed) = (true, at);
+        // It was heard just now.
+        (place.unheard, place.silent) = (now, now);
     }
 
     /// A keeper that starts, or stops, has no list.

@@ -7,6 +7,7 @@ use crate::check::{History, Property, Verdict, Violation, check};
 use crate::client::escaped;
 use crate::trace::history::{self, Traces};
 use clap::Args;
+use node_protocols::facts::{Coordinator, Listed, Rank};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -243,8 +244,8 @@ fn properties(asked: &[Property], history: &History) -> Vec<Property> {
         let sends = shows(|what| matches!(what, What::Send { .. }));
         // Only the simulator sees all clocks at once, and so the traces of real nodes have none.
         let reads = shows(|what| matches!(what, What::Clock { .. }));
-        let ranks = shows(|what| matches!(what, What::Rank { .. } | What::Listed { .. }));
-        let elects = shows(|what| matches!(what, What::Coordinator { .. }));
+        let ranks = shows(|what| what.read::<Rank>().is_some() || what.read::<Listed>().is_some());
+        let elects = shows(|what| what.read::<Coordinator>().is_some());
         // A short run has one reign.
         let reigns = matches!(
             check(Property::ReignsGoForward, history),
@@ -418,13 +419,13 @@ mod tests {
             r#"{RUN}
             {{"at":10000000,"node":1,"kind":"start","incarnation":1}}
             {{"at":30000000,"node":1,"lamport":{value},"kind":"recv","id":"a","from":2}}
-            {{"at":30000000,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: 2, epoch: 1 }}"}}
+            {{"at":30000000,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","subject":2,"value":{{"id":2,"epoch":1}}}}
             "#
         );
         let two = format!(
             r#"{RUN}
             {{"at":10000000,"node":2,"kind":"start","incarnation":1}}
-            {{"at":20000000,"node":2,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: 2, epoch: 1 }}"}}
+            {{"at":20000000,"node":2,"kind":"fact","protocol":"bully","fact":"Coordinator","subject":2,"value":{{"id":2,"epoch":1}}}}
             {{"at":20000000,"node":2,"lamport":4,"kind":"send","id":"a","to":1,"protocol":"bully","label":"Coordinator {{ epoch: 1 }}"}}
             {{"at":40000000,"node":2,"lamport":5,"kind":"send","id":"b","to":1,"protocol":"bully","label":"Ok"}}
             {{"at":90000000,"node":2,"kind":"note","line":"x"}}
@@ -460,14 +461,14 @@ mod tests {
     fn by_rank(winner: u32) -> History {
         let coordinator = |at: u32, node: u32| {
             format!(
-                r#"{{"at":{at}000000,"node":{node},"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: {winner}, epoch: 1 }}"}}"#
+                r#"{{"at":{at}000000,"node":{node},"kind":"fact","protocol":"bully","fact":"Coordinator","subject":{winner},"value":{{"id":{winner},"epoch":1}}}}"#
             )
         };
         let server = |node: u32| {
             let ranks = (1..=2).map(|id| {
                 let rank = 3 - id;
                 format!(
-                    r#"{{"at":12000000,"node":{node},"kind":"fact","protocol":"membership","fact":"Rank","label":"Rank {{ id: {id}, rank: {rank} }}"}}"#
+                    r#"{{"at":12000000,"node":{node},"kind":"fact","protocol":"membership","fact":"Rank","subject":{id},"value":{{"id":{id},"rank":{rank}}}}}"#
                 )
             });
             let ranks = ranks.collect::<Vec<_>>().join("\n");
@@ -515,9 +516,10 @@ mod tests {
         );
         assert!(verdicts(3).contains("node 3 coordinator, which takes no part in elections"));
         let mut history = by_rank(1);
-        history
-            .timeline
-            .push(Happening { at: 95_000_000, what: What::Rank { node: 2, id: 1, rank: 1 } });
+        history.timeline.push(Happening {
+            at: 95_000_000,
+            what: What::fact(2, Rank { id: node_protocols::core::NodeId(1), rank: 1 }),
+        });
         let again = check(Property::RanksUniqueAndStable, &history);
         assert!(matches!(again, Verdict::Violated(_)), "{again:?}");
         let listed = check(Property::DeathNoticedInTime, &history);

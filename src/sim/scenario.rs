@@ -9,7 +9,8 @@ use crate::check::{Need, Property};
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
 use crate::text;
-use node_protocols::core::{FactKind, MAX_SLEW_PPM, Rng};
+use node_protocols::core::{ClockOffset, FactKind, MAX_SLEW_PPM, Rng};
+use node_protocols::facts::{Coordinator, Listed, Rank};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
@@ -421,15 +422,15 @@ fn missing(
             )
         }
         Need::Messages => several("nodes, which send each other messages"),
-        Need::Elections => publish(FactKind::Coordinator),
+        Need::Elections => publish(FactKind::of::<Coordinator>()),
         Need::OnlyElections => {
             let runs_more = nodes.iter().any(|node| node.protocols.len() > 1);
             let why = "is judged where nodes elect, and run no other protocol";
-            publish(FactKind::Coordinator).or_else(|| runs_more.then(|| why.into()))
+            publish(FactKind::of::<Coordinator>()).or_else(|| runs_more.then(|| why.into()))
         }
-        Need::Clocks => publish(FactKind::ClockOffset),
-        Need::Ranks => publish(FactKind::Rank),
-        Need::Lists => publish(FactKind::Listed),
+        Need::Clocks => publish(FactKind::of::<ClockOffset>()),
+        Need::Ranks => publish(FactKind::of::<Rank>()),
+        Need::Lists => publish(FactKind::of::<Listed>()),
     }
 }
 
