@@ -15,6 +15,7 @@ pub mod board;
 pub mod bully;
 pub mod core;
 pub mod echo;
+pub mod facts;
 pub mod kv_replication;
 pub mod lamport;
 pub mod lottery;

@@ -12,6 +12,7 @@ use node::sim::tracer::Tracer;
 use node::studies::board::history::{Known, Posted};
 use node::study::{Run, Verdict};
 use node::trace::history;
+use node_protocols::facts::Listed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;
@@ -209,11 +210,10 @@ fn membership_reaches_what_it_is_there_for() {
     let (mut on, mut off, mut starts) = (0, 0, 0);
     for seed in 1..=60 {
         for happening in &simulator.run(seed).run.timeline {
-            match happening.what {
-                What::Listed { on: true, .. } => on += 1,
-                What::Listed { on: false, .. } => off += 1,
-                What::Start { node: 9, .. } => starts += 1,
-                _ => {}
+            match happening.what.read() {
+                Some((_, Listed { on: true, .. })) => on += 1,
+                Some((_, Listed { on: false, .. })) => off += 1,
+                None => starts += u32::from(matches!(happening.what, What::Start { node: 9, .. })),
             }
         }
     }

@@ -50,6 +50,7 @@ use self::subject::is_pattern;
 use crate::core::{
     Caller, ClientId, ConfigError, Context, Counter, Env, Fact, FactKind, Never, NodeId, Protocol,
 };
+use crate::facts::Processed;
 use ::core::net::SocketAddr;
 use alloc::borrow::Cow;
 use alloc::format;
@@ -157,7 +158,7 @@ pub enum Timer {
 
 impl Protocol for Board {
     const NAME: &'static str = "board";
-    const PUBLISHES: &'static [FactKind] = &[FactKind::Processed];
+    const PUBLISHES: &'static [FactKind] = &[FactKind::of::<Processed>()];
     const JSON_KEYS: Option<(&'static str, &'static str)> = Some(("service", "data"));
     const INTERNAL: &'static [&'static str] = &["malformed"];
     type Config = Config;

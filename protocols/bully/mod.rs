@@ -61,6 +61,7 @@ use crate::core::{
     Caller, ConfigError, Context, Counter, Env, Epoch, Fact, FactKind, LamportTime, Never, NodeId,
     Protocol, Time,
 };
+use crate::facts::{Coordinator, Rank};
 use ::core::fmt;
 use ::core::time::Duration;
 use alloc::string::String;
@@ -178,7 +179,7 @@ pub enum Timer {
 
 impl Protocol for Bully {
     const NAME: &'static str = "bully";
-    const PUBLISHES: &'static [FactKind] = &[FactKind::Coordinator];
+    const PUBLISHES: &'static [FactKind] = &[FactKind::of::<Coordinator>()];
     type Config = Config;
     type Message<'a> = Message;
     type Record<'a> = Never;
@@ -216,7 +217,7 @@ impl Protocol for Bully {
     fn needs(&self) -> &'static [FactKind] {
         match self.by {
             By::Id => &[],
-            By::Rank => &[FactKind::Rank],
+            By::Rank => const { &[FactKind::of::<Rank>()] },
         }
     }
 
@@ -230,7 +231,9 @@ impl Protocol for Bully {
     }
 
     fn on_fact(&mut self, fact: &Fact, cx: &mut Context<'_, Self>) {
-        if let (By::Rank, Fact::Rank { id, rank }) = (self.by, *fact) {
+        if self.by == By::Rank
+            && let Some(Rank { id, rank }) = fact.read()
+        {
             self.on_rank(id, rank, cx);
         }
     }
@@ -480,7 +483,7 @@ impl Bully {
         let is_new = self.reign.replace(reign) != Some(reign);
         self.check_later(cx);
         if is_new {
-            cx.publish(Fact::Coordinator { id: reign.id, epoch: reign.epoch });
+            cx.publish(Coordinator { id: reign.id, epoch: reign.epoch });
         }
     }
 

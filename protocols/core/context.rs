@@ -4,8 +4,8 @@ use super::host::Io;
 use super::outbox::{Effect, record_len};
 use super::timers::Timers;
 use super::{
-    ClientId, Counter, Counters, Exit, Fact, Jump, LamportTime, NodeId, Protocol, RequestId, Rng,
-    Time, WallTime,
+    ClientId, Counter, Counters, Exit, Fact, FactKind, FactType, Jump, LamportTime, NodeId,
+    Protocol, RequestId, Rng, Time, WallTime,
 };
 use ::core::fmt;
 use ::core::time::Duration;
@@ -158,10 +158,12 @@ impl<P: Protocol> Context<'_, P> {
     }
 
     /// Tells the other protocols of this node.
-    pub fn publish(&mut self, fact: Fact) {
-        assert!(P::PUBLISHES.contains(&fact.kind()), "{} does not declare {fact:?}", P::NAME);
-        self.io.facts.push_back((self.place, fact));
-        self.io.outbox.push(Effect::Fact { place: self.place, fact });
+    pub fn publish<F: FactType>(&mut self, fact: F) {
+        let is_declared = P::PUBLISHES.contains(&FactKind::of::<F>());
+        assert!(is_declared, "{} does not declare {fact:?}", P::NAME);
+        let fact = Fact::of(fact);
+        self.io.facts.push_back((self.place, fact.clone()));
+        self.io.outbox.publish(self.place, fact);
     }
 
     /// Prints a line that the protocol's document prescribes. Whatever a peer or client sent goes

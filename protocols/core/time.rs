@@ -83,7 +83,7 @@ impl fmt::Display for WallTime {
 
 /// What is added to a node's wall clock to have a better one. It moves from one value to another at
 /// a bounded rate, so that the better clock neither jumps nor runs backwards.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Correction {
     since: WallTime,
     from: i64,

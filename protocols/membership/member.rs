@@ -1,7 +1,8 @@
 //! A member: joins, says that it is there, and tells this node's other protocols who has which rank.
 
 use super::{Member, Membership, Message, Timer, fingerprint};
-use crate::core::{Context, Counter, Escaped, Fact, NodeId};
+use crate::core::{Context, Counter, Escaped, NodeId};
+use crate::facts::Rank;
 use ::core::time::Duration;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -70,7 +71,7 @@ impl Follower {
                         let (clock, name) = (cx.lamport().0, Escaped(self.name.as_bytes()));
                         cx.print(format_args!("[{clock}.{id}] {name} has rank {rank}"));
                     }
-                    cx.publish(Fact::Rank { id, rank });
+                    cx.publish(Rank { id, rank });
                 }
             }
             Message::Refused { reason } => {

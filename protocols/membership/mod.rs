@@ -50,6 +50,7 @@ use self::reference::Reference;
 use crate::core::{
     Caller, ConfigError, Context, Corrupt, Env, FactKind, NodeId, Protocol, RecordSink,
 };
+use crate::facts::{self, Rank};
 use ::core::time::Duration;
 use alloc::borrow::Cow;
 use alloc::format;
@@ -125,7 +126,8 @@ pub enum Timer {
 
 impl Protocol for Membership {
     const NAME: &'static str = "membership";
-    const PUBLISHES: &'static [FactKind] = &[FactKind::Rank, FactKind::Listed];
+    const PUBLISHES: &'static [FactKind] =
+        &[FactKind::of::<Rank>(), FactKind::of::<facts::Listed>()];
     const JSON_KEYS: Option<(&'static str, &'static str)> = Some(("service", "data"));
     const INTERNAL: &'static [&'static str] = &["malformed"];
     type Config = Config;

@@ -4,7 +4,8 @@ use super::{
     Listed, Member, Membership, Message, Mutant, Planted, Record, Reply, Request, Timer,
     fingerprint, is_name,
 };
-use crate::core::{Context, Corrupt, Counter, Escaped, Fact, NodeId, RecordSink, Time};
+use crate::core::{Context, Corrupt, Counter, Escaped, NodeId, RecordSink, Time};
+use crate::facts;
 use ::core::time::Duration;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -247,7 +248,7 @@ impl Reference {
         let what = if on { "is listed" } else { "is off the list: no heartbeat" };
         cx.print(format_args!("[{clock}.{me}] {name} (rank {rank}) {what}"));
         if let Some(id) = *node {
-            cx.publish(Fact::Listed { id, rank, on });
+            cx.publish(facts::Listed { id, rank, on });
         }
     }
 

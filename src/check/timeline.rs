@@ -1,7 +1,9 @@
-//! What nodes did in a run, as checkers of clocks, elections and lists read it: the simulator fills it as
-//! a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages.
+//! What nodes did in a run, as checkers of clocks, elections and lists read it: the simulator fills
+//! it as a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages,
+//! and no kind of fact.
 
 use crate::study::Verdict;
+use node_protocols::core::{Fact, FactType};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened, in nanoseconds of one clock for the whole run.
@@ -45,19 +47,12 @@ pub enum What {
         /// When it ends; `at` for what is over at once.
         until: u64,
     },
-    /// A node published who coordinates.
-    Coordinator {
+    /// A protocol of a node told the others something.
+    Fact {
         /// The node that says so.
         node: u32,
-        /// Who coordinates, as it says.
-        id: u32,
-        /// In which reign.
-        epoch: u64,
-    },
-    /// A node published how its clock is corrected from now on.
-    Corrected {
-        /// Which.
-        node: u32,
+        /// What.
+        fact: Fact,
     },
     /// What a node's corrected clock showed.
     Clock {
@@ -71,26 +66,6 @@ pub enum What {
         owed: i64,
         /// Whether the node itself looked, and not only who watches the run.
         own: bool,
-    },
-    /// A node published a rank.
-    Rank {
-        /// The node that says so.
-        node: u32,
-        /// Whose rank it is.
-        id: u32,
-        /// Which.
-        rank: u32,
-    },
-    /// A node that keeps a list published that another is on it, or off it.
-    Listed {
-        /// The node that keeps the list.
-        node: u32,
-        /// The other.
-        id: u32,
-        /// The other's rank.
-        rank: u32,
-        /// False when it is off the list.
-        on: bool,
     },
     /// A node sent a message: one event, however many lines it has for several receivers.
     Send {
@@ -123,6 +98,19 @@ pub enum What {
     },
     /// Somebody still watched; the last one says how long the run was.
     End,
+}
+
+impl What {
+    /// That this node states this.
+    pub fn fact(node: u32, fact: impl FactType) -> What {
+        What::Fact { node, fact: Fact::of(fact) }
+    }
+
+    /// The node that states something of this kind, and what; none if this is anything else.
+    pub fn read<F: FactType>(&self) -> Option<(u32, F)> {
+        let What::Fact { node, fact } = self else { return None };
+        Some((*node, fact.read()?))
+    }
 }
 
 /// Whether a node takes part in elections, and what makes one node higher than another there.

@@ -310,6 +310,7 @@ mod tests {
     use crate::check::timeline::{Happening, What};
     use crate::studies;
     use crate::studies::property;
+    use node_protocols::facts::Rank;
 
     fn names(asked: &[&str], run: &Run) -> Vec<&'static str> {
         let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
@@ -380,13 +381,13 @@ mod tests {
             r#"{RUN}
             {{"at":10000000,"node":1,"kind":"start","incarnation":1}}
             {{"at":30000000,"node":1,"lamport":{value},"kind":"recv","id":"a","from":2}}
-            {{"at":30000000,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: 2, epoch: 1 }}"}}
+            {{"at":30000000,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","subject":2,"value":{{"id":2,"epoch":1}}}}
             "#
         );
         let two = format!(
             r#"{RUN}
             {{"at":10000000,"node":2,"kind":"start","incarnation":1}}
-            {{"at":20000000,"node":2,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: 2, epoch: 1 }}"}}
+            {{"at":20000000,"node":2,"kind":"fact","protocol":"bully","fact":"Coordinator","subject":2,"value":{{"id":2,"epoch":1}}}}
             {{"at":20000000,"node":2,"lamport":4,"kind":"send","id":"a","to":1,"protocol":"bully","label":"Coordinator {{ epoch: 1 }}"}}
             {{"at":40000000,"node":2,"lamport":5,"kind":"send","id":"b","to":1,"protocol":"bully","label":"Ok"}}
             {{"at":90000000,"node":2,"kind":"note","line":"x"}}
@@ -425,14 +426,14 @@ mod tests {
     fn by_rank(winner: u32) -> Run {
         let coordinator = |at: u32, node: u32| {
             format!(
-                r#"{{"at":{at}000000,"node":{node},"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: {winner}, epoch: 1 }}"}}"#
+                r#"{{"at":{at}000000,"node":{node},"kind":"fact","protocol":"bully","fact":"Coordinator","subject":{winner},"value":{{"id":{winner},"epoch":1}}}}"#
             )
         };
         let server = |node: u32| {
             let ranks = (1..=2).map(|id| {
                 let rank = 3 - id;
                 format!(
-                    r#"{{"at":12000000,"node":{node},"kind":"fact","protocol":"membership","fact":"Rank","label":"Rank {{ id: {id}, rank: {rank} }}"}}"#
+                    r#"{{"at":12000000,"node":{node},"kind":"fact","protocol":"membership","fact":"Rank","subject":{id},"value":{{"id":{id},"rank":{rank}}}}}"#
                 )
             });
             let ranks = ranks.collect::<Vec<_>>().join("\n");
@@ -480,9 +481,10 @@ mod tests {
         );
         assert!(verdicts(3).contains("node 3 coordinator, which takes no part in elections"));
         let mut history = by_rank(1);
-        history
-            .timeline
-            .push(Happening { at: 95_000_000, what: What::Rank { node: 2, id: 1, rank: 1 } });
+        history.timeline.push(Happening {
+            at: 95_000_000,
+            what: What::fact(2, Rank { id: node_protocols::core::NodeId(1), rank: 1 }),
+        });
         let again = check("ranks_unique_and_stable", &history);
         assert!(matches!(again, Verdict::Violated(_)), "{again:?}");
         let listed = check("death_noticed_in_time", &history);

@@ -349,7 +349,7 @@ impl Config {
         for protocol in protocols {
             for kind in protocol.publishes() {
                 if let Some(other) = publishers.insert(*kind, protocol.name()) {
-                    let rule = format!("{other} publishes {kind:?} too: run only one of them");
+                    let rule = format!("{other} publishes {kind} too: run only one of them");
                     return Err(self.source.error(&["protocols", protocol.name()], rule));
                 }
             }
@@ -365,7 +365,7 @@ impl Config {
                     all => format!(" (add {})", all.join(" or ")),
                 };
                 let rule =
-                    format!("it needs {kind:?}, which no protocol of this node publishes{add}");
+                    format!("it needs {kind}, which no protocol of this node publishes{add}");
                 return Err(self.source.error(&["protocols", protocol.name()], rule));
             }
         }

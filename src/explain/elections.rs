@@ -10,8 +10,9 @@
 use super::Merged;
 use super::text::title;
 use crate::check::timeline::Elects;
-use crate::trace::history::{coordinator, rank};
 use crate::trace::{Event, Line};
+use node_protocols::core::NodeId;
+use node_protocols::facts::{Coordinator, Rank};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
@@ -177,13 +178,14 @@ impl Tally {
             }
             Event::Crash => self.down(t, node, "is killed"),
             Event::Stop => self.down(t, node, "stops"),
-            Event::Fact { label, .. } => {
-                if let Some(held) = coordinator(label) {
-                    self.node(node).holds = Some(held);
+            event @ Event::Fact { .. } => {
+                let Some(fact) = event.to_fact() else { return };
+                if let Some(Coordinator { id, epoch }) = fact.read() {
+                    self.node(node).holds = Some((id.0, epoch.0));
                     if let Some(under_way) = &mut self.under_way {
                         under_way.announced = true;
                     }
-                } else if rank(label).is_some_and(|(id, _)| id == node) {
+                } else if fact.read().is_some_and(|Rank { id, .. }| id == NodeId(node)) {
                     self.node(node).has_rank = true;
                 } else {
                     return;
@@ -296,7 +298,7 @@ mod tests {
         let at = at.parse::<u64>().expect("milliseconds") * 1_000_000;
         let fact = |id: &str, epoch: u64| {
             format!(
-                r#""fact","protocol":"bully","fact":"Coordinator","label":"Coordinator {{ id: {id}, epoch: {epoch} }}""#
+                r#""fact","protocol":"bully","fact":"Coordinator","subject":{id},"value":{{"id":{id},"epoch":{epoch}}}"#
             )
         };
         let what = if let Some(label) = what.strip_prefix('>') {
@@ -311,7 +313,7 @@ mod tests {
             format!(r#""start","incarnation":1,"elects":"{elects}""#)
         } else if let Some(rank) = what.strip_prefix("rank ") {
             let fact = r#""fact","protocol":"membership","fact":"Rank""#;
-            format!(r#"{fact},"label":"Rank {{ id: {node}, rank: {rank} }}""#)
+            format!(r#"{fact},"subject":{node},"value":{{"id":{node},"rank":{rank}}}"#)
         } else {
             format!("\"{what}\"")
         };

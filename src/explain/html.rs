@@ -6,6 +6,7 @@
 //! JavaScript has not. The page's own script puts strings into `textContent` or on a canvas.
 
 use super::{Merged, text};
+use crate::trace::Event;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -65,10 +66,11 @@ fn data(run: &Merged, out: &mut impl Write) -> io::Result<()> {
                 *until = from_base.into();
             }
             // Times stay numbers: the page computes with them, and a run of 100 days is exact.
-            for (name, value) in fields.iter_mut() {
-                if name != "until" && value.as_u64().is_some_and(|number| number > EXACT) {
-                    *value = Value::String(value.to_string());
-                }
+            for (_, value) in fields.iter_mut().filter(|(name, _)| *name != "until") {
+                exact(value);
+            }
+            if let Event::Fact { fact, value, .. } = &entry.line.event {
+                fields.insert("label".into(), text::statement(fact, value).into());
             }
             fields.insert("t".into(), entry.t.into());
             if let Some(cause) = entry.cause {
@@ -79,6 +81,22 @@ fn data(run: &Merged, out: &mut impl Write) -> io::Result<()> {
         write!(out, "{comma}{}", escaped(&event.to_string()))?;
     }
     put(out, "\n]}")
+}
+
+/// Makes text of the numbers that JavaScript would round, however deep they lie.
+fn exact(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let is_large = number.as_u64().is_some_and(|number| number > EXACT)
+                || number.as_i64().is_some_and(|number| number.unsigned_abs() > EXACT);
+            if is_large {
+                *value = Value::String(number.to_string());
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(exact),
+        Value::Object(fields) => fields.values_mut().for_each(exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 /// JSON that cannot end the element it is in. These characters stand in JSON's strings only,
@@ -131,6 +149,29 @@ mod tests {
         let data: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(data["events"][0]["line"], hostile);
         assert_eq!(data["run"]["scenario"], hostile);
+    }
+
+    #[test]
+    fn the_page_gets_a_fact_as_it_is_and_in_words_and_no_number_is_rounded() {
+        let text = format!(
+            "{}\n{}\n",
+            r#"{"at":0,"kind":"run","source":"sim","scenario":"","nodes":[1]}"#,
+            r#"{"at":1,"node":1,"kind":"fact","protocol":"p","fact":"Load","subject":1,"value":{"a":[9007199254740993,-9007199254740993],"b":9007199254740992}}"#,
+        );
+        let sources = [Source { name: "t".into(), text }];
+        let mut out = Vec::new();
+        super::write(&merge(&sources).unwrap(), &mut out).unwrap();
+        let page = String::from_utf8(out).unwrap();
+        let json = page.split("type=\"application/json\">").nth(1).unwrap();
+        let json = json.split("</script>").next().unwrap();
+        let data: serde_json::Value = serde_json::from_str(json).unwrap();
+        let (event, exact) = (&data["events"][0], 9_007_199_254_740_992_u64);
+        let value = serde_json::json!({"a": ["9007199254740993", "-9007199254740993"], "b": exact});
+        assert_eq!((&event["value"], &event["subject"]), (&value, &1.into()));
+        assert_eq!(
+            event["label"],
+            "Load a [9007199254740993,-9007199254740993], b 9007199254740992"
+        );
     }
 
     #[test]

@@ -114,14 +114,15 @@ function buildModel(run, events) {
         if (!kinds.has(kind)) kinds.set(kind, []);
         const list = kinds.get(kind);
         const last = list[list.length - 1];
+        const statement = JSON.stringify(event.value);
         if (last && last.to < 0) {
-          if (last.label === event.label) break;
+          if (last.statement === statement) break;
           last.to = index;
         }
         // The same statement has the same colour on all nodes: agreement is seen at once.
-        const key = `${kind} ${event.label}`;
+        const key = `${kind} ${statement}`;
         if (!colours.has(key)) colours.set(key, colours.size % 8);
-        list.push({ from: index, to: -1, label: event.label, colour: colours.get(key) });
+        list.push({ from: index, to: -1, statement, label: event.label, colour: colours.get(key) });
         break;
       }
       case "request": {

@@ -4,6 +4,7 @@
 use super::{Entry, Merged, kind};
 use crate::trace::Event;
 use node_protocols::core::Escaped;
+use serde_json::Value;
 use std::io::{self, Write};
 
 /// Writes all events. Lines that begin with `#` say what run it is.
@@ -68,7 +69,9 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
         Event::Request { op, client, label, .. } => format!("{client} [{op}] {label}"),
         Event::Reply { op, client, label, .. } => format!("{client} [{op}] {label}"),
         Event::Push { client, label, .. } => format!("{client} {label}"),
-        Event::Fact { protocol, label, .. } => format!("{protocol}: {label}"),
+        Event::Fact { protocol, fact, value, .. } => {
+            format!("{protocol}: {}", statement(fact, value))
+        }
         Event::Sync { bytes, ok } => format!("{bytes} bytes{}", if *ok { "" } else { " FAILED" }),
         Event::Print { line } | Event::Note { line } => line.to_string(),
         Event::Fault { place, fault, nodes, until, label } => {
@@ -82,6 +85,23 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
     }
 }
 
+/// A fact in words: its name, and what it states. Not escaped.
+pub(super) fn statement(fact: &str, value: &Value) -> String {
+    let word = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let words = match value {
+        Value::Null => return fact.to_string(),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{name} {}", word(value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        other => word(other),
+    };
+    format!("{fact} {words}")
+}
+
 fn ops_list(ops: &[impl AsRef<str>]) -> String {
     let ops: Vec<&str> = ops.iter().map(AsRef::as_ref).collect();
     format!("[{}]", ops.join(", "))
@@ -90,6 +110,19 @@ fn ops_list(ops: &[impl AsRef<str>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::{Source, merge};
+
+    #[test]
+    fn facts_have_words_whatever_they_state() {
+        let words = |json| super::statement("Fact", &serde_json::from_str(json).unwrap());
+        assert_eq!(words("null"), "Fact");
+        assert_eq!(words("7"), "Fact 7");
+        assert_eq!(words(r#""seven""#), "Fact seven");
+        assert_eq!(words("[1,{\"a\":2}]"), r#"Fact [1,{"a":2}]"#);
+        assert_eq!(
+            words(r#"{"id":3,"why":"late","more":{"a":2}}"#),
+            r#"Fact id 3, more {"a":2}, why late"#
+        );
+    }
 
     #[test]
     fn the_form_is_fixed() {

@@ -196,10 +196,8 @@ impl Tracing {
                 self.line(None, Event::Timer { protocol, label: text(label).into() });
             }
             Effect::Fact { place, fact } => {
-                let protocol = host.protocols()[place].name().into();
-                let kind = format!("{:?}", fact.kind()).into();
-                let label = format!("{fact:?}").into();
-                self.line(None, Event::Fact { protocol, fact: kind, label });
+                let protocol = host.protocols()[place].name();
+                self.line(None, Event::of_fact(protocol, host.outbox().fact(fact)));
             }
         }
     }

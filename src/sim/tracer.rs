@@ -32,7 +32,7 @@ pub struct Tracer {
 pub enum Watched {
     /// Nothing: they judge what clients saw.
     Nothing,
-    /// Failures, repairs, and who is said to coordinate.
+    /// Failures, repairs, and what protocols tell each other.
     Nodes,
     /// Also every message, and every link.
     Messages,
@@ -254,34 +254,10 @@ impl Tracer {
     }
 
     pub(super) fn fact(&mut self, at: Nanos, node: NodeId, protocol: &'static str, fact: &Fact) {
-        let by = node.0;
-        match *fact {
-            Fact::Coordinator { id, epoch } => {
-                let (id, epoch) = (id.0, epoch.0);
-                self.saw(at, Watched::Nodes, || What::Coordinator { node: by, id, epoch });
-            }
-            Fact::ClockOffset { .. } if self.clocks => {
-                self.saw(at, Watched::Nodes, || What::Corrected { node: by });
-            }
-            Fact::Rank { id, rank } => {
-                self.saw(at, Watched::Nodes, || What::Rank { node: by, id: id.0, rank });
-            }
-            Fact::Listed { id, rank, on } => {
-                self.saw(at, Watched::Nodes, || What::Listed { node: by, id: id.0, rank, on });
-            }
-            Fact::ClockOffset { .. } | Fact::Processed => {}
+        self.saw(at, Watched::Nodes, || What::Fact { node: node.0, fact: fact.clone() });
+        if self.is_full() {
+            self.line(at, Some(node), None, Event::of_fact(protocol, fact));
         }
-        if !self.is_full() {
-            return;
-        }
-        let kind = format!("{:?}", fact.kind()).into();
-        let label = format!("{fact:?}").into();
-        self.line(
-            at,
-            Some(node),
-            None,
-            Event::Fact { protocol: protocol.into(), fact: kind, label },
-        );
     }
 
     pub(super) fn sync(&mut self, at: Nanos, node: NodeId, bytes: usize, ok: bool) {

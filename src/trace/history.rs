@@ -3,8 +3,6 @@
 
 mod timeline;
 
-pub(crate) use self::timeline::{coordinator, rank};
-
 use self::timeline::Timeline;
 use super::{Event, Line};
 use crate::study::{Asked, Run};
@@ -233,7 +231,7 @@ mod tests {
     fn any_line() -> impl Strategy<Value = String> {
         let at = prop_oneof![0..50_u64, 2_000_000_000..2_000_000_050_u64, Just(u64::MAX)];
         let value = prop_oneof![0..9_u64, Just(u64::MAX)];
-        (at, 0..4_u32, 0..19, 0..4_u32, value).prop_map(|(at, node, kind, other, value)| {
+        (at, 0..4_u32, 0..21, 0..4_u32, value).prop_map(|(at, node, kind, other, value)| {
             let what = match kind {
                 0 => r#""run","source":"node","scenario":"","nodes":[]"#.into(),
                 1 => r#""run","source":"sim","scenario":"","nodes":[4294967295]"#.into(),
@@ -252,7 +250,7 @@ mod tests {
                 9 | 10 => format!(r#""recv","id":"{other}","from":{other}"#),
                 11 => format!(r#""duplicate","id":"{other}","of":"{node}""#),
                 12 | 13 => format!(
-                    r#""fact","protocol":"","fact":"","label":"Coordinator {{ id: {other}, epoch: {value} }}""#
+                    r#""fact","protocol":"","fact":"Coordinator","value":{{"id":{other},"epoch":{value}}}"#
                 ),
                 14 => format!(
                     r#""fault","place":0,"fault":"partition","nodes":[{other}],"until":{value},"label":"""#
@@ -261,11 +259,13 @@ mod tests {
                     r#""fault","place":0,"fault":"loss","nodes":[],"until":{value},"label":"""#
                 ),
                 16 => format!(
-                    r#""fact","protocol":"","fact":"","label":"Rank {{ id: {other}, rank: {node} }}""#
+                    r#""fact","protocol":"","fact":"Rank","value":{{"id":{other},"rank":{node}}}"#
                 ),
                 17 => format!(
-                    r#""fact","protocol":"","fact":"","label":"Listed {{ id: {other}, rank: {node}, on: true }}""#
+                    r#""fact","protocol":"","fact":"Listed","value":{{"id":{other},"rank":{node},"on":true}}"#
                 ),
+                18 => format!(r#""fact","protocol":"","fact":"Rank","value":[{value}]"#),
+                19 => format!(r#""fact","protocol":"","fact":"ClockOffset","value":{value}"#),
                 _ => r#""note","line":"""#.into(),
             };
             let node = if kind == 14 || kind == 15 { "null".into() } else { node.to_string() };

@@ -10,8 +10,10 @@ mod writer;
 pub use self::writer::LineWriter;
 
 use crate::check::timeline::Elects;
-use node_protocols::core::{FactKind, Host};
+use node_protocols::core::{Fact, FactKind, Host, NodeId};
+use node_protocols::facts::{Coordinator, Rank};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// One line.
@@ -158,8 +160,11 @@ pub enum Event<'a> {
         protocol: Cow<'a, str>,
         /// Which kind: `Coordinator`, `Rank`, `ClockOffset`.
         fact: Cow<'a, str>,
-        /// The fact, for people.
-        label: Cow<'a, str>,
+        /// The node that it is about, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<u32>,
+        /// What it states.
+        value: Value,
     },
     /// Records were made durable, or the attempt failed.
     Sync {
@@ -202,15 +207,66 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'static> {
+    /// A protocol of the node told the others this.
+    pub fn of_fact(protocol: &'static str, fact: &Fact) -> Event<'static> {
+        Event::Fact {
+            protocol: protocol.into(),
+            fact: fact.name().to_string().into(),
+            subject: fact.subject().map(|node| node.0),
+            value: fact.json(),
+        }
+    }
+}
+
+impl Event<'_> {
+    /// What a protocol told the others, if that is what happened.
+    pub fn to_fact(&self) -> Option<Fact> {
+        let Event::Fact { fact, subject, value, .. } = self else { return None };
+        Some(Fact::recorded(fact, subject.map(NodeId), value.clone()))
+    }
+}
+
 /// Whether a node takes part in elections: one of its protocols publishes who coordinates, and goes by
 /// ranks if it needs them.
 pub fn elects(host: &Host) -> Elects {
     let publishes = |kind: FactKind| {
         host.protocols().iter().find(move |protocol| protocol.publishes().contains(&kind))
     };
-    match publishes(FactKind::Coordinator) {
+    match publishes(FactKind::of::<Coordinator>()) {
         None => Elects::No,
-        Some(elector) if elector.needs().contains(&FactKind::Rank) => Elects::Rank,
+        Some(elector) if elector.needs().contains(&FactKind::of::<Rank>()) => Elects::Rank,
         Some(_) => Elects::Id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use node_protocols::core::Epoch;
+    use node_protocols::facts::Processed;
+
+    #[test]
+    fn a_fact_is_json_in_its_line_and_read_from_there() {
+        let line = |fact: &Fact| {
+            let event = Event::of_fact("bully", fact);
+            let line = Line { at: 5, node: Some(1), lamport: None, digest: None, event };
+            serde_json::to_string(&line).unwrap()
+        };
+        let said = Coordinator { id: NodeId(3), epoch: Epoch(u64::MAX) };
+        let text = line(&Fact::of(said));
+        let form = r#"{"at":5,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","subject":3,"value":{"epoch":18446744073709551615,"id":3}}"#;
+        assert_eq!(text, form);
+        let read: Line<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.event.to_fact().unwrap().read(), Some(said));
+        assert_eq!(read.event.to_fact(), Some(Fact::of(said)));
+        let text = line(&Fact::of(Processed));
+        assert!(text.ends_with(r#""fact":"Processed","value":null}"#), "{text}");
+        let read: Line<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.event.to_fact(), Some(Fact::of(Processed)));
+        // Words for people, which are no value, are not taken for one.
+        let words =
+            r#"{"at":5,"node":1,"kind":"fact","protocol":"p","fact":"Processed","label":"x"}"#;
+        assert!(serde_json::from_str::<Line<'_>>(words).is_err());
     }
 }

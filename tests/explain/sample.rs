@@ -6,6 +6,8 @@
 
 use node::check::timeline::Elects;
 use node::trace::{Event, Line};
+use node_protocols::core::{Epoch, Fact, NodeId};
+use node_protocols::facts::Coordinator;
 use std::collections::BTreeMap;
 
 /// What to write.
@@ -186,9 +188,9 @@ impl World {
     }
 
     fn coordinator(&mut self, node: u32) {
-        let label = if self.now < 900 * MS { "1 in reign 1" } else { "1 in reign 2" };
-        let (protocol, fact) = ("bully".into(), "Coordinator".into());
-        self.write(Some(node), None, Event::Fact { protocol, fact, label: label.into() });
+        let epoch = Epoch(if self.now < 900 * MS { 1 } else { 2 });
+        let fact = Fact::of(Coordinator { id: NodeId(1), epoch });
+        self.write(Some(node), None, Event::of_fact("bully", &fact));
     }
 
     fn ask(&mut self, client: u32) {

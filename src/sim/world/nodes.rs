@@ -4,7 +4,7 @@ use super::{FileSeen, Folder, Nanos, Node, Sync, What, World, within};
 use crate::config::ClockError;
 use crate::disk::recovery::Verdict;
 use crate::trace;
-use node_protocols::core::{Correction, Effect, Fact, Host, Now, Time, WallTime};
+use node_protocols::core::{ClockOffset, Correction, Effect, Host, Now, Time, WallTime};
 
 impl World {
     /// Starts a node, with what is on its disk. One that refuses that stays down.
@@ -413,10 +413,11 @@ impl World {
                 // Nobody waits for a process: the node goes on, and answers what it still hears.
                 Effect::Stop { .. } => self.nodes[place].has_ended = true,
                 Effect::Fact { place: publisher, fact } => {
-                    if let Fact::ClockOffset { correction } = fact {
+                    let fact = host.outbox().fact(fact);
+                    if let Some(ClockOffset { correction }) = fact.read() {
                         self.nodes[place].correction = correction;
                     }
-                    self.tracer.fact(self.now, id, host.protocols()[publisher].name(), &fact);
+                    self.tracer.fact(self.now, id, host.protocols()[publisher].name(), fact);
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::check::timeline::What;
 use crate::study::Run;
 use crate::study::{AGREE, Bound, Most, Needs, NoSettings, Property, Study, Unit, Verdict};
 use node_protocols::berkeley::Berkeley;
-use node_protocols::core::{FactKind, MAX_SLEW_PPM};
+use node_protocols::core::{ClockOffset, FactKind, MAX_SLEW_PPM};
 
 /// Clocks by the Berkeley algorithm.
 pub struct BerkeleyStudy;
@@ -76,7 +76,7 @@ const fn of_clocks(
         needs: Needs::NODES.and(Needs::CLOCKS),
         bounds,
         is_promised: true,
-        missing: |cast| cast.lacks_publisher(FactKind::ClockOffset),
+        missing: |cast| cast.lacks_publisher(FactKind::of::<ClockOffset>()),
         // Only the simulator sees all clocks at once, and so the traces of real nodes have none.
         shows: |history| history.saw(|what| matches!(what, What::Clock { .. })),
         judge,

@@ -5,6 +5,8 @@ use super::{INTERVAL, ROUND, SLEW};
 use crate::check::describe::Millis;
 use crate::check::timeline::{FaultKind, What};
 use crate::study::{AGREE, Bounds};
+use node_protocols::core::{ClockOffset, Fact, NodeId};
+use node_protocols::facts::Coordinator;
 use std::collections::BTreeMap;
 
 /// Whom rounds reach.
@@ -21,7 +23,7 @@ struct Server {
     /// It is down or held up.
     is_away: bool,
     /// Whom it holds coordinator, in which reign.
-    reign: Option<(u32, u64)>,
+    reign: Option<Coordinator>,
     /// When it was corrected last.
     corrected: u64,
     reading: Option<Reading>,
@@ -62,7 +64,8 @@ impl Rounds {
         }
         self.nodes.iter().find_map(|(id, node)| {
             let due = node.corrected.max(calm).saturating_add(within);
-            let (coordinator, _) = node.reign.filter(|_| !node.is_away && at > due)?;
+            let Coordinator { id: NodeId(coordinator), .. } =
+                node.reign.filter(|_| !node.is_away && at > due)?;
             let agrees = |its: &Server| !its.is_away && its.reign == node.reign;
             let reigns = self.nodes.get(&coordinator).is_some_and(agrees);
             // Whoever is alone has nobody to hold a round with.
@@ -94,19 +97,7 @@ impl Rounds {
             What::Fault { kind: FaultKind::Partition(_) | FaultKind::Other, until } => {
                 self.disturbed = self.disturbed.max(at).max(*until);
             }
-            What::Coordinator { node, id, epoch } => {
-                let server = self.nodes.entry(*node).or_default();
-                if server.reign.replace((*id, *epoch)) != Some((*id, *epoch)) {
-                    self.disturbed = self.disturbed.max(at);
-                }
-            }
-            What::Corrected { node } => {
-                let server = self.nodes.entry(*node).or_default();
-                server.corrected = at;
-                if let Some(reading) = &mut server.reading {
-                    reading.corrections += 1;
-                }
-            }
+            What::Fact { node, fact } => self.told(at, *node, fact),
             What::Clock { node, ahead, correction, owed, .. } => {
                 let (ahead, correction) = (i128::from(*ahead), i128::from(*correction));
                 let reading = Reading {
@@ -131,14 +122,28 @@ impl Rounds {
                 return Some((at, why));
             }
             What::Fault { kind: FaultKind::Duplicate | FaultKind::Clock(_), .. }
-            | What::Rank { .. }
-            | What::Listed { .. }
             | What::Link { .. }
             | What::Send { .. }
             | What::Receive { .. }
             | What::End => {}
         }
         None
+    }
+
+    /// A node turns to a coordinator, or is corrected.
+    fn told(&mut self, at: u64, node: u32, fact: &Fact) {
+        if let Some(reign) = fact.read::<Coordinator>() {
+            let server = self.nodes.entry(node).or_default();
+            if server.reign.replace(reign) != Some(reign) {
+                self.disturbed = self.disturbed.max(at);
+            }
+        } else if let Some(ClockOffset { .. }) = fact.read() {
+            let server = self.nodes.entry(node).or_default();
+            server.corrected = at;
+            if let Some(reading) = &mut server.reading {
+                reading.corrections += 1;
+            }
+        }
     }
 
     fn away(&mut self, at: u64, id: u32, is_away: bool) {

@@ -13,8 +13,9 @@ use super::rounds::Rounds;
 use super::{FAR, INTERVAL, MOVED, ROUND, SKEW};
 use crate::check::describe::Millis;
 use crate::check::timeline::{FaultKind, Happening, What, begin, nothing_of};
-use crate::study::Run;
-use crate::study::{Verdict, Violation};
+use crate::study::{Run, Verdict, Violation};
+use node_protocols::core::ClockOffset;
+use node_protocols::facts::Coordinator;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// **Skew bound.** Two nodes that were corrected in one round, and each before in the same life, differ
@@ -52,14 +53,15 @@ pub(super) fn skew_bound(history: &Run) -> Verdict {
                 let kept = nodes.entry(*node).or_default();
                 *kept = Kept { reign: kept.reign, ..Kept::default() };
             }
-            What::Coordinator { node, id, epoch } => {
-                nodes.entry(*node).or_default().reign = Some((*id, *epoch));
-            }
-            What::Corrected { node } => {
-                let kept = nodes.entry(*node).or_default();
-                kept.reading = None;
-                kept.is_second = kept.round.is_some();
-                kept.round = kept.reign.map(|reign| (at, reign));
+            What::Fact { node, fact } => {
+                if let Some(reign) = fact.read() {
+                    nodes.entry(*node).or_default().reign = Some(reign);
+                } else if let Some(ClockOffset { .. }) = fact.read() {
+                    let kept = nodes.entry(*node).or_default();
+                    kept.reading = None;
+                    kept.is_second = kept.round.is_some();
+                    kept.round = kept.reign.map(|reign| (at, reign));
+                }
             }
             What::Clock { node, ahead, owed, .. } => {
                 let kept = nodes.entry(*node).or_default();
@@ -106,9 +108,9 @@ pub(super) fn skew_bound(history: &Run) -> Verdict {
 #[derive(Default)]
 struct Kept {
     /// Whom it holds coordinator, in which reign.
-    reign: Option<(u32, u64)>,
+    reign: Option<Coordinator>,
     /// When it was corrected last, and whom it held coordinator then.
-    round: Option<(u64, (u32, u64))>,
+    round: Option<(u64, Coordinator)>,
     /// That was not the first time.
     is_second: bool,
     /// When its clock was read, and how far it was ahead, with what it owed.
@@ -117,7 +119,7 @@ struct Kept {
 
 impl Kept {
     /// The round that its reading at this time is held to, the reign, and the reading; if any.
-    fn judged(&self, at: u64, interval_ns: u64) -> Option<(u64, (u32, u64), i64)> {
+    fn judged(&self, at: u64, interval_ns: u64) -> Option<(u64, Coordinator, i64)> {
         let (round, reign) = self.round.filter(|_| self.is_second)?;
         let (_, due) = self.reading.filter(|(read, _)| *read == at)?;
         (at.saturating_sub(round) <= interval_ns).then_some((round, reign, due))
@@ -145,7 +147,9 @@ pub(super) fn clock_never_backwards(history: &Run) -> Verdict {
                 last.remove(node);
                 corrected.remove(node);
             }
-            What::Corrected { node } => _ = corrected.insert(*node),
+            What::Fact { node, fact } if fact.read::<ClockOffset>().is_some() => {
+                corrected.insert(*node);
+            }
             What::Clock { node, ahead, own: true, .. } => {
                 let shown = i128::from(*at) + i128::from(*ahead);
                 let before = last.insert(*node, (*at, shown));
@@ -189,7 +193,7 @@ pub(super) fn one_liar_moves_nobody(history: &Run) -> Verdict {
     let began = begin(&history.timeline);
     let mut is_corrected = false;
     for Happening { at, what } in &history.timeline {
-        is_corrected |= matches!(what, What::Corrected { node } if *node != liar);
+        is_corrected |= what.read().is_some_and(|(node, ClockOffset { .. })| node != liar);
         let What::Clock { node, correction, owed, .. } = what else { continue };
         let moved = correction.saturating_add(*owed).unsigned_abs();
         if *node != liar && moved > moved_ns {

@@ -2,8 +2,8 @@ use super::super::SLEW;
 use super::*;
 use crate::check::timeline::Elects;
 use crate::studies::check;
-use crate::study::AGREE;
-use crate::study::Bounds;
+use crate::study::{AGREE, Bounds};
+use node_protocols::core::{Correction, Epoch, NodeId};
 
 const MS: u64 = 1_000_000;
 
@@ -37,7 +37,7 @@ fn owes(node: u32, ahead_ms: i64, owed_ms: i64) -> What {
 }
 
 fn corrected(node: u32) -> What {
-    What::Corrected { node }
+    What::fact(node, ClockOffset { correction: Correction::default() })
 }
 
 fn sets(node: u32) -> What {
@@ -45,7 +45,7 @@ fn sets(node: u32) -> What {
 }
 
 fn holds(node: u32, id: u32) -> What {
-    What::Coordinator { node, id, epoch: 1 }
+    What::fact(node, Coordinator { id: NodeId(id), epoch: Epoch(1) })
 }
 
 /// Two nodes, with two rounds behind them at 1010 ms, and what comes then.

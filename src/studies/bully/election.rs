@@ -20,9 +20,9 @@
 use super::{ALIVE, HANDOVER};
 use crate::check::describe::Millis;
 use crate::check::timeline::{Elects, FaultKind, Happening, What, begin, nothing_of};
-use crate::study::AGREE;
-use crate::study::Run;
-use crate::study::{Verdict, Violation};
+use crate::study::{AGREE, Run, Verdict, Violation};
+use node_protocols::core::{Epoch, Fact, NodeId};
+use node_protocols::facts::{Coordinator, Rank};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -159,16 +159,17 @@ pub(super) fn one_coordinator(history: &Run) -> Verdict {
 /// Evidence: a node that published two in one life.
 pub(super) fn reigns_go_forward(history: &Run) -> Verdict {
     let began = begin(&history.timeline);
-    let mut known: BTreeMap<u32, (u64, u32)> = BTreeMap::new();
+    let mut known: BTreeMap<u32, (Epoch, NodeId)> = BTreeMap::new();
     let (mut says, mut follows) = (false, false);
     for Happening { at, what } in &history.timeline {
         match what {
             What::Start { node, .. } => _ = known.remove(node),
-            What::Coordinator { node, id, epoch } => {
+            What::Fact { node, fact } => {
+                let Some(Coordinator { id, epoch }) = fact.read() else { continue };
                 says = true;
-                let Some(before) = known.insert(*node, (*epoch, *id)) else { continue };
+                let Some(before) = known.insert(*node, (epoch, id)) else { continue };
                 follows = true;
-                if (*epoch, *id) <= before {
+                if (epoch, id) <= before {
                     let (old_epoch, old) = before;
                     let why = format!(
                         "node {node} turns to node {id} in epoch {epoch} at {}, after node {old} in \
@@ -218,16 +219,18 @@ pub(super) fn live_higher_prevails(history: &Run) -> Verdict {
                 }
             }
             What::Link { node, peer, up: false } => _ = heard.remove(&(*node, *peer)),
-            What::Coordinator { node, id, epoch }
-                if id != node && electors.get(node) == Some(&true) =>
-            {
+            What::Fact { node, fact } if electors.get(node) == Some(&true) => {
+                let Some(Coordinator { id: NodeId(id), epoch }) = fact.read() else { continue };
+                if id == *node {
+                    continue;
+                }
                 let others = heard.range((*node, 0)..=(*node, u32::MAX));
                 let others = others.map(|((_, other), when)| (*other, *when));
                 for (other, when) in others
-                    .filter(|(other, when)| other != id && at.saturating_sub(*when) < alive_ns)
+                    .filter(|(other, when)| *other != id && at.saturating_sub(*when) < alive_ns)
                 {
                     has_evidence = true;
-                    if other > *id {
+                    if other > id {
                         let why = format!(
                             "node {node} turns to node {id} in epoch {epoch} at {}, though it \
                              heard node {other} at {}",
@@ -300,6 +303,12 @@ fn judge_calm(history: &Run, lacks: &str, what: impl Fn(&Cluster, &Node) -> Foun
     }
 }
 
+/// A node takes part once it knows its own rank; whether the others know it too is for them to see
+/// to in time.
+fn own_rank(node: u32, fact: &Fact) -> Option<Rank> {
+    fact.read().filter(|rank: &Rank| rank.id == NodeId(node))
+}
+
 /// What changes the cluster, in the order of time.
 struct Sweep<'a> {
     changes: Vec<(u64, Change<'a>)>,
@@ -310,6 +319,10 @@ struct Sweep<'a> {
 #[derive(Clone, Copy)]
 enum Change<'a> {
     Happens(&'a What),
+    /// A node turns to a coordinator.
+    Turns(u32, Coordinator),
+    /// A node has published its own rank.
+    Ranks(Rank),
     FaultEnds(&'a FaultKind),
 }
 
@@ -323,19 +336,21 @@ impl<'a> Sweep<'a> {
             end = end.max(*at);
             match what {
                 What::Start { elects: Elects::Id | Elects::Rank, .. } => says = true,
-                What::Coordinator { .. } => says = true,
                 What::Start { elects: Elects::No, .. } => {}
+                What::Fact { node, fact } => {
+                    if let Some(reign) = fact.read() {
+                        says = true;
+                        changes.push((*at, Change::Turns(*node, reign)));
+                    } else if let Some(rank) = own_rank(*node, fact) {
+                        changes.push((*at, Change::Ranks(rank)));
+                    }
+                    continue;
+                }
                 What::Down { .. } | What::Pause { .. } => {}
-                // A node takes part once it knows its own rank; whether the others know it too is for
-                // them to see to in time.
-                What::Rank { node, id, .. } if node == id => {}
                 What::Fault { kind: FaultKind::Duplicate, .. }
                 | What::Send { .. }
                 | What::Receive { .. }
-                | What::Corrected { .. }
                 | What::Clock { .. }
-                | What::Rank { .. }
-                | What::Listed { .. }
                 | What::Link { .. }
                 | What::End => continue,
                 What::Fault { kind, until } => {
@@ -391,7 +406,7 @@ struct Node {
     /// What it has published since it started.
     rank: Option<u32>,
     /// Whom, in which epoch.
-    holds: Option<(u32, u64)>,
+    holds: Option<(u32, Epoch)>,
     /// Since when it leads, if it does.
     leads_since: u64,
 }
@@ -426,7 +441,7 @@ impl<'a> Cluster<'a> {
                     (node.elects, node.rank) = (*elects, None);
                 });
             }
-            Change::Happens(What::Rank { id, rank, .. }) => self.take_rank(at, *id, *rank),
+            Change::Ranks(Rank { id, rank }) => self.take_rank(at, id.0, rank),
             Change::Happens(What::Down { node }) => {
                 self.disturbed = at;
                 self.change(at, *node, |node| (node.up, node.paused) = (false, false));
@@ -435,8 +450,8 @@ impl<'a> Cluster<'a> {
                 self.disturbed = at;
                 self.change(at, *node, |node| node.paused = *on && node.up);
             }
-            Change::Happens(What::Coordinator { node, id, epoch }) => {
-                self.change(at, *node, |node| node.holds = Some((*id, *epoch)));
+            Change::Turns(node, Coordinator { id, epoch }) => {
+                self.change(at, node, |node| node.holds = Some((id.0, epoch)));
             }
             Change::Happens(What::Fault { kind, .. }) => {
                 self.disturbed = at;
@@ -460,11 +475,10 @@ impl<'a> Cluster<'a> {
                 }
             }
             Change::Happens(
-                What::Send { .. }
+                What::Fact { .. }
+                | What::Send { .. }
                 | What::Receive { .. }
-                | What::Corrected { .. }
                 | What::Clock { .. }
-                | What::Listed { .. }
                 | What::Link { .. }
                 | What::End,
             ) => {}

@@ -2,11 +2,11 @@
 
 mod election;
 
-use crate::check::timeline::What;
 use crate::study::Run;
 use crate::study::{AGREE, Bound, Cast, Most, Needs, NoSettings, Property, Study, Unit, Verdict};
 use node_protocols::bully::Bully;
 use node_protocols::core::FactKind;
+use node_protocols::facts::Coordinator;
 
 /// Elections by the bully algorithm.
 pub struct BullyStudy;
@@ -47,13 +47,13 @@ const fn promised(
         bounds: &[AGREE],
         is_promised: true,
         missing: elect,
-        shows: |history| history.saw(|what| matches!(what, What::Coordinator { .. })),
+        shows: |history| history.saw(|what| what.read::<Coordinator>().is_some()),
         judge,
     }
 }
 
 fn elect(cast: &Cast<'_>) -> Option<String> {
-    cast.lacks_publisher(FactKind::Coordinator)
+    cast.lacks_publisher(FactKind::of::<Coordinator>())
 }
 
 impl Study for BullyStudy {

@@ -23,7 +23,7 @@ fn start_by(node: u32, elects: Elects) -> What {
 
 /// A node publishes its own rank.
 fn rank(node: u32, rank: u32) -> What {
-    What::Rank { node, id: node, rank }
+    What::fact(node, Rank { id: NodeId(node), rank })
 }
 
 fn down(node: u32) -> What {
@@ -35,7 +35,7 @@ fn pause(node: u32, on: bool) -> What {
 }
 
 fn holds(node: u32, id: u32) -> What {
-    What::Coordinator { node, id, epoch: 1 }
+    reign(node, id, 1)
 }
 
 fn fault(kind: FaultKind, until: u64) -> What {
@@ -266,7 +266,7 @@ fn without_a_rank_a_node_takes_no_part() {
     assert!(why.starts_with("node 2 holds node 3 coordinator, which takes no part"), "{why}");
     assert_eq!(verdicts(&held), "xxx");
     // Once it has one, it has to hold somebody in time; what others say of its rank is not enough.
-    let told = (210, What::Rank { node: 1, id: 3, rank: 1 });
+    let told = (210, What::fact(1, Rank { id: NodeId(3), rank: 1 }));
     assert_eq!(verdicts(&three_by_rank([fresh.clone(), told, (400, What::End)])), "...");
     assert_eq!(verdicts(&three_by_rank([fresh, (210, rank(3, 1)), (400, What::End)])), "x..");
     let nobody = (1..=3).map(|node| (0, start_by(node, Elects::Rank)));
@@ -406,7 +406,7 @@ fn times_at_the_end_of_their_range_are_no_trouble() {
 }
 
 fn reign(node: u32, id: u32, epoch: u64) -> What {
-    What::Coordinator { node, id, epoch }
+    What::fact(node, Coordinator { id: NodeId(id), epoch: Epoch(epoch) })
 }
 
 #[test]

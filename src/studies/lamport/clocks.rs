@@ -88,11 +88,8 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
             What::Down { .. }
             | What::Pause { .. }
             | What::Fault { .. }
-            | What::Coordinator { .. }
-            | What::Corrected { .. }
+            | What::Fact { .. }
             | What::Clock { .. }
-            | What::Rank { .. }
-            | What::Listed { .. }
             | What::Link { .. }
             | What::End => continue,
         };
@@ -195,11 +192,8 @@ impl<'a> Past<'a> {
                 What::Down { .. }
                 | What::Pause { .. }
                 | What::Fault { .. }
-                | What::Coordinator { .. }
-                | What::Corrected { .. }
+                | What::Fact { .. }
                 | What::Clock { .. }
-                | What::Rank { .. }
-                | What::Listed { .. }
                 | What::Link { .. }
                 | What::End => {}
             }
@@ -254,11 +248,8 @@ impl<'a> Past<'a> {
                 What::Down { .. }
                 | What::Pause { .. }
                 | What::Fault { .. }
-                | What::Coordinator { .. }
-                | What::Corrected { .. }
+                | What::Fact { .. }
                 | What::Clock { .. }
-                | What::Rank { .. }
-                | What::Listed { .. }
                 | What::Link { .. }
                 | What::End => {}
             }

@@ -16,9 +16,9 @@
 use super::{DELAY, HEARTBEAT, TIMEOUT};
 use crate::check::describe::Millis;
 use crate::check::timeline::{FaultKind, Happening, What, begin, nothing_of};
-use crate::study::Run;
-use crate::study::{Bounds, NOTICE};
-use crate::study::{Verdict, Violation};
+use crate::study::{Bounds, NOTICE, Run, Verdict, Violation};
+use node_protocols::core::NodeId;
+use node_protocols::facts::{Listed, Rank};
 use std::collections::BTreeMap;
 
 /// **Ranks unique and stable.** In the whole run, across restarts of everybody, a node has one rank, and
@@ -33,16 +33,16 @@ pub(super) fn ranks_unique_and_stable(history: &Run) -> Verdict {
     let (mut ranks, mut nodes) = (BTreeMap::new(), BTreeMap::new());
     let mut said = 0;
     for Happening { at, what } in &history.timeline {
-        let (What::Rank { id, rank, .. } | What::Listed { id, rank, .. }) = what else { continue };
+        let Some((id, rank)) = said_rank(what) else { continue };
         let (first_rank, first_id) =
-            (*ranks.entry(*id).or_insert(*rank), *nodes.entry(*rank).or_insert(*id));
+            (*ranks.entry(id).or_insert(rank), *nodes.entry(rank).or_insert(id));
         said += 1;
         let now = Millis(at - began);
-        if first_rank != *rank {
+        if first_rank != rank {
             let why = format!("node {id} has rank {first_rank}, and at {now} rank {rank}");
             return violated(why, *at);
         }
-        if first_id != *id {
+        if first_id != id {
             let why = format!("rank {rank} is of node {first_id}, and at {now} of node {id}");
             return violated(why, *at);
         }
@@ -51,6 +51,12 @@ pub(super) fn ranks_unique_and_stable(history: &Run) -> Verdict {
         return nothing_of(&history.timeline, "ranks");
     }
     Verdict::of(None, said > 1, "a rank was said once, which can be no other")
+}
+
+/// Whose rank a node said, and which.
+fn said_rank(what: &What) -> Option<(NodeId, u32)> {
+    let given = what.read().map(|(_, Rank { id, rank })| (id, rank));
+    given.or_else(|| what.read().map(|(_, Listed { id, rank, .. })| (id, rank)))
 }
 
 /// **Death noticed in time.** Who is on the list and falls silent is off it not before
@@ -74,7 +80,7 @@ pub(super) fn death_noticed_in_time(history: &Run) -> Verdict {
     let mut first: Option<u64> = None;
     let mut judged = false;
     for Happening { at, what } in &history.timeline {
-        if let What::Listed { on, .. } = what {
+        if let Some((_, Listed { on, .. })) = what.read() {
             first = first.or(Some(*at));
             judged |= !on;
         }
@@ -198,26 +204,35 @@ impl Lists {
                 let excused = until.saturating_add(self.bounds.of(&TIMEOUT));
                 self.hindered = self.hindered.max(excused);
             }
-            What::Listed { node, id, on: true, .. } => {
-                let (keeper, member) = (self.node(*node), self.node(*id));
-                let now = keeper.mark(at);
-                let both = !keeper.is_silent() && !member.is_silent();
-                let fresh = Place {
-                    is_listed: true,
-                    changed: at,
-                    heard: both.then_some(at),
-                    unheard: now,
-                    silent: now,
-                };
-                let place = self.places.entry((*node, *id)).or_insert(fresh);
-                (place.is_listed, place.changed) = (true, at);
-                // It was heard just now.
-                (place.unheard, place.silent) = (now, now);
+            What::Fact { .. } => {
+                let (keeper, Listed { id: NodeId(member), on, .. }) = what.read()?;
+                if !on {
+                    return self.off(at, keeper, member);
+                }
+                self.on(at, keeper, member);
             }
-            What::Listed { node, id, on: false, .. } => return self.off(at, *node, *id),
             _ => {}
         }
         None
+    }
+
+    /// Puts a member on a list.
+    fn on(&mut self, at: u64, keeper: u32, member: u32) {
+        let place = (keeper, member);
+        let (keeper, member) = (self.node(keeper), self.node(member));
+        let now = keeper.mark(at);
+        let both = !keeper.is_silent() && !member.is_silent();
+        let fresh = Place {
+            is_listed: true,
+            changed: at,
+            heard: both.then_some(at),
+            unheard: now,
+            silent: now,
+        };
+        let place = self.places.entry(place).or_insert(fresh);
+        (place.is_listed, place.changed) = (true, at);
+        // It was heard just now.
+        (place.unheard, place.silent) = (now, now);
     }
 
     /// A keeper that starts, or stops, has no list.

@@ -2,10 +2,10 @@
 
 mod members;
 
-use crate::check::timeline::What;
 use crate::study::Run;
 use crate::study::{Bound, Most, NOTICE, Needs, NoSettings, Property, Study, Unit};
 use node_protocols::core::FactKind;
+use node_protocols::facts::{Listed, Rank};
 use node_protocols::membership::Membership;
 
 /// Ranks for ever, and a list by heartbeats.
@@ -24,7 +24,7 @@ pub const TIMEOUT: Bound =
 pub const DELAY: Bound = time("delay_ms", 100, "how long a message is on its way");
 
 fn publish_ranks(history: &Run) -> bool {
-    history.saw(|what| matches!(what, What::Rank { .. } | What::Listed { .. }))
+    history.saw(|what| what.read::<Rank>().is_some() || what.read::<Listed>().is_some())
 }
 
 impl Study for MembershipStudy {
@@ -38,7 +38,7 @@ impl Study for MembershipStudy {
             needs: Needs::NODES,
             bounds: &[],
             is_promised: true,
-            missing: |cast| cast.lacks_publisher(FactKind::Rank),
+            missing: |cast| cast.lacks_publisher(FactKind::of::<Rank>()),
             shows: publish_ranks,
             judge: members::ranks_unique_and_stable,
         },
@@ -51,7 +51,7 @@ impl Study for MembershipStudy {
             bounds: &[HEARTBEAT, TIMEOUT, DELAY, NOTICE],
             // How long it takes is the scenario's to say.
             is_promised: false,
-            missing: |cast| cast.lacks_publisher(FactKind::Listed),
+            missing: |cast| cast.lacks_publisher(FactKind::of::<Listed>()),
             shows: publish_ranks,
             judge: members::death_noticed_in_time,
         },

@@ -22,11 +22,11 @@ fn history(more: impl IntoIterator<Item = (u64, What)>) -> Run {
 }
 
 fn listed(id: u32, rank: u32) -> What {
-    What::Listed { node: 9, id, rank, on: true }
+    What::fact(9, Listed { id: NodeId(id), rank, on: true })
 }
 
 fn off(id: u32) -> What {
-    What::Listed { node: 9, id, rank: id, on: false }
+    What::fact(9, Listed { id: NodeId(id), rank: id, on: false })
 }
 
 fn down(node: u32) -> What {
@@ -159,14 +159,14 @@ fn nobody_leaves_a_list_twice() {
         death([(1_000, down(1)), (1_450, off(1)), (1_455, listed(1, 1)), (1_955, off(1))]),
         "held"
     );
-    let unknown = What::Listed { node: 9, id: 3, rank: 3, on: false };
+    let unknown = off(3);
     assert_eq!(death([(1_000, unknown)]), "violated");
 }
 
 #[test]
 fn ranks_are_of_one_node_for_ever() {
     let ranks = |more: Vec<(u64, What)>| verdict("ranks_unique_and_stable", &history(more));
-    let rank = |node, id, rank| (50, What::Rank { node, id, rank });
+    let rank = |node, id, rank| (50, What::fact(node, Rank { id: NodeId(id), rank }));
     assert_eq!(ranks(vec![rank(1, 1, 1), rank(2, 1, 1), rank(1, 2, 2), rank(1, 3, 3)]), "held");
     assert_eq!(ranks(vec![rank(1, 1, 1), rank(2, 1, 3)]), "violated");
     assert_eq!(ranks(vec![rank(1, 3, 2)]), "violated");

@@ -1,5 +1,5 @@
 //! What nodes did, from their traces: the lines that checkers of clocks and elections judge. Knows
-//! the form of traces and of [`Fact`](node_protocols::core::Fact)s, and no protocol's messages.
+//! the form of traces, and no protocol's facts or messages.
 //!
 //! A node that is killed leaves no line that says so: it starts again without having stopped, or its
 //! trace ends without a stop and another node then loses its link to it, which happens at once.
@@ -68,13 +68,9 @@ impl Timeline {
                 self.push(at, What::Down { node });
             }
             Event::Pause { on } => self.push(at, What::Pause { node, on: *on }),
-            Event::Fact { label, .. } => {
-                if let Some((id, epoch)) = coordinator(label) {
-                    self.push(at, What::Coordinator { node, id, epoch });
-                } else if let Some((id, rank)) = rank(label) {
-                    self.push(at, What::Rank { node, id, rank });
-                } else if let Some((id, rank, on)) = listed(label) {
-                    self.push(at, What::Listed { node, id, rank, on });
+            event @ Event::Fact { .. } => {
+                if let Some(fact) = event.to_fact() {
+                    self.push(at, What::Fact { node, fact });
                 }
             }
             Event::Send { id, protocol, label, to, .. } => {
@@ -207,39 +203,9 @@ impl Timeline {
     }
 }
 
-/// Reads what `Debug` makes of a `Fact::Coordinator`: `Coordinator { id: 3, epoch: 17 }`.
-pub(crate) fn coordinator(label: &str) -> Option<(u32, u64)> {
-    let [id, epoch] = fields(label, "Coordinator", ["id", "epoch"])?;
-    Some((id.parse().ok()?, epoch.parse().ok()?))
-}
-
-/// Likewise a `Fact::Rank`: `Rank { id: 3, rank: 2 }`.
-pub(crate) fn rank(label: &str) -> Option<(u32, u32)> {
-    let [id, rank] = fields(label, "Rank", ["id", "rank"])?;
-    Some((id.parse().ok()?, rank.parse().ok()?))
-}
-
-/// Likewise a `Fact::Listed`: `Listed { id: 3, rank: 2, on: true }`.
-fn listed(label: &str) -> Option<(u32, u32, bool)> {
-    let [id, rank, on] = fields(label, "Listed", ["id", "rank", "on"])?;
-    Some((id.parse().ok()?, rank.parse().ok()?, on.parse().ok()?))
-}
-
-/// What these fields of a variant hold, which has no others.
-fn fields<'a, const N: usize>(label: &'a str, name: &str, keys: [&str; N]) -> Option<[&'a str; N]> {
-    let inner = label.strip_prefix(name)?.strip_prefix(" { ")?.strip_suffix(" }")?;
-    let mut parts = inner.split(", ");
-    let mut values = [""; N];
-    for (value, key) in values.iter_mut().zip(keys) {
-        *value = parts.next()?.strip_prefix(key)?.strip_prefix(": ")?;
-    }
-    parts.next().is_none().then_some(values)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node_protocols::core::{Epoch, Fact, NodeId};
 
     fn timeline(traces: &[&[&str]]) -> Vec<String> {
         let mut timeline = Timeline::default();
@@ -264,10 +230,8 @@ mod tests {
             r#"{"at":1,"node":2,"kind":"start","incarnation":1,"elects":"no"}"#,
             r#"{"at":2,"node":1,"kind":"pause","on":true}"#,
             r#"{"at":3,"node":1,"kind":"pause","on":false}"#,
-            r#"{"at":4,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","label":"Coordinator { id: 3, epoch: 17 }"}"#,
-            r#"{"at":4,"node":1,"kind":"fact","protocol":"x","fact":"Rank","label":"Rank { rank: 3 }"}"#,
-            r#"{"at":4,"node":1,"kind":"fact","protocol":"x","fact":"Rank","label":"Rank { id: 2, rank: 3 }"}"#,
-            r#"{"at":4,"node":2,"kind":"fact","protocol":"x","fact":"Listed","label":"Listed { id: 1, rank: 3, on: false }"}"#,
+            r#"{"at":4,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","subject":3,"value":{"id":3,"epoch":17}}"#,
+            r#"{"at":4,"node":2,"kind":"fact","protocol":"x","fact":"Anything","value":null}"#,
             r#"{"at":5,"kind":"fault","place":0,"fault":"partition","nodes":[1],"until":9,"label":""}"#,
             r#"{"at":5,"kind":"fault","place":1,"fault":"duplicate","nodes":[],"until":9,"label":""}"#,
             r#"{"at":5,"kind":"fault","place":2,"fault":"crash","nodes":[1],"until":9,"label":""}"#,
@@ -284,9 +248,8 @@ mod tests {
                 "1 Start { node: 2, durable: false, elects: No }",
                 "2 Pause { node: 1, on: true }",
                 "3 Pause { node: 1, on: false }",
-                "4 Coordinator { node: 1, id: 3, epoch: 17 }",
-                "4 Rank { node: 1, id: 2, rank: 3 }",
-                "4 Listed { node: 2, id: 1, rank: 3, on: false }",
+                r#"4 Fact { node: 1, fact: Coordinator {"epoch":17,"id":3} }"#,
+                "4 Fact { node: 2, fact: Anything null }",
                 "5 Fault { kind: Partition([1]), until: 9 }",
                 "5 Fault { kind: Duplicate, until: 9 }",
                 "5 Fault { kind: Clock(1), until: 9 }",
@@ -378,38 +341,5 @@ mod tests {
         // The simulator says itself who is down.
         let quiet = timeline(&[&[SIM, &first, soon]]);
         assert_eq!(quiet.len(), 3, "{quiet:?}");
-    }
-
-    #[test]
-    fn a_coordinator_is_read_as_it_is_written() {
-        let fact = Fact::Coordinator { id: NodeId(3), epoch: Epoch(17) };
-        assert_eq!(coordinator(&format!("{fact:?}")), Some((3, 17)));
-        for broken in [
-            "",
-            "Coordinator { id: 3 }",
-            "Coordinator { id: , epoch: 17 }",
-            "Coordinator { id: -3, epoch: 17 }",
-            "Coordinator { id: 3, epoch: 99999999999999999999 }",
-            "Coordinator { id: 4294967296, epoch: 1 }",
-            "Coordinator { id: 3, epoch: 17, more: 1 }",
-        ] {
-            assert_eq!(coordinator(broken), None, "{broken}");
-        }
-    }
-
-    #[test]
-    fn a_rank_and_a_list_are_read_as_they_are_written() {
-        let (id, rank) = (NodeId(3), 2);
-        assert_eq!(super::rank(&format!("{:?}", Fact::Rank { id, rank })), Some((3, 2)));
-        for on in [false, true] {
-            let fact = Fact::Listed { id, rank, on };
-            assert_eq!(listed(&format!("{fact:?}")), Some((3, 2, on)));
-        }
-        for broken in
-            ["", "Rank", "Rank { id: 3 }", "Rank { rank: 2, id: 3 }", "Rank { id: 3, rank: x }"]
-        {
-            assert_eq!(super::rank(broken), None, "{broken}");
-        }
-        assert_eq!(listed("Listed { id: 3, rank: 2, on: 1 }"), None);
     }
 }
