@@ -32,6 +32,7 @@ function describe(index) {
     case "request": return `${event.client} asks: ${event.label}`;
     case "reply": return `answers ${event.client}: ${event.label}`;
     case "fact": return event.label;
+    case "view": return `${event.protocol}: ${JSON.stringify(event.value)}`;
     case "sync": return event.ok ? `${event.bytes} bytes are durable` : "the disk fails to sync";
     case "print": return `prints: ${event.line}`;
     case "note": return `notes: ${event.line}`;
@@ -77,7 +78,7 @@ function showEvent(index, jump) {
   const message = model.messageOf(index);
   const fields = [["time", clock(event.t, true)]];
   if (message && message.protocol !== undefined) fields.push(["protocol", message.protocol]);
-  const known = new Set(["t", "kind", "node", "label", "line", "cause", "ops", "digest", "on", "client", "why", "property"]);
+  const known = new Set(["t", "kind", "node", "label", "line", "cause", "ops", "digest", "on", "client", "why", "property", "value"]);
   for (const [name, value] of Object.entries(event)) {
     if (known.has(name) || (message && name === "protocol")) continue;
     fields.push([name, name === "until" ? clock(value, true) : Array.isArray(value) ? value.join(", ") || "all" : String(value)]);

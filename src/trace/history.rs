@@ -75,7 +75,7 @@ impl Traces {
             self.timeline.line(&line);
             let node = line.node.unwrap_or_default();
             match line.event {
-                Event::Request { op, client, label } => {
+                Event::Request { op, client, label, .. } => {
                     reader.request(&op, &client, &label, line.at, node);
                 }
                 Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),

@@ -95,7 +95,7 @@ impl Sample {
             world.write(
                 Some(node),
                 None,
-                Event::Start { incarnation: 1, durable: false, elects: Elects::No },
+                Event::Start { incarnation: 1, durable: false, elects: Elects::No, name: None },
             );
             world.coordinator(node);
             let first = world.below(50) * MS;
@@ -130,7 +130,12 @@ impl World {
                     self.write(
                         Some(node),
                         None,
-                        Event::Start { incarnation: 2, durable: false, elects: Elects::No },
+                        Event::Start {
+                            incarnation: 2,
+                            durable: false,
+                            elects: Elects::No,
+                            name: None,
+                        },
                     );
                     self.coordinator(node);
                     self.at(20 * MS, Act::Timer(node));
@@ -213,7 +218,11 @@ impl World {
         self.ops.push(Op { client, key, node, version, acks: 1, done: false });
         let label = if put { format!("PUT k{key}=v{version}") } else { format!("GET k{key}") };
         let (op, who) = (format!("c{client}/{index}").into(), format!("client {client}").into());
-        self.write(Some(node), None, Event::Request { op, client: who, label: label.into() });
+        self.write(
+            Some(node),
+            None,
+            Event::Request { op, client: who, label: label.into(), brief: None },
+        );
         if put {
             self.servers[1].table.insert(key, version);
             self.write(Some(1), None, Event::Sync { bytes: 64, ok: true });
@@ -254,7 +263,7 @@ impl World {
         let (node, name) = (op.node, format!("c{}/{index}", op.client).into());
         let client = format!("client {}", op.client).into();
         let label = label.to_string().into();
-        self.write(Some(node), None, Event::Reply { op: name, client, label });
+        self.write(Some(node), None, Event::Reply { op: name, client, label, brief: None });
     }
 
     fn send(&mut self, from: u32, to: u32, message: Message) {
@@ -271,7 +280,7 @@ impl World {
         self.servers[from as usize].lamport += 1;
         let lamport = self.servers[from as usize].lamport;
         let (name, protocol) = (id.clone().into(), protocol.into());
-        let event = Event::Send { id: name, to, protocol, label: label.into() };
+        let event = Event::Send { id: name, to, protocol, label: label.into(), brief: None };
         self.write(Some(from), Some(lamport), event);
         let delay = (3 + self.below(9)) * MS + self.below(1000) * 1000;
         if self.below(40) == 0 {
