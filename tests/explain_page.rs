@@ -166,8 +166,10 @@ fn hostile_words_stay_words() {
     for event in [
         serde_json::json!({ "kind": "request", "op": words, "client": words, "label": words }),
         serde_json::json!({ "kind": "fact", "protocol": words, "fact": words, "label": words }),
+        serde_json::json!({ "kind": "start", "incarnation": 1, "name": words }),
+        serde_json::json!({ "kind": "view", "protocol": words, "value": { words: [words] } }),
         serde_json::json!({ "kind": "print", "line": words, "digest": words }),
-        serde_json::json!({ "kind": "send", "id": words, "to": 2, "protocol": words, "label": words }),
+        serde_json::json!({ "kind": "send", "id": words, "to": 2, "protocol": words, "label": words, "brief": words }),
         serde_json::json!({ "kind": "violation", "property": words, "label": words, "ops": [words] }),
     ] {
         let mut event = event;

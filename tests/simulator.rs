@@ -10,8 +10,9 @@ use node::sim::tracer::Tracer;
 use node::studies::kv_replication::history::Outcome as Answer;
 use node::studies::kv_replication::{Store, TWIN};
 use node::trace::{Event, Line};
-use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
+use node_protocols::core::{Caller, ConfigError, Context, Env, MAX_BRIEF, Never, NodeId, Protocol};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -113,13 +114,15 @@ fn a_trace_is_the_same_each_time_and_every_line_reads() {
 #[test]
 fn tracing_changes_nothing() {
     let registry = Arc::new(node::studies::registry());
-    let path = root().join("configs/sim/kv-all.toml");
-    let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
-    for seed in 1..=20 {
-        let plan = scenario.plan(seed);
-        let bare = run(&scenario, &registry, &plan, Tracer::new());
-        let traced = run(&scenario, &registry, &plan, Tracer::to(Box::new(std::io::sink())));
-        assert_eq!((bare.hash, bare.events), (traced.hash, traced.events));
+    for (name, seeds) in [("kv-all", 20), ("board", 2), ("lottery-nodes", 2), ("clocks", 2)] {
+        let path = root().join(format!("configs/sim/{name}.toml"));
+        let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+        for seed in 1..=seeds {
+            let plan = scenario.plan(seed);
+            let bare = run(&scenario, &registry, &plan, Tracer::new());
+            let traced = run(&scenario, &registry, &plan, Tracer::to(Box::new(io::sink())));
+            assert_eq!((bare.hash, bare.events), (traced.hash, traced.events), "{name} {seed}");
+        }
     }
 }
 
@@ -386,6 +389,57 @@ fn a_simulated_node_that_does_not_start_stays_down_and_the_run_says_so() {
         let starts = trace.lines().filter(|line| line.contains("does not start: ")).count();
         assert_eq!(starts, 1, "it is not tried again");
     }
+}
+
+/// A node's state is seen when it starts and when it changes, and what is said has short forms.
+#[test]
+fn a_trace_shows_states_and_short_forms() {
+    let nodes = "board/server-1.toml board/server-2.toml board/server-3.toml board/bot-1.toml \
+                 board/bot-2.toml board/broker.toml board/proxy.toml board/reference.toml";
+    let rest = "properties = [\"one_coordinator\"]\nseconds = 20\n\
+                [[fault]]\nat_ms = 9000\nfor_ms = 3000\nkind = \"crash\"\nnode = 3\n";
+    let (outcome, trace) = run_of(nodes, rest);
+    assert_eq!(outcome.failure, None);
+    let (mut last, mut changes) = (BTreeMap::new(), BTreeMap::new());
+    let (mut starts, mut briefs, mut names) = (Vec::new(), 0, BTreeSet::new());
+    let mut views = Vec::new();
+    for line in trace.lines().map(|line| serde_json::from_str::<Line<'_>>(line).expect("a line")) {
+        let node = line.node.unwrap_or_default();
+        match line.event {
+            Event::Start { name, .. } => {
+                names.insert(name.expect("all have one").into_owned());
+                starts.push((line.at, node));
+                // It shows all again.
+                last.retain(|(other, _), _| *other != node);
+            }
+            Event::View { protocol, value } => {
+                views.push((line.at, node));
+                let of = (node, protocol.into_owned());
+                *changes.entry(of.1.clone()).or_insert(0) += 1;
+                assert_ne!(last.get(&of), Some(&value), "only what has changed is written");
+                last.insert(of, value);
+            }
+            Event::Send { label, brief, protocol, .. } => {
+                let brief = brief.expect("all protocols have short forms");
+                assert!(brief.chars().count() <= MAX_BRIEF && brief != label, "{brief}");
+                briefs += usize::from(protocol == "bully" && brief.starts_with("COORD reign "));
+            }
+            _ => {}
+        }
+    }
+    assert!(starts.len() == 9 && briefs > 0, "{starts:?}, {briefs} announcements");
+    for start in starts.iter().filter(|(_, node)| *node == 3) {
+        assert_eq!(views.iter().filter(|view| *view == start).count(), 4, "at {start:?}");
+    }
+    assert!(names.contains("server 3") && names.contains("broker"), "{names:?}");
+    // One for each at its start, and more.
+    for (protocol, nodes) in [("membership", 5), ("bully", 4), ("berkeley", 4), ("board", 8)] {
+        assert!(changes[protocol] > nodes, "{changes:?}");
+        let seen = last.keys().filter(|(_, of)| of == protocol).count();
+        assert!(seen >= nodes - 1, "{protocol}: {:?}", last.keys());
+    }
+    let bully = &last[&(1, "bully".to_string())];
+    assert_eq!((&bully["phase"], bully["coordinator"].is_u64()), (&"normal".into(), true));
 }
 
 /// What a leader says is there again from a follower, to the other one and to the leader itself.

@@ -32,6 +32,7 @@
 
 mod message;
 mod mutants;
+mod shown;
 
 pub use self::message::{Message, Reply, Request};
 #[cfg(feature = "mutants")]
@@ -273,6 +274,22 @@ impl Protocol for Berkeley {
 
     fn digest(&self) -> u64 {
         self.rounds ^ self.adjustments << 32
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
     }
 }
 

@@ -32,6 +32,7 @@ mod mutants;
 mod nats;
 mod proxy;
 mod server;
+mod shown;
 mod subject;
 
 pub use self::message::{Had, Maybe, Member, Message, Outcome, Post, Refusal, Reply, Request};
@@ -51,6 +52,7 @@ use crate::core::{
     Caller, ClientId, ConfigError, Context, Counter, Env, Fact, FactKind, Never, NodeId, Protocol,
 };
 use crate::facts::Processed;
+use ::core::fmt;
 use ::core::net::SocketAddr;
 use alloc::borrow::Cow;
 use alloc::format;
@@ -336,6 +338,22 @@ impl Protocol for Board {
             Part::Bot(bot) => bot.status(),
         };
         done ^ pending.rotate_left(48) ^ subscribers.rotate_left(40) ^ missed.rotate_left(24)
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
     }
 
     fn check_invariants(&self) {

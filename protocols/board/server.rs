@@ -1,5 +1,6 @@
 //! A server: processes posts, publishes them, and announces the coordinator.
 
+use super::shown::View;
 use super::{Board, Message, Outcome, Post, Refusal, SERVERS, stale};
 use crate::core::{
     Bytes, ClockOffset, Context, Correction, Epoch, Escaped, Fact, LamportTime, NodeId,
@@ -47,6 +48,16 @@ impl Server {
 
     pub(super) fn status(&self) -> [u64; 4] {
         [self.pending.len() as u64, self.processed, 0, 0]
+    }
+
+    pub(super) fn seen(&self) -> View<'_> {
+        View::Server {
+            name: &self.name,
+            has_proxy: self.is_linked,
+            pending: self.pending.len(),
+            processed: self.processed,
+            reign: self.reign,
+        }
     }
 
     pub(super) fn on_message(

@@ -48,6 +48,7 @@
 
 mod message;
 mod mutants;
+mod shown;
 
 pub use self::message::{Message, Reply, Request};
 #[cfg(feature = "mutants")]
@@ -150,7 +151,8 @@ struct Reign {
     id: NodeId,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Phase {
     /// Just started: somebody may announce itself.
     Starting,
@@ -311,6 +313,22 @@ impl Protocol for Bully {
     fn digest(&self) -> u64 {
         let Reign { epoch, id } = self.reign.unwrap_or(Reign { epoch: Epoch(0), id: NodeId(0) });
         epoch.0.rotate_left(32) ^ u64::from(id.0) << 2 ^ self.phase as u64
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
     }
 
     fn check_invariants(&self) {

@@ -1,6 +1,7 @@
 //! A protocol without its types: the only place that decodes the bytes of messages, requests and
 //! records, and that owns timer tables.
 
+use super::brief::brief_of;
 use super::host::{FrameError, Io, Malformed};
 use super::outbox::{Effect, RecordSink};
 use super::timers::Timers;
@@ -44,6 +45,16 @@ pub trait DynProtocol {
     fn describe_request(&self, body: &[u8]) -> String;
     /// A reply as JSON, for traces.
     fn describe_reply(&self, body: &[u8]) -> String;
+    /// [`Protocol::brief`]
+    fn brief(&self, body: &[u8]) -> Option<String>;
+    /// [`Protocol::brief_request`]
+    fn brief_request(&self, body: &[u8]) -> Option<String>;
+    /// [`Protocol::brief_reply`]
+    fn brief_reply(&self, body: &[u8]) -> Option<String>;
+    /// [`Protocol::brief_record`]
+    fn brief_record(&self, record: &[u8]) -> Option<String>;
+    /// [`Protocol::view`] as JSON; none where there is nothing to see.
+    fn view(&self) -> Option<String>;
     #[doc(hidden)]
     fn set_place(&mut self, place: usize);
     #[doc(hidden)]
@@ -188,6 +199,26 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     }
     fn describe_reply(&self, body: &[u8]) -> String {
         as_json::<P::Reply<'_>>(body)
+    }
+    fn brief(&self, body: &[u8]) -> Option<String> {
+        let message = decode::<P::Message<'_>>(body).ok()?;
+        brief_of(|out| P::brief(&message, out))
+    }
+    fn brief_request(&self, body: &[u8]) -> Option<String> {
+        let request = decode::<P::Request<'_>>(body).ok()?;
+        brief_of(|out| P::brief_request(&request, out))
+    }
+    fn brief_reply(&self, body: &[u8]) -> Option<String> {
+        let reply = decode::<P::Reply<'_>>(body).ok()?;
+        brief_of(|out| P::brief_reply(&reply, out))
+    }
+    fn brief_record(&self, record: &[u8]) -> Option<String> {
+        let record = decode::<P::Record<'_>>(record).ok()?;
+        brief_of(|out| P::brief_record(&record, out))
+    }
+    fn view(&self) -> Option<String> {
+        // What JSON cannot carry is nothing to see, rather than a node that ends.
+        serde_json::to_string(&self.state.view()).ok().filter(|json| json != "null")
     }
     fn set_place(&mut self, place: usize) {
         self.place = place;

@@ -416,6 +416,14 @@ impl Host {
         Some((owner.name(), envelope.lamport, owner.describe(body)))
     }
 
+    /// The message of a frame's payload in short; none where it has no short form, or is none of this
+    /// node's.
+    pub fn brief(&self, payload: &[u8]) -> Option<String> {
+        let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;
+        let owner = self.protocols.iter().find(|protocol| protocol.tag() == envelope.tag)?;
+        owner.brief(body)
+    }
+
     /// The tag of the protocol whose frame's payload it is, and its encoded message.
     pub fn message_of(payload: &[u8]) -> Option<(u16, &[u8])> {
         let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;

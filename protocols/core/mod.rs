@@ -9,6 +9,7 @@
 //! decodes what reaches them, keeps their timers and the node's Lamport clock, and collects what
 //! they want done in an [`Outbox`]. The contract of a driver is written at [`Host`].
 
+mod brief;
 mod bytes;
 mod context;
 mod counters;
@@ -27,6 +28,9 @@ mod rng;
 mod time;
 mod timers;
 
+#[cfg(test)]
+pub(crate) use self::brief::testing;
+pub use self::brief::{Clipped, MAX_BRIEF, MAX_LISTED};
 pub use self::bytes::Bytes;
 pub use self::context::Context;
 pub use self::counters::{Counter, Counters};

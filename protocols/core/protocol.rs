@@ -174,6 +174,36 @@ pub trait Protocol: Sized + 'static {
         0
     }
 
+    /// What somebody who watches the node wants to see of the state: a handful of fields by name, with
+    /// lists cut to [`MAX_LISTED`](super::MAX_LISTED). `()` is nothing. It is asked for at the end of
+    /// turns where a trace is written, and never otherwise.
+    fn view(&self) -> impl Serialize {}
+
+    /// A message in short, for the arrow that shows it: `REPL k=v @35`, about 24 characters. What is
+    /// longer than [`MAX_BRIEF`](super::MAX_BRIEF) is cut, and control characters are escaped, whoever
+    /// writes them. Nothing written is no short form; the default is the text of [`Debug`].
+    fn brief(message: &Self::Message<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "{message:?}")
+    }
+
+    /// A client's request in short, likewise; there is none by default.
+    fn brief_request(request: &Self::Request<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        let _ = (request, out);
+        Ok(())
+    }
+
+    /// What a client is answered in short, likewise; there is none by default.
+    fn brief_reply(reply: &Self::Reply<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        let _ = (reply, out);
+        Ok(())
+    }
+
+    /// What is written to the log in short, likewise; there is none by default.
+    fn brief_record(record: &Self::Record<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        let _ = (record, out);
+        Ok(())
+    }
+
     /// Asserts what must always hold. Test drivers call it after every event.
     fn check_invariants(&self) {}
 }

@@ -110,6 +110,11 @@ impl Correction {
         if gap < 0 { self.from - step } else { self.from + step }
     }
 
+    /// What it moves to, in nanoseconds.
+    pub fn target(self) -> i64 {
+        self.to
+    }
+
     /// What is still to be added, in nanoseconds.
     pub fn owed(self, at: WallTime) -> i64 {
         self.to.saturating_sub(self.nanos(at))

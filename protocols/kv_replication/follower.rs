@@ -3,6 +3,7 @@
 
 use super::message::{ForwardId, Hash, History, Standing};
 use super::mutants::{Mutant, Planted};
+use super::shown::SeenFollower;
 use super::transfer::{Incoming, Part, send_chunk};
 use super::{Config, Cx, KvReplication, Message, Outcome, Put, Reply, Role, Timer, Timestamp};
 use crate::core::{Bytes, Caller, Epoch, Escaped, NodeId, Protocol, RequestId, Time};
@@ -67,6 +68,15 @@ impl Follower {
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    pub(crate) fn seen(&self) -> SeenFollower {
+        SeenFollower {
+            linked: self.leader_up,
+            resumed: self.resumed,
+            copying: self.incoming.is_some(),
+            waiting: self.forwards.iter().flatten().count(),
+        }
     }
 
     /// Why it answers no GET, as long as it is not complete.

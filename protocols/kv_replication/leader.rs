@@ -7,9 +7,10 @@ use super::history::{Chain, Finding, Report};
 use super::log::{Log, Origin, Waiting};
 use super::message::{FollowerInfo, ForwardId, Hash, History, Standing};
 use super::mutants::{Mutant, Planted};
+use super::shown::SeenLeader;
 use super::transfer::Incoming;
 use super::{Config, Cx, KvReplication, Message, Outcome, Put, Timestamp};
-use crate::core::{Bytes, Env, Epoch, Escaped, NodeId, Protocol};
+use crate::core::{Bytes, Env, Epoch, Escaped, MAX_LISTED, NodeId, Protocol};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -110,6 +111,21 @@ impl Leader {
     pub(crate) fn info(&self) -> BTreeMap<NodeId, FollowerInfo> {
         let info = |follower: &Follower| FollowerInfo { up: follower.up, acked: follower.acked };
         self.followers.iter().map(|follower| (follower.id, info(follower))).collect()
+    }
+
+    pub(crate) fn seen(&self) -> SeenLeader {
+        let is_in_step = |one: &&Follower| one.up && one.stage == Stage::Streaming;
+        let lags = |one: &&Follower| !is_in_step(one);
+        let ids = |list: &mut dyn Iterator<Item = &Follower>| {
+            list.map(|follower| follower.id).take(MAX_LISTED).collect()
+        };
+        SeenLeader {
+            active: self.active,
+            log: self.log.len(),
+            waiting: self.pending,
+            in_step: ids(&mut self.followers.iter().filter(is_in_step)),
+            behind: ids(&mut self.followers.iter().filter(lags)),
+        }
     }
 
     /// A PUT of an earlier incarnation, from the disk: some follower may lack it.

@@ -38,8 +38,8 @@ enum Telling {
     Due,
 }
 
-struct Server {
-    name: String,
+pub(super) struct Server {
+    pub(super) name: String,
     /// The node that has the name; none where a JSON client brought it.
     node: Option<NodeId>,
     /// When it was last heard from; none while it is off the list.
@@ -252,7 +252,7 @@ impl Reference {
         }
     }
 
-    fn listed(&self) -> impl Iterator<Item = (u32, &Server)> {
+    pub(super) fn listed(&self) -> impl Iterator<Item = (u32, &Server)> {
         (1..).zip(&self.servers).filter(|(_, server)| server.heard.is_some())
     }
 
@@ -320,6 +320,11 @@ impl Reference {
             }
             Request::Malformed { reason } => return Err(reason),
         })
+    }
+
+    /// How many ranks it has given out.
+    pub(super) fn ranks(&self) -> usize {
+        self.servers.len()
     }
 
     pub(super) fn digest(&self) -> u64 {

@@ -283,6 +283,20 @@ fn a_malformed_frame_is_counted_and_changes_nothing() {
     assert_eq!(host.counters().value(Counter::FramesIn), 1);
 }
 
+/// A protocol that says nothing of how it is shown.
+#[test]
+fn a_protocol_has_no_view_and_the_messages_own_text_unless_it_says_otherwise() {
+    let toy = erase::<Publisher>(ToyConfig { rank: None }, &env(1)).expect("the config is right");
+    assert_eq!(toy.view(), None);
+    assert_eq!(toy.brief(&bytes(&7_u32)), Some("7".into()));
+    assert_eq!(toy.brief_request(&bytes(&7_u32)), None);
+    assert_eq!((toy.brief_reply(&[]), toy.brief_record(&[])), (None, None));
+    assert_eq!(toy.brief(b""), None, "what does not decode has no short form");
+    let host = store(2);
+    assert_eq!(host.brief(&frame("kv_replication", 9, &probe())), Some("PROBE".into()));
+    assert_eq!(host.brief(&frame("bully", 9, &probe())), None);
+}
+
 #[test]
 fn a_frame_of_an_unknown_protocol_is_counted_and_changes_nothing() {
     let mut host = store(2);

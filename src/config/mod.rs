@@ -10,7 +10,7 @@ pub use self::limits::Limits;
 use self::locate::Source;
 use crate::registry::{NATIVE, Registry, TypedConfig, config_of};
 use crate::text;
-use node_protocols::core::{DynProtocol, Env, Host, Input, LamportRule, NodeId, Protocol};
+use node_protocols::core::{DynProtocol, Env, Escaped, Host, Input, LamportRule, NodeId, Protocol};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +26,8 @@ pub struct Config {
     source: Source,
     /// This node.
     pub id: NodeId,
+    /// What people call it; none for its id.
+    pub name: Option<String>,
     /// The name that all nodes of a cluster share.
     pub cluster: String,
     /// Where the log is kept; relative paths are relative to the working directory.
@@ -138,6 +140,7 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawNode {
     id: u32,
+    name: Option<String>,
     #[serde(default = "default_cluster")]
     cluster: String,
     data_dir: Option<PathBuf>,
@@ -177,6 +180,8 @@ fn default_gateway() -> String {
 
 /// A cluster's name travels in a greeting of at most 1 KiB.
 const MAX_CLUSTER_BYTES: usize = 64;
+/// A name stands before a lane.
+const MAX_NAME_BYTES: usize = 32;
 
 impl Config {
     /// Reads and checks a file, down to every protocol's own table.
@@ -207,6 +212,12 @@ impl Config {
         if !(1..=MAX_CLUSTER_BYTES).contains(&cluster_bytes) {
             let rule = format!("it must have 1 to {MAX_CLUSTER_BYTES} bytes");
             return Err(source.error(&["node", "cluster"], rule));
+        }
+        if raw.node.name.as_ref().is_some_and(|name| !is_name(name)) {
+            let rule = format!(
+                "it must be 1 to {MAX_NAME_BYTES} bytes of printable text, with no space at either end"
+            );
+            return Err(source.error(&["node", "name"], rule));
         }
         raw.limits.check().map_err(|(key, rule)| source.error(&["limits", key], rule))?;
         let clock =
@@ -256,6 +267,7 @@ impl Config {
         Ok(Config {
             source,
             id,
+            name: raw.node.name,
             cluster: raw.node.cluster,
             data_dir: raw.node.data_dir,
             sync: raw.node.sync,
@@ -285,13 +297,17 @@ impl Config {
     }
 
     /// As many nodes with this config as one cluster: 1 to `count`, each other's peers. For
-    /// simulations, where nobody dials addresses.
+    /// simulations, where nobody dials addresses. Of a name, each gets its own: `name 1`, `name 2`, …
     pub fn multiply(&self, count: u32) -> Vec<Config> {
         let peers = |me: u32| {
             let others = (1..=count).filter(move |id| *id != me);
             others.map(|id| (NodeId(id), String::new())).collect()
         };
-        (1..=count).map(|id| Config { id: NodeId(id), peers: peers(id), ..self.clone() }).collect()
+        let config = |id: u32| {
+            let name = self.name.as_ref().map(|name| format!("{name} {id}"));
+            Config { id: NodeId(id), name, peers: peers(id), ..self.clone() }
+        };
+        (1..=count).map(config).collect()
     }
 
     /// What the protocols are told about this node.
@@ -414,6 +430,12 @@ fn read_tables(
     Ok(typed)
 }
 
+/// Whether it can stand on a screen as it is: text that begins and ends with what is seen.
+fn is_name(name: &str) -> bool {
+    let is_shown = Escaped(name.as_bytes()).to_string() == name;
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.trim() == name && is_shown
+}
+
 /// The node keeps it in memory as long as it runs.
 const MAX_INPUT_BYTES: u64 = 1 << 30;
 
@@ -516,7 +538,11 @@ fn quoted(text: &str) -> toml::Value {
 impl fmt::Display for Config {
     /// All but the protocols' own tables, as TOML that says every value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "[node]\nid = {}\ncluster = {}", self.id, quoted(&self.cluster))?;
+        writeln!(f, "[node]\nid = {}", self.id)?;
+        if let Some(name) = &self.name {
+            writeln!(f, "name = {}", quoted(name))?;
+        }
+        writeln!(f, "cluster = {}", quoted(&self.cluster))?;
         if let Some(dir) = &self.data_dir {
             writeln!(f, "data_dir = {}", quoted(&dir.to_string_lossy()))?;
             writeln!(f, "sync = {}", self.sync)?;

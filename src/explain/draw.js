@@ -318,7 +318,7 @@ function drawArrowLabels(pen, labels, rows) {
     const arrow = model.arrows[at];
     const message = events[arrow.send];
     const lost = arrow.fate === "lost" ? ` (${arrow.why})` : arrow.copy ? " (copy)" : "";
-    const { text, width } = fitted(pen, (message ? message.label : "?") + lost);
+    const { text, width } = fitted(pen, (message ? message.brief || message.label : "?") + lost);
     for (const part of [0.5, 0.36, 0.64, 0.25, 0.75]) {
       const x = line.x1 + (line.x2 - line.x1) * part - width / 2;
       const y = line.y1 + (line.y2 - line.y1) * part;
@@ -599,7 +599,7 @@ function drawNames(pen, rows) {
   for (const id of rows.ids) {
     pen.fillStyle = id === here ? ink.accent : ink.ink;
     pen.font = `600 13px ${SANS}`;
-    pen.fillText(`node ${id}`, 14, rows.y.get(id));
+    pen.fillText(shorten(pen, laneWord(id), GUTTER - 24), 14, rows.y.get(id));
   }
   if (model.clients.length) {
     pen.fillStyle = ink.soft;

@@ -315,7 +315,7 @@ mod tests {
             ["100 2 timer", "500 1 send", "500 2 recv", "500 2 print", "600 2 stop"]
         );
         assert_eq!(run.entries[2].cause, Some(1));
-        assert_eq!(run.message(&run.entries[2]), Some(("p", "hello")));
+        assert_eq!(run.message(&run.entries[2]), Some(("p", "hello", None)));
         assert!(run.notes.is_empty(), "{:?}", run.notes);
     }
 

@@ -168,15 +168,18 @@ pub fn merge(sources: &[Source]) -> Result<Merged<'_>, Error> {
 }
 
 impl<'a> Merged<'a> {
-    /// The message that an entry is about, as its sender named it: protocol and label. Follows
-    /// copies to their original.
-    pub fn message<'b>(&'b self, entry: &'b Entry<'a>) -> Option<(&'b str, &'b str)> {
+    /// The message that an entry is about, as its sender named it: protocol, label and short form.
+    /// Follows copies to their original.
+    pub fn message<'b>(
+        &'b self,
+        entry: &'b Entry<'a>,
+    ) -> Option<(&'b str, &'b str, Option<&'b str>)> {
         let mut entry = entry;
         // A message, its copy and a copy's receipt; nothing makes a copy of a copy, and a trace
         // that says so is not followed for ever.
         for _ in 0..4 {
-            if let Event::Send { protocol, label, .. } = &entry.line.event {
-                return Some((protocol, label));
+            if let Event::Send { protocol, label, brief, .. } = &entry.line.event {
+                return Some((protocol, label, brief.as_deref()));
             }
             entry = &self.entries[entry.cause?];
         }
@@ -208,6 +211,7 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Reply { .. } => "reply",
         Event::Push { .. } => "push",
         Event::Fact { .. } => "fact",
+        Event::View { .. } => "view",
         Event::Sync { .. } => "sync",
         Event::Print { .. } => "print",
         Event::Note { .. } => "note",

@@ -83,6 +83,7 @@ function buildModel(run, events) {
   const digests = new Map(run.nodes.map((id) => [id, []]));
   const lamports = new Map(run.nodes.map((id) => [id, []]));
   const statuses = new Map(run.nodes.map((id) => [id, []]));
+  const names = new Map();
 
   const endBands = (node, index) => {
     for (const list of bands.get(node).values()) {
@@ -97,6 +98,7 @@ function buildModel(run, events) {
       if (event.lamport !== undefined) lamports.get(node).push(index);
       const status = { start: "up", crash: "crashed", stop: "stopped", pause: event.on ? "paused" : "up" }[event.kind];
       if (status) statuses.get(node).push(index);
+      if (event.kind === "start" && event.name !== undefined) names.set(node, event.name);
     }
     // What happens on a node is shown on its line; a trace may have it without one.
     const placeless = node === undefined && /^(crash|stop|start|pause|fact)$/.test(event.kind);
@@ -181,9 +183,12 @@ function buildModel(run, events) {
   const protocols = [...new Set(events.map((event) => event.protocol).filter((name) => name !== undefined))].sort();
   return {
     run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf,
-    clients, lanes, consoleLines, digests, lamports, statuses, protocols, protocolOf, messageOf,
+    clients, lanes, consoleLines, digests, lamports, statuses, names, protocols, protocolOf, messageOf,
   };
 }
+
+// What stands before a node's lane.
+const laneWord = (id) => (model.names.has(id) ? `${id} ${model.names.get(id)}` : `node ${id}`);
 
 // The indices that an arrow is tied to.
 function ends(arrow) {

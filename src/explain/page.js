@@ -184,7 +184,7 @@ function listen() {
       el("nodes").querySelector("summary").textContent = all ? "All nodes" : `${view.nodes.size} of ${data.run.nodes.length} nodes`;
       refilter();
     });
-    boxes.append(make("label", null, box, ` node ${id}`));
+    boxes.append(make("label", null, box, ` ${laneWord(id)}`));
   }
   document.addEventListener("keydown", key);
   pointer();

@@ -32,6 +32,7 @@ function describe(index) {
     case "request": return `${event.client} asks: ${event.label}`;
     case "reply": return `answers ${event.client}: ${event.label}`;
     case "fact": return event.label;
+    case "view": return `${event.protocol}: ${JSON.stringify(event.value)}`;
     case "sync": return event.ok ? `${event.bytes} bytes are durable` : "the disk fails to sync";
     case "print": return `prints: ${event.line}`;
     case "note": return `notes: ${event.line}`;

@@ -52,12 +52,16 @@ fn seconds(nanos: u64) -> String {
 /// What happened, beyond its kind. Not escaped.
 pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
     let message = || match run.message(entry) {
-        Some((protocol, label)) => format!("{protocol}: {label}"),
+        Some((protocol, label, None)) => format!("{protocol}: {label}"),
+        Some((protocol, label, Some(brief))) => format!("{protocol}: {brief} | {label}"),
         None => "(sent in no trace here)".into(),
     };
     match &entry.line.event {
         Event::Run { scenario, .. } => scenario.to_string(),
-        Event::Start { incarnation, .. } => format!("incarnation {incarnation}"),
+        Event::Start { incarnation, name, .. } => {
+            let name = name.as_ref().map_or(String::new(), |name| format!("{name}, "));
+            format!("{name}incarnation {incarnation}")
+        }
         Event::Crash | Event::Stop => String::new(),
         Event::Pause { on } => if *on { "held up" } else { "goes on" }.into(),
         Event::Link { peer, up } => format!("{} {peer}", if *up { "up" } else { "down" }),
@@ -72,6 +76,7 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
         Event::Fact { protocol, fact, value, .. } => {
             format!("{protocol}: {}", statement(fact, value))
         }
+        Event::View { protocol, value } => format!("{protocol}: {value}"),
         Event::Sync { bytes, ok } => format!("{bytes} bytes{}", if *ok { "" } else { " FAILED" }),
         Event::Print { line } | Event::Note { line } => line.to_string(),
         Event::Fault { place, fault, nodes, until, label } => {

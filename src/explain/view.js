@@ -17,7 +17,8 @@ const view = {
 function wordsOf(index) {
   const event = events[index];
   const message = model.messageOf(index);
-  return [event.label, event.line, event.op, event.client, event.fact, event.property, message && message.label]
+  const said = message ? [message.label, message.brief] : [];
+  return [event.label, event.brief, event.line, event.op, event.client, event.fact, event.property, ...said]
     .filter((word) => word !== undefined && word !== null).join(" ").toLowerCase();
 }
 
@@ -36,6 +37,7 @@ function applyFilters() {
     else if (event.node !== undefined && !view.nodes.has(event.node)) shown = false;
     else if (/^(start|crash|stop|pause)$/.test(event.kind)) shown = true;
     else if (event.kind === "timer" && !view.timers) shown = false;
+    else if (event.kind === "view") shown = false;
     else {
       const protocol = view.protocol ? model.protocolOf(index) : "";
       if (view.protocol && protocol !== undefined && protocol !== view.protocol) shown = false;

@@ -172,7 +172,7 @@ impl Node {
             let nodes = [env.id].iter().chain(&env.peers).map(|id| id.0).collect();
             // A clock whose log was lost does not go on from where it was.
             let env = Env { durable: env.durable && !is_lost, ..env.clone() };
-            tracing.run(&config.cluster, nodes, &env, &host);
+            tracing.run(&config, nodes, &env, &host);
         }
         let mut node = Node {
             now: clock.now(),

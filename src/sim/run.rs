@@ -172,7 +172,7 @@ impl State {
         mut tracer: Tracer,
     ) -> State {
         let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
-        tracer.run(&scenario.path.display().to_string(), plan.seed, &ids);
+        tracer.run(&scenario.path.display().to_string(), plan.seed, &scenario.nodes);
         let (scene, plugins, seed) = (scenario.clone(), registry.clone(), plan.seed);
         let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
             let given = workload.inputs(plan).into_iter().map(|(place, protocol, content)| {

@@ -3,8 +3,9 @@
 
 use super::world::Nanos;
 use crate::check::timeline::{Elects, FaultKind, Happening, What};
+use crate::config::Config;
 use crate::study::{Needs, Property};
-use crate::trace::{Event, LineWriter};
+use crate::trace::{self, Event, LineWriter};
 use node_protocols::core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ pub struct Tracer {
     /// The last message's number.
     last_id: u64,
     full: Option<LineWriter>,
+    /// What configs call their nodes.
+    names: BTreeMap<NodeId, String>,
     /// What checkers want to see.
     watched: Watched,
     /// Whether they want to see what corrected clocks show.
@@ -75,6 +78,7 @@ impl Tracer {
             hash: 0xCBF2_9CE4_8422_2325,
             last_id: 0,
             full: None,
+            names: BTreeMap::new(),
             watched: Watched::Nothing,
             clocks: false,
             timeline: Vec::new(),
@@ -175,8 +179,10 @@ impl Tracer {
     }
 
     /// The first line of a trace.
-    pub fn run(&mut self, scenario: &str, seed: u64, nodes: &[NodeId]) {
-        let nodes = nodes.iter().map(|node| node.0).collect();
+    pub fn run(&mut self, scenario: &str, seed: u64, nodes: &[Config]) {
+        let named = nodes.iter().filter_map(|node| Some((node.id, node.name.clone()?)));
+        self.names = named.collect();
+        let nodes = nodes.iter().map(|node| node.id.0).collect();
         let (source, scenario) = ("sim".into(), Cow::Owned(scenario.to_string()));
         self.line(0, None, None, Event::Run { source, scenario, seed: Some(seed), nodes });
     }
@@ -222,7 +228,11 @@ impl Tracer {
     ) {
         self.mix(Kind::Start, at, node.0.into(), incarnation);
         self.saw(at, Watched::Nodes, || What::Start { node: node.0, durable, elects });
-        self.line(at, Some(node), None, Event::Start { incarnation, durable, elects });
+        if self.is_full() {
+            let name = self.names.get(&node).cloned().map(Cow::Owned);
+            let event = Event::Start { incarnation, durable, elects, name };
+            self.line(at, Some(node), None, event);
+        }
     }
 
     /// A node does not start with what is on its disk.
@@ -273,10 +283,10 @@ impl Tracer {
         self.line(at, Some(node), None, Event::Note { line: text(line) });
     }
 
-    /// The state of a node after a turn goes with the turn's last line.
-    pub(super) fn end_turn(&mut self, node: NodeId, host: &Host) {
+    /// What of a node's state can be seen after a turn, and its digest with the turn's last line.
+    pub(super) fn end_turn(&mut self, at: Nanos, node: NodeId, host: &Host) {
         if let Some(full) = &mut self.full {
-            full.end_turn(node.0, host.digest());
+            full.end_turn(at, node.0, host);
         }
     }
 
@@ -305,8 +315,9 @@ impl Tracer {
                 Some((protocol, lamport, label)) => (protocol, Some(lamport.0), label),
                 None => ("?", None, String::from("(malformed)")),
             };
+            let brief = trace::brief(host.brief(payload), &label);
             let (protocol, label) = (protocol.into(), label.into());
-            let event = Event::Send { id: name(id), to: to.0, protocol, label };
+            let event = Event::Send { id: name(id), to: to.0, protocol, label, brief };
             self.line(at, Some(from), lamport, event);
         }
         id
@@ -364,9 +375,11 @@ impl Tracer {
         self.bytes(request);
         if self.is_full() {
             let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
-            let label = protocol.describe_request(request).into();
-            let (op, client, protocol) = (op.into(), client.into(), protocol.name().into());
-            let event = Event::Request { op, client, protocol, label };
+            let label = protocol.describe_request(request);
+            let brief = trace::brief(protocol.brief_request(request), &label);
+            let (op, client, label) = (op.into(), client.into(), label.into());
+            let protocol = protocol.name().into();
+            let event = Event::Request { op, client, protocol, label, brief };
             self.line(at, Some(node), None, event);
         }
     }
@@ -384,9 +397,11 @@ impl Tracer {
         self.bytes(reply);
         if self.is_full() {
             let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
-            let label = protocol.describe_reply(reply).into();
-            let (op, client, protocol) = (op.into(), client.into(), protocol.name().into());
-            let event = Event::Reply { op, client, protocol, label };
+            let label = protocol.describe_reply(reply);
+            let brief = trace::brief(protocol.brief_reply(reply), &label);
+            let (op, client, label) = (op.into(), client.into(), label.into());
+            let protocol = protocol.name().into();
+            let event = Event::Reply { op, client, protocol, label, brief };
             self.line(at, Some(node), None, event);
         }
     }
@@ -403,9 +418,10 @@ impl Tracer {
         self.bytes(reply);
         if self.is_full() {
             let client = format!("client {client}").into();
-            let label = protocol.describe_reply(reply).into();
-            let protocol = protocol.name().into();
-            self.line(at, Some(node), None, Event::Push { client, protocol, label });
+            let label = protocol.describe_reply(reply);
+            let brief = trace::brief(protocol.brief_reply(reply), &label);
+            let (protocol, label) = (protocol.name().into(), label.into());
+            self.line(at, Some(node), None, Event::Push { client, protocol, label, brief });
         }
     }
 }

@@ -80,7 +80,7 @@ impl Traces {
             self.timeline.line(&line);
             let node = line.node.unwrap_or_default();
             match line.event {
-                Event::Request { op, client, protocol, label } => {
+                Event::Request { op, client, protocol, label, .. } => {
                     reader.request(&op, &client, &protocol, &label, line.at, node);
                 }
                 Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),

@@ -5,6 +5,7 @@
 //! nanoseconds, in the simulator since the run's beginning, on real nodes since the Unix epoch.
 
 pub mod history;
+mod views;
 mod writer;
 
 pub use self::writer::LineWriter;
@@ -28,7 +29,7 @@ pub struct Line<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lamport: Option<u64>,
     /// A hash of the states of the node's protocols after the turn, in hexadecimal; only on the
-    /// last line of a turn.
+    /// last line of a turn, which `view` lines follow.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Cow<'a, str>>,
     /// What.
@@ -62,6 +63,9 @@ pub enum Event<'a> {
         /// `no`, or what makes a node the coordinator: its `id` or its `rank`.
         #[serde(default)]
         elects: Elects,
+        /// What its config calls it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Cow<'a, str>>,
     },
     /// The node stopped without warning.
     Crash,
@@ -89,6 +93,9 @@ pub enum Event<'a> {
         protocol: Cow<'a, str>,
         /// The message, for people.
         label: Cow<'a, str>,
+        /// The message in short, where it has a short form that differs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brief: Option<Cow<'a, str>>,
     },
     /// The node received a message.
     Recv {
@@ -131,6 +138,9 @@ pub enum Event<'a> {
         protocol: Cow<'a, str>,
         /// The request: JSON, as on the `json` gateway.
         label: Cow<'a, str>,
+        /// The request in short, where it has a short form that differs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brief: Option<Cow<'a, str>>,
     },
     /// The node answered.
     Reply {
@@ -143,6 +153,9 @@ pub enum Event<'a> {
         protocol: Cow<'a, str>,
         /// The reply, likewise.
         label: Cow<'a, str>,
+        /// The reply in short, where it has a short form that differs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brief: Option<Cow<'a, str>>,
     },
     /// The node sent a client what it had subscribed to.
     Push {
@@ -153,6 +166,9 @@ pub enum Event<'a> {
         protocol: Cow<'a, str>,
         /// What, as a reply.
         label: Cow<'a, str>,
+        /// What was sent in short, where it has a short form that differs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brief: Option<Cow<'a, str>>,
     },
     /// A protocol of the node told the others something.
     Fact {
@@ -165,6 +181,14 @@ pub enum Event<'a> {
         subject: Option<u32>,
         /// What it states.
         value: Value,
+    },
+    /// What can be seen of a protocol's state, after a turn that changed it. Every protocol with a view
+    /// shows it at the node's start.
+    View {
+        /// Whose state.
+        protocol: Cow<'a, str>,
+        /// A value of the protocol's own form.
+        value: serde_json::Value,
     },
     /// Records were made durable, or the attempt failed.
     Sync {
@@ -225,6 +249,11 @@ impl Event<'_> {
         let Event::Fact { fact, subject, value, .. } = self else { return None };
         Some(Fact::recorded(fact, subject.map(NodeId), value.clone()))
     }
+}
+
+/// The short form beside a label; none that says no more than the label does.
+pub fn brief(brief: Option<String>, label: &str) -> Option<Cow<'static, str>> {
+    brief.filter(|brief| brief != label).map(Cow::Owned)
 }
 
 /// Whether a node takes part in elections: one of its protocols publishes who coordinates, and goes by

@@ -97,7 +97,7 @@ impl Sample {
             world.write(
                 Some(node),
                 None,
-                Event::Start { incarnation: 1, durable: false, elects: Elects::No },
+                Event::Start { incarnation: 1, durable: false, elects: Elects::No, name: None },
             );
             world.coordinator(node);
             let first = world.below(50) * MS;
@@ -132,7 +132,12 @@ impl World {
                     self.write(
                         Some(node),
                         None,
-                        Event::Start { incarnation: 2, durable: false, elects: Elects::No },
+                        Event::Start {
+                            incarnation: 2,
+                            durable: false,
+                            elects: Elects::No,
+                            name: None,
+                        },
                     );
                     self.coordinator(node);
                     self.at(20 * MS, Act::Timer(node));
@@ -218,7 +223,13 @@ impl World {
         self.write(
             Some(node),
             None,
-            Event::Request { op, client: who, protocol: "".into(), label: label.into() },
+            Event::Request {
+                op,
+                client: who,
+                protocol: "".into(),
+                label: label.into(),
+                brief: None,
+            },
         );
         if put {
             self.servers[1].table.insert(key, version);
@@ -260,7 +271,12 @@ impl World {
         let (node, name) = (op.node, format!("c{}/{index}", op.client).into());
         let client = format!("client {}", op.client).into();
         let label = label.to_string().into();
-        self.write(Some(node), None, Event::Reply { op: name, client, protocol: "".into(), label });
+        let protocol = "".into();
+        self.write(
+            Some(node),
+            None,
+            Event::Reply { op: name, client, protocol, label, brief: None },
+        );
     }
 
     fn send(&mut self, from: u32, to: u32, message: Message) {
@@ -277,7 +293,7 @@ impl World {
         self.servers[from as usize].lamport += 1;
         let lamport = self.servers[from as usize].lamport;
         let (name, protocol) = (id.clone().into(), protocol.into());
-        let event = Event::Send { id: name, to, protocol, label: label.into() };
+        let event = Event::Send { id: name, to, protocol, label: label.into(), brief: None };
         self.write(Some(from), Some(lamport), event);
         let delay = (3 + self.below(9)) * MS + self.below(1000) * 1000;
         if self.below(40) == 0 {

@@ -424,7 +424,7 @@ impl World {
         let mut host = host;
         host.outbox_mut().clear_effects();
         if self.tracer.is_full() {
-            self.tracer.end_turn(id, &host);
+            self.tracer.end_turn(self.now, id, &host);
         }
         self.nodes[place].host = Some(host);
         self.schedule_wake(place);

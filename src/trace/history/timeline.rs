@@ -103,6 +103,7 @@ impl Timeline {
             | Event::Request { .. }
             | Event::Reply { .. }
             | Event::Push { .. }
+            | Event::View { .. }
             | Event::Sync { .. }
             | Event::Print { .. }
             | Event::Note { .. }
