@@ -8,7 +8,7 @@
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::net::wire::{
+use node_lab::wire::{
     self, Frame, Hello, LENGTH_BYTES, MAX_HELLO_BYTES, PUSHED, Role, SEQUENCE_BYTES, Welcome,
 };
 use node_protocols::core::{Escaped, NodeId};

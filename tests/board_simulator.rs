@@ -2,17 +2,17 @@
 //! scenarios reach what they are there for, and the seeds of what the simulator has found. Their
 //! verdicts are in `simulator.rs`, and the bugs that they find in `mutants.rs`.
 
-use node::check::timeline::What;
-use node::explain::elections::count;
-use node::explain::{Source, merge};
-use node::registry::Registry;
-use node::sim::run::{Outcome, run};
-use node::sim::scenario::Scenario;
-use node::sim::tracer::Tracer;
-use node::studies::board::history::{Known, Posted};
-use node::study::{Run, Verdict};
-use node::trace::history;
+use node_lab::check::timeline::What;
+use node_lab::explain::{Source, merge};
+use node_lab::registry::Registry;
+use node_lab::sim::run::{Outcome, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tracer::Tracer;
+use node_lab::study::{Run, Verdict};
+use node_lab::trace::history;
 use node_protocols::facts::Listed;
+use node_studies::board::history::{Known, Posted};
+use node_studies::bully::elections::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;
@@ -26,7 +26,7 @@ struct Simulator {
 impl Simulator {
     fn new(name: &str) -> Simulator {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/sim").join(name);
-        let registry = Arc::new(node::studies::registry());
+        let registry = Arc::new(node_studies::registry());
         let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
         Simulator { scenario, registry }
     }
@@ -166,7 +166,7 @@ fn the_board_reaches_what_it_is_there_for() {
 fn elections_by_rank_are_judged_from_traces_as_in_runs() {
     let simulator = Simulator::new("board-election.toml");
     let calm = ["election_terminates", "one_coordinator_per_component", "highest_live_id_wins"];
-    let registry = node::studies::registry();
+    let registry = node_studies::registry();
     let calm = calm.map(|name| registry.property(name).expect("a property of this tree"));
     let (mut elections, mut not_the_highest_id) = (0, 0);
     let dir = tempfile::tempdir().expect("a folder");

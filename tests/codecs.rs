@@ -1,13 +1,13 @@
 //! The gateways' codecs in the simulated path: that bugs in them are found, and which clients speak
 //! through them.
 
-use node::registry::Registry;
-use node::sim::run::run;
-use node::sim::scenario::Scenario;
-use node::sim::tracer::Tracer;
-use node::studies::kv_replication::StoreStudy;
+use node_lab::registry::Registry;
+use node_lab::sim::run::run;
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tracer::Tracer;
 use node_protocols::core::{Bytes, ClientId, Decoded, Gateway};
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Resp};
+use node_studies::kv_replication::StoreStudy;
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -200,7 +200,7 @@ fn clients_that_cannot_speak_so_are_refused_with_the_reason() {
         let text =
             format!("nodes = [\"{node}\"]\nproperties = []\n[workload.{study}]\n{workload}\n");
         fs::write(&path, text).expect("a file");
-        let error = Scenario::load(&path, &node::studies::registry()).expect_err(workload);
+        let error = Scenario::load(&path, &node_studies::registry()).expect_err(workload);
         assert!(error.contains(why), "{workload}: {error}");
     }
 }

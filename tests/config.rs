@@ -5,7 +5,7 @@ mod common;
 
 use common::clients::{Resp, ok, set};
 use common::{Cluster, LONG, Node, Setup, free_port, local, wait_until};
-use node::config::Config;
+use node_lab::config::Config;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn every_config_of_the_tree_is_right_and_resolves_to_itself() {
 
 /// Everything that a config says, as the program sees it.
 fn load(path: &Path) -> String {
-    let config = Config::load(path, &node::studies::registry()).expect("it is right");
+    let config = Config::load(path, &node_studies::registry()).expect("it is right");
     let Config {
         id, name, cluster, data_dir, console, lamport_rule, clock, peers, listeners, ..
     } = &config;
@@ -114,7 +114,7 @@ fn nodes_made_of_one_config_have_names_of_their_own() {
     let named = RIGHT.replace("id = 2", "id = 2\nname = \"server\"");
     for (text, expected) in [(RIGHT, [None, None]), (&named, [Some("server 1"), Some("server 2")])]
     {
-        let config = Config::parse(Path::new("one"), text.to_string(), &node::studies::registry());
+        let config = Config::parse(Path::new("one"), text.to_string(), &node_studies::registry());
         let nodes = config.expect("it is right").multiply(2);
         let names: Vec<Option<&str>> = nodes.iter().map(|node| node.name.as_deref()).collect();
         assert_eq!(names, expected);

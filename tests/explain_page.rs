@@ -7,7 +7,7 @@
 #[path = "explain/sample.rs"]
 mod sample;
 
-use node::explain::{Source, html, merge, shiviz, text};
+use node_lab::explain::{Source, html, merge, shiviz, text};
 use sample::Sample;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -229,7 +229,7 @@ fn traces_of_nodes_whose_clocks_differ_are_merged_by_cause() {
     assert!(run.entries.iter().enumerate().all(|(at, entry)| entry.cause.is_none_or(|by| by < at)));
     assert!(run.entries.is_sorted_by_key(|entry| entry.t));
     for (node, file) in (1..).zip(&files) {
-        let own = |line: &node::trace::Line| serde_json::to_value(line).unwrap();
+        let own = |line: &node_lab::trace::Line| serde_json::to_value(line).unwrap();
         let merged = run.entries.iter().filter(|entry| entry.line.node == Some(node));
         let merged: Vec<Value> = merged.map(|entry| own(&entry.line)).collect();
         let read = file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

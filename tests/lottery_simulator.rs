@@ -2,12 +2,12 @@
 //! are told, and that what a run leaves is judged the same from its file. Their verdicts, and the bugs
 //! that they find, are in `simulator.rs` and `mutants.rs`.
 
-use node::registry::Registry;
-use node::sim::plan::Plan;
-use node::sim::run::{Outcome, run};
-use node::sim::scenario::Scenario;
-use node::sim::tracer::Tracer;
-use node::studies::lottery::history::{Asked, Known, Lottery, Told};
+use node_lab::registry::Registry;
+use node_lab::sim::plan::Plan;
+use node_lab::sim::run::{Outcome, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tracer::Tracer;
+use node_studies::lottery::history::{Asked, Known, Lottery, Told};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 fn load(path: &Path) -> Result<(Arc<Scenario>, Arc<Registry>), String> {
-    let registry = Arc::new(node::studies::registry());
+    let registry = Arc::new(node_studies::registry());
     Ok((Arc::new(Scenario::load(path, &registry)?), registry))
 }
 

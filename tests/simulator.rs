@@ -1,16 +1,16 @@
 //! The simulator as its users meet it: scenarios and their verdicts, equal runs for equal seeds in
 //! two processes, replay, traces; and that what must fail a run does.
 
-use node::sim::errors;
-use node::sim::plan::Plan;
-use node::sim::run::{Outcome, run};
-use node::sim::scenario::Scenario;
-use node::sim::tally::{Tally, Word};
-use node::sim::tracer::Tracer;
-use node::studies::kv_replication::history::Outcome as Answer;
-use node::studies::kv_replication::{Store, TWIN};
-use node::trace::{Event, Line};
+use node_lab::sim::errors;
+use node_lab::sim::plan::Plan;
+use node_lab::sim::run::{Outcome, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tally::{Tally, Word};
+use node_lab::sim::tracer::Tracer;
+use node_lab::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, MAX_BRIEF, Never, NodeId, Protocol};
+use node_studies::kv_replication::history::Outcome as Answer;
+use node_studies::kv_replication::{Store, TWIN};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -43,7 +43,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn every_scenario_shows_what_it_says() {
-    let registry = Arc::new(node::studies::registry());
+    let registry = Arc::new(node_studies::registry());
     assert!(scenarios().len() >= 8);
     for path in scenarios() {
         let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
@@ -113,7 +113,7 @@ fn a_trace_is_the_same_each_time_and_every_line_reads() {
 
 #[test]
 fn tracing_changes_nothing() {
-    let registry = Arc::new(node::studies::registry());
+    let registry = Arc::new(node_studies::registry());
     for (name, seeds) in [("kv-all", 20), ("board", 2), ("lottery-nodes", 2), ("clocks", 2)] {
         let path = root().join(format!("configs/sim/{name}.toml"));
         let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
@@ -139,7 +139,7 @@ fn a_failing_seed_is_told_saved_small_and_replayed() {
     let file = again.expect("the command that runs it again");
     let saved: Plan = toml::from_str(&fs::read_to_string(file).expect("the file")).expect("a plan");
     let whole =
-        Scenario::load(&root().join(scenario), &node::studies::registry()).expect("it loads");
+        Scenario::load(&root().join(scenario), &node_studies::registry()).expect("it loads");
     let most = whole.plan(saved.seed);
     assert!(saved.clients < most.clients && saved.operations < most.operations);
     let replayed = sim(&["--replay", file, "--json"]);
@@ -310,7 +310,7 @@ fn run_of(nodes: &str, rest: &str) -> (Outcome, String) {
     let configs = root().join("configs");
     let nodes: Vec<PathBuf> = nodes.split(' ').map(|name| configs.join(name)).collect();
     fs::write(&path, format!("nodes = {nodes:?}\n{rest}")).expect("a file");
-    let registry = Arc::new(node::studies::registry());
+    let registry = Arc::new(node_studies::registry());
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     let lines = Lines::default();
     let outcome = run(&scenario, &registry, &scenario.plan(1), Tracer::to(Box::new(lines.clone())));
@@ -466,7 +466,7 @@ fn a_liar_says_what_others_said() {
 /// Beside the first seeds one in which a reference server gave a node another rank than before.
 #[test]
 fn forged_frames_break_no_invariant() {
-    let registry = Arc::new(node::studies::registry());
+    let registry = Arc::new(node_studies::registry());
     for (name, found) in [
         ("berkeley", None),
         ("board-election", Some(896)),
@@ -495,7 +495,7 @@ fn forged_frames_break_no_invariant() {
 /// A second process of an id has nothing to answer from, and gets nothing.
 #[test]
 fn a_twin_takes_no_put_and_answers_no_get() {
-    let registry = Arc::new(node::studies::registry());
+    let registry = Arc::new(node_studies::registry());
     let path = root().join("configs/sim/kv-twin.toml");
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     let mut refused = [0, 0];
@@ -563,7 +563,7 @@ impl Protocol for Broken {
 
 /// A run of a node that does so.
 fn broken(fault: &str) -> Outcome {
-    let mut registry = node::studies::registry();
+    let mut registry = node_studies::registry();
     registry.register::<Broken>();
     let registry = Arc::new(registry);
     let dir = tempfile::tempdir().expect("a folder");
@@ -652,7 +652,7 @@ fn an_empty_history_gets_no_verdict() {
 /// knew of, and one that waited for ever since a log was lost before there was any history.
 #[test]
 fn seeds_that_broke_the_store_hold() {
-    let registry = Arc::new(node::studies::registry());
+    let registry = Arc::new(node_studies::registry());
     for (name, seeds) in [
         ("kv-rolling", &[60, 75, 189, 190, 338, 432, 528][..]),
         ("kv-bad-disk", &[136, 354, 485, 651, 659, 697][..]),

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cluster, LONG, Setup, wait_until};
-use node::trace::{Event, Line};
+use node_lab::trace::{Event, Line};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;

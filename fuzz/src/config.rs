@@ -1,14 +1,14 @@
 //! Files that users write: configs, scenarios and plans.
 
 use super::Input;
-use node::config::Config;
-use node::registry::Registry;
-use node::sim::plan::Plan;
-use node::sim::scenario::Scenario;
+use node_lab::config::Config;
+use node_lab::registry::Registry;
+use node_lab::sim::plan::Plan;
+use node_lab::sim::scenario::Scenario;
 use std::path::Path;
 
 thread_local! {
-    static REGISTRY: Registry = node::studies::registry();
+    static REGISTRY: Registry = node_studies::registry();
 }
 
 /// The first byte says what the text is.

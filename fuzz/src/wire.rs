@@ -2,7 +2,7 @@
 
 use super::nodes::{self, Blueprint};
 use super::{Input, cut};
-use node::net::wire::{Frame, Hello, Proof, Welcome, next_frame, push_frame, push_message};
+use node_lab::wire::{Frame, Hello, Proof, Welcome, next_frame, push_frame, push_message};
 use node_protocols::core::{Host, LamportTime, MAX_BRIEF, NodeId, Now};
 use std::cell::OnceCell;
 

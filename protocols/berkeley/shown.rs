@@ -70,8 +70,8 @@ pub(super) fn reply(reply: &Reply, out: &mut dyn Write) -> fmt::Result {
 mod tests {
     use super::super::{Config, Reign};
     use super::*;
-    use crate::core::testing::{assert_briefs, env, view};
     use crate::core::{Correction, Epoch, Protocol, Time, WallTime};
+    use crate::testing::{assert_briefs, env, view};
     use alloc::vec::Vec;
 
     #[test]

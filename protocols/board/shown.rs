@@ -140,8 +140,8 @@ pub(super) fn reply(reply: &Reply<'_>, out: &mut dyn Write) -> fmt::Result {
 mod tests {
     use super::super::{Config, Had, Maybe, Refusal, Role};
     use super::*;
-    use crate::core::testing::{assert_briefs, env, view};
     use crate::core::{Bytes, LamportTime, Protocol};
+    use crate::testing::{assert_briefs, env, view};
     use alloc::borrow::Cow;
     use alloc::string::String;
     use alloc::vec;

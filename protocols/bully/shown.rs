@@ -59,7 +59,7 @@ mod tests {
     use super::super::{Config, Reign};
     use super::*;
     use crate::core::Protocol;
-    use crate::core::testing::{assert_briefs, env, view};
+    use crate::testing::{assert_briefs, env, view};
 
     #[test]
     fn a_node_shows_its_phase_and_whom_it_follows() {

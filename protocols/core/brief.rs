@@ -46,7 +46,8 @@ fn width(c: char) -> usize {
 }
 
 /// What `write` writes, cut and escaped; none where that is nothing.
-pub(super) fn brief_of(write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> Option<String> {
+#[doc(hidden)]
+pub fn brief_of(write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> Option<String> {
     let mut short = Short { text: String::new(), left: MAX_BRIEF };
     if write(&mut short).is_err() && !short.text.is_empty() {
         short.text.push('…');
@@ -104,36 +105,5 @@ mod tests {
         let long = brief_of(|out| (0..).try_for_each(|n| write!(out, "{n} "))).unwrap();
         assert_eq!(long.chars().count(), MAX_BRIEF + 1);
         assert!(long.starts_with("0 1 2 3") && long.ends_with('…'), "{long}");
-    }
-}
-
-/// What the tests of protocols' views and short forms share.
-#[cfg(test)]
-pub(crate) mod testing {
-    use super::super::{Env, NodeId, Protocol};
-    use super::*;
-    use alloc::string::ToString;
-    use alloc::vec::Vec;
-
-    /// A node of three.
-    pub(crate) fn env(id: u32) -> Env {
-        let peers: Vec<NodeId> = (1..=3).map(NodeId).filter(|peer| peer.0 != id).collect();
-        Env { id: NodeId(id), peers, incarnation: 5, identity: 1, seed: 1, durable: true }
-    }
-
-    /// The view as JSON.
-    pub(crate) fn view<P: Protocol>(protocol: &P) -> String {
-        serde_json::to_string(&protocol.view()).expect("a view has a form in JSON")
-    }
-
-    /// What `write` writes of these, and what it should.
-    pub(crate) fn assert_briefs<T>(
-        write: impl Fn(&T, &mut dyn Write) -> fmt::Result,
-        briefs: &[(T, &str)],
-    ) {
-        for (what, expected) in briefs {
-            let brief = brief_of(|out| write(what, out));
-            assert_eq!(brief, Some(expected.to_string()));
-        }
     }
 }

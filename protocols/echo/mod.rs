@@ -101,7 +101,7 @@ impl Gateway for EchoBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::testing;
+    use crate::testing;
 
     #[test]
     fn it_has_nothing_to_see_but_the_bytes() {

@@ -149,8 +149,8 @@ pub(super) fn record(record: &Record<'_>, out: &mut dyn Write) -> fmt::Result {
 mod tests {
     use super::super::{Config, Durability, Entry, ForwardId, Hash, History, Info, Put};
     use super::*;
-    use crate::core::testing::{assert_briefs, env, view};
     use crate::core::{Bytes, Protocol};
+    use crate::testing::{assert_briefs, env, view};
     use alloc::collections::BTreeMap;
     use alloc::string::String;
     use alloc::vec;

@@ -56,8 +56,8 @@ pub(super) fn reply(reply: &Reply, out: &mut dyn Write) -> fmt::Result {
 mod tests {
     use super::super::{Config, Status};
     use super::*;
-    use crate::core::testing::{assert_briefs, env, view};
     use crate::core::{LamportTime, Protocol};
+    use crate::testing::{assert_briefs, env, view};
 
     #[test]
     fn a_node_shows_how_its_calls_go() {

@@ -114,8 +114,8 @@ pub(super) fn record(record: &Record, out: &mut dyn Write) -> fmt::Result {
 mod tests {
     use super::super::{Config, RoleName};
     use super::*;
-    use crate::core::testing::{assert_briefs, env, view};
     use crate::core::{NodeId, Protocol};
+    use crate::testing::{assert_briefs, env, view};
     use alloc::vec;
 
     #[test]

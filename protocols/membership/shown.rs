@@ -102,8 +102,8 @@ pub(super) fn record(record: &Record<'_>, out: &mut dyn Write) -> fmt::Result {
 mod tests {
     use super::super::{Config, Listed, Member, Role};
     use super::*;
-    use crate::core::testing::{assert_briefs, env, view};
     use crate::core::{LamportTime, NodeId, Protocol};
+    use crate::testing::{assert_briefs, env, view};
     use alloc::borrow::Cow;
     use alloc::vec;
 

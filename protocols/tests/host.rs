@@ -38,7 +38,7 @@ fn frame(protocol: &str, lamport: u64, message: &impl Serialize) -> Vec<u8> {
 
 // Facts.
 
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 struct ToyConfig {
     /// The rank to publish when it starts.
     rank: Option<u32>,

@@ -22,9 +22,9 @@ macro_rules! tell {
 use tell;
 
 use self::output::Output;
-use crate::registry::Registry;
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
+use node_lab::registry::Registry;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -2,10 +2,10 @@
 
 use super::output::Output;
 use crate::client::escaped;
-use crate::config::Config;
 use crate::net::Node;
-use crate::registry::Registry;
 use clap::Args;
+use node_lab::config::Config;
+use node_lab::registry::Registry;
 use node_protocols::core::Exit;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,16 +2,16 @@
 
 use super::output::Output;
 use super::tell;
-use crate::registry::Registry;
-use crate::sim::plan::{self, Plan};
-use crate::sim::run::{Failure, Outcome, run};
-use crate::sim::scenario::Scenario;
-use crate::sim::shrink::shrink;
-use crate::sim::tally::{Judged, Tally, Word};
-use crate::sim::tracer::Tracer;
-use crate::study::Run;
-use crate::text;
 use clap::Args;
+use node_lab::registry::Registry;
+use node_lab::sim::plan::{self, Plan};
+use node_lab::sim::run::{Failure, Outcome, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::shrink::shrink;
+use node_lab::sim::tally::{Judged, Tally, Word};
+use node_lab::sim::tracer::Tracer;
+use node_lab::study::Run;
+use node_lab::text;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};

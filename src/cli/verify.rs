@@ -3,11 +3,11 @@
 use super::output::Output;
 use super::tell;
 use crate::client::escaped;
-use crate::registry::Registry;
-use crate::studies::bully::{ALIVE, HANDOVER};
-use crate::study::{AGREE, Bounds, Needs, Property, Run, Taken, Verdict, Violation, read_lines};
-use crate::trace::history::{self, Traces};
 use clap::Args;
+use node_lab::registry::Registry;
+use node_lab::study::{AGREE, Bounds, Needs, Property, Run, Taken, Verdict, Violation, read_lines};
+use node_lab::trace::history::{self, Traces};
+use node_studies::bully::{ALIVE, HANDOVER};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -307,29 +307,32 @@ fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::timeline::{Happening, What};
-    use crate::studies;
-    use crate::studies::property;
+    use node_lab::check::timeline::{Happening, What};
     use node_protocols::facts::Rank;
+
+    fn property(name: &str) -> &'static Property {
+        node_studies::registry().property(name).expect("a property of this tree")
+    }
 
     fn names(asked: &[&str], run: &Run) -> Vec<&'static str> {
         let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
-        let meant = properties(&asked, run, &studies::registry());
+        let meant = properties(&asked, run, &node_studies::registry());
         meant.into_iter().map(|property| property.name).collect()
     }
 
     fn all() -> Vec<&'static str> {
-        studies::registry().properties().map(|property| property.name).collect()
+        node_studies::registry().properties().map(|property| property.name).collect()
     }
 
     fn stale(more: &str) -> Run {
         let mut run = Run::default();
-        read_lines(format!("{STALE}{more}").as_bytes(), &studies::registry(), &mut run).unwrap();
+        read_lines(format!("{STALE}{more}").as_bytes(), &node_studies::registry(), &mut run)
+            .unwrap();
         run
     }
 
     fn check(name: &str, run: &Run) -> Verdict {
-        studies::check(name, run)
+        (property(name).judge)(run)
     }
 
     const STALE: &str = r#"
@@ -350,7 +353,7 @@ mod tests {
     #[test]
     fn one_line_a_property_and_a_code_for_all() {
         let history = stale("");
-        let all = studies::registry();
+        let all = node_studies::registry();
         let verdicts: Vec<_> =
             all.properties().map(|one| (one, check(one.name, &history))).collect();
         let verdicts = &verdicts[..7];
@@ -397,7 +400,7 @@ mod tests {
         let mut history = Run::default();
         for text in [one, two] {
             let text = text.trim_start().as_bytes();
-            read(text, &studies::registry(), &mut traces, &mut history).unwrap();
+            read(text, &node_studies::registry(), &mut traces, &mut history).unwrap();
         }
         traces.finish(&mut history);
         history.bounds = history.bounds.with(&AGREE, 50_000_000);
@@ -449,7 +452,7 @@ mod tests {
         );
         let (mut traces, mut history) = (Traces::default(), Run::default());
         for text in [server(1), server(2), reference] {
-            read(text.as_bytes(), &studies::registry(), &mut traces, &mut history).unwrap();
+            read(text.as_bytes(), &node_studies::registry(), &mut traces, &mut history).unwrap();
         }
         traces.finish(&mut history);
         history.bounds = history.bounds.with(&AGREE, 50_000_000);

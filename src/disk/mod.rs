@@ -17,8 +17,6 @@
 
 mod directory;
 mod files;
-pub mod identity;
-pub mod recovery;
 mod watch;
 
 pub use self::directory::{Directory, Log};
@@ -26,8 +24,9 @@ pub use self::directory::{Directory, Log};
 use self::directory::{IDENTITY_NAME, LOCK_NAME};
 use self::files::Appended;
 use self::watch::Watched;
-use crate::wal::format::record_len;
 use crate::wal::{Wal, WalError, io_error, sync_dir};
+use node_lab::log::format::record_len;
+use node_lab::log::{MIN_CHECKPOINT_BYTES, checkpoint_at};
 use node_protocols::core::{Host, Time};
 use std::fs::File;
 use std::io::Write;
@@ -64,10 +63,6 @@ struct Room {
     /// It was little, and that was told.
     low: bool,
 }
-
-/// A log shorter than this is not worth a checkpoint; a longer one is rewritten when it has
-/// doubled since the last.
-const MIN_CHECKPOINT_BYTES: u64 = 64 << 20;
 
 /// What the disk keeps free besides: parts of blocks, batch headers, bounds of the Lamport clock,
 /// and what the file system needs for itself.
@@ -258,12 +253,8 @@ impl Room {
     }
 }
 
-/// How long a log of `len` bytes may grow until the next checkpoint.
-pub fn checkpoint_at(len: u64) -> u64 {
-    (2 * len).max(MIN_CHECKPOINT_BYTES)
-}
-
 #[cfg(test)]
+#[path = "../lab/log/testing.rs"]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

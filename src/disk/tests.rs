@@ -4,7 +4,7 @@ use super::directory::{Directory, Log};
 use super::testing::{ask, count, counted, env};
 use super::*;
 use crate::wal::LOG_NAME;
-use crate::wal::format::{FILE_HEADER_LEN, Unsound};
+use node_lab::log::format::{FILE_HEADER_LEN, Unsound};
 use node_protocols::core::{LamportRule, NodeId, erase};
 use node_protocols::lottery::{Config, Lottery, Request};
 use std::fs;

@@ -1,18 +1,18 @@
 //! How connections begin: accepting, dialling, and the greeting that says who is who. Whether it is
 //! true is found out in `verify`.
 
-use super::clients::Session;
 use super::connection::{Claim, Connection, Dial, Kind, Purpose};
 use super::places::Class;
 use super::table::{Key, token};
 use super::tracing::LinkNames;
-use super::wire::{
-    Frame, Hello, MAGIC, MAX_HELLO_BYTES, Role, VERSION, Welcome, next_frame, push_message,
-};
 use super::{ACCEPTS_PER_TURN, Node};
-use crate::registry::NATIVE;
 use mio::Interest;
 use mio::net::TcpStream;
+use node_lab::registry::NATIVE;
+use node_lab::wire::Session;
+use node_lab::wire::{
+    Frame, Hello, MAGIC, MAX_HELLO_BYTES, Role, VERSION, Welcome, next_frame, push_message,
+};
 use node_protocols::core::{Counter, Env, Escaped, LamportTime, NodeId};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -11,7 +11,6 @@
 //! `Outbox`, and with one sync a turn it is group commit by itself. This module owns policy on
 //! sockets, time and memory; what messages mean is the Host's.
 
-pub(crate) mod clients;
 mod clock;
 mod connection;
 mod console;
@@ -26,7 +25,6 @@ mod tracing;
 mod traffic;
 mod upkeep;
 mod verify;
-pub mod wire;
 
 pub(crate) use self::clock::since_epoch;
 
@@ -40,12 +38,12 @@ use self::pushes::Pushes;
 use self::signals::Signals;
 use self::table::{Key, Table};
 use self::tracing::Tracing;
-use crate::config::{Config, ConfigError, Listener};
 use crate::disk::{Directory, Disk};
-use crate::registry::Registry;
 use crate::wal::WalError;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
+use node_lab::config::{Config, ConfigError, Listener};
+use node_lab::registry::Registry;
 use node_protocols::core::{Counter, Env, Exit, Host, NodeId, Now, Rng, Time};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -6,7 +6,7 @@
 use super::Node;
 use super::connection::{Connection, Kind};
 use super::table::{Key, Table};
-use crate::config::Config;
+use node_lab::config::Config;
 use node_protocols::core::Counter;
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 //! A message has the same name at both ends: its link's (who dialled, its incarnation, its how
 //! many-th dial), its direction, and its number on it. TCP keeps the order, so counting is enough.
 
-use crate::config::Config;
-use crate::trace::{self, Event, LineWriter};
+use node_lab::config::Config;
+use node_lab::trace::{self, Event, LineWriter};
 use node_protocols::core::{Effect, Env, Host, NodeId, RequestId, Time};
 use std::borrow::Cow;
 use std::fs::File;

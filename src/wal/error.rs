@@ -1,6 +1,6 @@
 //! What can go wrong with a data directory, and what to do then.
 
-use super::format::{MAX_BATCH_LEN, Unsound};
+use node_lab::log::format::{MAX_BATCH_LEN, Unsound};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};

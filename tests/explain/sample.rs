@@ -4,8 +4,8 @@
 //!
 //! This is no simulator; it only writes what one would.
 
-use node::check::timeline::Elects;
-use node::trace::{Event, Line};
+use node_lab::check::timeline::Elects;
+use node_lab::trace::{Event, Line};
 use node_protocols::core::{Epoch, Fact, NodeId};
 use node_protocols::facts::Coordinator;
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut registry = node::studies::registry();
+    let mut registry = node_studies::registry();
     registry.register::<counter::Counter>();
     node::cli::main(registry)
 }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::cli::bench::{BenchArgs, BenchCommand};
 use crate::client::testing::{Answer, FakeNode, raw_server, with_more_time};
-use crate::studies::kv_replication::history as check;
 use clap::Parser;
 use node_protocols::kv_replication::{Reply, Timestamp};
+use node_studies::kv_replication::history as check;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
