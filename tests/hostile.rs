@@ -338,6 +338,13 @@ fn nesting_and_forms_that_no_request_has_are_answered_with_an_error() {
         assert_eq!(cluster.resp(VICTIM).ask(&set(b"binary", b"\xff\xfe")), ok());
         assert!(json.ask(r#"{"get":{"key":"binary"}}"#)["error"].is_string());
         assert_eq!(json.ask(r#"{"get":{"key":"none"}}"#), serde_json::json!({"null": {}}));
+        for unfinished in ["hello", "[1]", "123", "{\"get\":{\"key\":", &"{\"a\":".repeat(1_000)] {
+            let mut stream = connect(cluster.json_addr(VICTIM));
+            stream.write_all(unfinished.as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let answer = serde_json::from_slice::<serde_json::Value>(&read_to_close(&mut stream));
+            assert!(answer.is_ok_and(|answer| answer["error"].is_string()), "{unfinished}");
+        }
     });
 }
 
