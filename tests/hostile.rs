@@ -6,7 +6,7 @@ mod common;
 use common::clients::{Answer, Json, Native, Resp, bulk, connect, get, ok, read_to_close, set};
 use common::{Cluster, LONG, Setup, wait_until, with_more_time};
 use node_protocols::core::Rng;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit, setrlimit};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -505,6 +505,31 @@ fn a_client_that_speaks_gets_the_place_of_one_that_does_not_at_once() {
     assert_eq!(honest.get("k"), bulk(b"v"));
     assert_eq!(cluster.counter(VICTIM, "refused_over_connection_cap"), 0);
     assert_told(&cluster, "closed_idle");
+}
+
+/// A turn takes connections before it reads from them.
+#[test]
+fn a_request_that_is_not_read_yet_keeps_its_clients_place() {
+    let limits = "max_clients = 1".into();
+    let cluster = Cluster::start(Setup { limits, nodes: 1, ..Setup::default() });
+    for _ in 0..5 {
+        wait_until("its place is free", LONG, || {
+            let mut resp = Resp::try_connect(cluster.resp_addr(1)).ok()?;
+            resp.stream.write_all(&get(b"k")).ok()?;
+            resp.stream.shutdown(Shutdown::Write).ok()?;
+            let mut said = Vec::new();
+            // To the end, so that the node has no connection any more.
+            resp.stream.read_to_end(&mut said).ok()?;
+            (said == b"$-1\r\n").then_some(())
+        });
+        cluster.signal(1, Signal::STOP);
+        let mut asks = cluster.resp(1);
+        asks.send(&get(b"k"));
+        let silent = connect(cluster.json_addr(1));
+        cluster.signal(1, Signal::CONT);
+        assert_eq!(asks.answer(), Answer::Null);
+        drop((asks, silent));
+    }
 }
 
 /// Peers have places of their own, however many clients there are.
