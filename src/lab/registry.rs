@@ -240,6 +240,9 @@ pub trait DynGateway {
         let _ = tally;
     }
 
+    /// The client sends no more: what it has begun will not become whole, and it may still read why.
+    fn end(&mut self) {}
+
     /// See [`Gateway::decode`]; a request is left in `request`.
     fn decode(
         &mut self,

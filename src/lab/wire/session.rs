@@ -168,6 +168,14 @@ impl Session {
         step
     }
 
+    /// The client sends no more; what is at hand is to be looked at once again.
+    pub fn end(&mut self) {
+        match &mut self.codec {
+            Codec::Native => {}
+            Codec::Ordered { gateway, .. } => gateway.end(),
+        }
+    }
+
     /// The last request taken will have no reply.
     pub fn forget_last(&mut self) {
         self.outstanding -= 1;
