@@ -493,7 +493,7 @@ mod tests {
             ("{\"get\":{\"key\":\"k\"}", "EOF while parsing an object"),
             (&deep, "unknown request `a`"),
         ] {
-            let (_, mut codec) = Registry::new().codec(JSON, "kv_replication").unwrap();
+            let (_, mut codec) = crate::testing::registry().codec(JSON, "kv_replication").unwrap();
             let (mut request, mut output) = (Vec::new(), Vec::new());
             let mut decode = |codec: &mut Box<dyn DynGateway>, input: &str| {
                 codec.decode(input.as_bytes(), true, &mut request, &mut output)
