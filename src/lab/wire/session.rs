@@ -2,7 +2,7 @@
 //! still unanswered. Bytes in, bytes out: the simulator's nodes have the same ones.
 
 use super::frame::{Frame, PUSHED, SEQUENCE_BYTES, next_frame, push_frame_with};
-use crate::registry::{DynGateway, NATIVE};
+use crate::plugins::{DynGateway, NATIVE};
 use node_core::Decoded;
 use std::collections::BTreeMap;
 

@@ -319,7 +319,7 @@ fn error_line(output: &mut Vec<u8>, error: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::JSON;
+    use crate::plugins::JSON;
     use node_protocols::membership::Request;
 
     /// What the JSON gateway makes of a line for `membership`.
