@@ -122,6 +122,7 @@ fn nodes_made_of_one_config_have_names_of_their_own() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("node.toml"), RIGHT).unwrap();

@@ -235,8 +235,7 @@ fn a_full_disk_puts_bets_off_until_there_is_room() {
         assert_eq!(central.agency().ask("Q{AgencyID:1};"), "R{PlayerDocID:900000};");
     }
     assert_eq!(draws(&node.stdout()), 1);
-    drop(node);
-    drop(disk);
+    drop((node, disk));
 }
 
 #[test]

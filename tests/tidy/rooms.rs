@@ -73,9 +73,8 @@ impl Package {
 fn names(module: &str, text: &str, known: &BTreeSet<String>) -> BTreeSet<String> {
     let own: Vec<&str> = module.split("::").collect();
     let mut found = BTreeSet::new();
-    for (start, keyword) in ["crate::", "super::", "self::"]
-        .iter()
-        .flat_map(|keyword| text.match_indices(keyword).map(|(at, word)| (at, word)))
+    for (start, keyword) in
+        ["crate::", "super::", "self::"].iter().flat_map(|keyword| text.match_indices(keyword))
     {
         let before = text[..start].chars().next_back();
         if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {

@@ -64,34 +64,7 @@ impl KvReplication {
             Message::ReplicationOk { epoch, applied, hash }
                 if epoch == current && applied <= head =>
             {
-                if self.differs(place, applied, hash, cx) {
-                    return;
-                }
-                let Role::Leader(leader) = &mut self.role else { return };
-                let follower = &mut leader.followers[place];
-                follower.strayed = None;
-                if follower.stage == Stage::Resuming || applied > follower.acked {
-                    follower.progress = true;
-                    follower.disk_full = false;
-                }
-                if follower.is_in_step(applied) {
-                    follower.stage = Stage::Streaming;
-                }
-                // The same twice: the follower got something that does not follow. What it lacks is
-                // sent again at once, but only once; after that it is up to the timer.
-                if follower.stage == Stage::Streaming
-                    && applied == follower.acked
-                    && follower.next > applied.next()
-                    && follower.repeated != Some(applied)
-                {
-                    follower.repeated = Some(applied);
-                    follower.next = applied.next();
-                }
-                follower.acked = follower.acked.max(applied);
-                follower.received = follower.received.max(applied);
-                follower.next = follower.next.max(follower.received.next());
-                leader.commit(head, cx);
-                leader.pump(place, cx);
+                self.on_replication_ok(place, applied, hash, cx);
             }
             Message::DiskFull { epoch } if epoch == current => {
                 follower.disk_full = true;
@@ -145,6 +118,39 @@ impl KvReplication {
             | Message::Replication { .. }
             | Message::Forwarded { .. } => {}
         }
+    }
+
+    /// A follower has everything up to `applied`.
+    fn on_replication_ok(&mut self, place: usize, applied: Timestamp, hash: Hash, cx: &mut Cx<'_>) {
+        let head = self.replica.applied();
+        if self.differs(place, applied, hash, cx) {
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        let follower = &mut leader.followers[place];
+        follower.strayed = None;
+        if follower.stage == Stage::Resuming || applied > follower.acked {
+            follower.progress = true;
+            follower.disk_full = false;
+        }
+        if follower.is_in_step(applied) {
+            follower.stage = Stage::Streaming;
+        }
+        // The same twice: the follower got something that does not follow. What it lacks is
+        // sent again at once, but only once; after that it is up to the timer.
+        if follower.stage == Stage::Streaming
+            && applied == follower.acked
+            && follower.next > applied.next()
+            && follower.repeated != Some(applied)
+        {
+            follower.repeated = Some(applied);
+            follower.next = applied.next();
+        }
+        follower.acked = follower.acked.max(applied);
+        follower.received = follower.received.max(applied);
+        follower.next = follower.next.max(follower.received.next());
+        leader.commit(head, cx);
+        leader.pump(place, cx);
     }
 
     fn on_state(&mut self, place: usize, report: Report, cx: &mut Cx<'_>) {

@@ -256,37 +256,48 @@ pub(super) fn draw_once_after_all(history: &Run) -> Verdict {
                 return Err(Found { why, asks, at_ns: answer.at_ns });
             }
         }
-        let (_, last) = run.last();
-        for (place, batch) in run.reading.batches.iter().enumerate() {
-            let sent = batch.asks.iter().map(|ask| run.lottery.asks[*ask].invoke_ns).min();
-            let is_taken = last.whole[place] > 0 || !batch.acknowledged.is_empty();
-            let heard = batch.bets(run.lottery).iter().map(|bet| heard(bet.agency)).min();
-            if let (Some(heard), Some(sent), true) = (heard, sent, is_taken)
-                && heard < sent
-            {
-                let why = format!("{} was sent after the agency's end, and taken", run.name(batch));
-                return Err(Found { why, asks: batch.asks.clone(), at_ns: sent });
-            }
-        }
-        match run.lottery.draws[..] {
-            [] => {
-                // The first file is that of the first start, the last that of the end.
-                let is_lost = run.lottery.files.len() > 2;
-                let Some((at_ns, place)) = told.filter(|_| !is_lost) else { return Ok(()) };
-                let why = "winners were told, no draw, and nothing can have lost its line".into();
-                Err(Found { why, asks: vec![place], at_ns })
-            }
-            [at_ns] if at_ns >= all => Ok(()),
-            [at_ns] => {
-                let why = format!("a draw at {}, before all finished", Millis(at_ns));
-                Err(Found { why, asks: Vec::new(), at_ns })
-            }
-            [_, at_ns, ..] => {
-                let why = format!("a second draw at {}", Millis(at_ns));
-                Err(Found { why, asks: Vec::new(), at_ns })
-            }
-        }
+        nothing_after_the_end(run, heard)?;
+        draws_once(run, all, told)
     })
+}
+
+/// No batch is taken that its agency sent first after it `heard` that its end was noted.
+fn nothing_after_the_end(run: &Kept<'_>, heard: impl Fn(u32) -> u64) -> Result<(), Found> {
+    let (_, last) = run.last();
+    for (place, batch) in run.reading.batches.iter().enumerate() {
+        let sent = batch.asks.iter().map(|ask| run.lottery.asks[*ask].invoke_ns).min();
+        let is_taken = last.whole[place] > 0 || !batch.acknowledged.is_empty();
+        let heard = batch.bets(run.lottery).iter().map(|bet| heard(bet.agency)).min();
+        if let (Some(heard), Some(sent), true) = (heard, sent, is_taken)
+            && heard < sent
+        {
+            let why = format!("{} was sent after the agency's end, and taken", run.name(batch));
+            return Err(Found { why, asks: batch.asks.clone(), at_ns: sent });
+        }
+    }
+    Ok(())
+}
+
+/// The central prints one draw, after `all` have finished; `told` is when the first winners were.
+fn draws_once(run: &Kept<'_>, all: u64, told: Option<(u64, usize)>) -> Result<(), Found> {
+    match run.lottery.draws[..] {
+        [] => {
+            // The first file is that of the first start, the last that of the end.
+            let is_lost = run.lottery.files.len() > 2;
+            let Some((at_ns, place)) = told.filter(|_| !is_lost) else { return Ok(()) };
+            let why = "winners were told, no draw, and nothing can have lost its line".into();
+            Err(Found { why, asks: vec![place], at_ns })
+        }
+        [at_ns] if at_ns >= all => Ok(()),
+        [at_ns] => {
+            let why = format!("a draw at {}, before all finished", Millis(at_ns));
+            Err(Found { why, asks: Vec::new(), at_ns })
+        }
+        [_, at_ns, ..] => {
+            let why = format!("a second draw at {}", Millis(at_ns));
+            Err(Found { why, asks: Vec::new(), at_ns })
+        }
+    }
 }
 
 /// **Winners to their own agency.** Whenever an agency is told winners, they are the documents of those

@@ -250,18 +250,7 @@ impl Config {
             return Err(source.error(&["protocols", name], rule));
         }
         let typed = read_tables(&source, &protocols, plugins)?;
-        let mut listeners: Vec<Listener> = Vec::new();
-        for (place, listener) in raw.listeners.iter().enumerate() {
-            let listener = resolve_listener(&source, place, listener, &protocols, plugins)?;
-            // Port 0 is another one each time.
-            let is_taken =
-                |other: &Listener| other.addr == listener.addr && listener.addr.port() != 0;
-            if let Some(other) = listeners.iter().position(is_taken) {
-                let rule = format!("listeners.{other} has this address already");
-                return Err(source.error(&["listeners", &place.to_string(), "addr"], rule));
-            }
-            listeners.push(listener);
-        }
+        let listeners = resolve_listeners(&source, &raw.listeners, &protocols, plugins)?;
         let native = listeners.iter().any(|listener| listener.gateway == NATIVE);
         if let Some(peer) = peers.keys().next().filter(|_| !native) {
             let rule = format!(
@@ -496,6 +485,26 @@ fn is_host_and_port(addr: &str) -> bool {
     parts.is_some_and(|(host, port)| {
         !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
+}
+
+fn resolve_listeners(
+    source: &Source,
+    raw: &[RawListener],
+    protocols: &[String],
+    plugins: &Plugins,
+) -> Result<Vec<Listener>, ConfigError> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for (place, listener) in raw.iter().enumerate() {
+        let listener = resolve_listener(source, place, listener, protocols, plugins)?;
+        // Port 0 is another one each time.
+        let is_taken = |other: &Listener| other.addr == listener.addr && listener.addr.port() != 0;
+        if let Some(other) = listeners.iter().position(is_taken) {
+            let rule = format!("listeners.{other} has this address already");
+            return Err(source.error(&["listeners", &place.to_string(), "addr"], rule));
+        }
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
 fn resolve_listener(

@@ -158,98 +158,98 @@ impl Ranges {
     /// somewhere, but for `rolling`, and for disks that go bad.
     pub fn draw(&self, seed: u64, nodes: &[u32], millis: u64, disks: &[u32]) -> Vec<Fault> {
         let mut faults = Vec::new();
+        let hat = Hat { ranges: self, seed, nodes, millis };
+        self.draw_of_nodes(&hat, disks, &mut faults);
+        self.draw_of_links(&hat, &mut faults);
+        faults.extend(self.draw_bad_disks(seed, disks, millis));
+        faults.extend(self.draw_rolling(seed, nodes, millis));
+        faults.extend(self.draw_flaps(seed, nodes, millis));
+        faults.sort_by_key(|fault| fault.at_ms);
+        faults
+    }
+
+    /// What happens to nodes, their clocks and their disks.
+    fn draw_of_nodes(&self, hat: &Hat<'_>, disks: &[u32], faults: &mut Vec<Fault>) {
         let durable = !disks.is_empty();
-        let keep = Rng::stream(seed, "fault/keep").below(nodes.len() as u64) as usize;
-        let longest = self.for_ms[1].max(1);
-        let mut family = |name: &str,
-                          count: [u64; 2],
-                          make: &mut dyn FnMut(&mut Rng) -> Option<Kind>| {
-            let mut rng = Rng::stream(seed, &format!("fault/{name}"));
-            let on = rng.below(2) == 0;
-            let n = if on { between(&mut rng, count) } else { 0 };
-            for _ in 0..n {
-                let (at_ms, for_ms) = (rng.below(millis.max(1)), between(&mut rng, self.for_ms));
-                // Everything is mended when the run's first phase ends.
-                let for_ms = for_ms.min(millis - at_ms);
-                if let Some(kind) = make(&mut rng) {
-                    faults.push(Fault { at_ms, for_ms, kind });
-                }
-            }
-        };
-        let node = |rng: &mut Rng| nodes[rng.below(nodes.len() as u64) as usize];
-        let two = |rng: &mut Rng| {
-            let one = rng.below(nodes.len() as u64) as usize;
-            let other =
-                (one + 1 + rng.below((nodes.len() as u64 - 1).max(1)) as usize) % nodes.len();
-            (nodes[one], nodes[other])
-        };
-        let several = nodes.len() > 1;
-        family("crash", self.crash, &mut |rng| {
-            let node = node(rng);
-            let wipe = rng.below(100) < self.wipe_percent && node != nodes[keep];
-            let allowed = durable || node != nodes[keep];
+        let keep = Rng::stream(hat.seed, "fault/keep").below(hat.nodes.len() as u64) as usize;
+        let keep = hat.nodes[keep];
+        hat.draw("crash", self.crash, faults, &mut |rng| {
+            let node = hat.node(rng);
+            let wipe = rng.below(100) < self.wipe_percent && node != keep;
+            let allowed = durable || node != keep;
             allowed.then_some(Kind::Crash { node, wipe })
         });
-        family("pause", self.pause, &mut |rng| Some(Kind::Pause { node: node(rng) }));
-        family("partition", self.partition, &mut |rng| {
-            let mut group: Vec<u32> = match rng.below(3) {
-                0 => vec![node(rng)],
-                1 => nodes[..nodes.len() / 2].to_vec(),
-                _ => nodes.iter().copied().filter(|_| rng.below(2) == 0).collect(),
-            };
-            group.sort_unstable();
-            (!group.is_empty() && group.len() < nodes.len())
-                .then_some(Kind::Partition { nodes: group })
-        });
-        family("one_way", self.one_way, &mut |rng| {
-            let (from, to) = two(rng);
-            several.then_some(Kind::OneWay { from, to })
-        });
-        family("clog", self.clog, &mut |rng| {
-            let (from, to) = two(rng);
-            several.then_some(Kind::Clog { from, to })
-        });
-        family("loss", self.loss, &mut |rng| {
-            Some(Kind::Loss { percent: 1 + rng.below(self.loss_percent.max(1)) })
-        });
-        family("duplicate", self.duplicate, &mut |rng| {
-            Some(Kind::Duplicate { percent: 1 + rng.below(30) })
-        });
-        family("delay", self.delay, &mut |rng| {
-            Some(Kind::Delay { ms: 1 + rng.below(self.delay_ms.max(1)) })
-        });
-        family("reset", self.reset, &mut |rng| {
-            let (one, other) = two(rng);
-            several.then_some(Kind::Reset { one, other })
-        });
+        hat.draw("pause", self.pause, faults, &mut |rng| Some(Kind::Pause { node: hat.node(rng) }));
         if durable {
-            family("sync_error", self.sync_error, &mut |rng| {
-                Some(Kind::SyncError { node: node(rng) })
+            hat.draw("sync_error", self.sync_error, faults, &mut |rng| {
+                Some(Kind::SyncError { node: hat.node(rng) })
             });
-            family("disk_full", self.disk_full, &mut |rng| {
-                Some(Kind::DiskFull { node: node(rng) })
+            hat.draw("disk_full", self.disk_full, faults, &mut |rng| {
+                Some(Kind::DiskFull { node: hat.node(rng) })
             });
         }
-        family("clock", self.clock, &mut |rng| {
+        hat.draw("clock", self.clock, faults, &mut |rng| {
             let offset_ms = rng.below(20_001) as i64 - 10_000;
             let drift_ppm = rng.below(1_001) as i64 - 500;
-            Some(Kind::Clock { node: node(rng), offset_ms, drift_ppm })
+            Some(Kind::Clock { node: hat.node(rng), offset_ms, drift_ppm })
         });
-        family("twin", self.twin, &mut |rng| Some(Kind::Twin { node: node(rng) }));
-        let liars = nodes.iter().copied().filter(|id| !self.liar_spares.contains(id));
+        hat.draw("twin", self.twin, faults, &mut |rng| Some(Kind::Twin { node: hat.node(rng) }));
+        let liars = hat.nodes.iter().copied().filter(|id| !self.liar_spares.contains(id));
         let liars: Vec<u32> = liars.collect();
-        family("liar", self.liar, &mut |rng| {
+        hat.draw("liar", self.liar, faults, &mut |rng| {
             let most = liars.len().max(1) as u64;
             let (place, lies) = (rng.below(most) as usize, rng.next_u64() as u32);
             let spares = self.liar_spares.clone();
             liars.get(place).map(|node| Kind::Liar { node: *node, spares, lies })
         });
-        faults.extend(self.draw_bad_disks(seed, disks, millis));
-        faults.extend(self.draw_rolling(seed, nodes, millis));
+    }
+
+    /// What happens to messages and links.
+    fn draw_of_links(&self, hat: &Hat<'_>, faults: &mut Vec<Fault>) {
+        let nodes = hat.nodes;
+        let several = nodes.len() > 1;
+        hat.draw("partition", self.partition, faults, &mut |rng| {
+            let mut group: Vec<u32> = match rng.below(3) {
+                0 => vec![hat.node(rng)],
+                1 => nodes[..nodes.len() / 2].to_vec(),
+                _ => nodes.iter().copied().filter(|_| rng.below(2) == 0).collect(),
+            };
+            group.sort_unstable();
+            let parts = !group.is_empty() && group.len() < nodes.len();
+            parts.then_some(Kind::Partition { nodes: group })
+        });
+        hat.draw("one_way", self.one_way, faults, &mut |rng| {
+            let (from, to) = hat.two(rng);
+            several.then_some(Kind::OneWay { from, to })
+        });
+        hat.draw("clog", self.clog, faults, &mut |rng| {
+            let (from, to) = hat.two(rng);
+            several.then_some(Kind::Clog { from, to })
+        });
+        hat.draw("loss", self.loss, faults, &mut |rng| {
+            Some(Kind::Loss { percent: 1 + rng.below(self.loss_percent.max(1)) })
+        });
+        hat.draw("duplicate", self.duplicate, faults, &mut |rng| {
+            Some(Kind::Duplicate { percent: 1 + rng.below(30) })
+        });
+        hat.draw("delay", self.delay, faults, &mut |rng| {
+            Some(Kind::Delay { ms: 1 + rng.below(self.delay_ms.max(1)) })
+        });
+        hat.draw("reset", self.reset, faults, &mut |rng| {
+            let (one, other) = hat.two(rng);
+            several.then_some(Kind::Reset { one, other })
+        });
+    }
+
+    /// Nodes that are cut off again and again.
+    fn draw_flaps(&self, seed: u64, nodes: &[u32], millis: u64) -> Vec<Fault> {
+        let (mut faults, several) = (Vec::new(), nodes.len() > 1);
+        let longest = self.for_ms[1].max(1);
         let mut rng = Rng::stream(seed, "fault/flap");
         let on = rng.below(2) == 0 && several;
         for _ in 0..if on { between(&mut rng, self.flap) } else { 0 } {
-            let (start, node) = (rng.below(millis.max(1)), node(&mut rng));
+            let (start, node) =
+                (rng.below(millis.max(1)), nodes[rng.below(nodes.len() as u64) as usize]);
             for flap in 0..FLAPS {
                 let at_ms = start + flap * longest.min(400);
                 let for_ms = longest.min(200);
@@ -259,8 +259,49 @@ impl Ranges {
                 }
             }
         }
-        faults.sort_by_key(|fault| fault.at_ms);
         faults
+    }
+}
+
+/// What the families of a run's faults are drawn from.
+struct Hat<'a> {
+    ranges: &'a Ranges,
+    seed: u64,
+    nodes: &'a [u32],
+    millis: u64,
+}
+
+impl Hat<'_> {
+    /// Draws a family, each from a stream of its own.
+    fn draw(
+        &self,
+        name: &str,
+        count: [u64; 2],
+        faults: &mut Vec<Fault>,
+        make: &mut dyn FnMut(&mut Rng) -> Option<Kind>,
+    ) {
+        let mut rng = Rng::stream(self.seed, &format!("fault/{name}"));
+        let on = rng.below(2) == 0;
+        let n = if on { between(&mut rng, count) } else { 0 };
+        for _ in 0..n {
+            let at_ms = rng.below(self.millis.max(1));
+            // Everything is mended when the run's first phase ends.
+            let for_ms = between(&mut rng, self.ranges.for_ms).min(self.millis - at_ms);
+            if let Some(kind) = make(&mut rng) {
+                faults.push(Fault { at_ms, for_ms, kind });
+            }
+        }
+    }
+
+    fn node(&self, rng: &mut Rng) -> u32 {
+        self.nodes[rng.below(self.nodes.len() as u64) as usize]
+    }
+
+    fn two(&self, rng: &mut Rng) -> (u32, u32) {
+        let nodes = self.nodes.len() as u64;
+        let one = rng.below(nodes) as usize;
+        let other = (one + 1 + rng.below((nodes - 1).max(1)) as usize) % self.nodes.len();
+        (self.nodes[one], self.nodes[other])
     }
 }
 
