@@ -36,7 +36,7 @@ fn traces(bytes: &[u8]) {
 
 fn history(bytes: &[u8]) {
     let mut run = Run::default();
-    if read_lines(bytes, &node_studies::registry(), &mut run).is_ok() {
+    if read_lines(bytes, node_studies::registry().studies(), &mut run).is_ok() {
         judge(&run);
     }
 }

@@ -1,6 +1,6 @@
 //! What a protocol may do in a callback: everything goes into the node's outbox.
 
-use super::host::Io;
+use super::io::Io;
 use super::outbox::{Effect, record_len};
 use super::timers::Timers;
 use super::{

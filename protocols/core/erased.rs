@@ -2,7 +2,7 @@
 //! records, and that owns timer tables.
 
 use super::brief::brief_of;
-use super::host::{FrameError, Io, Malformed};
+use super::io::{FrameError, Io, Malformed, decode};
 use super::outbox::{Effect, RecordSink};
 use super::timers::Timers;
 use super::{
@@ -133,14 +133,6 @@ impl<P: Protocol> Erased<P> {
     fn split<'a>(&'a mut self, io: &'a mut Io) -> (&'a mut P, Context<'a, P>) {
         let Erased { state, timers, rng, tag, place } = self;
         (state, Context { io, timers, rng, tag: *tag, place: *place })
-    }
-}
-
-/// Decodes all of `body`; bytes left over are as wrong as bytes missing.
-pub(super) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
-    match postcard::take_from_bytes(body) {
-        Ok((value, [])) => Ok(value),
-        Ok(_) | Err(_) => Err(Malformed),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The Host: one node's protocols, its Lamport clock and its outbox, as pure as they are.
 
-use super::erased::decode;
+use super::io::{FrameError, Io, Malformed, decode};
 use super::outbox::encode;
 use super::{
-    Caller, ClientId, Corrupt, Counter, Counters, DynProtocol, Env, Fact, Jump, LamportClock,
+    Caller, ClientId, Corrupt, Counter, Counters, DynProtocol, Env, Jump, LamportClock,
     LamportRule, LamportTime, NodeId, Now, Outbox, Span, Time, WallTime,
 };
 use ::core::fmt;
@@ -37,48 +37,6 @@ use serde::{Deserialize, Serialize};
 pub struct Host {
     protocols: Vec<Box<dyn DynProtocol>>,
     io: Io,
-}
-
-/// What all protocols of a node share.
-pub struct Io {
-    pub(crate) id: NodeId,
-    pub(crate) peers: Vec<NodeId>,
-    pub(crate) now: Now,
-    pub(crate) lamport: LamportClock,
-    /// The value of the last receive.
-    pub(crate) received: LamportTime,
-    pub(crate) outbox: Outbox,
-    pub(crate) facts: VecDeque<(usize, Fact)>,
-    pub(crate) counters: Counters,
-    /// How many bytes of records and files the disk has room for.
-    pub(crate) room: u64,
-    /// A protocol asked for the end of the turn.
-    pub(crate) wants_turn_end: bool,
-}
-
-/// Bytes that are not of the form that their protocol defines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Malformed;
-
-/// A frame that was dropped, and so changed nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FrameError {
-    /// The envelope or the message does not decode.
-    Malformed,
-    /// This node does not run the protocol.
-    UnknownProtocol(u16),
-    /// The Lamport value is too far ahead.
-    Jump(Jump),
-}
-
-impl FrameError {
-    /// What counts it.
-    pub fn counter(&self) -> Counter {
-        match self {
-            FrameError::Malformed | FrameError::UnknownProtocol(_) => Counter::BadFrame,
-            FrameError::Jump(_) => Counter::LamportJump,
-        }
-    }
 }
 
 impl fmt::Display for FrameError {

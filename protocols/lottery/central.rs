@@ -470,8 +470,6 @@ impl Central {
 }
 
 const FINISHED: &str = "the agency has finished";
-/// Why bets and ends are put off: the disk takes no more for now.
-pub const DISK_FULL: &str = "the disk is full: make room, then send again";
 
 /// Of one request; also those of the native and JSON gateways, which know no 8 KiB.
 const MAX_BETS: usize = 10_000;

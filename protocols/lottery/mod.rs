@@ -49,8 +49,8 @@ mod shown;
 mod text;
 
 pub use self::agency::Ask;
+pub use self::answers::DISK_FULL;
 pub use self::bet::{Bet, MAX_NAME_BYTES};
-pub use self::central::DISK_FULL;
 pub use self::line::{Line, Value};
 pub use self::message::{Message, Record, Reply, Request};
 #[cfg(feature = "mutants")]

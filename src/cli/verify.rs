@@ -179,7 +179,7 @@ fn read(
     if history::is_trace(head) {
         return traces.read(input, run).map(|cut| Taken { moved: 0, cut });
     }
-    read_lines(input, registry, run).map_err(|error| error.to_string())
+    read_lines(input, registry.studies(), run).map_err(|error| error.to_string())
 }
 
 /// What a cut off file lacks may be the PUT of a value that somebody read.
@@ -272,8 +272,12 @@ mod tests {
 
     fn stale(more: &str) -> Run {
         let mut run = Run::default();
-        read_lines(format!("{STALE}{more}").as_bytes(), &node_studies::registry(), &mut run)
-            .unwrap();
+        read_lines(
+            format!("{STALE}{more}").as_bytes(),
+            node_studies::registry().studies(),
+            &mut run,
+        )
+        .unwrap();
         run
     }
 

@@ -126,7 +126,8 @@ impl Disk {
         })
     }
 
-    /// Looks whether what the node writes to is still in its place, when it is time to.
+    /// Looks whether what the node writes to is still in its place, and the log as long as it was made,
+    /// when it is time to.
     ///
     /// # Errors
     /// When it is not.
@@ -135,7 +136,8 @@ impl Disk {
             return Ok(());
         }
         self.look_at = Some(now + LOOK_EVERY);
-        self.watched.iter().chain([&self.log]).try_for_each(Watched::look)
+        self.watched.iter().chain([&self.log]).try_for_each(Watched::look)?;
+        self.wal.check_length()
     }
 
     /// When it is time to look again.
@@ -191,6 +193,8 @@ impl Disk {
             self.room.until_measured = 0;
             log::info!(target: "wal", "checkpoint: the log has {} bytes now", self.wal.len());
         } else if !outbox.records().is_empty() {
+            // What is written behind a hole would hide that something is missing until the next start.
+            self.wal.check_length()?;
             self.wal.append(outbox.records())?;
             self.wal.sync()?;
         }

@@ -346,6 +346,38 @@ fn a_file_that_was_there_before_the_node_is_not_touched() {
     }
 }
 
+/// Where a write comes before the next look, a hole would take the place of what is missing.
+#[test]
+fn a_log_that_another_process_changes_in_place_is_noticed() {
+    let change: [Vanish; 3] = [
+        ("truncated", |dir| fs::write(dir.join("log"), "").unwrap()),
+        ("cut", |dir| {
+            let length = dir.join("log").metadata().unwrap().len();
+            let log = fs::OpenOptions::new().write(true).open(dir.join("log")).unwrap();
+            log.set_len(length - 1).unwrap();
+        }),
+        ("a longer one", |dir| fs::write(dir.join("log"), [0; 1_000]).unwrap()),
+    ];
+    for (what, change) in change {
+        for writes in [false, true] {
+            let dir = tempdir().unwrap();
+            let mut host = host();
+            let mut disk = open(dir.path(), &mut host);
+            persist(&mut host, 1);
+            disk.write(&mut host).unwrap();
+            disk.look(Time(0)).expect(what);
+            change(dir.path());
+            let error = if writes {
+                persist(&mut host, 2);
+                disk.write(&mut host).map(|_| ()).expect_err(what)
+            } else {
+                disk.look(Time(500_000_000)).expect_err(what)
+            };
+            assert!(matches!(error, WalError::Changed { .. }), "{what}: {error}");
+        }
+    }
+}
+
 /// How something vanishes.
 type Vanish = (&'static str, fn(&Path));
 

@@ -16,6 +16,7 @@ pub mod check;
 pub mod config;
 pub mod explain;
 pub mod log;
+mod plugins;
 pub mod registry;
 pub mod sim;
 pub mod study;

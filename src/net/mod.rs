@@ -125,8 +125,6 @@ const EVENTS: usize = 1_024;
 /// How much one connection may bring in a turn: enough to empty a default socket buffer, little
 /// enough that no connection holds up the others.
 const READ_BYTES: usize = 256 << 10;
-/// How many connections one listener may take in a turn.
-const ACCEPTS_PER_TURN: usize = 256;
 /// How often the effects of one turn may set off further requests that waited for them.
 const ROUNDS_PER_TURN: usize = 16;
 

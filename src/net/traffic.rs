@@ -86,6 +86,9 @@ impl Node {
             ReadOutcome::Drained => {}
             ReadOutcome::Eof => {
                 connection.eof = true;
+                if let Kind::Client(session) = &mut connection.kind {
+                    session.end();
+                }
                 self.consume_inbox(key);
             }
             ReadOutcome::Broken(error) => {

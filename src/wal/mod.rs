@@ -130,6 +130,19 @@ impl Wal {
         self.tail.len
     }
 
+    /// Whether the file is as long as this made it. Nobody else writes to it.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_length(&self) -> Result<(), WalError> {
+        let found = self.tail.out.metadata().map_err(io_error(&self.path, "looking at"))?;
+        let (length, written) = (found.len(), self.tail.len);
+        if length != written {
+            return Err(WalError::Changed { path: self.path.clone(), length, written });
+        }
+        Ok(())
+    }
+
     /// The file under the name `log`.
     pub fn file(&self) -> &File {
         &self.tail.out

@@ -12,8 +12,8 @@
 use super::rounds::Rounds;
 use super::{FAR, INTERVAL, MOVED, ROUND, SKEW};
 use node_lab::check::describe::Millis;
-use node_lab::check::timeline::{FaultKind, Happening, What, begin, nothing_of};
-use node_lab::study::{Run, Verdict, Violation};
+use node_lab::check::timeline::{FaultKind, Happening, What, begin};
+use node_lab::study::{Run, Verdict, Violation, nothing_of};
 use node_protocols::core::ClockOffset;
 use node_protocols::facts::Coordinator;
 use std::collections::{BTreeMap, BTreeSet};

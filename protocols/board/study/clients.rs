@@ -3,8 +3,8 @@
 //! given up with its connection, and not posted again; whose listening ends listens anew.
 
 use node_lab::config::Config;
-use node_lab::sim::plan::Plan;
-use node_lab::sim::world::Nanos;
+use node_lab::study::Load;
+use node_lab::study::Nanos;
 use node_lab::study::{Clients, Port, Workload};
 use node_lab::wire::PUSHED;
 use node_protocols::board::{Board, Reply, Request, Role};
@@ -103,7 +103,7 @@ impl Clients for Crowd {
         MAX_CLIENTS
     }
 
-    fn start(&self, plan: &Plan, port: &mut dyn Port) -> Box<dyn Workload> {
+    fn start(&self, plan: &Load, port: &mut dyn Port) -> Box<dyn Workload> {
         Box::new(Crew::new(&self.settings, &self.roles, plan, port))
     }
 }
@@ -189,7 +189,7 @@ const LISTEN_ON: Nanos = 2_000_000_000;
 
 impl Crew {
     /// The clients of a plan, at the beginning of the run.
-    pub fn new(settings: &Settings, roles: &Roles, plan: &Plan, port: &mut dyn Port) -> Crew {
+    pub fn new(settings: &Settings, roles: &Roles, plan: &Load, port: &mut dyn Port) -> Crew {
         let client = |number: u32| {
             let stream =
                 |label: &str| Rng::stream(plan.seed, &format!("workload/board/{number}/{label}"));

@@ -19,8 +19,8 @@
 
 use super::{ALIVE, HANDOVER};
 use node_lab::check::describe::Millis;
-use node_lab::check::timeline::{Elects, FaultKind, Happening, What, begin, nothing_of};
-use node_lab::study::{AGREE, Run, Verdict, Violation};
+use node_lab::check::timeline::{Elects, FaultKind, Happening, What, begin};
+use node_lab::study::{AGREE, Run, Verdict, Violation, nothing_of};
 use node_protocols::core::{Epoch, Fact, NodeId};
 use node_protocols::facts::{Coordinator, Rank};
 use std::collections::BTreeMap;

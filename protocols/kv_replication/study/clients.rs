@@ -2,8 +2,8 @@
 //! history of it.
 
 use super::wire::{Answer, Ask, Foreign, Wire};
-use node_lab::sim::plan::Plan;
-use node_lab::sim::world::Nanos;
+use node_lab::study::Load;
+use node_lab::study::Nanos;
 use node_lab::study::{Clients, Port, Said, Workload};
 use node_protocols::core::{Bytes, Protocol, Rng, encode};
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
@@ -125,7 +125,7 @@ impl Clients for Settings {
         true
     }
 
-    fn start(&self, plan: &Plan, port: &mut dyn Port) -> Box<dyn Workload> {
+    fn start(&self, plan: &Load, port: &mut dyn Port) -> Box<dyn Workload> {
         Box::new(Crew::new(self, plan, port))
     }
 }
@@ -270,7 +270,7 @@ struct Client {
 
 impl Crew {
     /// The clients of a plan, at the beginning of the run.
-    pub fn new(workload: &Settings, plan: &Plan, port: &mut dyn Port) -> Crew {
+    pub fn new(workload: &Settings, plan: &Load, port: &mut dyn Port) -> Crew {
         // Those who ask how nodes are, and who fill the table, belong to the simulator.
         let wire = |id: u32| workload.wire.filter(|_| id < plan.clients);
         let client = |id: u32| Client {

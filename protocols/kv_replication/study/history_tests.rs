@@ -6,7 +6,7 @@ use node_lab::study::{ReadError, read_lines};
 
 fn read(text: &[u8]) -> Result<Store, ReadError> {
     let mut run = Run::default();
-    read_lines(text, &crate::registry(), &mut run)?;
+    read_lines(text, crate::registry().studies(), &mut run)?;
     Ok(Store::of(&run).as_ref().clone())
 }
 
@@ -88,7 +88,7 @@ fn refuses_a_client_that_does_two_things_at_once() {
 #[test]
 fn refuses_a_line_without_end() {
     let endless = io::BufReader::new(io::repeat(b' '));
-    let error = read_lines(endless, &crate::registry(), &mut Run::default()).unwrap_err();
+    let error = read_lines(endless, crate::registry().studies(), &mut Run::default()).unwrap_err();
     assert!(error.to_string().contains("longer than"));
 }
 
@@ -97,7 +97,7 @@ fn the_clients_of_several_files_are_kept_apart() {
     let (mut run, registry) = (Run::default(), crate::registry());
     let moved = [3, 0, 3].map(|client| {
         let line = serde_json::to_string(&put(client, "a", 1, 5, 9)).unwrap();
-        read_lines(line.as_bytes(), &registry, &mut run).unwrap().moved
+        read_lines(line.as_bytes(), registry.studies(), &mut run).unwrap().moved
     });
     let store = Store::of(&run);
     assert_eq!(store.ops.iter().map(|op| op.client).collect::<Vec<_>>(), [3, 4, 8]);

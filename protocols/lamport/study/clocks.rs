@@ -13,8 +13,8 @@
 //! bound of its clock is durable, so sends are never forgotten.
 
 use node_lab::check::describe::Millis;
-use node_lab::check::timeline::{Happening, What, begin, nothing_of};
-use node_lab::study::{Verdict, Violation};
+use node_lab::check::timeline::{Happening, What, begin};
+use node_lab::study::{Verdict, Violation, nothing_of};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 

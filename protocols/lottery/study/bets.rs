@@ -1,11 +1,11 @@
 //! The bets that agencies send: drawn from the seed, with winners among them, names that the file must
 //! quote, and bets that cannot be stored.
 
-use super::clients::Settings;
-use super::history::{self, Asked};
 use super::rules::Rules;
+use super::settings::Settings;
+use node_lab::study::Load;
 use node_protocols::core::Rng;
-use node_protocols::lottery::{Bet, Request};
+use node_protocols::lottery::Bet;
 use std::borrow::Cow;
 
 /// The numbers from here on are not those of batches that agencies should send.
@@ -77,23 +77,11 @@ pub(super) fn spoil(bets: &mut Vec<Bet<'static>>, rules: &Rules, rng: &mut Rng) 
     bets.push(bad);
 }
 
-/// As histories have it.
-pub(super) fn asked(request: &Request<'_>) -> Asked {
-    let bet = |bet: &Bet<'_>| history::Bet {
-        agency: bet.agency,
-        name: bet.name.clone().into_owned(),
-        surname: bet.surname.clone().into_owned(),
-        document: bet.document,
-        birthdate: bet.birthdate.clone().into_owned(),
-        number: bet.number,
-    };
-    match request {
-        Request::Bets { batch, bets } => {
-            Asked::Bets { batch: *batch, bets: bets.iter().map(bet).collect() }
-        }
-        Request::Bare { bets } => Asked::Bets { batch: 0, bets: bets.iter().map(bet).collect() },
-        Request::Finished { .. } => Asked::Finished,
-        // Agencies do not ask how far the central is, and their messages can be read.
-        Request::Results { .. } | Request::Status {} | Request::Unreadable { .. } => Asked::Results,
+/// How many batches an agency has in a plan.
+pub(super) fn batches(agency: u32, plan: &Load) -> u64 {
+    if agency > plan.clients || plan.operations == 0 {
+        return 0;
     }
+    let mut rng = Rng::stream(plan.seed, &format!("workload/agency/{agency}/batches"));
+    1 + rng.below(plan.operations.into())
 }

@@ -7,7 +7,7 @@ use node_lab::study::read_lines;
 fn reads_a_lottery_and_refuses_one_that_cannot_have_been() {
     let read = |text: &str| {
         let mut run = Run::default();
-        let taken = read_lines(text.as_bytes(), &crate::registry(), &mut run);
+        let taken = read_lines(text.as_bytes(), crate::registry().studies(), &mut run);
         taken.map(|_| run).map_err(|error| error.to_string())
     };
     let error = |text: &str| read(text).unwrap_err();

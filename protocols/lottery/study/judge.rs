@@ -6,7 +6,7 @@
 //! it leaves open about crashes is decided as in the head of `protocols/lottery`.
 
 use super::history::Known;
-use super::history::{Answer, Ask, Asked, File, Lottery, Told};
+use super::model::{Answer, Ask, Asked, File, Lottery, Told};
 use super::reading::{Batch, Held, Reading};
 use node_lab::check::describe::{Millis, Short};
 use node_lab::study::Run;

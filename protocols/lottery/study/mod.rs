@@ -4,14 +4,17 @@ mod bets;
 mod clients;
 pub mod history;
 mod judge;
+pub mod model;
 mod nodes;
 mod reading;
 mod rules;
+mod settings;
 mod text;
 
-use self::clients::{Lot, Settings};
+use self::clients::Lot;
 use self::history::{Known, Reader};
 use self::rules::Rules;
+use self::settings::Settings;
 use node_lab::study::{Cast, Clients, Lines, Needs, Property, Run, Study, Verdict};
 use node_protocols::core::Protocol;
 use node_protocols::lottery::Lottery;

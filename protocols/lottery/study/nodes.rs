@@ -4,64 +4,16 @@
 //! Two nodes that were given the same agency by mistake are the first of them and its rivals. A rival
 //! has the same file, an empty one, or another: the central must let one of them speak at a time.
 
-use super::bets::{Luck, asked, document, draw};
-use super::clients::{Settings, batches, told};
-use super::history::{Answer, Ask, Loss};
-use super::rules::Rules;
-use node_lab::sim::plan::Plan;
-use node_lab::sim::world::Seen;
-use node_protocols::core::{Host, NodeId, Protocol, Rng, protocol_tag};
-use node_protocols::lottery::{self, Lottery, Message};
+use super::bets::{Luck, batches, document, draw};
+use super::model::{Answer, Ask, Loss, asked, told};
+use super::rules::{BATCHES_EACH, Rules, Speaker};
+use super::settings::Settings;
+use node_lab::study::Load;
+use node_lab::study::Seen;
+use node_protocols::core::{Host, Protocol, Rng, protocol_tag};
+use node_protocols::lottery::{Lottery, Message};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// An agency that is a node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Speaker {
-    /// Among the nodes.
-    pub(super) place: usize,
-    pub(super) id: NodeId,
-    pub(super) agency: u32,
-    bets_per_chunk: u32,
-    /// How many other nodes of the same agency come before it.
-    rank: u64,
-}
-
-/// Their documents must not meet, nor those of what agencies should not send.
-const MAX_RIVALS: u64 = 3;
-/// The first document of each has room for this many batches.
-const BATCHES_EACH: u64 = 1_000_000;
-
-impl Speaker {
-    pub(super) fn new(
-        place: usize,
-        id: NodeId,
-        config: &lottery::Config,
-        others: &[Speaker],
-    ) -> Result<Speaker, String> {
-        let agency = config.agency;
-        let rank = others.iter().filter(|other| other.agency == agency).count() as u64;
-        if rank > MAX_RIVALS {
-            return Err(format!("nodes: more than {} speak for agency {agency}", MAX_RIVALS + 1));
-        }
-        Ok(Speaker { place, id, agency, bets_per_chunk: config.bets_per_chunk, rank })
-    }
-
-    fn file(&self, rules: &Rules, plan: &Plan) -> File {
-        if self.rank == 0 {
-            return File::First;
-        }
-        let label = format!("workload/node/{}/file", self.id);
-        let first = rules.speakers.iter().find(|one| one.agency == self.agency && one.rank == 0);
-        // Cut otherwise, its chunks would be others.
-        let is_cut_alike = first.is_some_and(|one| one.bets_per_chunk == self.bets_per_chunk);
-        match Rng::stream(plan.seed, &label).below(3) {
-            0 if is_cut_alike => File::First,
-            1 => File::Empty,
-            _ => File::Other,
-        }
-    }
-}
 
 /// Which file a node has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,15 +24,31 @@ enum File {
     Other,
 }
 
+/// Which file a node has in a plan.
+fn file_of(speaker: &Speaker, rules: &Rules, plan: &Load) -> File {
+    if speaker.rank == 0 {
+        return File::First;
+    }
+    let label = format!("workload/node/{}/file", speaker.id);
+    let first = rules.speakers.iter().find(|one| one.agency == speaker.agency && one.rank == 0);
+    // Cut otherwise, its chunks would be others.
+    let is_cut_alike = first.is_some_and(|one| one.bets_per_chunk == speaker.bets_per_chunk);
+    match Rng::stream(plan.seed, &label).below(3) {
+        0 if is_cut_alike => File::First,
+        1 => File::Empty,
+        _ => File::Other,
+    }
+}
+
 /// What a plan has in the files of agencies that are nodes: by the node's place, the protocol that reads
 /// it and its content.
 pub fn inputs(
     settings: &Settings,
     rules: &Rules,
-    plan: &Plan,
+    plan: &Load,
 ) -> Vec<(usize, &'static str, Arc<[u8]>)> {
     let input = |speaker: &Speaker| {
-        let rank = match speaker.file(rules, plan) {
+        let rank = match file_of(speaker, rules, plan) {
             File::First => Some(0),
             File::Empty => None,
             File::Other => Some(speaker.rank),
@@ -92,7 +60,7 @@ pub fn inputs(
     rules.speakers.iter().map(input).collect()
 }
 
-fn rows(agency: u32, rank: u64, settings: &Settings, rules: &Rules, plan: &Plan) -> Vec<u8> {
+fn rows(agency: u32, rank: u64, settings: &Settings, rules: &Rules, plan: &Load) -> Vec<u8> {
     let luck = Luck::draw(plan.seed, agency, settings);
     let mut rows = Vec::new();
     for batch in 1..=batches(agency, plan) {
@@ -111,8 +79,8 @@ fn rows(agency: u32, rank: u64, settings: &Settings, rules: &Rules, plan: &Plan)
 
 /// Whether nodes with different files are given one agency: the central refuses the one while the other
 /// speaks, and when that is cut off before it has finished, nobody goes on.
-pub(super) fn may_block(rules: &Rules, plan: &Plan) -> bool {
-    rules.speakers.iter().any(|speaker| speaker.file(rules, plan) != File::First)
+pub(super) fn may_block(rules: &Rules, plan: &Load) -> bool {
+    rules.speakers.iter().any(|speaker| file_of(speaker, rules, plan) != File::First)
 }
 
 /// What nodes asked and were told, and when the central lost its links to them.

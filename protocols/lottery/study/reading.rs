@@ -5,7 +5,7 @@
 //! The file only grows, but for what a crash tore. So of each look only that is read which the one
 //! before had not.
 
-use super::history::{Ask, Asked, Bet, File, Lottery, Told};
+use super::model::{Ask, Asked, Bet, File, Lottery, Told};
 use node_lab::check::describe::Short;
 use std::collections::{BTreeMap, HashMap};
 

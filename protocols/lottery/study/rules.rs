@@ -1,8 +1,8 @@
 //! What the configs of a scenario's nodes say of its lottery: the central's rules, and which agencies are
 //! nodes.
 
-use super::nodes::Speaker;
 use node_lab::config::Config;
+use node_protocols::core::NodeId;
 use node_protocols::lottery::{self, Lottery, RoleName};
 
 /// Keeps a run finite.
@@ -62,5 +62,38 @@ impl Rules {
     pub(super) fn clients(&self) -> impl Iterator<Item = u32> {
         let is_node = |agency: u32| self.speakers.iter().any(|one| one.agency == agency);
         (1..=self.agencies).filter(move |agency| !is_node(*agency))
+    }
+}
+
+/// An agency that is a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Speaker {
+    /// Among the nodes.
+    pub(super) place: usize,
+    pub(super) id: NodeId,
+    pub(super) agency: u32,
+    pub(super) bets_per_chunk: u32,
+    /// How many other nodes of the same agency come before it.
+    pub(super) rank: u64,
+}
+
+/// Their documents must not meet, nor those of what agencies should not send.
+const MAX_RIVALS: u64 = 3;
+/// The first document of each has room for this many batches.
+pub(super) const BATCHES_EACH: u64 = 1_000_000;
+
+impl Speaker {
+    pub(super) fn new(
+        place: usize,
+        id: NodeId,
+        config: &lottery::Config,
+        others: &[Speaker],
+    ) -> Result<Speaker, String> {
+        let agency = config.agency;
+        let rank = others.iter().filter(|other| other.agency == agency).count() as u64;
+        if rank > MAX_RIVALS {
+            return Err(format!("nodes: more than {} speak for agency {agency}", MAX_RIVALS + 1));
+        }
+        Ok(Speaker { place, id, agency, bets_per_chunk: config.bets_per_chunk, rank })
     }
 }

@@ -1,4 +1,4 @@
-use super::super::history::{Answer, Ask, Bet, Loss};
+use super::super::model::{Answer, Ask, Bet, Loss};
 use super::*;
 use crate::check;
 

@@ -15,8 +15,8 @@
 
 use super::{DELAY, HEARTBEAT, TIMEOUT};
 use node_lab::check::describe::Millis;
-use node_lab::check::timeline::{FaultKind, Happening, What, begin, nothing_of};
-use node_lab::study::{Bounds, NOTICE, Run, Verdict, Violation};
+use node_lab::check::timeline::{FaultKind, Happening, What, begin};
+use node_lab::study::{Bounds, NOTICE, Run, Verdict, Violation, nothing_of};
 use node_protocols::core::NodeId;
 use node_protocols::facts::{Listed, Rank};
 use std::collections::BTreeMap;

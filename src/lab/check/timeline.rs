@@ -2,7 +2,6 @@
 //! it as a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages,
 //! and no kind of fact.
 
-use crate::study::Verdict;
 use node_core::{Fact, FactType};
 use serde::{Deserialize, Serialize};
 
@@ -156,10 +155,4 @@ impl FaultKind {
 /// Where the times that verdicts tell begin.
 pub fn begin(timeline: &[Happening]) -> u64 {
     timeline.iter().map(|one| one.at).min().unwrap_or_default()
-}
-
-/// The verdict on a timeline that does not have `what` in it.
-pub fn nothing_of(timeline: &[Happening], what: &str) -> Verdict {
-    let what = if timeline.is_empty() { "what nodes did" } else { what };
-    Verdict::Unknown { why: format!("the history says nothing of {what}") }
 }

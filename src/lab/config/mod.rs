@@ -8,7 +8,7 @@ mod locate;
 
 pub use self::limits::Limits;
 use self::locate::Source;
-use crate::registry::{NATIVE, Registry, TypedConfig, config_of};
+use crate::plugins::{NATIVE, Plugins, TypedConfig, config_of};
 use crate::text;
 use node_core::{DynProtocol, Env, Escaped, Host, Input, LamportRule, NodeId, Protocol};
 use serde::Deserialize;
@@ -185,7 +185,7 @@ const MAX_NAME_BYTES: usize = 32;
 
 impl Config {
     /// Reads and checks a file, down to every protocol's own table.
-    pub fn load(path: &Path, registry: &Registry) -> Result<Config, ConfigError> {
+    pub fn load(path: &Path, plugins: &Plugins) -> Result<Config, ConfigError> {
         let text = text::read(path).map_err(|error| ConfigError {
             path: path.into(),
             line: error.line,
@@ -193,20 +193,20 @@ impl Config {
             value: None,
             rule: error.why,
         })?;
-        Config::parse(path, text, registry)
+        Config::parse(path, text, plugins)
     }
 
     /// Checks a text; `path` only names it.
-    pub fn parse(path: &Path, text: String, registry: &Registry) -> Result<Config, ConfigError> {
+    pub fn parse(path: &Path, text: String, plugins: &Plugins) -> Result<Config, ConfigError> {
         let source = Source::new(path, text)?;
         let raw: Raw = source.read()?;
-        let config = Config::resolve(source, raw, registry)?;
+        let config = Config::resolve(source, raw, plugins)?;
         // Building the protocols is the only full check of their tables.
-        config.build(registry, &config.env(1, 1, 0))?;
+        config.build(plugins, &config.env(1, 1, 0))?;
         Ok(config)
     }
 
-    fn resolve(source: Source, raw: Raw, registry: &Registry) -> Result<Config, ConfigError> {
+    fn resolve(source: Source, raw: Raw, plugins: &Plugins) -> Result<Config, ConfigError> {
         let id = NodeId(raw.node.id);
         let cluster_bytes = raw.node.cluster.len();
         if !(1..=MAX_CLUSTER_BYTES).contains(&cluster_bytes) {
@@ -232,7 +232,7 @@ impl Config {
         }
         let peers = resolve_peers(&source, id, &raw.peers)?;
         let protocols: Vec<String> = raw.protocols.keys().cloned().collect();
-        let known = registry.protocol_names();
+        let known = plugins.protocol_names();
         if protocols.is_empty() {
             let rule =
                 format!("a node runs at least one protocol; there are: {}", known.join(", "));
@@ -243,10 +243,10 @@ impl Config {
             let rule = format!("no such protocol; there are: {}", known.join(", "));
             return Err(source.error(&["protocols", name], rule));
         }
-        let typed = read_tables(&source, &protocols, registry)?;
+        let typed = read_tables(&source, &protocols, plugins)?;
         let mut listeners: Vec<Listener> = Vec::new();
         for (place, listener) in raw.listeners.iter().enumerate() {
-            let listener = resolve_listener(&source, place, listener, &protocols, registry)?;
+            let listener = resolve_listener(&source, place, listener, &protocols, plugins)?;
             // Port 0 is another one each time.
             let is_taken =
                 |other: &Listener| other.addr == listener.addr && listener.addr.port() != 0;
@@ -284,8 +284,8 @@ impl Config {
     }
 
     /// Reads the files that the protocols name: once, before the node starts, however often it does.
-    pub fn read_inputs(&mut self, registry: &Registry) -> Result<(), ConfigError> {
-        for protocol in self.build(registry, &self.env(1, 1, 0))? {
+    pub fn read_inputs(&mut self, plugins: &Plugins) -> Result<(), ConfigError> {
+        for protocol in self.build(plugins, &self.env(1, 1, 0))? {
             let Some(Input { key, path }) = protocol.input() else { continue };
             let content = read_input(Path::new(path)).map_err(|error| {
                 let rule = format!("cannot read it: {error}; name a file that this user may read");
@@ -328,8 +328,8 @@ impl Config {
     }
 
     /// Builds the node's protocols, with what [`read_inputs`](Config::read_inputs) has read.
-    pub fn host(&self, registry: &Registry, env: &Env) -> Result<Host, ConfigError> {
-        let mut protocols = self.build(registry, env)?;
+    pub fn host(&self, plugins: &Plugins, env: &Env) -> Result<Host, ConfigError> {
+        let mut protocols = self.build(plugins, env)?;
         for protocol in &mut protocols {
             if let Some(content) = self.inputs.get(protocol.name()) {
                 protocol.take_input(Arc::clone(content));
@@ -340,7 +340,7 @@ impl Config {
 
     fn build(
         &self,
-        registry: &Registry,
+        plugins: &Plugins,
         env: &Env,
     ) -> Result<Vec<Box<dyn DynProtocol>>, ConfigError> {
         let mut protocols = Vec::new();
@@ -351,7 +351,7 @@ impl Config {
                 })?,
             );
         }
-        self.check_facts(&protocols, registry)?;
+        self.check_facts(&protocols, plugins)?;
         Ok(protocols)
     }
 
@@ -359,7 +359,7 @@ impl Config {
     fn check_facts(
         &self,
         protocols: &[Box<dyn DynProtocol>],
-        registry: &Registry,
+        plugins: &Plugins,
     ) -> Result<(), ConfigError> {
         let mut publishers = BTreeMap::new();
         for protocol in protocols {
@@ -373,7 +373,7 @@ impl Config {
         for protocol in protocols {
             let missing = protocol.needs().iter().find(|kind| !publishers.contains_key(kind));
             if let Some(kind) = missing {
-                let all = registry.publishers(*kind);
+                let all = plugins.publishers(*kind);
                 let all: Vec<String> =
                     all.iter().map(|name| format!("[protocols.{name}]")).collect();
                 let add = match &all[..] {
@@ -413,7 +413,7 @@ impl Config {
 fn read_tables(
     source: &Source,
     protocols: &[String],
-    registry: &Registry,
+    plugins: &Plugins,
 ) -> Result<Vec<Arc<dyn TypedConfig>>, ConfigError> {
     let document = source.document()?;
     let mut typed = Vec::new();
@@ -421,8 +421,8 @@ fn read_tables(
         let path = ["protocols", name.as_str()];
         let table = Source::value(&document, &path)
             .ok_or_else(|| source.error(&path, "it must be a table".into()))?;
-        let read = registry.read(name, table.clone()).ok_or_else(|| {
-            let known = registry.protocol_names().join(", ");
+        let read = plugins.read(name, table.clone()).ok_or_else(|| {
+            let known = plugins.protocol_names().join(", ");
             source.error(&path, format!("no such protocol; there are: {known}"))
         })?;
         typed.push(read.map_err(|error| source.form_error(&document, &path, &error))?);
@@ -491,18 +491,18 @@ fn resolve_listener(
     place: usize,
     raw: &RawListener,
     protocols: &[String],
-    registry: &Registry,
+    plugins: &Plugins,
 ) -> Result<Listener, ConfigError> {
     let place = place.to_string();
     let error = |key: &str, rule: String| Err(source.error(&["listeners", &place, key], rule));
     let Ok(addr) = raw.addr.parse::<SocketAddr>() else {
         return error("addr", "it must be IP:PORT, such as \"127.0.0.1:10097\"".into());
     };
-    if !registry.gateway_names().contains(&raw.gateway.as_str()) {
-        let known = registry.gateway_names().join(", ");
+    if !plugins.gateway_names().contains(&raw.gateway.as_str()) {
+        let known = plugins.gateway_names().join(", ");
         return error("gateway", format!("no such gateway; there are: {known}"));
     }
-    let bound = registry.gateway_protocol(&raw.gateway).map(str::to_string);
+    let bound = plugins.gateway_protocol(&raw.gateway).map(str::to_string);
     let only = protocols.first().filter(|_| protocols.len() == 1).cloned();
     let protocol = match (&raw.protocol, bound) {
         (None, _) if raw.gateway == NATIVE => None,

@@ -1,6 +1,7 @@
 //! Plans: runs to be, as data. A seed makes one of a scenario, and a file can hold one.
 
 use super::fault::Fault;
+use crate::study::Load;
 use crate::text::line_of;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,13 @@ pub struct Plan {
     /// What breaks when.
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
+}
+
+impl Plan {
+    /// What it asks of the clients.
+    pub fn load(&self) -> Load {
+        Load { seed: self.seed, clients: self.clients, operations: self.operations }
+    }
 }
 
 /// What a scenario's or a plan's text says of a `T`, or where it is wrong.

@@ -175,11 +175,12 @@ impl State {
         tracer.run(&scenario.path.display().to_string(), plan.seed, &scenario.nodes);
         let (scene, plugins, seed) = (scenario.clone(), registry.clone(), plan.seed);
         let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
-            let given = workload.inputs(plan).into_iter().map(|(place, protocol, content)| {
-                let mut config = scene.nodes[place].clone();
-                config.give_input(protocol, content);
-                (place, config)
-            });
+            let given =
+                workload.inputs(&plan.load()).into_iter().map(|(place, protocol, content)| {
+                    let mut config = scene.nodes[place].clone();
+                    config.give_input(protocol, content);
+                    (place, config)
+                });
             given.collect()
         });
         let twins: Vec<(u32, NodeId)> = (0..)
@@ -218,7 +219,7 @@ impl State {
         }
         world.set_codecs(registry.clone());
         let clients = scenario.workload.as_ref();
-        let workload = clients.map(|clients| clients.start(plan, &mut world));
+        let workload = clients.map(|clients| clients.start(&plan.load(), &mut world));
         State { world, workload }
     }
 

@@ -5,7 +5,7 @@ use super::plan::{Plan, parse};
 use super::world::Network;
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
-use crate::study::{self, Bounds, Cast, Clients, Property};
+use crate::study::{Bounds, Cast, Clients, Property};
 use crate::text;
 use node_core::Rng;
 use serde::Deserialize;
@@ -207,8 +207,8 @@ impl Scenario {
             return rule("violates: name one of properties");
         }
         let named: Vec<String> = file.workload.into_keys().collect();
-        let cast = Cast { nodes: &nodes, registry, clients_of: None };
-        let (clients_of, workload) = study::clients(path, text, &named, &cast)?.unzip();
+        let cast = Cast { nodes: &nodes, plugins: registry, clients_of: None };
+        let (clients_of, workload) = registry.clients(path, text, &named, &cast)?.unzip();
         let drawn = workload.as_ref().map_or(&[][..], |clients| clients.draws_inputs_of());
         for (_, node) in nodes.iter_mut().enumerate().filter(|(place, _)| !drawn.contains(place)) {
             node.read_inputs(registry).map_err(|error| error.to_string())?;
@@ -223,7 +223,7 @@ impl Scenario {
                 "clocks: offset_ms and liar_ms are at most 86400000 (a day), drift_ppm 500000 (half)",
             );
         }
-        let cast = Cast { nodes: &nodes, registry, clients_of };
+        let cast = Cast { nodes: &nodes, plugins: registry, clients_of };
         for property in &properties {
             if let Some(why) = (property.missing)(&cast) {
                 return rule(&format!("properties: {property} {why}"));

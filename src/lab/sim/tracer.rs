@@ -1,10 +1,9 @@
 //! What is kept of a run as it happens: always a hash of every event, and on demand the lines of
 //! `trace`, written as they come, so that memory does not grow with the run.
 
-use super::world::Nanos;
 use crate::check::timeline::{Elects, FaultKind, Happening, What};
 use crate::config::Config;
-use crate::study::{Needs, Property};
+use crate::study::{Nanos, Needs, Property};
 use crate::trace::{self, Event, LineWriter};
 use node_core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;

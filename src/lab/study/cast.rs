@@ -1,7 +1,7 @@
 //! Who takes part in a run: what a property asks before any run, to refuse what none can show.
 
 use crate::config::{Config, Listener};
-use crate::registry::Registry;
+use crate::plugins::Plugins;
 use node_core::FactKind;
 
 /// The nodes of a scenario, and whose clients it has.
@@ -9,7 +9,7 @@ pub struct Cast<'a> {
     /// The nodes' configs.
     pub nodes: &'a [Config],
     /// What they can run.
-    pub registry: &'a Registry,
+    pub plugins: &'a Plugins,
     /// The protocol whose clients take part; none where nodes act by themselves.
     pub clients_of: Option<&'static str>,
 }
@@ -39,7 +39,7 @@ impl Cast<'_> {
 
     /// What is missing where no node publishes facts of a kind.
     pub fn lacks_publisher(&self, kind: FactKind) -> Option<String> {
-        let names = self.registry.publishers(kind);
+        let names = self.plugins.publishers(kind);
         let publishes = |one: &String| names.iter().any(|name| one == name);
         let any = self.nodes.iter().any(|node| node.protocols.iter().any(publishes));
         (!any).then(|| format!("is judged where a node runs {}", names.join(" or ")))

@@ -1,8 +1,7 @@
 //! Clients of a run: what a scenario says of them, what each does, and what it may do. The simulator is
 //! behind the [`Port`] here; knows no protocol.
 
-use crate::sim::plan::Plan;
-use crate::sim::world::Nanos;
+use super::Nanos;
 use node_core::NodeId;
 use serde::Deserialize;
 use std::fmt;
@@ -12,6 +11,17 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
+
+/// What a plan asks of the clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// Seeds every stream of random numbers.
+    pub seed: u64,
+    /// How many clients.
+    pub clients: u32,
+    /// How many operations each.
+    pub operations: u32,
+}
 
 /// What a scenario says of its clients, checked: makes those of each plan.
 pub trait Clients: fmt::Debug + Send + Sync {
@@ -29,8 +39,8 @@ pub trait Clients: fmt::Debug + Send + Sync {
         &[]
     }
     /// What a plan has in those files: by the node's place, the protocol that reads it and its content.
-    fn inputs(&self, plan: &Plan) -> Vec<(usize, &'static str, Arc<[u8]>)> {
-        let _ = plan;
+    fn inputs(&self, load: &Load) -> Vec<(usize, &'static str, Arc<[u8]>)> {
+        let _ = load;
         Vec::new()
     }
     /// Whether they meet second processes of a node's id.
@@ -38,7 +48,7 @@ pub trait Clients: fmt::Debug + Send + Sync {
         false
     }
     /// The clients of a plan, at the beginning of the run.
-    fn start(&self, plan: &Plan, port: &mut dyn Port) -> Box<dyn Workload>;
+    fn start(&self, load: &Load, port: &mut dyn Port) -> Box<dyn Workload>;
 }
 
 /// The clients of a run.

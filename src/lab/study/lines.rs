@@ -1,8 +1,7 @@
 //! Reading files of runs in the forms that studies have for them: JSON lines in, or which line is wrong
 //! and why. Knows no form.
 
-use super::Run;
-use crate::registry::Registry;
+use super::{Run, StudyPlugin};
 use crate::text::is_beginning;
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -67,11 +66,11 @@ pub struct Taken {
 /// Which line is wrong, or that the source failed.
 pub fn read_lines(
     mut input: impl BufRead,
-    registry: &Registry,
+    studies: &[StudyPlugin],
     run: &mut Run,
 ) -> Result<Taken, ReadError> {
     let mut readers: Vec<Box<dyn Lines>> =
-        registry.studies().iter().filter_map(|study| study.lines()).collect();
+        studies.iter().filter_map(|study| study.lines()).collect();
     let mut taken = Taken { moved: 0, cut: None };
     let mut buffer = Vec::new();
     for line in 1.. {

@@ -6,15 +6,20 @@ mod client;
 mod lines;
 mod property;
 mod run;
+mod seen;
 
 pub use self::cast::Cast;
-pub use self::client::{Clients, NoSettings, Port, Said, Workload};
+pub use self::client::{Clients, Load, NoSettings, Port, Said, Workload};
 pub use self::lines::{Lines, ReadError, Taken, read_lines};
 pub use self::property::{
-    AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation,
+    AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation, nothing_of,
 };
 
 pub use self::run::{Asked, Body, Contact, Met, Operation, Run};
+pub use self::seen::{FileSeen, FrameSeen, Seen};
+
+/// Nanoseconds since a run's beginning, by no node's clock.
+pub type Nanos = u64;
 
 use crate::text::line_of;
 use node_core::Protocol;
@@ -61,7 +66,7 @@ pub trait Study: 'static {
 }
 
 /// The clients of a study, where a scenario has some; or what is wrong with the table that says so.
-type Found = Result<Option<Box<dyn Clients>>, String>;
+pub type Found = Result<Option<Box<dyn Clients>>, String>;
 
 /// A study without its types, as a registry holds it.
 #[derive(Clone, Copy)]
@@ -92,6 +97,14 @@ impl StudyPlugin {
         }
     }
 
+    /// See [`Study::clients`].
+    ///
+    /// # Errors
+    /// What is wrong with the table, in one line.
+    pub fn clients(&self, table: &Table<'_>, cast: &Cast<'_>) -> Found {
+        (self.clients)(table, cast)
+    }
+
     /// See [`Study::lines`].
     pub fn lines(&self) -> Option<Box<dyn Lines>> {
         (self.lines)()
@@ -107,9 +120,11 @@ impl StudyPlugin {
 }
 
 /// A scenario's text, for the tables that studies read.
-struct Table<'a> {
-    path: &'a Path,
-    text: &'a str,
+pub struct Table<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// The text.
+    pub text: &'a str,
 }
 
 impl Table<'_> {
@@ -128,56 +143,4 @@ impl Table<'_> {
         let line = line_of(self.text.as_bytes(), at);
         format!("{}:{line}: {}", self.path.display(), error.message().replace('\n', "; "))
     }
-}
-
-/// Clients, and the protocol whose study they are of.
-pub(crate) type Chosen = (&'static str, Box<dyn Clients>);
-
-/// The clients of a scenario whose text is given: those of the study whose table `[workload.NAME]` it
-/// has, or of the one study that has clients for these nodes. None where nodes act by themselves.
-///
-/// # Errors
-/// What is wrong with the tables, in one line.
-pub(crate) fn clients(
-    path: &Path,
-    text: &str,
-    named: &[String],
-    cast: &Cast<'_>,
-) -> Result<Option<Chosen>, String> {
-    let table = Table { path, text };
-    let at = |why: String| format!("{}: {why}", path.display());
-    let studies = cast.registry.studies();
-    if let Some(other) = named.iter().find(|name| studies.iter().all(|study| study.name != **name))
-    {
-        let names: Vec<&str> = studies.iter().map(|study| study.name).collect();
-        let names = names.join(", ");
-        return Err(at(format!("workload.{other}: no protocol's study; there are {names}")));
-    }
-    let runs = |name: &str| cast.nodes.iter().any(|node| node.protocols.iter().any(|p| p == name));
-    let mut found: Option<Chosen> = None;
-    for study in studies {
-        let is_named = named.iter().any(|name| name == study.name);
-        let is_meant = is_named || named.is_empty() && runs(study.name);
-        if !is_meant {
-            continue;
-        }
-        match ((study.clients)(&table, cast)?, found.as_ref()) {
-            (Some(clients), None) => found = Some((study.name, clients)),
-            (Some(_), Some((other, _))) => {
-                let name = study.name;
-                return Err(at(format!(
-                    "workload: {other} and {name} both have clients for these nodes, and a run has \
-                     those of one: name it, as [workload.{name}]"
-                )));
-            }
-            (None, _) if is_named => {
-                let name = study.name;
-                return Err(at(format!(
-                    "workload.{name}: what the nodes run has no simulated clients of {name}"
-                )));
-            }
-            (None, _) => {}
-        }
-    }
-    Ok(found)
 }

@@ -3,6 +3,7 @@
 
 use super::cast::Cast;
 use super::run::Run;
+use crate::check::timeline::Happening;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -288,4 +289,10 @@ pub struct Violation {
     pub shown: Vec<serde_json::Value>,
     /// When it first showed, in nanoseconds as in the timeline; none where operations say it.
     pub at: Option<u64>,
+}
+
+/// The verdict on a timeline that does not have `what` in it.
+pub fn nothing_of(timeline: &[Happening], what: &str) -> Verdict {
+    let what = if timeline.is_empty() { "what nodes did" } else { what };
+    Verdict::Unknown { why: format!("the history says nothing of {what}") }
 }

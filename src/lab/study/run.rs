@@ -2,10 +2,9 @@
 //! showed. The simulator fills one as it goes, and `trace` reads one from traces; every property is
 //! judged by one.
 
-use super::Bounds;
+use super::{Bounds, Seen};
 use crate::check::timeline::{Happening, What};
 use crate::config::Config;
-use crate::sim::world::Seen;
 use node_core::protocol_tag;
 use serde::Deserialize;
 use std::any::{Any, TypeId};

@@ -2,7 +2,7 @@
 //! still unanswered. Bytes in, bytes out: the simulator's nodes have the same ones.
 
 use super::frame::{Frame, PUSHED, SEQUENCE_BYTES, next_frame, push_frame_with};
-use crate::registry::{DynGateway, NATIVE};
+use crate::plugins::{DynGateway, NATIVE};
 use node_core::Decoded;
 use std::collections::BTreeMap;
 
@@ -166,6 +166,14 @@ impl Session {
             self.outstanding += 1;
         }
         step
+    }
+
+    /// The client sends no more; what is at hand is to be looked at once again.
+    pub fn end(&mut self) {
+        match &mut self.codec {
+            Codec::Native => {}
+            Codec::Ordered { gateway, .. } => gateway.end(),
+        }
     }
 
     /// The last request taken will have no reply.

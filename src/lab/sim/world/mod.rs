@@ -19,7 +19,8 @@ use self::wires::Wire;
 use super::tracer::Tracer;
 use crate::config::ClockError;
 use crate::registry::Registry;
-use crate::study::{Met, Run};
+pub use crate::study::Nanos;
+use crate::study::{FileSeen, FrameSeen, Met, Run, Seen};
 use crate::wire::PUSHED;
 use node_core::{Correction, Host, NodeId, Rng};
 use std::cmp::Ordering;
@@ -27,9 +28,6 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-
-/// Nanoseconds since the run's beginning, by no node's clock.
-pub type Nanos = u64;
 
 /// Builds a node's Host from its place, incarnation and identity: at its start, and again each time
 /// that it restarts.
@@ -152,45 +150,6 @@ pub struct World {
     pub garbled: Option<String>,
     events: u64,
     deliveries: u64,
-}
-
-/// What nodes showed on their disks and consoles.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// What was in protocols' files each time that a node had started, cut to what its log knows.
-    pub files: Vec<FileSeen>,
-    /// When which node printed which line.
-    pub lines: Vec<(Nanos, usize, String)>,
-    /// What nodes sent each other, whether it arrived or not.
-    pub frames: Vec<FrameSeen>,
-    /// When which node noticed that its link to which other was gone.
-    pub links_lost: Vec<(Nanos, usize, usize)>,
-}
-
-/// A frame that left a node.
-#[derive(Debug)]
-pub struct FrameSeen {
-    /// When.
-    pub at: Nanos,
-    /// Whose.
-    pub from: usize,
-    /// Whom it is for.
-    pub to: usize,
-    /// Its payload.
-    pub payload: Vec<u8>,
-}
-
-/// What was in a protocol's file.
-#[derive(Debug)]
-pub struct FileSeen {
-    /// When.
-    pub at: Nanos,
-    /// Whose.
-    pub node: usize,
-    /// The protocol's tag.
-    pub tag: u16,
-    /// All of it.
-    pub bytes: Vec<u8>,
 }
 
 struct Scheduled {

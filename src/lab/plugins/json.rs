@@ -2,8 +2,9 @@
 //! keys of the protocol's document.
 //!
 //! An object is taken when its last brace is there, whether or not a line ends behind it, so it may be
-//! alone, one of many on a line, or spread over many. What is no object ends with its line. A
-//! connection's requests are answered one after the other.
+//! alone, one of many on a line, or spread over many. What is no object, or is nested too deeply, ends
+//! with its line. Where the client sends no more, everything ends. A connection's requests are answered
+//! one after the other.
 
 use super::DynGateway;
 use memchr::{memchr, memchr3};
@@ -18,6 +19,8 @@ pub(super) struct Json<P: Protocol> {
     scanner: Scanner,
     /// What was wrong may go on to the end of its line, and is answered already.
     rest_of_line: bool,
+    /// The client sends no more.
+    ended: bool,
     /// The names of all requests.
     names: &'static [&'static str],
     protocol: PhantomData<P>,
@@ -28,8 +31,8 @@ impl<P: Protocol> Json<P> {
         let mut names: &[&str] = &[];
         // It asks for the names, and has no request.
         let _ = <P::Request<'_>>::deserialize(Names(&mut names));
-        let (scanner, rest_of_line) = (Scanner::default(), false);
-        Json { scanner, rest_of_line, names, protocol: PhantomData }
+        let scanner = Scanner::default();
+        Json { scanner, rest_of_line: false, ended: false, names, protocol: PhantomData }
     }
 
     /// A request in the bytes of an object, or of what should be one.
@@ -83,6 +86,10 @@ impl<P: Protocol> DynGateway for Json<P> {
         error_line(output, reason);
     }
 
+    fn end(&mut self) {
+        self.ended = true;
+    }
+
     fn decode(
         &mut self,
         input: &[u8],
@@ -99,7 +106,8 @@ impl<P: Protocol> DynGateway for Json<P> {
                 return Decoded::Answered { used };
             }
         }
-        let Some(end) = self.scanner.scan(input) else { return Decoded::Incomplete };
+        let end = self.scanner.scan(input).or_else(|| self.ended.then_some(input.len()));
+        let Some(end) = end else { return Decoded::Incomplete };
         self.scanner = Scanner::default();
         let object = &input[..end];
         // The line's end, which mostly comes along, makes no turn of its own.
@@ -155,6 +163,8 @@ struct Scanner {
     last: u8,
     /// It is no object: it goes on to the end of its line.
     is_wrong: bool,
+    /// It is nested too deeply: it does not go beyond the end of its line.
+    is_deep: bool,
 }
 
 /// No request is nested so deeply; serde_json has the same bound.
@@ -179,6 +189,7 @@ impl Scanner {
                 continue;
             }
             match byte {
+                b'\n' if self.is_deep => return Some(self.at + 1),
                 b' ' | b'\t' | b'\r' | b'\n' => {}
                 // Another object begins: the one under way was never finished.
                 b'{' if self.depth > 0 && !matches!(self.last, b'[' | b',' | b':') => {
@@ -186,7 +197,7 @@ impl Scanner {
                 }
                 b'{' | b'[' if self.depth > 0 || byte == b'{' => {
                     self.depth += 1;
-                    self.is_wrong = self.depth > MAX_DEPTH;
+                    self.is_deep |= self.depth > MAX_DEPTH;
                 }
                 b'}' | b']' if self.depth > 0 => self.depth -= 1,
                 b'"' => self.in_string = true,
@@ -308,7 +319,7 @@ fn error_line(output: &mut Vec<u8>, error: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::JSON;
+    use crate::plugins::JSON;
     use node_protocols::membership::Request;
 
     /// What the JSON gateway makes of a line for `membership`.
@@ -468,6 +479,43 @@ mod tests {
                 assert!(error.contains(why), "{wrong}: {error}");
                 assert_eq!(answer, "8 bytes", "{wrong}");
             }
+        }
+    }
+
+    #[test]
+    fn what_the_client_leaves_unfinished_is_answered_when_it_ends() {
+        let deep = "{\"a\":".repeat(1_000);
+        for (wrong, why) in [
+            ("hello", "a request is a JSON object"),
+            ("[1]", "a request is a JSON object"),
+            ("123", "a request is a JSON object"),
+            ("{\"put\":{\"key\":\"k", "EOF while parsing a string"),
+            ("{\"get\":{\"key\":\"k\"}", "EOF while parsing an object"),
+            (&deep, "unknown request `a`"),
+        ] {
+            let (_, mut codec) = crate::testing::registry().codec(JSON, "kv_replication").unwrap();
+            let (mut request, mut output) = (Vec::new(), Vec::new());
+            let mut decode = |codec: &mut Box<dyn DynGateway>, input: &str| {
+                codec.decode(input.as_bytes(), true, &mut request, &mut output)
+            };
+            assert!(matches!(decode(&mut codec, wrong), Decoded::Incomplete), "{wrong}");
+            codec.end();
+            let answered = decode(&mut codec, wrong);
+            let all = wrong.len();
+            assert!(matches!(answered, Decoded::Answered { used } if used == all), "{answered:?}");
+            let error: Value = serde_json::from_slice(&output).unwrap();
+            assert!(error["error"].as_str().unwrap().contains(why), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_object_nested_too_deeply_is_answered_where_it_ends() {
+        let deep = format!("{}{}", "{\"a\":[".repeat(500), "]}".repeat(500));
+        for step in [1, 1_000_000] {
+            let said = talk("kv_replication", format!("{deep}{PUT}").as_bytes(), step);
+            let [error, answer] = &said[..] else { panic!("{said:?}") };
+            assert!(error.contains("unknown request `a`"), "{error}");
+            assert_eq!(answer, "8 bytes");
         }
     }
 
