@@ -49,6 +49,9 @@ impl<P: Protocol> Context<'_, P> {
     }
 
     /// Counts the receive of a value that came in a request, from a client with a clock of its own.
+    ///
+    /// # Errors
+    /// The value is too far ahead: nothing changed.
     pub fn receive_event(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
         let value = self.io.observe_client(received);
         if value.is_err() {

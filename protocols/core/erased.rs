@@ -98,6 +98,9 @@ pub trait DynProtocol {
 }
 
 /// Builds a protocol and erases its types.
+///
+/// # Errors
+/// The config breaks a rule of the protocol.
 pub fn erase<P: Protocol>(
     config: P::Config,
     env: &Env,

@@ -16,7 +16,7 @@ use serde_json::Value;
 /// of one name are one kind of fact, so protocols that have no crate in common can still talk.
 ///
 /// ```
-/// use node_protocols::core::{Fact, FactKind, FactType, NodeId};
+/// use node_core::{Fact, FactKind, FactType, NodeId};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

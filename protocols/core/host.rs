@@ -96,6 +96,9 @@ impl Host {
     }
 
     /// Gives one record of the log back to the protocol that wrote it.
+    ///
+    /// # Errors
+    /// No protocol here takes it: the log is another config's, or damaged.
     pub fn handle_record(&mut self, tag: u16, record: &[u8]) -> Result<(), Corrupt> {
         if tag == HOST_TAG {
             let bound =
@@ -125,6 +128,9 @@ impl Host {
     }
 
     /// Whether the clock stands, after all records, where other nodes believe it at `now`.
+    ///
+    /// # Errors
+    /// The clock is further ahead than the wall clock allows.
     pub fn check_clock(&mut self, now: Now) -> Result<(), Jump> {
         self.io.set_now(now);
         self.io.lamport.check()
@@ -138,6 +144,9 @@ impl Host {
     }
 
     /// A protocol's file has this many bytes. Answers how many to keep.
+    ///
+    /// # Errors
+    /// The file is shorter than the log knows.
     pub fn handle_file(&mut self, tag: u16, bytes: u64) -> Result<u64, Corrupt> {
         let owner = self.protocols.iter_mut().find(|protocol| protocol.tag() == tag);
         owner
@@ -157,6 +166,9 @@ impl Host {
 
     /// A frame's payload came from a peer. After a [`FrameError::Jump`] the link is to be made anew:
     /// the greetings then tell which of the two clocks is behind.
+    ///
+    /// # Errors
+    /// Why it was dropped; nothing changed.
     pub fn handle_frame(
         &mut self,
         from: NodeId,
@@ -182,6 +194,9 @@ impl Host {
     }
 
     /// A client's request, encoded as postcard, for the protocol at `place`.
+    ///
+    /// # Errors
+    /// The bytes are no request of the protocol; nothing changed.
     pub fn handle_request(
         &mut self,
         place: usize,
@@ -250,6 +265,9 @@ impl Host {
 
     /// A peer's greeting said where its Lamport clock stands. An error means that it cannot be true:
     /// the link is not to be made. Only with the greeting of whoever is known to be the peer.
+    ///
+    /// # Errors
+    /// The peer's clock is too far ahead; nothing changed.
     pub fn handle_greeting(&mut self, lamport: LamportTime, now: Now) -> Result<(), Jump> {
         self.io.set_now(now);
         let caught_up = self.io.lamport.catch_up(lamport);

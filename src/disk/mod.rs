@@ -173,6 +173,9 @@ impl Disk {
 
     /// Makes what the Host's outbox asks for durable, files first, and answers how many bytes
     /// that were. A failure is final: nothing is written after it.
+    ///
+    /// # Errors
+    /// The disk failed: fatal, and never tried again.
     pub fn write(&mut self, host: &mut Host) -> Result<usize, WalError> {
         let outbox = host.outbox();
         if !outbox.has_to_be_durable() {

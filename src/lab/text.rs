@@ -24,6 +24,9 @@ impl NoText {
 }
 
 /// Reads a file of UTF-8.
+///
+/// # Errors
+/// The file cannot be read, or which line is no UTF-8.
 pub fn read(path: &Path) -> Result<String, NoText> {
     let bytes = std::fs::read(path)
         .map_err(|error| NoText { line: None, why: format!("cannot read it: {error}") })?;

@@ -137,6 +137,9 @@ fn listener_token(place: usize) -> Token {
 impl Node {
     /// Binds, recovers and starts the protocols. With `trace`, every event is also written to that
     /// file.
+    ///
+    /// # Errors
+    /// What hinders the node from starting.
     pub fn start(
         mut config: Config,
         registry: Registry,
@@ -212,6 +215,9 @@ impl Node {
     }
 
     /// Runs until told to stop, until a protocol asks for it, or until the log fails.
+    ///
+    /// # Errors
+    /// What the node cannot go on after.
     pub fn run(mut self) -> Result<Exit, Fatal> {
         let mut events = Events::with_capacity(EVENTS);
         self.finish_turn()?;

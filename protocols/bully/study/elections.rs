@@ -62,6 +62,9 @@ pub fn count(run: &Merged) -> Vec<Election> {
 }
 
 /// Writes the table, with lines between for nodes that start and stop.
+///
+/// # Errors
+/// Those of `out`.
 pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
     let tally = Tally::of(run);
     writeln!(out, "# {}", title(run))?;

@@ -74,6 +74,9 @@ const READ_KEY_MS: u64 = 20;
 
 impl Settings {
     /// What of them makes no sense in a run of so many milliseconds.
+    ///
+    /// # Errors
+    /// Which setting breaks which rule, in one line.
     pub fn check(&self, millis: u64, settle_millis: u64) -> Result<(), String> {
         let percent = self.put_percent.max(self.newcomer_percent);
         let one = self.keys >= 1 && self.timeout_ms >= 1;

@@ -185,6 +185,9 @@ const MAX_NAME_BYTES: usize = 32;
 
 impl Config {
     /// Reads and checks a file, down to every protocol's own table.
+    ///
+    /// # Errors
+    /// The file cannot be read, or which key breaks which rule, with its line.
     pub fn load(path: &Path, plugins: &Plugins) -> Result<Config, ConfigError> {
         let text = text::read(path).map_err(|error| ConfigError {
             path: path.into(),
@@ -197,6 +200,9 @@ impl Config {
     }
 
     /// Checks a text; `path` only names it.
+    ///
+    /// # Errors
+    /// Which key breaks which rule, with its line.
     pub fn parse(path: &Path, text: String, plugins: &Plugins) -> Result<Config, ConfigError> {
         let source = Source::new(path, text)?;
         let raw: Raw = source.read()?;
@@ -284,6 +290,9 @@ impl Config {
     }
 
     /// Reads the files that the protocols name: once, before the node starts, however often it does.
+    ///
+    /// # Errors
+    /// Which file cannot be read, and why.
     pub fn read_inputs(&mut self, plugins: &Plugins) -> Result<(), ConfigError> {
         for protocol in self.build(plugins, &self.env(1, 1, 0))? {
             let Some(Input { key, path }) = protocol.input() else { continue };
@@ -328,6 +337,9 @@ impl Config {
     }
 
     /// Builds the node's protocols, with what [`read_inputs`](Config::read_inputs) has read.
+    ///
+    /// # Errors
+    /// A protocol refuses what it is given.
     pub fn host(&self, plugins: &Plugins, env: &Env) -> Result<Host, ConfigError> {
         let mut protocols = self.build(plugins, env)?;
         for protocol in &mut protocols {

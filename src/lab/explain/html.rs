@@ -25,6 +25,9 @@ const SCRIPTS: [&str; 5] = [
 const EXACT: u64 = 1 << 53;
 
 /// Writes the page.
+///
+/// # Errors
+/// Those of `out`.
 pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
     // The template is cut before anything is inserted, so that nothing inserted is looked at.
     let (head, rest) = PAGE.split_once("/*css*/").unwrap_or((PAGE, ""));

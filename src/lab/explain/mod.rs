@@ -92,6 +92,9 @@ impl std::error::Error for Error {}
 
 impl Source {
     /// Reads a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn load(file: &Path) -> Result<Source, Error> {
         let name = file.display().to_string();
         let bytes = match std::fs::read(file) {
@@ -159,6 +162,9 @@ fn is_last(text: &str, line: &str) -> bool {
 }
 
 /// Reads and merges traces.
+///
+/// # Errors
+/// Which line of which source is none of a trace.
 pub fn merge(sources: &[Source]) -> Result<Merged<'_>, Error> {
     let mut notes = Vec::new();
     let mut files = Vec::with_capacity(sources.len());

@@ -19,6 +19,9 @@ use std::io::{self, Write};
 pub const PARSER: &str = r"(?<host>\S*) (?<clock>{.*})\n(?<event>.*)";
 
 /// Writes the log.
+///
+/// # Errors
+/// Those of `out`.
 pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{PARSER}\n")?;
     let mut clocks = Clocks::of(run);

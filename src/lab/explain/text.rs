@@ -8,6 +8,9 @@ use serde_json::Value;
 use std::io::{self, Write};
 
 /// Writes all events. Lines that begin with `#` say what run it is.
+///
+/// # Errors
+/// Those of `out`.
 pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "# {}", title(run))?;
     for note in &run.notes {

@@ -170,6 +170,9 @@ pub enum Start {
 }
 
 /// Reads the header, and leaves the position behind it.
+///
+/// # Errors
+/// Those of `log`.
 pub fn read_start(log: &mut impl Read) -> io::Result<Start> {
     let mut bytes = Vec::with_capacity(FILE_HEADER_LEN);
     log.take(FILE_HEADER_LEN as u64).read_to_end(&mut bytes)?;
@@ -190,6 +193,9 @@ pub fn read_start(log: &mut impl Read) -> io::Result<Start> {
 }
 
 /// Hands out all records of the batches that follow the header.
+///
+/// # Errors
+/// The log cannot be read, or where it is unsound.
 pub fn replay(
     log: &mut (impl Read + Seek),
     len: u64,

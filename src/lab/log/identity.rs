@@ -47,6 +47,9 @@ pub fn encode(cluster: &str, node: NodeId, identity: u128) -> String {
 }
 
 /// What the file says to a node; or whose it is, when it is another's.
+///
+/// # Errors
+/// Whose directory it is, if another's.
 pub fn read(bytes: &[u8], cluster: &str, node: NodeId) -> Result<Claim, Owner> {
     let Some((lines, identity)) = decode(bytes) else { return Ok(Claim::Damaged) };
     if encode(cluster, node, identity).as_bytes() == bytes {

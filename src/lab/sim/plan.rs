@@ -29,6 +29,9 @@ impl Plan {
 }
 
 /// What a scenario's or a plan's text says of a `T`, or where it is wrong.
+///
+/// # Errors
+/// The line, and what is wrong with it.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);

@@ -132,12 +132,18 @@ const NO_TWINS: &str = "nobody would meet it: it needs clients that do, as the s
 
 impl Scenario {
     /// Reads a scenario and the configs that it names, relative to its folder.
+    ///
+    /// # Errors
+    /// What is wrong with the scenario or one of its configs, in one line.
     pub fn load(path: &Path, registry: &Registry) -> Result<Scenario, String> {
         Scenario::load_with(path, registry, &[])
     }
 
     /// Like `load`, with some protocols' keys set otherwise than in the nodes' files, in all of
     /// them that run it: protocol, key, value; or of all nodes, where the protocol is `node`.
+    ///
+    /// # Errors
+    /// As `load`, and that no node runs a protocol that is named.
     pub fn load_with(
         path: &Path,
         registry: &Registry,
@@ -158,6 +164,9 @@ impl Scenario {
     }
 
     /// Checks a text; `path` only names it, and `load` reads the configs that it names.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
     #[doc(hidden)]
     pub fn parse(
         path: &Path,
@@ -288,6 +297,9 @@ impl Scenario {
     }
 
     /// Whether a plan that was read from a file is one of this scenario.
+    ///
+    /// # Errors
+    /// Why the plan is none of this scenario.
     pub fn check(&self, plan: &Plan) -> Result<(), String> {
         if let Some(workload) = &self.workload {
             let most = workload.most();

@@ -213,6 +213,9 @@ impl Tracer {
     }
 
     /// Writes what is left, and says whether everything could be written.
+    ///
+    /// # Errors
+    /// Not everything could be written.
     pub fn finish(&mut self) -> io::Result<()> {
         self.full.as_mut().map_or(Ok(()), LineWriter::flush)
     }

@@ -48,6 +48,9 @@ impl LineWriter {
 
     /// Hands over what there is, and says whether everything so far could be written; the first
     /// failure ends the writing.
+    ///
+    /// # Errors
+    /// Not everything could be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.write_pending();
         match self.error.take() {

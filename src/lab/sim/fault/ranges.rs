@@ -81,6 +81,9 @@ const MAX_FAULTS: u64 = 1_000;
 
 impl Ranges {
     /// What of them makes no sense.
+    ///
+    /// # Errors
+    /// Which range makes no sense, in one line.
     pub fn check(&self) -> Result<(), String> {
         let counts = [
             ("crash", self.crash),
