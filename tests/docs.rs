@@ -1,5 +1,5 @@
-//! The pages say what the code does: tables of keys, faults and properties are held against what the
-//! parsers and the registry have, and links against what is there.
+//! The pages say what the code does: tables of keys, faults and properties are held against what
+//! the parsers and the registry have, and links against what is there.
 
 use node_lab::config::Config;
 use node_lab::sim::fault::Fault;

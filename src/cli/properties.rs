@@ -1,5 +1,5 @@
-//! `node properties`: what there is to hold a run against. Says of each property what its study says, and
-//! nothing else: the tables of `docs/` are printed here too.
+//! `node properties`: what there is to hold a run against. Says of each property what its study
+//! says, and nothing else: the tables of `docs/` are printed here too.
 
 use super::output::Output;
 use super::tell;
@@ -12,10 +12,10 @@ use std::process::ExitCode;
 
 /// List the properties that runs are held against: what each says, and what it takes to judge it
 ///
-/// A property has a name, for `properties` in scenarios and for `node verify --property`; a statement;
-/// the paper or document that it comes from; what has to be seen of a run to judge it; and bounds, which
-/// a scenario sets in `[bounds]`. One that is judged only when it is named is not promised always:
-/// its statement says when.
+/// A property has a name, for `properties` in scenarios and for `node verify --property`; a
+/// statement; the paper or document that it comes from; what has to be seen of a run to judge it;
+/// and bounds, which a scenario sets in `[bounds]`. One that is judged only when it is named is not
+/// promised always: its statement says when.
 ///
 /// Exit codes: 0, or 2 when there is no property of that name, or it cannot be printed.
 #[derive(Args)]

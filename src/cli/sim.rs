@@ -32,16 +32,17 @@ use std::time::{Duration, Instant};
 /// A seed gives the same run on every machine, byte for byte. Without --seed and --seeds it is
 /// seed 1. The first seed that fails is shrunk (fewer faults, clients, operations) and saved as a
 /// small file; the message names the seed, the property, where it shows first, and the command
-/// that runs it again. Values in it are CLIENT-OPERATION: 2-6 is what client 2 PUT in its operation 6.
+/// that runs it again. Values in it are CLIENT-OPERATION: 2-6 is what client 2 PUT in its
+/// operation 6.
 ///
 /// Exit codes: 0 every property held, 1 one was violated in some run, 2 unknown, or could not run.
 /// Unknown is a property that nothing in any of the runs could have broken, and what a checker gave
 /// up; and everything, when the scenario names no property. What was asked for and could not be
 /// written is 2 too; a violation is 1 whatever that was.
 ///
-/// A scenario that is there to show a violation (`violates`) ends with 0 when some run shows it, and
-/// over all runs every other property held; with 1 when not: then the last line says what it lacks.
-/// One seed may be too few. A saved failure that runs again shows its violation, or not.
+/// A scenario that is there to show a violation (`violates`) ends with 0 when some run shows it,
+/// and over all runs every other property held; with 1 when not: then the last line says what it
+/// lacks. One seed may be too few. A saved failure that runs again shows its violation, or not.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct SimArgs {
@@ -361,8 +362,8 @@ fn summarize(
 }
 
 impl Summary {
-    /// Whether runs show the violation that the scenario is there to show, and nothing else broken or
-    /// unknown. One that was shrunk to that violation has evidence of little else.
+    /// Whether runs show the violation that the scenario is there to show, and nothing else broken
+    /// or unknown. One that was shrunk to that violation has evidence of little else.
     fn shows(&self, is_replay: bool) -> bool {
         let is_as_meant =
             |one: &Judged| self.violates == Some(one.property) || one.verdict == Word::Held;

@@ -48,11 +48,11 @@ use std::process::ExitCode;
 /// one machine, from its start. A node whose trace ends a second before others without having
 /// stopped counts as killed then.
 ///
-/// `node properties` lists the properties: what each says, and what has to be seen to judge it. Traces of
-/// real nodes do not show that a node was held up, or cut off from others: whoever does that to nodes should
-/// expect elections to look violated. What needs all clocks at one time, or to know who was held up, only
-/// the simulator sees: skew_bound, clock_never_backwards, one_liar_moves_nobody and death_noticed_in_time
-/// are unknown here.
+/// `node properties` lists the properties: what each says, and what has to be seen to judge it.
+/// Traces of real nodes do not show that a node was held up, or cut off from others: whoever does
+/// that to nodes should expect elections to look violated. What needs all clocks at one time, or to
+/// know who was held up, only the simulator sees: skew_bound, clock_never_backwards,
+/// one_liar_moves_nobody and death_noticed_in_time are unknown here.
 ///
 /// Times in verdicts are milliseconds of the history's clock, or from the beginning of the traces.
 ///
@@ -310,13 +310,13 @@ mod tests {
         assert_eq!(
             show(&verdicts[1..]),
             "read_your_writes     unknown: no client read a key that it had PUT\n\
-             regular_register     violated: client 2 GET k returned NULL (30.000 to 35.000 ms) was sent \
-             after client 1 PUT k=v returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n\
+             regular_register     violated: client 2 GET k returned NULL \
+             (30.000 to 35.000 ms) was sent after client 1 PUT k=v returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n\
              unique_timestamps    unknown: no timestamp of a key was seen twice\n\
              linearizable_writes  unknown: no two PUTs were acknowledged\n\
              replicas_equal       unknown: the history says nothing of replicas\n\
-             linearizable         violated: no order explains client 2 GET k returned NULL (30.000 to 35.000 ms) \
-             beside client 1 PUT k=v returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n"
+             linearizable         violated: no order explains client 2 GET k returned NULL \
+             (30.000 to 35.000 ms) beside client 1 PUT k=v returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n"
         );
         assert_eq!(overall(verdicts), 1);
         assert_eq!(overall(&verdicts[3..6]), UNKNOWN);

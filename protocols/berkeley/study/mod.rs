@@ -40,8 +40,8 @@ pub const SLEW: Bound = Bound {
     unit: Unit::Plain,
     default: 50_000,
     most: Most::Of(MAX_SLEW_PPM as u64),
-    statement: "what a clock owes it is given at this rate at least, in parts of a million; but for a \
-                tenth",
+    statement: "what a clock owes it is given at this rate at least, in parts of a million; but \
+                for a tenth",
 };
 /// A day, in milliseconds: how far clocks are off has nothing to do with how long the run is.
 const DAY_MS: u64 = 86_400_000;
@@ -89,9 +89,9 @@ impl Study for BerkeleyStudy {
     const PROPERTIES: &'static [Property] = &[
         of_clocks(
             "skew_bound",
-            "two clocks corrected in one round differ by no more than the bound, besides what slewing \
-             owes, which is given at its rate; rounds go on, and reach all, while a coordinator \
-             reigns undisturbed",
+            "two clocks corrected in one round differ by no more than the bound, besides what \
+             slewing owes, which is given at its rate; rounds go on, and reach all, while a \
+             coordinator reigns undisturbed",
             &[SKEW, ROUND, INTERVAL, SLEW, AGREE],
             skew::skew_bound,
         ),

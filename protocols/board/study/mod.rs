@@ -54,8 +54,8 @@ impl Study for BoardStudy {
             judge::delivered_at_most_once,
         ),
         Property {
-            source: "Eugster et al.: The Many Faces of Publish/Subscribe, ACM Computing Surveys 35(2), \
-                     2003; document 002",
+            source: "Eugster et al.: The Many Faces of Publish/Subscribe, ACM Computing Surveys \
+                     35(2), 2003; document 002",
             ..heard(
                 "no_silent_gap",
                 "who listens hears every post that is said to be published, or is told that \

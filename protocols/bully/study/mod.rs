@@ -20,8 +20,8 @@ pub const HANDOVER: Bound = Bound {
     unit: Unit::Millis,
     default: 1_000,
     most: Most::Run,
-    statement: "while a coordinator takes over from a live one, both may hold themselves coordinator \
-                for this long",
+    statement: "while a coordinator takes over from a live one, both may hold themselves \
+                coordinator for this long",
 };
 /// For how long a node that was heard from counts as live.
 pub const ALIVE: Bound = Bound {
@@ -29,12 +29,12 @@ pub const ALIVE: Bound = Bound {
     unit: Unit::Millis,
     default: 1_000,
     most: Most::Run,
-    statement: "who was heard of within this time is taken to live, as long as its link is up: T of \
-                the election",
+    statement: "who was heard of within this time is taken to live, as long as its link is up: T \
+                of the election",
 };
 
-const SOURCE: &str = "Garcia-Molina: Elections in a Distributed Computing System, IEEE Transactions on \
-                      Computers C-31(1), 1982";
+const SOURCE: &str = "Garcia-Molina: Elections in a Distributed Computing System, IEEE \
+                      Transactions on Computers C-31(1), 1982";
 
 /// A property of elections that is promised.
 const fn promised(
@@ -77,8 +77,8 @@ impl Study for BullyStudy {
         ),
         promised(
             "highest_live_id_wins",
-            "left alone for agree_ms, the coordinator is the highest node within reach, by id, or by \
-             rank where elections go by rank",
+            "left alone for agree_ms, the coordinator is the highest node within reach, by id, or \
+             by rank where elections go by rank",
             election::highest_live_id_wins,
         ),
         Property {
@@ -92,8 +92,8 @@ impl Study for BullyStudy {
             )
         },
         Property {
-            source: "Gray and Cheriton: Leases: An Efficient Fault-Tolerant Mechanism for Distributed \
-                     File Cache Consistency, SOSP 1989",
+            source: "Gray and Cheriton: Leases: An Efficient Fault-Tolerant Mechanism for \
+                     Distributed File Cache Consistency, SOSP 1989",
             bounds: &[],
             // A short run has one reign.
             shows: |history| {
@@ -118,8 +118,8 @@ impl Study for BullyStudy {
             },
             ..promised(
                 "live_higher_prevails",
-                "who heard from a higher node within alive_ms, over a link that is up, follows nobody \
-                 below it; where nodes run nothing but the election",
+                "who heard from a higher node within alive_ms, over a link that is up, follows \
+                 nobody below it; where nodes run nothing but the election",
                 election::live_higher_prevails,
             )
         },

@@ -54,9 +54,9 @@ impl Study for LotteryStudy {
     const PROPERTIES: &'static [Property] = &[
         of_agencies(
             "stored_exactly_once",
-            "every acknowledged batch is in the file of bets, no numbered batch is there twice, and \
-             nothing that no agency sent; a numbered batch is acknowledged whenever it is sent again; \
-             while a node speaks for an agency, no other is heard",
+            "every acknowledged batch is in the file of bets, no numbered batch is there twice, \
+             and nothing that no agency sent; a numbered batch is acknowledged whenever it is sent \
+             again; while a node speaks for an agency, no other is heard",
             "Birrell and Nelson: Implementing Remote Procedure Calls, TOCS 2(1), 1984",
             judge::stored_exactly_once,
         ),
