@@ -230,7 +230,7 @@ fn elections_of(trace: &Path) -> Vec<Election> {
     count(&merge(&[Source::load(trace).expect("a trace")]).expect("it merges"))
 }
 
-/// A hundred thousand seeds are a command's work (see README); here as many as fit into a test.
+/// A hundred thousand seeds are a command's work (see docs/scenarios.md); here as many as fit into a test.
 #[test]
 fn beyond_the_papers_assumptions_only_the_property_that_the_docs_name_is_lost() {
     let registry = Arc::new(node_studies::registry());

@@ -132,9 +132,15 @@ fn a_failing_seed_is_told_saved_small_and_replayed() {
     let save = dir.path().to_str().expect("a name");
     let scenario = "configs/sim/kv-lost-memory.toml";
     let output = sim(&[scenario, "--seeds", "1..20", "--save", save]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "it is there to show that: {said}");
     assert!(said.contains("unique_timestamps is violated at "), "{said}");
+    let last = said.lines().last().expect("a last line");
+    let shows = ": shows what it is there to show: unique_timestamps violated in ";
+    assert!(
+        last.contains(shows) && last.contains(" of 20 runs; no other property is judged; "),
+        "{last}"
+    );
     let again = said.lines().find_map(|line| line.trim().strip_prefix("again: node sim --replay "));
     let file = again.expect("the command that runs it again");
     let saved: Plan = toml::from_str(&fs::read_to_string(file).expect("the file")).expect("a plan");
@@ -143,11 +149,45 @@ fn a_failing_seed_is_told_saved_small_and_replayed() {
     let most = whole.plan(saved.seed);
     assert!(saved.clients < most.clients && saved.operations < most.operations);
     let replayed = sim(&["--replay", file, "--json"]);
-    assert_eq!(replayed.status.code(), Some(1));
+    assert_eq!(replayed.status.code(), Some(0));
     let verdict: serde_json::Value =
         serde_json::from_slice(&replayed.stdout).expect("one JSON object");
     assert_eq!(verdict["failures"][0]["property"], "unique_timestamps");
     assert_eq!(verdict["failures"][0]["seed"], saved.seed);
+    assert_eq!((&verdict["verdict"], &verdict["is_shown"]), (&"violated".into(), &true.into()));
+}
+
+/// A scenario that is there to show a violation ends with 0 for that alone.
+#[test]
+fn what_a_scenario_is_there_to_show_and_does_not_show_exits_with_1() {
+    let scenario = "configs/sim/kv-linearizable.toml";
+    let calm = (1..=9).map(|seed| sim(&[scenario, "--seed", &seed.to_string(), "--no-shrink"]));
+    let calm = calm.into_iter().find(|output| output.status.code() == Some(1));
+    let calm = calm.expect("few seeds show it");
+    let last = text(&calm.stdout).lines().last().expect("a last line");
+    let told = "does not show what it is there to show: linearizable violated in none of 1 run; no other \
+                property is judged; try more seeds";
+    assert!(last.contains(told), "{last}");
+    // The same nodes and faults, and nothing that is said to be violated.
+    let dir = tempfile::tempdir().expect("a folder");
+    let (file, save) = (dir.path().join("scenario.toml"), dir.path().join("save"));
+    let all = fs::read_to_string(root().join(scenario)).expect("a scenario");
+    let all = all.replace("\"../", &format!("\"{}/", root().join("configs").display()));
+    let run = |text: &str| {
+        fs::write(&file, text).expect("a file");
+        let (file, save) = (file.to_str().expect("a name"), save.to_str().expect("a name"));
+        sim(&[file, "--seeds", "15", "--no-shrink", "--save", save])
+    };
+    let shown = run(&all);
+    assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stdout));
+    let two = "properties = [\"linearizable\", \"monotonic_reads\"]";
+    let other = all.replace("properties = [\"linearizable\"]", two);
+    let other =
+        run(&other.replace("violates = \"linearizable\"", "violates = \"monotonic_reads\""));
+    assert_eq!(other.status.code(), Some(1), "{}", text(&other.stdout));
+    assert!(text(&other.stdout).contains("violate something else"), "{}", text(&other.stdout));
+    let none = run(&all.replace("violates = \"linearizable\"", ""));
+    assert_eq!(none.status.code(), Some(1), "{}", text(&none.stdout));
 }
 
 #[test]

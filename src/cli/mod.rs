@@ -7,6 +7,7 @@ mod clock;
 pub mod explain;
 pub mod kv;
 mod output;
+mod properties;
 mod run;
 pub mod sim;
 mod skew;
@@ -78,6 +79,7 @@ enum Command {
     Skew(skew::SkewArgs),
     Bench(bench::BenchArgs),
     Verify(verify::VerifyArgs),
+    Properties(properties::PropertiesArgs),
     Sim(sim::SimArgs),
     Explain(explain::ExplainArgs),
 }
@@ -102,6 +104,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Skew(args)), _) => skew::run(&args),
         (Some(Command::Bench(args)), _) => bench::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args, &registry),
+        (Some(Command::Properties(args)), _) => properties::run(&args, &registry),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),
         (Some(Command::Explain(args)), _) => explain::run(args),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),

@@ -32,12 +32,17 @@ use std::time::{Duration, Instant};
 /// A seed gives the same run on every machine, byte for byte. Without --seed and --seeds it is
 /// seed 1. The first seed that fails is shrunk (fewer faults, clients, operations) and saved as a
 /// small file; the message names the seed, the property, where it shows first, and the command
-/// that runs it again. Values in it are CLIENT-OPERATION: 2-6 is what client 2 PUT in its operation 6.
+/// that runs it again. Values in it are CLIENT-OPERATION: 2-6 is what client 2 PUT in its
+/// operation 6.
 ///
-/// Exit codes: 0 every property held, 1 one was violated in some run, also where the scenario is there
-/// to show it, 2 unknown, or could not run. Unknown is a property that nothing in any of the runs could
-/// have broken, and what a checker gave up; and everything, when the scenario names no property.
-/// What was asked for and could not be written is 2 too; a violation is 1 whatever that was.
+/// Exit codes: 0 every property held, 1 one was violated in some run, 2 unknown, or could not run.
+/// Unknown is a property that nothing in any of the runs could have broken, and what a checker gave
+/// up; and everything, when the scenario names no property. What was asked for and could not be
+/// written is 2 too; a violation is 1 whatever that was.
+///
+/// A scenario that is there to show a violation (`violates`) ends with 0 when some run shows it,
+/// and over all runs every other property held; with 1 when not: then the last line says what it
+/// lacks. One seed may be too few. A saved failure that runs again shows its violation, or not.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct SimArgs {
@@ -99,6 +104,9 @@ struct Summary {
     failed: u64,
     /// How many of them violate that property.
     shown: u64,
+    /// Whether that is what the runs show, and nothing else: then all is as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_shown: Option<bool>,
     unknown: u64,
     properties: Vec<Judged>,
     /// What is unknown, or was in some runs, for people.
@@ -211,10 +219,11 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
     for why in &summary.unwritten {
         tell!("node sim: {why}");
     }
-    Ok(match summary.verdict {
-        Word::Held if summary.unwritten.is_empty() => 0,
-        Word::Held | Word::Unknown => 2,
-        Word::Violated => 1,
+    let written = summary.unwritten.is_empty();
+    Ok(match (summary.is_shown, summary.verdict) {
+        (Some(true), _) | (None, Word::Held) if written => 0,
+        (Some(false), _) | (None, Word::Violated) => 1,
+        (Some(true), _) | (None, Word::Held | Word::Unknown) => 2,
     })
 }
 
@@ -320,6 +329,7 @@ fn summarize(
         runs: outcomes.len() as u64,
         failed: 0,
         shown: 0,
+        is_shown: None,
         unknown: 0,
         lines: tally.lines(),
         properties: tally.into_properties(),
@@ -347,7 +357,55 @@ fn summarize(
             summary.failures.push(report(args, scenario, registry, &outcome, failure, first));
         }
     }
+    summary.is_shown = summary.violates.map(|_| summary.shows(args.replay.is_some()));
     summary
+}
+
+impl Summary {
+    /// Whether runs show the violation that the scenario is there to show, and nothing else broken
+    /// or unknown. One that was shrunk to that violation has evidence of little else.
+    fn shows(&self, is_replay: bool) -> bool {
+        let is_as_meant =
+            |one: &Judged| self.violates == Some(one.property) || one.verdict == Word::Held;
+        self.shown > 0
+            && self.shown == self.failed
+            && (is_replay || self.unknown == 0 && self.properties.iter().all(is_as_meant))
+    }
+
+    /// What came of the runs, in a few words.
+    fn outcome(&self) -> String {
+        let others = self.properties.iter().filter(|one| self.violates != Some(one.property));
+        let unknown = others.filter(|one| one.verdict == Word::Unknown).count();
+        let other = if self.violates.is_some() { "other " } else { "" };
+        let rest = match (self.failed - self.shown, unknown) {
+            (0, 0) if self.unknown > 0 => format!("{} runs undecided", self.unknown),
+            (0, 0) if self.properties.is_empty() => "unknown".to_string(),
+            (0, 0) if self.violates.is_some() && self.properties.len() == 1 => {
+                "no other property is judged".to_string()
+            }
+            (0, 0) => format!("every {other}property held"),
+            (0, unknown) => {
+                format!("{unknown} of {} properties unknown", self.properties.len())
+            }
+            (failed, _) if self.violates.is_some() => format!("{failed} violate something else"),
+            (failed, _) => format!("{failed} violated"),
+        };
+        let runs = if self.runs == 1 { "1 run".into() } else { format!("{} runs", self.runs) };
+        match (self.violates, self.is_shown, self.shown) {
+            (Some(property), Some(true), shown) => format!(
+                "shows what it is there to show: {property} violated in {shown} of {runs}; {rest}"
+            ),
+            (Some(property), _, 0) => format!(
+                "does not show what it is there to show: {property} violated in none of {runs}; \
+                 {rest}; try more seeds"
+            ),
+            (Some(property), _, shown) => format!(
+                "does not show alone what it is there to show: {property} violated in {shown} of \
+                 {runs}; {rest}"
+            ),
+            (None, ..) => format!("{runs}, {rest}"),
+        }
+    }
 }
 
 /// Tells one failing run; the first is shrunk and saved. If it cannot be saved, it is told all the
@@ -450,29 +508,11 @@ fn print(summary: &Summary, out: &mut Output) {
     for line in &summary.lines {
         out.say(format_args!("{line}"));
     }
-    let shown = match (summary.violates, summary.shown) {
-        (Some(property), 0) => format!("; none shows {property} violated, as it is there to do"),
-        (Some(property), shown) => {
-            format!("; {shown} violate {property}, which this scenario is there to show")
-        }
-        (None, _) => String::new(),
-    };
-    let unknown = summary.properties.iter().filter(|one| one.verdict == Word::Unknown).count();
-    let verdict = match (summary.failed - summary.shown, summary.verdict) {
-        (0, Word::Held) => "every property held".to_string(),
-        (0, Word::Unknown) if unknown == 0 => "unknown".to_string(),
-        (0, Word::Unknown) => {
-            format!("{unknown} of {} properties unknown", summary.properties.len())
-        }
-        (0, Word::Violated) if unknown > 0 => format!("{unknown} other properties unknown"),
-        (0, Word::Violated) => "every other property held".to_string(),
-        (failed, _) => format!("{failed} violated"),
-    } + &shown;
     let real = summary.real_seconds.max(1e-9);
     out.say(format_args!(
-        "{}: {} runs, {verdict}; {:.0} s simulated in {:.1} s ({:.0} times real time), {} messages",
+        "{}: {}; {:.0} s simulated in {:.1} s ({:.0} times real time), {} messages",
         summary.scenario,
-        summary.runs,
+        summary.outcome(),
         summary.virtual_seconds,
         summary.real_seconds,
         summary.virtual_seconds / real,

@@ -48,67 +48,13 @@ use std::process::ExitCode;
 /// one machine, from its start. A node whose trace ends a second before others without having
 /// stopped counts as killed then.
 ///
-/// The properties:
+/// `node properties` lists the properties: what each says, and what has to be seen to judge it.
+/// Traces of real nodes do not show that a node was held up, or cut off from others: whoever does
+/// that to nodes should expect elections to look violated. What needs all clocks at one time, or to
+/// know who was held up, only the simulator sees: skew_bound, clock_never_backwards,
+/// one_liar_moves_nobody and death_noticed_in_time are unknown here.
 ///
-///   monotonic_reads      a client never sees a key go back
-///   read_your_writes     a client sees its own writes of a key, or newer ones
-///   regular_register     a get sent after a put was answered sees it or a newer one; every value
-///                        read was put by somebody
-///   unique_timestamps    a timestamp stands for one value, and a put takes effect once
-///   linearizable_writes  timestamps of puts are unique and grow with time
-///   replicas_equal       in the end all replicas hold the same
-///   linearizable         each key behaves as one register: also the gets of different clients
-///                        have one order. The store does not promise this: a follower may still
-///                        answer with the value before
-///
-/// of the nodes' Lamport clocks, by the messages in traces,
-///
-///   clock_condition           an event that another may have caused has a greater value
-///   clock_strictly_increases  a node's values only grow, across restarts too when it has a data
-///                             directory
-///
-/// and of elections, by the coordinators that nodes publish in traces, at every moment that no start,
-/// stop, pause or fault has disturbed for --agree-ms (a partition disturbs when it begins and ends),
-/// of the nodes that elect: those whose traces say so at their start, and where elections go by rank,
-/// that have their rank,
-///
-///   election_terminates            each holds a coordinator, which is one of them, up and within reach
-///   one_coordinator_per_component  those that can reach each other hold the same one, of one reign
-///   highest_live_id_wins           it is the highest that they can reach, by id or by rank
-///
-/// or at any time
-///
-///   one_coordinator  no two nodes hold themselves coordinator for longer than --handover-ms. The
-///                    bully algorithm does not promise this under partition, nor when messages take
-///                    longer than its timeout
-///   reigns_go_forward  no node turns back to a reign, by epoch and id, before the one that it knew
-///   live_higher_prevails  a node that heard from a higher one within --alive-ms follows nobody
-///                    lower; where nodes run nothing but the election
-///
-/// (a trace of a real node does not show that the node was held up, or cut off from others: whoever does
-/// that to nodes should expect elections to look violated), and of the ranks that nodes publish in traces,
-///
-///   ranks_unique_and_stable  a node has one rank for ever, and a rank one node
-///
-/// and of the lottery, by one line with all of a run, which `node sim --history` writes,
-///
-///   stored_exactly_once           every acknowledged batch is in the file of bets, no numbered batch
-///                                 is there twice, and nothing that no agency sent
-///   ack_implies_durable           an acknowledged batch is in the file from then on, after every
-///                                 crash too
-///   batch_all_or_nothing          a batch is in the file whole or not at all
-///   draw_once_after_all           one draw, when all agencies have finished, and no bet after that
-///   winners_only_to_their_agency  every agency is told its own winners, all of them
-///
-/// and of the bulletin board, by such a line too,
-///
-///   per_publisher_order       a user's posts are heard in the order in which they were sent
-///   delivered_at_most_once    no client hears a post twice
-///   no_silent_gap             who listens hears what is published, or is told that something is missing
-///   answers_match_deliveries  what is heard was posted, and its client not told that it was not
-///
-/// skew_bound, clock_never_backwards, one_liar_moves_nobody and death_noticed_in_time are unknown here: only
-/// the simulator sees all clocks at one time, and who is held up.
+/// Times in verdicts are milliseconds of the history's clock, or from the beginning of the traces.
 ///
 /// Of a file whose writer was killed the last line may be cut off: it is left out, and a note says so.
 ///
@@ -340,8 +286,8 @@ mod tests {
     }
 
     const STALE: &str = r#"
-        {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10,"return_ns":25,"outcome":"ok","timestamp":7}
-        {"client":2,"op":"get","key":"k","value":null,"invoke_ns":30,"return_ns":35,"outcome":"null"}
+        {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10000000,"return_ns":25000000,"outcome":"ok","timestamp":7}
+        {"client":2,"op":"get","key":"k","value":null,"invoke_ns":30000000,"return_ns":35000000,"outcome":"null"}
     "#;
 
     #[test]
@@ -364,11 +310,13 @@ mod tests {
         assert_eq!(
             show(&verdicts[1..]),
             "read_your_writes     unknown: no client read a key that it had PUT\n\
-             regular_register     violated: client 2 GET k=NULL (30..35 ns) was sent after client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n\
+             regular_register     violated: client 2 GET k returned NULL \
+             (30.000 to 35.000 ms) was sent after client 1 PUT k=v returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n\
              unique_timestamps    unknown: no timestamp of a key was seen twice\n\
              linearizable_writes  unknown: no two PUTs were acknowledged\n\
              replicas_equal       unknown: the history says nothing of replicas\n\
-             linearizable         violated: no order explains client 2 GET k=NULL (30..35 ns) beside client 1 PUT k=[v] (timestamp 7, 10..25 ns)\n"
+             linearizable         violated: no order explains client 2 GET k returned NULL \
+             (30.000 to 35.000 ms) beside client 1 PUT k=v returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n"
         );
         assert_eq!(overall(verdicts), 1);
         assert_eq!(overall(&verdicts[3..6]), UNKNOWN);

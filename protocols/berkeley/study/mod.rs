@@ -40,8 +40,8 @@ pub const SLEW: Bound = Bound {
     unit: Unit::Plain,
     default: 50_000,
     most: Most::Of(MAX_SLEW_PPM as u64),
-    statement: "what a clock owes it is given at this rate at least, in parts of a million; but for a \
-                tenth",
+    statement: "what a clock owes it is given at this rate at least, in parts of a million; but \
+                for a tenth",
 };
 /// A day, in milliseconds: how far clocks are off has nothing to do with how long the run is.
 const DAY_MS: u64 = 86_400_000;
@@ -89,19 +89,21 @@ impl Study for BerkeleyStudy {
     const PROPERTIES: &'static [Property] = &[
         of_clocks(
             "skew_bound",
-            "clocks that were corrected in one round are close to each other, and rounds go on",
+            "two clocks corrected in one round differ by no more than the bound, besides what \
+             slewing owes, which is given at its rate; rounds go on, and reach all, while a \
+             coordinator reigns undisturbed",
             &[SKEW, ROUND, INTERVAL, SLEW, AGREE],
             skew::skew_bound,
         ),
         of_clocks(
             "clock_never_backwards",
-            "a corrected clock never runs backwards",
+            "a node's corrected clock never goes back while the node runs",
             &[],
             skew::clock_never_backwards,
         ),
         of_clocks(
             "one_liar_moves_nobody",
-            "one clock that is far off has none of the others moved far",
+            "when one clock is far off, the others are corrected by no more than moved_ms",
             &[FAR, MOVED],
             skew::one_liar_moves_nobody,
         ),

@@ -43,7 +43,7 @@ impl Study for BoardStudy {
     const PROPERTIES: &'static [Property] = &[
         heard(
             "per_publisher_order",
-            "a user's posts are heard in the order in which they were sent",
+            "over a connection, a user's posts are heard in the order in which they were sent",
             &[],
             judge::per_publisher_order,
         ),
@@ -53,15 +53,20 @@ impl Study for BoardStudy {
             &[],
             judge::delivered_at_most_once,
         ),
-        heard(
-            "no_silent_gap",
-            "who listens hears what is published, or is told that something is missing",
-            &[NOTICE],
-            judge::no_silent_gap,
-        ),
+        Property {
+            source: "Eugster et al.: The Many Faces of Publish/Subscribe, ACM Computing Surveys \
+                     35(2), 2003; document 002",
+            ..heard(
+                "no_silent_gap",
+                "who listens hears every post that is said to be published, or is told that \
+                 something is missing",
+                &[NOTICE],
+                judge::no_silent_gap,
+            )
+        },
         heard(
             "answers_match_deliveries",
-            "what is heard was posted, and its client not told that it was not",
+            "what is heard was posted, and its client not told that it was not published",
             &[],
             judge::answers_match_deliveries,
         ),

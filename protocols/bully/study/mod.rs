@@ -20,8 +20,8 @@ pub const HANDOVER: Bound = Bound {
     unit: Unit::Millis,
     default: 1_000,
     most: Most::Run,
-    statement: "while a coordinator takes over from a live one, both may hold themselves coordinator \
-                for this long",
+    statement: "while a coordinator takes over from a live one, both may hold themselves \
+                coordinator for this long",
 };
 /// For how long a node that was heard from counts as live.
 pub const ALIVE: Bound = Bound {
@@ -29,12 +29,12 @@ pub const ALIVE: Bound = Bound {
     unit: Unit::Millis,
     default: 1_000,
     most: Most::Run,
-    statement: "who was heard of within this time is taken to live, as long as its link is up: T of \
-                the election",
+    statement: "who was heard of within this time is taken to live, as long as its link is up: T \
+                of the election",
 };
 
-const SOURCE: &str = "Garcia-Molina: Elections in a Distributed Computing System, IEEE Transactions on \
-                      Computers C-31(1), 1982";
+const SOURCE: &str = "Garcia-Molina: Elections in a Distributed Computing System, IEEE \
+                      Transactions on Computers C-31(1), 1982";
 
 /// A property of elections that is promised.
 const fn promised(
@@ -65,20 +65,20 @@ impl Study for BullyStudy {
     const PROPERTIES: &'static [Property] = &[
         promised(
             "election_terminates",
-            "each node that elects holds a coordinator, which is one of them, up and within reach, \
-             when nothing disturbs them",
+            "left alone for agree_ms, every live node that elects holds a live coordinator that it \
+             can reach",
             election::election_terminates,
         ),
         promised(
             "one_coordinator_per_component",
-            "nodes that can reach each other hold the same coordinator, of one reign, when nothing \
-             disturbs them",
+            "left alone for agree_ms, all nodes that can reach each other hold the same \
+             coordinator, in the same reign",
             election::one_coordinator_per_component,
         ),
         promised(
             "highest_live_id_wins",
-            "the coordinator is the highest node within reach, by id or by rank, when nothing \
-             disturbs them",
+            "left alone for agree_ms, the coordinator is the highest node within reach, by id, or \
+             by rank where elections go by rank",
             election::highest_live_id_wins,
         ),
         Property {
@@ -86,12 +86,14 @@ impl Study for BullyStudy {
             is_promised: false,
             ..promised(
                 "one_coordinator",
-                "no two nodes hold themselves coordinator for longer than it takes to hand over; not \
+                "no two live nodes hold themselves coordinator for longer than handover_ms; not \
                  promised under partition, nor when messages take longer than the timeout",
                 election::one_coordinator,
             )
         },
         Property {
+            source: "Gray and Cheriton: Leases: An Efficient Fault-Tolerant Mechanism for \
+                     Distributed File Cache Consistency, SOSP 1989",
             bounds: &[],
             // A short run has one reign.
             shows: |history| {
@@ -100,7 +102,8 @@ impl Study for BullyStudy {
             },
             ..promised(
                 "reigns_go_forward",
-                "no node turns back to a reign, by epoch and id, before the one that it knew",
+                "no node turns back to a reign, by epoch and id, before the one that it knew, \
+                 whatever is broken",
                 election::reigns_go_forward,
             )
         },
@@ -115,8 +118,8 @@ impl Study for BullyStudy {
             },
             ..promised(
                 "live_higher_prevails",
-                "a node that heard from a higher one a short while ago follows nobody lower; where \
-                 nodes run nothing but the election",
+                "who heard from a higher node within alive_ms, over a link that is up, follows \
+                 nobody below it; where nodes run nothing but the election",
                 election::live_higher_prevails,
             )
         },

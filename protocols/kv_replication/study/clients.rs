@@ -212,7 +212,7 @@ const TWIN_OF: u64 = 4;
 /// A RESP client's connections are clients of their own in a history: they are its sessions.
 const CONNECTIONS: u64 = 1_000_000;
 /// Newcomers are clients of their own in a history; these are no other's numbers.
-const NEWCOMERS: u64 = 1 << 32;
+pub(super) const NEWCOMERS: u64 = 1 << 32;
 
 /// All clients of a run.
 pub struct Crew {

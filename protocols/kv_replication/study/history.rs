@@ -1,7 +1,8 @@
 //! What the store's clients saw, and what its replicas held: made of a run's operations, or read from a
 //! file of one operation a line, which `node bench kv --history` and anybody else can write.
 
-use node_lab::check::describe::Short;
+use super::clients::NEWCOMERS;
+use node_lab::check::describe::{Millis, Short};
 use node_lab::study::{Lines, Met, Operation, Run};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::{KvReplication, Reply, Request};
@@ -114,33 +115,75 @@ impl Op {
     }
 }
 
-/// An operation in words: `client 1 PUT k=[v] (timestamp 3, 10..20 ns)`.
+/// An operation in words, with its times in milliseconds from the run's beginning:
+/// `client 1 PUT k=v at node 2 returned PUT_OK (timestamp 3, 10.000 to 20.500 ms)`.
 pub(super) struct Described<'a>(pub &'a Op);
+
+/// The same where the client has been named: `GET at node 1 returned v (timestamp 3, …)`.
+pub(super) struct Again<'a>(pub &'a Op);
 
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let op = self.0;
-        let key = Short(&op.key);
-        match op.op {
-            Kind::Put => write!(f, "client {} PUT {key}", op.client)?,
-            Kind::Get => write!(f, "client {} GET {key}", op.client)?,
+        match op.client.checked_sub(NEWCOMERS) {
+            Some(number) => write!(f, "newcomer {number}")?,
+            None => write!(f, "client {}", op.client)?,
         }
-        if let Some(value) = &op.value {
-            write!(f, "=[{}]", Short(value))?;
+        write!(f, " {} {}", op.op.name(), Short(&op.key))?;
+        if let (Kind::Put, Some(value)) = (op.op, &op.value) {
+            write!(f, "={}", Short(value))?;
         }
-        match op.outcome {
-            Outcome::Ok => write!(f, " (timestamp {}, ", op.timestamp)?,
-            Outcome::Null => write!(f, "=NULL (")?,
-            Outcome::TryOther => write!(f, " (refused, ")?,
-            Outcome::NotApplied => write!(f, " (not applied, ")?,
-            Outcome::MayStillApply => write!(f, " (may still apply, ")?,
-            Outcome::Unknown => write!(f, " (no answer, ")?,
+        op.describe_rest(f)
+    }
+}
+
+impl fmt::Display for Again<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = self.0;
+        f.write_str(op.op.name())?;
+        if let (Kind::Put, Some(value)) = (op.op, &op.value) {
+            write!(f, " of {}", Short(value))?;
         }
-        write!(f, "{}..", op.invoke_ns)?;
-        if let Some(return_ns) = op.return_ns {
-            write!(f, "{return_ns}")?;
+        op.describe_rest(f)
+    }
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Kind::Put => "PUT",
+            Kind::Get => "GET",
         }
-        write!(f, " ns)")
+    }
+}
+
+impl Op {
+    /// Who was asked, what came of it, and when.
+    fn describe_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.server.strip_suffix(TWIN).unwrap_or(&self.server);
+        let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+        match (is_id, id) {
+            (true, _) => write!(f, " at node {}", self.server)?,
+            (false, "") => {}
+            (false, _) => write!(f, " at {}", Short(&self.server))?,
+        }
+        match (self.outcome, self.op, &self.value) {
+            (Outcome::Ok, Kind::Get, Some(value)) => write!(f, " returned {} (", Short(value))?,
+            (Outcome::Ok, _, _) => f.write_str(" returned PUT_OK (")?,
+            (Outcome::Null, _, _) => f.write_str(" returned NULL (")?,
+            (Outcome::TryOther, _, _) => f.write_str(" was refused (")?,
+            (Outcome::NotApplied, _, _) => f.write_str(" was not applied (")?,
+            (Outcome::MayStillApply, _, _) => f.write_str(" may still apply (")?,
+            (Outcome::Unknown, _, _) => f.write_str(" got no answer (")?,
+        }
+        if self.outcome == Outcome::Ok {
+            write!(f, "timestamp {}, ", self.timestamp)?;
+        }
+        let ms = |ns: u64| format!("{}.{:03}", ns / 1_000_000, ns / 1_000 % 1_000);
+        match self.return_ns {
+            Some(end) => write!(f, "{} to {})", ms(self.invoke_ns), Millis(end)),
+            None => write!(f, "sent at {})", Millis(self.invoke_ns)),
+        }
     }
 }
 

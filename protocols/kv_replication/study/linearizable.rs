@@ -372,8 +372,9 @@ mod tests {
         assert_eq!(violation.ops, [4, 1, 2]);
         assert_eq!(
             violation.why,
-            "no order explains client 3 GET k=[a] (timestamp 1, 8..9 ns) beside \
-             client 1 PUT k=[a] (timestamp 1, 2..3 ns), client 1 PUT k=[b] (timestamp 2, 4..5 ns)"
+            "no order explains client 3 GET k returned a (timestamp 1, 0.000 to 0.000 ms) beside \
+             client 1 PUT k=a returned PUT_OK (timestamp 1, 0.000 to 0.000 ms), \
+             client 1 PUT k=b returned PUT_OK (timestamp 2, 0.000 to 0.000 ms)"
         );
     }
 

@@ -85,7 +85,7 @@ impl Study for StoreStudy {
         seen(
             "unique_timestamps",
             "a timestamp stands for one value, and a PUT takes effect once",
-            "document 000",
+            "document 003",
             |run| seen_by(run, regular::unique_timestamps),
         ),
         seen(
@@ -101,7 +101,7 @@ impl Study for StoreStudy {
             ..seen(
                 "replicas_equal",
                 "in the end all replicas hold the same",
-                "document 000",
+                "document 003",
                 |run| replicas::replicas_equal(&Store::of(run).replicas),
             )
         },

@@ -4,9 +4,7 @@
 //! Terry, Demers, Petersen, Spreitzer, Theimer, Welch: Session Guarantees for Weakly Consistent
 //! Replicated Data, PDIS 1994.
 
-use super::history::Described;
-use super::history::Op;
-use super::history::{by_client, by_invocation};
+use super::history::{Again, Described, Op, by_client, by_invocation};
 use node_lab::study::{Verdict, Violation};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -43,7 +41,7 @@ pub(super) fn monotonic_reads(ops: &[Op]) -> Verdict {
     let broken = first.map(|(i, witness)| {
         Violation::of(
             vec![i, witness],
-            format!("{} after {}", Described(&ops[i]), Described(&ops[witness])),
+            format!("{} after {}", Described(&ops[i]), Again(&ops[witness])),
         )
     });
     Verdict::of(broken, is_read_again, "no client read a key twice")
@@ -64,10 +62,7 @@ pub(super) fn read_your_writes(ops: &[Op]) -> Verdict {
         (seen < ops[put].timestamp).then_some((i, put))
     });
     let broken = broken.map(|(i, put)| {
-        Violation::of(
-            vec![i, put],
-            format!("{} after {}", Described(&ops[i]), Described(&ops[put])),
-        )
+        Violation::of(vec![i, put], format!("{} after {}", Described(&ops[i]), Again(&ops[put])))
     });
     Verdict::of(broken, has_read, "no client read a key that it had PUT")
 }
@@ -143,7 +138,8 @@ mod tests {
         assert_eq!(violation.ops, [2, 1]);
         assert_eq!(
             violation.why,
-            "client 1 GET k=[a] (timestamp 5, 4..5 ns) after client 1 GET k=[b] (timestamp 9, 2..3 ns)"
+            "client 1 GET k returned a (timestamp 5, 0.000 to 0.000 ms) after \
+             GET returned b (timestamp 9, 0.000 to 0.000 ms)"
         );
     }
 
@@ -205,7 +201,7 @@ mod tests {
         let ops = [put(1, "b", 5, 0, 1), put(1, "c", 3, 1, 2), get(1, Some("a"), 4, 2, 3)];
         let violation = violation(read_your_writes(&ops)).unwrap();
         assert_eq!(violation.ops, [2, 0]);
-        assert!(violation.why.contains("after client 1 PUT k=[b] (timestamp 5"));
+        assert!(violation.why.contains("after PUT of b returned PUT_OK (timestamp 5"));
         let ops = [put(1, "a", 1, 0, 1), get(1, None, 0, 1, 2)];
         assert_eq!(broken(read_your_writes(&ops)), [1, 0]);
     }

@@ -123,7 +123,8 @@ mod tests {
         assert_eq!(violation.ops, [2, 1]);
         assert_eq!(
             violation.why,
-            "client 3 PUT x=[c] (timestamp 5, 3..4 ns) was sent after client 2 PUT k=[b] (timestamp 9, 0..2 ns)"
+            "client 3 PUT x=c returned PUT_OK (timestamp 5, 0.000 to 0.000 ms) was sent after \
+             client 2 PUT k=b returned PUT_OK (timestamp 9, 0.000 to 0.000 ms)"
         );
     }
 

@@ -35,7 +35,8 @@ impl Study for LamportStudy {
     const PROPERTIES: &'static [Property] = &[
         of_messages(
             "clock_condition",
-            "an event that another may have caused has a greater Lamport value",
+            "what happened before has the smaller Lamport value; judged by vector clocks that the \
+             checker keeps",
             |history| clocks::clock_condition(&history.timeline),
         ),
         of_messages(

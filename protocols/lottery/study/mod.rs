@@ -29,12 +29,13 @@ pub struct LotteryStudy;
 const fn of_agencies(
     name: &'static str,
     statement: &'static str,
+    source: &'static str,
     judge: fn(&Run) -> Verdict,
 ) -> Property {
     Property {
         name,
         statement,
-        source: "document 001",
+        source,
         needs: Needs::OPERATIONS.and(Needs::FILES),
         bounds: &[],
         is_promised: true,
@@ -53,28 +54,34 @@ impl Study for LotteryStudy {
     const PROPERTIES: &'static [Property] = &[
         of_agencies(
             "stored_exactly_once",
-            "every acknowledged batch is in the file of bets, no numbered batch is there twice, and \
-             nothing that no agency sent",
+            "every acknowledged batch is in the file of bets, no numbered batch is there twice, \
+             and nothing that no agency sent; a numbered batch is acknowledged whenever it is sent \
+             again; while a node speaks for an agency, no other is heard",
+            "Birrell and Nelson: Implementing Remote Procedure Calls, TOCS 2(1), 1984",
             judge::stored_exactly_once,
         ),
         of_agencies(
             "ack_implies_durable",
             "an acknowledged batch is in the file from then on, after every crash too",
+            "Gray and Reuter: Transaction Processing: Concepts and Techniques, 1993",
             judge::ack_implies_durable,
         ),
         of_agencies(
             "batch_all_or_nothing",
-            "a batch is in the file whole or not at all",
+            "after every start, and in the end, a batch is in the file whole or not at all",
+            "Gray: The Transaction Concept: Virtues and Limitations, VLDB 1981",
             judge::batch_all_or_nothing,
         ),
         of_agencies(
             "draw_once_after_all",
             "one draw, when all agencies have finished, and no bet after that",
+            "document 001",
             judge::draw_once_after_all,
         ),
         of_agencies(
             "winners_only_to_their_agency",
             "every agency is told its own winners, all of them, and nobody else's",
+            "document 001",
             judge::winners_only_to_their_agency,
         ),
     ];

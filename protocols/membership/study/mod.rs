@@ -44,7 +44,9 @@ impl Study for MembershipStudy {
         },
         Property {
             name: "death_noticed_in_time",
-            statement: "who dies is off the list in time, and nobody else",
+            statement: "who dies is off the list after timeout_ms, less what had passed since its \
+                        last heartbeat, and nobody else, not even when the reference server was \
+                        held up; who comes back is on it again",
             source: "document 002; Chandra and Toueg: Unreliable Failure Detectors for Reliable \
                      Distributed Systems, JACM 43(2), 1996",
             needs: Needs::NODES,
