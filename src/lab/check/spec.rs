@@ -1,19 +1,19 @@
 //! Linearizability against a sequential specification: for what is no register.
 //!
-//! A study says what an operation asks, what it was told, and what one does to a state; [`linearizable`]
-//! finds out whether the operations can have taken place one after the other, each at one time between
-//! its request and its answer.
+//! A study says what an operation asks, what it was told, and what one does to a state;
+//! [`linearizable`] finds out whether the operations can have taken place one after the other, each
+//! at one time between its request and its answer.
 //!
-//! | what is judged | use |
-//! |---|---|
-//! | reads and writes of registers, where most values are written once | [`search`](super::search), with [`zones`](super::zones): some hundred times fewer states |
-//! | anything else: counters, queues, locks, compare-and-swap | a [`Spec`] |
+//! Registers have a search of their own, [`search`](super::search) with [`zones`](super::zones): it
+//! knows that a read of the present value can go first, and that a value with readers left is not
+//! overwritten, so that little is left to try. A [`Spec`] is for anything else: counters, queues,
+//! locks, compare-and-swap.
 //!
-//! Wing, Gong: Testing and Verifying Concurrent Objects, JPDC 17, 1993: take an operation that no other
-//! precedes, apply it, go on; go back where none fits. Lowe: Testing for Linearizability, Concurrency and
-//! Computation 29(4), 2017: never go on twice from one set of taken operations and one state. Herlihy,
-//! Wing: Linearizability, TOPLAS 12(3), 1990, theorem 1: objects are judged one by one, so a [`Spec::key`]
-//! makes many short searches of a long one.
+//! Wing, Gong: Testing and Verifying Concurrent Objects, JPDC 17, 1993: take an operation that no
+//! other precedes, apply it, go on; go back where none fits. Lowe: Testing for Linearizability,
+//! Concurrency and Computation 29(4), 2017: never go on twice from one set of taken operations and
+//! one state. Herlihy, Wing: Linearizability, TOPLAS 12(3), 1990, theorem 1: objects are judged one
+//! by one, so a [`Spec::key`] makes many short searches of a long one.
 
 use super::describe::{Millis, Short};
 use super::search::{Found, NEVER};
@@ -76,8 +76,8 @@ pub trait Spec: 'static {
     fn input(run: &Run, operation: &Operation) -> Option<Self::Input>;
     /// What an operation that was answered was told.
     fn output(run: &Run, operation: &Operation) -> Answer<Self::Output>;
-    /// The state after an operation; none when it cannot have had this output there. Without an output
-    /// nobody knows what it was, and any will do.
+    /// The state after an operation; none when it cannot have had this output there. Without an
+    /// output nobody knows what it was, and any will do.
     fn step(
         state: &Self::State,
         input: &Self::Input,
@@ -106,12 +106,12 @@ pub enum Answer<T> {
     Never,
 }
 
-/// **Linearizable.** For each key there is an order of its operations, each of them at one time between its
-/// request and its answer, in which the specification allows each answer. Operations without an answer
-/// take effect at any time after their request, or never.
+/// **Linearizable.** For each key there is an order of its operations, each of them at one time
+/// between its request and its answer, in which the specification allows each answer. Operations
+/// without an answer take effect at any time after their request, or never.
 ///
-/// A violation names the first answer that no order explains: with the answers before it alone there is
-/// one. The operations that were under way beside it go with it.
+/// A violation names the first answer that no order explains: with the answers before it alone
+/// there is one. The operations that were under way beside it go with it.
 ///
 /// Undecided where the search of a key visits too many states.
 pub fn linearizable<S: Spec>(run: &Run) -> Verdict {
@@ -156,7 +156,8 @@ struct Call<S: Spec> {
     invoke_ns: u64,
     /// [`NEVER`] without an output.
     return_ns: u64,
-    /// The client's call before it in the list, when that was answered at the very time this one was sent.
+    /// The client's call before it in the list, when that was answered at the very time this one
+    /// was sent.
     after: Option<usize>,
 }
 
@@ -190,8 +191,8 @@ fn calls_by_key<S: Spec>(run: &Run) -> BTreeMap<Option<String>, Vec<Call<S>>> {
 struct Branch<T> {
     /// All calls from here on are not taken.
     horizon: usize,
-    /// The calls below it that are not taken, in ascending order: those that were under way when the
-    /// last one below it was sent.
+    /// The calls below it that are not taken, in ascending order: those that were under way when
+    /// the last one below it was sent.
     undone: Vec<u32>,
     /// How many that must be taken are not.
     missing: usize,
@@ -201,8 +202,8 @@ struct Branch<T> {
     tried: usize,
 }
 
-/// Searches for an order of calls, which are in the order in which they were sent, as it was known at a
-/// time: what was answered later was not answered.
+/// Searches for an order of calls, which are in the order in which they were sent, as it was known
+/// at a time: what was answered later was not answered.
 fn search<S: Spec>(calls: &[&Call<S>], known: u64, max_states: usize) -> Found {
     type Seen<T> = HashSet<(usize, Vec<u32>, T), BuildHasherDefault<DefaultHasher>>;
     let mut seen: Seen<S::State> = HashSet::default();
@@ -481,8 +482,8 @@ mod tests {
         }
     }
 
-    /// It knows no operation that never takes place: those without an answer end after all others, where
-    /// they change nothing that anybody sees.
+    /// It knows no operation that never takes place: those without an answer end after all others,
+    /// where they change nothing that anybody sees.
     fn is_linearizable(told: &[Told]) -> bool {
         let mut points = Vec::new();
         for (place, (_, ask, start, answer)) in told.iter().enumerate() {

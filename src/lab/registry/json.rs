@@ -6,12 +6,14 @@
 //! connection's requests are answered one after the other.
 
 use super::DynGateway;
+use crate::study::{Operation, Run};
 use memchr::{memchr, memchr3};
 use node_core::{Decoded, Protocol};
 use serde::de::{Deserializer, Error as _, Visitor};
-use serde::{Deserialize, forward_to_deserialize_any};
+use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::fmt;
 use std::marker::PhantomData;
 
 pub(super) struct Json<P: Protocol> {
@@ -25,9 +27,7 @@ pub(super) struct Json<P: Protocol> {
 
 impl<P: Protocol> Json<P> {
     pub(super) fn new() -> Json<P> {
-        let mut names: &[&str] = &[];
-        // It asks for the names, and has no request.
-        let _ = <P::Request<'_>>::deserialize(Names(&mut names));
+        let names = names_of::<P>().unwrap_or_default();
         let (scanner, rest_of_line) = (Scanner::default(), false);
         Json { scanner, rest_of_line, names, protocol: PhantomData }
     }
@@ -75,6 +75,70 @@ impl<P: Protocol> Json<P> {
             return end + usize::from(input[end] == b'\n');
         }
         input.iter().position(|byte| !is_blank(byte)).unwrap_or(input.len())
+    }
+}
+
+/// A protocol's requests and replies as the gateway has them, for who writes or reads them without
+/// one.
+#[derive(Clone, Copy)]
+pub struct JsonForm {
+    /// The protocol's name.
+    pub protocol: &'static str,
+    /// Whether there is anything to ask it.
+    pub takes_requests: bool,
+    encode: fn(&[u8], &mut Vec<u8>) -> Result<(), String>,
+    request: fn(&Run, &Operation) -> Option<Value>,
+    reply: fn(&Run, &Operation) -> Option<Value>,
+}
+
+impl fmt::Debug for JsonForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.protocol)
+    }
+}
+
+impl JsonForm {
+    pub(super) fn of<P: Protocol>() -> JsonForm {
+        JsonForm {
+            protocol: P::NAME,
+            takes_requests: names_of::<P>().is_none_or(|names| !names.is_empty()),
+            encode: |object, request| {
+                let encoded = Json::<P>::new().request(object.trim_ascii(), request);
+                encoded.map_err(|error| error.to_string())
+            },
+            request: |run, operation| Some(keyed::<P>(&run.request::<P::Request<'_>>(operation)?)),
+            reply: |run, operation| Some(keyed::<P>(&run.reply::<P::Reply<'_>>(operation)?)),
+        }
+    }
+
+    /// Encodes the request that an object is.
+    ///
+    /// # Errors
+    /// Why it is none of this protocol, in one line.
+    pub fn encode(&self, object: &[u8], request: &mut Vec<u8>) -> Result<(), String> {
+        (self.encode)(object, request)
+    }
+
+    /// What an operation of this protocol asks; none where it is of no such form.
+    pub fn request(&self, run: &Run, operation: &Operation) -> Option<Value> {
+        (self.request)(run, operation)
+    }
+
+    /// What it was told; none where it was told nothing.
+    pub fn reply(&self, run: &Run, operation: &Operation) -> Option<Value> {
+        (self.reply)(run, operation)
+    }
+}
+
+/// As the gateway writes it; what JSON cannot carry is text, as in traces.
+fn keyed<P: Protocol>(typed: &(impl Serialize + fmt::Debug)) -> Value {
+    let value = serde_json::to_value(typed).unwrap_or_else(|_| format!("{typed:?}").into());
+    match (P::JSON_KEYS, value) {
+        (Some((kind, content)), Value::Object(object)) if object.len() == 1 => {
+            let both = |(name, inner): (String, Value)| [(kind, name.into()), (content, inner)];
+            object.into_iter().flat_map(both).collect()
+        }
+        (_, value) => value,
     }
 }
 
@@ -232,7 +296,15 @@ impl Scanner {
 }
 
 /// Asks a type for the names of its variants, if it is an enum, and gives it nothing.
-struct Names<'a>(&'a mut &'static [&'static str]);
+struct Names<'a>(&'a mut Option<&'static [&'static str]>);
+
+/// The names of all requests of a protocol, if they have some.
+fn names_of<P: Protocol>() -> Option<&'static [&'static str]> {
+    let mut names = None;
+    // It asks for the names, and has no request.
+    let _ = <P::Request<'_>>::deserialize(Names(&mut names));
+    names
+}
 
 impl<'de> Deserializer<'de> for Names<'_> {
     type Error = serde::de::value::Error;
@@ -247,7 +319,7 @@ impl<'de> Deserializer<'de> for Names<'_> {
         variants: &'static [&'static str],
         _: V,
     ) -> Result<V::Value, Self::Error> {
-        *self.0 = variants;
+        *self.0 = Some(variants);
         Err(Self::Error::custom("its variants are known"))
     }
 

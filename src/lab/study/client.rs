@@ -37,6 +37,12 @@ pub trait Clients: fmt::Debug + Send + Sync {
     fn meet_twins(&self) -> bool {
         false
     }
+    /// The first of those clients whose requests are the run's last, sent when everything is
+    /// mended; none where there are none of them.
+    fn final_from(&self, plan: &Plan) -> Option<u64> {
+        let _ = plan;
+        None
+    }
     /// The clients of a plan, at the beginning of the run.
     fn start(&self, plan: &Plan, port: &mut dyn Port) -> Box<dyn Workload>;
 }

@@ -5,6 +5,7 @@ mod cast;
 mod client;
 mod lines;
 mod property;
+mod requests;
 mod run;
 
 pub use self::cast::Cast;
@@ -113,6 +114,18 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
+    /// The table `[workload]` itself, where it says of what kind it is.
+    fn whole<T: DeserializeOwned>(&self) -> Result<Option<T>, String> {
+        let document = DeTable::parse(self.text).map_err(|error| self.error(&error))?;
+        let Some(workload) = document.get_ref().get("workload") else { return Ok(None) };
+        let DeValue::Table(table) = workload.get_ref() else { return Ok(None) };
+        if !table.get("kind").is_some_and(|kind| kind.get_ref().is_str()) {
+            return Ok(None);
+        }
+        let read = T::deserialize(workload.clone().into_deserializer());
+        read.map(Some).map_err(|error| self.error(&error))
+    }
+
     /// The table `[workload.NAME]`, if it is there.
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
         let document = DeTable::parse(self.text).map_err(|error| self.error(&error))?;
@@ -146,6 +159,10 @@ pub(crate) fn clients(
 ) -> Result<Option<Chosen>, String> {
     let table = Table { path, text };
     let at = |why: String| format!("{}: {why}", path.display());
+    if let Some(settings) = table.whole::<requests::Settings>()? {
+        let clients = settings.resolve(cast).map_err(|why| at(format!("workload: {why}")))?;
+        return Ok(Some((clients.protocol(), Box::new(clients))));
+    }
     let studies = cast.registry.studies();
     if let Some(other) = named.iter().find(|name| studies.iter().all(|study| study.name != **name))
     {
