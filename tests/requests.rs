@@ -143,9 +143,8 @@ fn a_program_judges_the_answers_of_clients_that_no_study_has() {
         assert_eq!((&one.failure, &one.unknown[..]), (&None, &[][..]), "seed {seed}");
         let last: Vec<&Operation> = one.run.operations.iter().filter(|op| op.client >= 3).collect();
         assert!(last.len() >= 3, "each node is asked in the end");
-        let ends = one.run.operations.iter().filter(|op| op.client < 3).map(|op| op.invoke_ns);
-        let after = last[0].invoke_ns - ends.max().expect("some");
-        assert!(after >= 5_000_000_000, "{after} ns for nodes to agree");
+        let at = last[0].invoke_ns;
+        assert!(at >= 15_000_000_000, "{at} ns: after 10 s of faults, 5 s for nodes to agree");
         assert_eq!(one.run.operations.len() - last.len(), 3 * 12);
         tally.take(&mut one);
     }
@@ -220,6 +219,24 @@ fn what_no_protocol_takes_is_refused_when_the_scenario_is_loaded() {
     let two = "[[checker]]\nname = \"a\"\ncommand = [\"x\"]\n".repeat(2);
     assert!(parse(&format!("{NODES}{two}")).expect_err("two").contains("two have that name"));
     assert!(parse(&format!("{NODES}[workload]\nkind = \"requests\"\n{good}")).is_ok());
+}
+
+/// Nodes that do not answer in the end are asked again until the time to settle is over.
+#[test]
+fn a_run_whose_last_answers_are_missing_does_not_come_to_rest() {
+    let text = format!(
+        "{NODES}seconds = 1\nsettle_seconds = 2\n[network]\ndelay_us = [5000, 5000]\n\
+         [workload]\nkind = \"requests\"\noperations = 1\ntimeout_ms = 1\n\
+         [[workload.request]]\njson = '{{\"total\":{{}}}}'\n\
+         [workload.final]\njson = '{{\"total\":{{}}}}'\nafter_ms = 500\n"
+    );
+    let scenario = Arc::new(parse(&text).expect("it loads"));
+    let one = outcome(&scenario, 1);
+    let failure = one.failure.expect("it does not");
+    assert_eq!(failure.property, "converges");
+    assert!(failure.why.ends_with("node 1 silent, node 2 silent"), "{}", failure.why);
+    assert!(one.run.operations.iter().filter(|op| op.client == 3).count() > 3, "asked again");
+    assert!(one.run.operations.iter().all(|op| op.return_ns.is_none()), "given up");
 }
 
 /// A program that fails is not one that says that a property held.
