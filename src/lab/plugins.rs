@@ -6,6 +6,7 @@
 mod json;
 
 use self::json::Json;
+pub use self::json::JsonForm;
 use node_core::{
     ClientId, ConfigError, Decoded, DynProtocol, Env, FactKind, Gateway, Protocol, erase, is_http,
     protocol_tag,
@@ -65,6 +66,7 @@ type Read = fn(Spanned<DeValue<'_>>) -> Result<Arc<dyn TypedConfig>, toml::de::E
 struct Plugin {
     read: Read,
     json: fn() -> Box<dyn DynGateway>,
+    form: JsonForm,
     publishes: &'static [FactKind],
 }
 
@@ -95,7 +97,8 @@ impl Plugins {
         let taken = self.protocols.keys().find(|other| protocol_tag(other) == protocol_tag(name));
         assert!(taken.is_none(), "{name} and {taken:?} share a tag: rename the new one");
         let (read, json) = (read::<P>, json::<P>);
-        self.protocols.insert(name, Plugin { read, json, publishes: P::PUBLISHES });
+        let form = JsonForm::of::<P>();
+        self.protocols.insert(name, Plugin { read, json, form, publishes: P::PUBLISHES });
     }
 
     /// Adds a gateway of a registered protocol; a listener's `gateway = "NAME"` then uses it.
@@ -118,6 +121,16 @@ impl Plugins {
     pub fn publishers(&self, kind: FactKind) -> Vec<&'static str> {
         let publish = self.protocols.iter().filter(|(_, plugin)| plugin.publishes.contains(&kind));
         publish.map(|(name, _)| *name).collect()
+    }
+
+    /// A protocol's requests and replies as JSON.
+    pub fn json_form(&self, protocol: &str) -> Option<JsonForm> {
+        self.protocols.get(protocol).map(|plugin| plugin.form)
+    }
+
+    /// Those of all protocols, by their tags.
+    pub fn json_forms(&self) -> BTreeMap<u16, JsonForm> {
+        self.protocols.values().map(|one| (protocol_tag(one.form.protocol), one.form)).collect()
     }
 
     /// The names of all gateways.

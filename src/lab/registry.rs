@@ -1,9 +1,9 @@
 //! What is registered: protocols, gateways and studies, by name. The plugin point: those of this tree and
 //! those of somebody else's crate come in by [`Registry::register_study`] alike.
 
-pub use crate::plugins::{DynGateway, JSON, NATIVE, Plugins, TypedConfig};
+pub use crate::plugins::{DynGateway, JSON, JsonForm, NATIVE, Plugins, TypedConfig};
 
-use crate::study::{Cast, Clients, Property, Study, StudyPlugin, Table};
+use crate::study::{Cast, Clients, Property, Study, StudyPlugin, Table, requests};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
@@ -78,6 +78,10 @@ impl Registry {
     ) -> Result<Option<Chosen>, String> {
         let table = Table { path, text };
         let at = |why: String| format!("{}: {why}", path.display());
+        if let Some(settings) = table.whole::<requests::Settings>()? {
+            let clients = settings.resolve(cast).map_err(|why| at(format!("workload: {why}")))?;
+            return Ok(Some((clients.protocol(), Box::new(clients))));
+        }
         let studies = &self.studies;
         if let Some(other) =
             named.iter().find(|name| studies.iter().all(|study| study.name != **name))

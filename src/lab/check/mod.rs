@@ -9,5 +9,6 @@
 
 pub mod describe;
 pub mod search;
+pub mod spec;
 pub mod timeline;
 pub mod zones;

@@ -10,9 +10,10 @@ use super::DynGateway;
 use memchr::{memchr, memchr3};
 use node_core::{Decoded, Protocol};
 use serde::de::{Deserializer, Error as _, Visitor};
-use serde::{Deserialize, forward_to_deserialize_any};
+use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::fmt;
 use std::marker::PhantomData;
 
 pub(super) struct Json<P: Protocol> {
@@ -28,9 +29,7 @@ pub(super) struct Json<P: Protocol> {
 
 impl<P: Protocol> Json<P> {
     pub(super) fn new() -> Json<P> {
-        let mut names: &[&str] = &[];
-        // It asks for the names, and has no request.
-        let _ = <P::Request<'_>>::deserialize(Names(&mut names));
+        let names = names_of::<P>().unwrap_or_default();
         let scanner = Scanner::default();
         Json { scanner, rest_of_line: false, ended: false, names, protocol: PhantomData }
     }
@@ -78,6 +77,76 @@ impl<P: Protocol> Json<P> {
             return end + usize::from(input[end] == b'\n');
         }
         input.iter().position(|byte| !is_blank(byte)).unwrap_or(input.len())
+    }
+}
+
+/// A protocol's requests and replies as the gateway has them, for who writes or reads them without
+/// one.
+#[derive(Clone, Copy)]
+pub struct JsonForm {
+    /// The protocol's name.
+    pub protocol: &'static str,
+    /// Whether there is anything to ask it.
+    pub takes_requests: bool,
+    encode: fn(&[u8], &mut Vec<u8>) -> Result<(), String>,
+    request: fn(&[u8]) -> Option<Value>,
+    reply: fn(&[u8]) -> Option<Value>,
+}
+
+impl fmt::Debug for JsonForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.protocol)
+    }
+}
+
+impl JsonForm {
+    pub(super) fn of<P: Protocol>() -> JsonForm {
+        JsonForm {
+            protocol: P::NAME,
+            takes_requests: names_of::<P>().is_none_or(|names| !names.is_empty()),
+            encode: |object, request| {
+                let encoded = Json::<P>::new().request(object.trim_ascii(), request);
+                encoded.map_err(|error| error.to_string())
+            },
+            request: |body| {
+                let typed: P::Request<'_> = postcard::from_bytes(body).ok()?;
+                Some(keyed::<P>(&typed))
+            },
+            reply: |body| {
+                let typed: P::Reply<'_> = postcard::from_bytes(body).ok()?;
+                Some(keyed::<P>(&typed))
+            },
+        }
+    }
+
+    /// Encodes the request that an object is.
+    ///
+    /// # Errors
+    /// Why it is none of this protocol, in one line.
+    pub fn encode(&self, object: &[u8], request: &mut Vec<u8>) -> Result<(), String> {
+        (self.encode)(object, request)
+    }
+
+    /// An encoded request; none where it is of no such form.
+    pub fn request(&self, body: &[u8]) -> Option<Value> {
+        (self.request)(body)
+    }
+
+    /// An encoded reply, likewise.
+    pub fn reply(&self, body: &[u8]) -> Option<Value> {
+        (self.reply)(body)
+    }
+}
+
+/// As the gateway writes it; what JSON cannot carry is text, as in traces.
+fn keyed<P: Protocol>(typed: &(impl Serialize + fmt::Debug)) -> Value {
+    let value = serde_json::to_value(typed).unwrap_or_else(|_| format!("{typed:?}").into());
+    match (P::JSON_KEYS, value) {
+        (Some((kind, content)), Value::Object(object)) if object.len() == 1 => {
+            let both = |(name, inner): (String, Value)| [(kind, name.into()), (content, inner)];
+            object.into_iter().flat_map(both).collect()
+        }
+        (_, value) => value,
     }
 }
 
@@ -243,7 +312,15 @@ impl Scanner {
 }
 
 /// Asks a type for the names of its variants, if it is an enum, and gives it nothing.
-struct Names<'a>(&'a mut &'static [&'static str]);
+struct Names<'a>(&'a mut Option<&'static [&'static str]>);
+
+/// The names of all requests of a protocol, if they have some.
+fn names_of<P: Protocol>() -> Option<&'static [&'static str]> {
+    let mut names = None;
+    // It asks for the names, and has no request.
+    let _ = <P::Request<'_>>::deserialize(Names(&mut names));
+    names
+}
 
 impl<'de> Deserializer<'de> for Names<'_> {
     type Error = serde::de::value::Error;
@@ -258,7 +335,7 @@ impl<'de> Deserializer<'de> for Names<'_> {
         variants: &'static [&'static str],
         _: V,
     ) -> Result<V::Value, Self::Error> {
-        *self.0 = variants;
+        *self.0 = Some(variants);
         Err(Self::Error::custom("its variants are known"))
     }
 

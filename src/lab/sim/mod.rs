@@ -9,8 +9,10 @@
 //!
 //! Nothing here reads a clock, the system's entropy or a map of random order, and a run is one
 //! thread: a plan gives the same trace, byte for byte, on every machine. Random streams are hashed
-//! from (seed, label), so that removing a fault shifts no other draw.
+//! from (seed, label), so that removing a fault shifts no other draw. A scenario's own programs
+//! ([`checker`]) judge runs that are over, within a real time: what takes longer is undecided.
 
+pub mod checker;
 pub mod errors;
 pub mod fault;
 pub mod plan;

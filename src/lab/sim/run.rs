@@ -117,7 +117,7 @@ pub fn run(
             if !at_rest && property.needs.contains(Needs::REPLICAS) {
                 continue;
             }
-            let verdict = (property.judge)(&seen);
+            let verdict = scenario.judge(property, &seen, registry, plan);
             verdicts.push((property, verdict.clone()));
             match verdict {
                 Verdict::Held | Verdict::Unknown { .. } => {}

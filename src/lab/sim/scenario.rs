@@ -1,11 +1,12 @@
 //! A scenario: which nodes, what clients do, what may break, what must hold.
 
+use super::checker::{self, Beside, Checker, MAX_CHECKERS};
 use super::fault::{Fault, Kind, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
 use super::plan::{Plan, parse};
 use super::world::Network;
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
-use crate::study::{Bounds, Cast, Clients, Property};
+use crate::study::{Bounds, Cast, Clients, Property, Run, Verdict};
 use crate::text;
 use node_core::Rng;
 use serde::Deserialize;
@@ -34,6 +35,9 @@ struct File {
     /// A table for each study that it names; the study reads it.
     #[serde(default)]
     workload: BTreeMap<String, IgnoredAny>,
+    /// Properties of its own, which are judged whether or not `properties` names them.
+    #[serde(default)]
+    checker: Vec<checker::Settings>,
     #[serde(default)]
     bounds: BTreeMap<String, u64>,
     clocks: Option<Clocks>,
@@ -95,6 +99,8 @@ pub struct Scenario {
     pub nodes: Arc<[Config]>,
     /// What must hold.
     pub properties: Vec<&'static Property>,
+    /// The programs that judge those of them that are the scenario's own.
+    pub checkers: Vec<Checker>,
     /// The one of them that it is there to show violated, by some seed; all others hold.
     pub violates: Option<&'static Property>,
     /// How long faults happen, in milliseconds.
@@ -202,15 +208,25 @@ impl Scenario {
                 return rule(&format!("nodes: two of them have id {}", config.id));
             }
         }
+        let checkers = checkers(file.checker, path, registry);
+        let checkers = checkers.map_err(|why| format!("{name}: checker: {why}"))?;
         let known = |property: &String| {
-            registry.property(property).ok_or_else(|| {
-                let all: Vec<&str> = registry.properties().map(|one| one.name).collect();
+            let own = || checkers.iter().map(Checker::property);
+            let is_it = |one: &&'static Property| one.name == property;
+            own().find(is_it).or_else(|| registry.property(property)).ok_or_else(|| {
+                let all: Vec<&str> =
+                    registry.properties().chain(own()).map(|one| one.name).collect();
                 let all = all.join(", ");
                 format!("{name}: {property}: no such property; there are {all}")
             })
         };
-        let properties: Vec<&'static Property> =
+        let mut properties: Vec<&'static Property> =
             file.properties.iter().map(known).collect::<Result<_, _>>()?;
+        for own in checkers.iter().map(Checker::property) {
+            if !properties.contains(&own) {
+                properties.push(own);
+            }
+        }
         let violates = file.violates.as_ref().map(known).transpose()?;
         if violates.is_some_and(|property| !properties.contains(&property)) {
             return rule("violates: name one of properties");
@@ -279,6 +295,7 @@ impl Scenario {
             path: path.into(),
             nodes: nodes.into(),
             properties,
+            checkers,
             violates,
             millis,
             settle_millis,
@@ -294,6 +311,21 @@ impl Scenario {
         };
         scenario.check_faults(&scenario.fixed).map_err(|why| format!("{name}: fault {why}"))?;
         Ok(scenario)
+    }
+
+    /// The verdict on one of its properties in a run of a plan.
+    pub fn judge(
+        &self,
+        property: &Property,
+        run: &Run,
+        registry: &Registry,
+        plan: &Plan,
+    ) -> Verdict {
+        let own = self.checkers.iter().find(|checker| checker.property() == property);
+        let Some(checker) = own else { return (property.judge)(run) };
+        let final_from =
+            self.workload.as_ref().and_then(|clients| clients.final_from(&plan.load()));
+        checker.judge(run, Beside { scenario: &self.path, registry, plan, final_from })
     }
 
     /// Whether a plan that was read from a file is one of this scenario.
@@ -382,6 +414,25 @@ impl Scenario {
         let (clients, operations) = self.workload.as_ref().map_or((0, 0), |one| one.counts());
         Plan { seed, clients, operations, faults }
     }
+}
+
+fn checkers(
+    tables: Vec<checker::Settings>,
+    path: &Path,
+    registry: &Registry,
+) -> Result<Vec<Checker>, String> {
+    if tables.len() > MAX_CHECKERS {
+        return Err(format!("at most {MAX_CHECKERS}"));
+    }
+    let mut checkers: Vec<Checker> = Vec::new();
+    for table in tables {
+        let checker = Checker::new(table, path, registry)?;
+        if checkers.iter().any(|one| one.property() == checker.property()) {
+            return Err(format!("{}: two have that name", checker.property()));
+        }
+        checkers.push(checker);
+    }
+    Ok(checkers)
 }
 
 fn resolve_bounds(

@@ -5,6 +5,7 @@ mod cast;
 mod client;
 mod lines;
 mod property;
+pub(crate) mod requests;
 mod run;
 mod seen;
 
@@ -128,6 +129,18 @@ pub struct Table<'a> {
 }
 
 impl Table<'_> {
+    /// The table `[workload]` itself, where it says of what kind it is.
+    pub(crate) fn whole<T: DeserializeOwned>(&self) -> Result<Option<T>, String> {
+        let document = DeTable::parse(self.text).map_err(|error| self.error(&error))?;
+        let Some(workload) = document.get_ref().get("workload") else { return Ok(None) };
+        let DeValue::Table(table) = workload.get_ref() else { return Ok(None) };
+        if !table.get("kind").is_some_and(|kind| kind.get_ref().is_str()) {
+            return Ok(None);
+        }
+        let read = T::deserialize(workload.clone().into_deserializer());
+        read.map(Some).map_err(|error| self.error(&error))
+    }
+
     /// The table `[workload.NAME]`, if it is there.
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
         let document = DeTable::parse(self.text).map_err(|error| self.error(&error))?;

@@ -5,8 +5,10 @@
 use super::{Bounds, Seen};
 use crate::check::timeline::{Happening, What};
 use crate::config::Config;
+use crate::plugins::JsonForm;
 use node_core::protocol_tag;
 use serde::Deserialize;
+use serde_json::Value;
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -208,6 +210,24 @@ impl Run {
     /// What an operation was told; none where it was told nothing, or that is of no such form.
     pub fn reply<'a, T: Deserialize<'a>>(&'a self, operation: &Operation) -> Option<T> {
         self.read(operation.reply?)
+    }
+
+    /// What an operation asks, as the `json` gateway has it; none where it is of no such form.
+    pub fn request_as_json(&self, operation: &Operation, form: Option<&JsonForm>) -> Option<Value> {
+        self.as_json(operation.request, |body| form?.request(body))
+    }
+
+    /// What it was told, likewise; none where it was told nothing.
+    pub fn reply_as_json(&self, operation: &Operation, form: Option<&JsonForm>) -> Option<Value> {
+        self.as_json(operation.reply?, |body| form?.reply(body))
+    }
+
+    fn as_json(&self, body: Body, decode: impl FnOnce(&[u8]) -> Option<Value>) -> Option<Value> {
+        let bytes = &self.kept.bytes[body.start..body.end];
+        match body.form {
+            Form::Postcard => decode(bytes),
+            Form::Json => serde_json::from_slice(bytes).ok(),
+        }
     }
 
     /// What was pushed.
