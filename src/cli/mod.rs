@@ -6,6 +6,7 @@ mod board;
 mod clock;
 pub mod explain;
 pub mod kv;
+mod new;
 mod output;
 mod run;
 pub mod sim;
@@ -80,6 +81,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Sim(sim::SimArgs),
     Explain(explain::ExplainArgs),
+    New(new::NewArgs),
 }
 
 /// Parses the command line and does what it says, with the protocols of `registry`. A binary with
@@ -104,6 +106,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Verify(args)), _) => verify::run(args, &registry),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),
         (Some(Command::Explain(args)), _) => explain::run(args),
+        (Some(Command::New(args)), _) => new::run(&args, &registry),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {
             tell!("node: nothing to do: give --config FILE, or a command; see node --help");

@@ -1,6 +1,7 @@
 //! The study of `counter`: clients that add, a last read at each node, and what must be true of both.
 
-use crate::{Counter, Reply, Request};
+use crate::Counter;
+use crate::{Reply, Request};
 use node_core::{Protocol, Rng, decode, encode};
 use node_lab::sim::plan::Plan;
 use node_lab::study::{
