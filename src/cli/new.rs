@@ -188,7 +188,7 @@ fn has_word(word: &str) -> bool {
     let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
     let code = FILES.iter().filter(|(path, _)| path.ends_with(".rs") || *path == "Cargo.toml");
     let mut words = code.flat_map(|(_, text)| text.split(ends));
-    word != TEMPLATE && words.any(|one| one == word)
+    word != TEMPLATE && word != camel(TEMPLATE) && words.any(|one| one == word)
 }
 
 /// The name of the template.

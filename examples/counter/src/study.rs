@@ -8,6 +8,7 @@ use node_lab::study::{
     Cast, Clients, Needs, Port, Property, Run, Study, Verdict, Violation, Workload,
 };
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// Who adds, and what must be true.
 pub struct CounterStudy;
@@ -51,7 +52,7 @@ fn total_equals_acknowledged_adds(run: &Run) -> Verdict {
         }
     }
     // What clients asked first comes first: the last read of a node is the last that is found.
-    let mut reads = std::collections::BTreeMap::new();
+    let mut reads = BTreeMap::new();
     for (place, operation) in run.operations_of(Counter::NAME) {
         let is_read = run.request(operation) == Some(Request::Total {});
         if let (true, Some(node), Some(Reply { total })) =
@@ -70,6 +71,12 @@ fn total_equals_acknowledged_adds(run: &Run) -> Verdict {
             ),
         };
         Violation::of([Some(*place), last_add].into_iter().flatten().collect(), why)
+    });
+    let differ = reads.iter().zip(reads.iter().skip(1)).find(|(one, other)| one.1.1 != other.1.1);
+    let broken = broken.or_else(|| {
+        let ((node, (place, total)), (other, (_, others))) = differ?;
+        let why = format!("node {node} has {total} in the end, but node {other} has {others}");
+        Some(Violation::of(vec![*place], why))
     });
     let has_evidence = last_add.is_some() && !reads.is_empty();
     Verdict::of(broken, has_evidence, "nothing was added and then read")
@@ -97,6 +104,8 @@ impl Default for Settings {
 
 /// Bounds that keep a run finite.
 const MAX_CLIENTS: u32 = 100;
+/// So often every node is read in the end, five times a second: for longer than it takes to hear from all.
+const MAX_ROUNDS: u32 = 100;
 /// The most that is added at once.
 const MAX_AMOUNT: u64 = 9;
 const MILLI: u64 = 1_000_000;
@@ -208,6 +217,7 @@ impl Workload for Crew {
     fn reply(&mut self, client: u32, sequence: u32, reply: &[u8], port: &mut dyn Port) {
         if self.waiting(client, sequence) {
             self.done(client, port);
+            return;
         }
         let place = (client as usize).checked_sub(self.adders.len());
         if let Some(read) = place.and_then(|place| self.readers.get_mut(place))
@@ -230,13 +240,14 @@ impl Workload for Crew {
         }
     }
 
-    /// Every node is read again and again, until all say the same.
+    /// Every node is read again and again, until all say the same, or will not any more.
     fn is_over(&mut self, port: &mut dyn Port, _limit: u64) -> bool {
         if !self.are_done() {
             return false;
         }
         let first = self.readers.first().copied().flatten();
-        if self.round > 0 && first.is_some() && self.readers.iter().all(|read| *read == first) {
+        let agree = first.is_some() && self.readers.iter().all(|read| *read == first);
+        if agree || self.round == MAX_ROUNDS {
             return true;
         }
         self.round += 1;
