@@ -1,6 +1,8 @@
 # The index of what can be done here: `make help`.
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+# Packages outside the workspace: protocols as others write them.
+EXAMPLES := examples/counter examples/ring
 NODE := $(or $(CARGO_TARGET_DIR),target)/release/node
 STATIC := $(or $(CARGO_TARGET_DIR),target)/docker/node-release
 
@@ -69,7 +71,10 @@ docker-echo: docker-image ## Ask the echo server with netcat, from inside its ne
 	@NODE=$(STATIC) scripts/docker-demo.sh echo 1
 
 test: ## Run all tests
-	$(CARGO) test --manifest-path examples/counter/Cargo.toml --target-dir target/examples
+	@for example in $(EXAMPLES); do \
+	  $(CARGO) test --manifest-path $$example/Cargo.toml --target-dir target/examples && \
+	  $(CARGO) test --manifest-path $$example/Cargo.toml --target-dir target/examples --features node || exit 1; \
+	done
 	$(CARGO) test --features mutants --test mutants -- --nocapture
 	$(CARGO) test --workspace --all-targets
 
@@ -79,11 +84,14 @@ fuzz: ## Fuzz each target for a few seconds, with cargo fuzz (FUZZ_SECONDS=10)
 
 lint: ## Check form and style
 	$(CARGO) fmt --all --check
-	$(CARGO) fmt --manifest-path examples/counter/Cargo.toml --check
+	@for example in $(EXAMPLES); do $(CARGO) fmt --manifest-path $$example/Cargo.toml --check || exit 1; done
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --features mutants --test mutants -- -D warnings
-	$(CARGO) clippy --manifest-path examples/counter/Cargo.toml --target-dir target/examples --all-targets -- -D warnings
+	@for example in $(EXAMPLES); do \
+	  $(CARGO) clippy --manifest-path $$example/Cargo.toml --target-dir target/examples \
+	    --all-targets --features node -- -D warnings || exit 1; \
+	done
 
 clean: ## Remove what was built and what ran
 	$(CARGO) clean

@@ -46,7 +46,7 @@ pub use self::http::is_http;
 pub use self::ids::{Caller, ClientId, Epoch, NodeId, RequestId};
 pub use self::io::{FrameError, Malformed};
 pub use self::lamport::{Jump, LamportClock, LamportRule, LamportTime};
-pub use self::outbox::{Effect, FactPlace, Group, Outbox, RecordSink, Span, Text, encode};
+pub use self::outbox::{Effect, FactPlace, Group, Outbox, RecordSink, Span, Text, decode, encode};
 pub use self::protocol::{ConfigError, Corrupt, Env, Exit, Input, Never, Protocol};
 pub use self::rng::Rng;
 pub use self::time::{Correction, MAX_SLEW_PPM, Now, Time, WallTime};

@@ -8,7 +8,7 @@ use ::core::fmt;
 use ::core::ops::Range;
 use alloc::vec::Vec;
 use postcard::ser_flavors::{Flavor, Size};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A place in the [`Outbox`]'s arena.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -312,6 +312,11 @@ pub fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
     // A growing vector takes everything, so only a type that postcard cannot carry (a map of
     // unknown length, an untagged enum) gets here, on its first use in any test.
     assert!(done.is_ok(), "a message, reply or record has no postcard form: {done:?}");
+}
+
+/// What [`encode`] made of a value; none when these bytes are no such value.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    postcard::from_bytes(bytes).ok()
 }
 
 fn index(place: usize) -> u32 {

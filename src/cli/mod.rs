@@ -6,6 +6,7 @@ mod board;
 mod clock;
 pub mod explain;
 pub mod kv;
+mod new;
 mod output;
 mod properties;
 mod run;
@@ -82,6 +83,7 @@ enum Command {
     Properties(properties::PropertiesArgs),
     Sim(sim::SimArgs),
     Explain(explain::ExplainArgs),
+    New(new::NewArgs),
 }
 
 /// Parses the command line and does what it says, with the protocols of `registry`. A binary with
@@ -107,6 +109,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Properties(args)), _) => properties::run(&args, &registry),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),
         (Some(Command::Explain(args)), _) => explain::run(args),
+        (Some(Command::New(args)), _) => new::run(&args, &registry),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {
             tell!("node: nothing to do: give --config FILE, or a command; see node --help");

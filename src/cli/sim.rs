@@ -7,7 +7,7 @@ use node_lab::registry::Registry;
 use node_lab::sim::plan::{self, Plan};
 use node_lab::sim::run::{Failure, Outcome, run};
 use node_lab::sim::scenario::Scenario;
-use node_lab::sim::shrink::shrink;
+use node_lab::sim::smallest;
 use node_lab::sim::tally::{Judged, Tally, Word};
 use node_lab::sim::tracer::Tracer;
 use node_lab::study::Run;
@@ -421,19 +421,9 @@ fn report(
     let (mut plan, mut failure) = (outcome.plan.clone(), failure.clone());
     let (mut replay, mut unsaved) = (None, None);
     if first && !args.no_shrink && args.replay.is_none() {
-        let property = failure.property.clone();
-        let mut fails = |plan: &Plan| {
-            let again = run(scenario, registry, plan, Tracer::new());
-            match again.failure {
-                Some(again) if again.property == property => {
-                    failure = again;
-                    true
-                }
-                Some(_) | None => false,
-            }
-        };
-        (plan, _) = shrink(&plan, &mut fails);
-        replay = Some(match save(args, scenario, &plan, &property) {
+        (plan, failure) = smallest(scenario, registry, &plan, &failure);
+        let property = &failure.property;
+        replay = Some(match save(args, scenario, &plan, property) {
             Ok(path) => format!("node sim --replay {}", path.display()),
             Err(why) => {
                 unsaved = Some(why);

@@ -1,4 +1,4 @@
-//! `counter`: how often anybody added to it, at any node; a protocol of somebody else's.
+//! `counter`: how much anybody added, at any node.
 //!
 //! ```text
 //!   client        node              the others
@@ -8,19 +8,29 @@
 //!     │  the total  ├──────────────────►│ share of that node = max(known, n)
 //! ```
 //!
-//! A grow-only counter (Shapiro et al., "A comprehensive study of Convergent and Commutative
-//! Replicated Data Types", 2011): each node counts its own share and knows the others' from what
+//! A sum that only grows (Shapiro et al., "A comprehensive study of Convergent and Commutative
+//! Replicated Data Types", 2011): each node knows its own share, and the others' from what
 //! they say. Losing, repeating or reordering messages does no harm, since shares only grow and
-//! are said again from time to time. Nodes do not stop, or their share is lost.
+//! are said again from time to time. Nodes do not crash, or their share is lost.
 
-use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
+pub mod study;
+
+use node_core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
+use node_lab::registry::Registry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// The protocol and its study, and nothing else.
+pub fn registry() -> Registry {
+    let mut registry = Registry::new();
+    registry.register_study::<study::CounterStudy>();
+    registry
+}
+
 /// The table `[protocols.counter]`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// How often a node says its share again, in milliseconds.
@@ -32,7 +42,7 @@ fn default_gossip_ms() -> u64 {
     1_000
 }
 
-/// A node's own share.
+/// What a node says of itself: its own share.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Share(pub u64);
 
@@ -44,10 +54,10 @@ pub enum Timer {
 }
 
 /// What clients ask.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// Add to the counter.
+    /// Add to the node's share.
     Add {
         /// How much.
         amount: u32,
@@ -56,7 +66,7 @@ pub enum Request {
     Total {},
 }
 
-/// The counter as this node knows it.
+/// The sum as this node knows it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// The sum of all shares.
@@ -119,5 +129,16 @@ impl Protocol for Counter {
     /// What stands at an arrow.
     fn brief(Share(share): &Share, out: &mut dyn fmt::Write) -> fmt::Result {
         write!(out, "SHARE {share}")
+    }
+
+    fn brief_request(request: &Request, out: &mut dyn fmt::Write) -> fmt::Result {
+        match request {
+            Request::Add { amount } => write!(out, "ADD {amount}"),
+            Request::Total {} => write!(out, "TOTAL"),
+        }
+    }
+
+    fn brief_reply(Reply { total }: &Reply, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "= {total}")
     }
 }

@@ -1,9 +1,7 @@
-//! A `node` binary with one protocol more.
+//! A `node` binary with this protocol: nodes, the simulator, traces and the page.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut registry = node_studies::registry();
-    registry.register::<counter::Counter>();
-    node::cli::main(registry)
+    node::cli::main(counter::registry())
 }

@@ -22,4 +22,7 @@ pub mod shrink;
 pub mod tally;
 mod token;
 pub mod tracer;
+mod trial;
 pub mod world;
+
+pub use self::trial::{Finding, Report, smallest, try_scenario};

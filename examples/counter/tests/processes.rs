@@ -63,11 +63,11 @@ fn free_ports() -> u16 {
 
 #[test]
 fn what_is_added_at_one_node_shows_at_the_other() {
-    let dir = tempfile::tempdir().expect("there is room for a folder");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let port = free_ports();
     let (native, json) = ([port, port + 1], [port + 2, port + 3]);
-    let _one = start(dir.path(), 1, 2, native, json[0]);
-    let _two = start(dir.path(), 2, 1, native, json[1]);
+    let _one = start(dir, 1, 2, native, json[0]);
+    let _two = start(dir, 2, 1, native, json[1]);
     let mut at_one = BufReader::new(connect(json[0]));
     let mut at_two = BufReader::new(connect(json[1]));
     assert_eq!(ask(&mut at_one, r#"{"add":{"amount":5}}"#), 5);
