@@ -207,7 +207,8 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for the reply to the last request: where it is in `input`. Keeps what is pushed before.
+    /// Waits for the reply to the last request: where it is in `input`. Keeps what is pushed
+    /// before.
     fn reply_body(&mut self, deadline: Deadline) -> Result<Range<usize>, ClientError> {
         loop {
             let (sequence, body) = self.sequenced(deadline)?;

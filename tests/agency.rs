@@ -1,5 +1,5 @@
-//! The lottery as real processes: agencies, as clients and as nodes, that go on while the central is
-//! killed and connections break, bad files, signals, and the single bet.
+//! The lottery as real processes: agencies, as clients and as nodes, that go on while the central
+//! is killed and connections break, bad files, signals, and the single bet.
 
 mod common;
 
@@ -33,8 +33,8 @@ fn rows(group: &Group) -> Vec<String> {
     )
 }
 
-/// Between agencies and central: of the central's writes it passes on all but every 20th, and breaks
-/// the connection instead.
+/// Between agencies and central: of the central's writes it passes on all but every 20th, and
+/// breaks the connection instead.
 fn breaking_proxy(central: SocketAddr) -> (SocketAddr, Arc<AtomicU32>) {
     let listener = TcpListener::bind(local(free_port())).expect("the port is free");
     let addr = listener.local_addr().expect("it is bound");

@@ -1,7 +1,7 @@
-//! One bad disk after the other, at a replicated store of real processes, under load: in each round one
-//! node, drawn, is killed, its data directory damaged, emptied, rolled back or exchanged, and it comes
-//! back, alone or with all others, in any order. Nothing that was PUT_OK is lost, nothing older is
-//! answered, and the tables are equal in the end.
+//! One bad disk after the other, at a replicated store of real processes, under load: in each round
+//! one node, drawn, is killed, its data directory damaged, emptied, rolled back or exchanged, and
+//! it comes back, alone or with all others, in any order. Nothing that was PUT_OK is lost, nothing
+//! older is answered, and the tables are equal in the end.
 //!
 //! `BAD_DISK_ROUNDS=100 cargo test --test bad_disk` runs more rounds than the suite does, and
 //! `BAD_DISK_SEED` others.

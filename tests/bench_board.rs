@@ -1,5 +1,5 @@
-//! `node bench board` against a real proxy, alone: every message comes to every subscriber that reads,
-//! once and in order, also beside one that never reads.
+//! `node bench board` against a real proxy, alone: every message comes to every subscriber that
+//! reads, once and in order, also beside one that never reads.
 
 mod common;
 
@@ -90,8 +90,9 @@ fn every_subscriber_gets_every_message_once() {
 #[test]
 fn who_does_not_read_costs_the_others_no_message() {
     let proxy = Proxy::start();
-    // Large messages: the buffers of those who do not read are soon full, and their connections end. A
-    // window of them is still far below what the proxy keeps for all clients, or readers' could, too.
+    // Large messages: the buffers of those who do not read are soon full, and their connections
+    // end. A window of them is still far below what the proxy keeps for all clients, or readers'
+    // could, too.
     let report = proxy.measure("--not-reading 2 --message-bytes 16384 --window 20 --subscribers 3");
     assert_nothing_lost(&report);
     assert_eq!(report["parameters"]["not_reading"], 2);

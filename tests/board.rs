@@ -1,5 +1,6 @@
-//! The bulletin system as real processes: posts over all gateways, servers that are killed and stopped
-//! under traffic, the reference server's services byte by byte, and subscribers that do not read.
+//! The bulletin system as real processes: posts over all gateways, servers that are killed and
+//! stopped under traffic, the reference server's services byte by byte, and subscribers that do not
+//! read.
 
 mod common;
 

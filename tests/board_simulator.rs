@@ -44,9 +44,9 @@ impl Simulator {
     }
 }
 
-/// u(1 − 1/n) for n clocks and messages that take u more or less long is the least that any algorithm
-/// can promise in the worst case (Lundelius and Lynch 1984). Berkeley's skew at a time, with what slewing
-/// owes, is within one and a half times that, half of the time at least.
+/// u(1 − 1/n) for n clocks and messages that take u more or less long is the least that any
+/// algorithm can promise in the worst case (Lundelius and Lynch 1984). Berkeley's skew at a time,
+/// with what slewing owes, is within one and a half times that, half of the time at least.
 #[test]
 fn the_median_skew_is_near_the_lower_bound() {
     let simulator = Simulator::new("berkeley.toml");
@@ -71,8 +71,8 @@ fn the_median_skew_is_near_the_lower_bound() {
     }
 }
 
-/// The coordinator's wall clock stepped between its question and the answers, which were held against
-/// the wall clock: servers whose answers came later were told to move as far.
+/// The coordinator's wall clock stepped between its question and the answers, which were held
+/// against the wall clock: servers whose answers came later were told to move as far.
 #[test]
 fn a_coordinator_whose_clock_steps_in_a_round_moves_nobody() {
     let simulator = Simulator::new("berkeley-step.toml");
@@ -81,8 +81,8 @@ fn a_coordinator_whose_clock_steps_in_a_round_moves_nobody() {
     }
 }
 
-/// A list of members was lost on a link that stayed up, and was sent again only when it changed: a server
-/// did not know another's rank, and took no notice of its announcements.
+/// A list of members was lost on a link that stayed up, and was sent again only when it changed: a
+/// server did not know another's rank, and took no notice of its announcements.
 #[test]
 fn servers_agree_though_a_list_of_them_was_lost() {
     let simulator = Simulator::new("board-election.toml");
@@ -91,7 +91,8 @@ fn servers_agree_though_a_list_of_them_was_lost() {
     }
 }
 
-/// A post that was doubled on its way had two answers, and the second said that it was not published.
+/// A post that was doubled on its way had two answers, and the second said that it was not
+/// published.
 #[test]
 fn what_was_published_is_not_denied() {
     let simulator = Simulator::new("board.toml");
@@ -100,8 +101,8 @@ fn what_was_published_is_not_denied() {
     }
 }
 
-/// A post that was doubled on its way to the server was refused there, as the proxy could not be reached,
-/// and its copy was published.
+/// A post that was doubled on its way to the server was refused there, as the proxy could not be
+/// reached, and its copy was published.
 #[test]
 fn what_was_refused_is_not_published() {
     let simulator = Simulator::new("board.toml");
@@ -110,15 +111,15 @@ fn what_was_refused_is_not_published() {
     }
 }
 
-/// A server took the answer to its announcement for the answer to a post with the same stamp, and said
-/// that the post was published, which then was lost.
+/// A server took the answer to its announcement for the answer to a post with the same stamp, and
+/// said that the post was published, which then was lost.
 #[test]
 fn an_answer_is_to_what_was_asked() {
     Simulator::new("board.toml").run(665);
 }
 
-/// Two servers were coordinators of the same epoch, the one of higher rank with the lower id: each held its
-/// own reign to be the later, and told the other so for ever.
+/// Two servers were coordinators of the same epoch, the one of higher rank with the lower id: each
+/// held its own reign to be the later, and told the other so for ever.
 #[test]
 fn two_coordinators_of_one_epoch_come_to_an_end() {
     let simulator = Simulator::new("board.toml");
@@ -160,8 +161,8 @@ fn the_board_reaches_what_it_is_there_for() {
     assert!(heard > 10_000 && gaps > 100 && ended > 20 && told > 500);
 }
 
-/// What a run's own timeline shows and what its trace shows get the same verdicts; and a trace in which
-/// other nodes elected, or by other rules, does not hold.
+/// What a run's own timeline shows and what its trace shows get the same verdicts; and a trace in
+/// which other nodes elected, or by other rules, does not hold.
 #[test]
 fn elections_by_rank_are_judged_from_traces_as_in_runs() {
     let simulator = Simulator::new("board-election.toml");

@@ -60,8 +60,8 @@ fn elections(group: &Group) -> Vec<Election> {
 /// What elections take in milliseconds, on a machine that is not too busy for it.
 const TIMEOUT_MS: u64 = 1_500;
 
-/// The election after the highest of `nodes` real processes was killed and `checker` found out, if no
-/// message took longer than the timeout.
+/// The election after the highest of `nodes` real processes was killed and `checker` found out, if
+/// no message took longer than the timeout.
 fn cost(nodes: usize, checker: usize, timeout_ms: u64) -> Election {
     let group = prepare(nodes, checker, timeout_ms);
     let mut processes = start_all(&group);
@@ -109,8 +109,8 @@ fn costs(nodes: usize, checker: usize, messages: u64) {
     });
 }
 
-/// Three servers elect by rank, and node 4, which gives the ranks, does not elect: the table has neither
-/// its consent nor its messages, and the next rank wins when the highest dies.
+/// Three servers elect by rank, and node 4, which gives the ranks, does not elect: the table has
+/// neither its consent nor its messages, and the next rank wins when the highest dies.
 #[test]
 fn by_rank_only_those_that_elect_have_to_agree() {
     with_more_time(TIMEOUT_MS, elect_by_rank);
@@ -230,7 +230,8 @@ fn elections_of(trace: &Path) -> Vec<Election> {
     count(&merge(&[Source::load(trace).expect("a trace")]).expect("it merges"))
 }
 
-/// A hundred thousand seeds are a command's work (see docs/scenarios.md); here as many as fit into a test.
+/// A hundred thousand seeds are a command's work (see docs/scenarios.md); here as many as fit into
+/// a test.
 #[test]
 fn beyond_the_papers_assumptions_only_the_property_that_the_docs_name_is_lost() {
     let registry = Arc::new(node_studies::registry());

@@ -348,7 +348,8 @@ fn nesting_and_forms_that_no_request_has_are_answered_with_an_error() {
     });
 }
 
-/// A page of any origin can have a browser send these (Fetch, \"no-cors\"), or could if nobody looked.
+/// A page of any origin can have a browser send these (Fetch, \"no-cors\"), or could if nobody
+/// looked.
 #[test]
 fn a_web_page_writes_nothing() {
     let commands = "SET page 1\r\n*3\r\n$3\r\nSET\r\n$4\r\npage\r\n$1\r\n1\r\n";

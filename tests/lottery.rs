@@ -1,4 +1,5 @@
-//! The lottery's central as a real process: the document's wire over TCP, and bets.csv across kills.
+//! The lottery's central as a real process: the document's wire over TCP, and bets.csv across
+//! kills.
 
 mod common;
 

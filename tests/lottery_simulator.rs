@@ -1,6 +1,6 @@
-//! The lottery in the simulator: that its scenarios reach what they are there for, that wrong settings
-//! are told, and that what a run leaves is judged the same from its file. Their verdicts, and the bugs
-//! that they find, are in `simulator.rs` and `mutants.rs`.
+//! The lottery in the simulator: that its scenarios reach what they are there for, that wrong
+//! settings are told, and that what a run leaves is judged the same from its file. Their verdicts,
+//! and the bugs that they find, are in `simulator.rs` and `mutants.rs`.
 
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
@@ -166,7 +166,8 @@ fn agencies_as_nodes_meet_what_they_are_there_for() {
     assert!(met.iter().all(|times| *times > 10) && losses > 50 && drawn > 20, "{met:?}");
 }
 
-/// A full disk that was measured, and then another fault of it: the node has room again when both are over.
+/// A full disk that was measured, and then another fault of it: the node has room again when both
+/// are over.
 #[test]
 fn seeds_that_found_something_hold() {
     let (scenario, registry) = load(&shipped("lottery.toml")).expect("it loads");

@@ -1,6 +1,6 @@
-//! Bugs planted in the protocols and in the nodes' clocks, one at a time: the simulator must find each
-//! within a minute of a processor, in a scenario that ships, and shrink it to at most three faults; and all as they
-//! are must hold under the very seeds that found them.
+//! Bugs planted in the protocols and in the nodes' clocks, one at a time: the simulator must find
+//! each within a minute of a processor, in a scenario that ships, and shrink it to at most three
+//! faults; and all as they are must hold under the very seeds that found them.
 
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
@@ -153,7 +153,8 @@ fn lottery_property(mutant: lottery::Mutant) -> Option<&'static str> {
     })
 }
 
-/// Where a bug of the store shows: what it breaks must be allowed to happen there, and be looked at.
+/// Where a bug of the store shows: what it breaks must be allowed to happen there, and be looked
+/// at.
 fn scenario(mutant: Mutant) -> &'static str {
     match mutant {
         Mutant::AnswerAtOnce
@@ -225,7 +226,8 @@ struct Caught {
     took: Duration,
 }
 
-/// Looks for a bug from seed 1 on, until a run that shows it can be made small enough to understand.
+/// Looks for a bug from seed 1 on, until a run that shows it can be made small enough to
+/// understand.
 fn hunt(bug: Bug) -> Option<Caught> {
     let (started, scenario) = (processor_time(), bug.scenario());
     let simulator = Simulator::new(scenario, Some(bug));

@@ -3,13 +3,13 @@
 //!
 //! The programs are Python's: `python3` has to be there.
 
-use node_lab::check::spec::{Answer, Spec, linearizable};
 use node_lab::registry::Registry;
 use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::shrink::shrink;
 use node_lab::sim::tally::{Tally, Word};
 use node_lab::sim::tracer::Tracer;
+use node_lab::study::spec::{Answer, Spec, linearizable};
 use node_lab::study::{Operation, Run, Verdict};
 use node_protocols::core::{Caller, ConfigError, Context, Env, NodeId, Protocol};
 use serde::{Deserialize, Serialize};

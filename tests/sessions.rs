@@ -192,7 +192,8 @@ fn nothing_of_a_transaction_is_executed() {
     resp.set("tx", "2");
 }
 
-/// One command may ask for more than a client's buffer holds, and the end may come before the answers.
+/// One command may ask for more than a client's buffer holds, and the end may come before the
+/// answers.
 #[test]
 fn the_values_of_many_keys_come_as_the_client_reads_them() {
     let cluster = alone();

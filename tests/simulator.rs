@@ -502,8 +502,8 @@ fn a_liar_says_what_others_said() {
     assert!(said[1] > 10 && said[3] > 10, "{said:?}");
 }
 
-/// Frames that still decode, and say what no honest node says: whoever is told is wrong, and goes on.
-/// Beside the first seeds one in which a reference server gave a node another rank than before.
+/// Frames that still decode, and say what no honest node says: whoever is told is wrong, and goes
+/// on. Beside the first seeds one in which a reference server gave a node another rank than before.
 #[test]
 fn forged_frames_break_no_invariant() {
     let registry = Arc::new(node_studies::registry());
@@ -687,9 +687,9 @@ fn an_empty_history_gets_no_verdict() {
     assert!(text(&output.stderr).contains("nothing to judge"));
 }
 
-/// Runs that broke the store while it came to survive bad disks and memories that are lost one after
-/// the other: a leader that began anew though it had heard of a history, one that nobody who was up
-/// knew of, and one that waited for ever since a log was lost before there was any history.
+/// Runs that broke the store while it came to survive bad disks and memories that are lost one
+/// after the other: a leader that began anew though it had heard of a history, one that nobody who
+/// was up knew of, and one that waited for ever since a log was lost before there was any history.
 #[test]
 fn seeds_that_broke_the_store_hold() {
     let registry = Arc::new(node_studies::registry());

@@ -48,7 +48,8 @@ struct Cluster<'a> {
     shows: bool,
     /// Nothing came that no node made.
     is_honest: bool,
-    /// Ranks are the reference server's word: elections that go by them hold nothing against its lies.
+    /// Ranks are the reference server's word: elections that go by them hold nothing against its
+    /// lies.
     goes_by_rank: bool,
     /// The links that are up, the lower place first.
     links: BTreeSet<(usize, usize)>,

@@ -79,8 +79,8 @@ fn gone_bad(input: &mut Input<'_>) {
         _ => log.extend_from_slice(input.rest()),
     }
     let (records, found) = read(&log);
-    // A checksum of 32 bits misses no change of one byte, and bytes behind are no batch of this log's
-    // unless they have a header of one.
+    // A checksum of 32 bits misses no change of one byte, and bytes behind are no batch of this
+    // log's unless they have a header of one.
     let whole = batches.iter().map(|(_, records)| *records).chain([written.len()]);
     let is_start = |records: &[Record]| written.starts_with(records);
     if what < 3 {

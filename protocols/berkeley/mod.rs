@@ -9,26 +9,26 @@
 //!     │ ── Adjust (a difference) ───────────────► │ slews to it from where it was when asked
 //! ```
 //!
-//! **Source.** R. Gusella and S. Zatti, "The Accuracy of the Clock Synchronization Achieved by TEMPO in
-//! Berkeley UNIX 4.3BSD", IEEE Transactions on Software Engineering 15(7), 1989; half the round trip as
-//! in F. Cristian, "Probabilistic Clock Synchronization", Distributed Computing 3, 1989. Document 002
-//! prescribes it, and a round for every 10 messages processed.
+//! **Source.** R. Gusella and S. Zatti, "The Accuracy of the Clock Synchronization Achieved by
+//! TEMPO in Berkeley UNIX 4.3BSD", IEEE Transactions on Software Engineering 15(7), 1989; half the
+//! round trip as in F. Cristian, "Probabilistic Clock Synchronization", Distributed Computing 3,
+//! 1989. Document 002 prescribes it, and a round for every 10 messages processed.
 //!
 //! **Average.** Of the largest group of clocks that lie within `gamma_ms` of each other, the
-//! coordinator's own among equals: a clock outside it moves nobody, but is itself corrected. A difference
-//! is sent, not a time, so that its way does not matter.
+//! coordinator's own among equals: a clock outside it moves nobody, but is itself corrected. A
+//! difference is sent, not a time, so that its way does not matter.
 //!
-//! **Guarantees.** A server's corrected clock never runs backwards: it slews at `slew_ppm` at most. After
-//! a round over a network whose largest round trip is `r`, two clocks that owe nothing differ by `r` at
-//! most, and until the next round by twice what the worse of them drifts. No algorithm does better than
-//! u(1 − 1/n) for n clocks and delays that vary by u (J. Lundelius and N. Lynch, "An Upper and Lower Bound
-//! for Clock Synchronization", Information and Control 62, 1984).
+//! **Guarantees.** A server's corrected clock never runs backwards: it slews at `slew_ppm` at most.
+//! After a round over a network whose largest round trip is `r`, two clocks that owe nothing differ
+//! by `r` at most, and until the next round by twice what the worse of them drifts. No algorithm
+//! does better than u(1 − 1/n) for n clocks and delays that vary by u (J. Lundelius and N. Lynch,
+//! "An Upper and Lower Bound for Clock Synchronization", Information and Control 62, 1984).
 //!
-//! **Assumes** one coordinator at a time, from the fact `Coordinator`. Rounds carry its reign, and a server
-//! follows nobody but the coordinator of that fact, in that reign: what an earlier one still says is ignored,
-//! and so is one that names itself. An answer that comes too late for its round is ignored too; who
-//! did not answer is asked again in the next. Servers are trusted to tell what their clocks show, not to
-//! have good ones.
+//! **Assumes** one coordinator at a time, from the fact `Coordinator`. Rounds carry its reign, and
+//! a server follows nobody but the coordinator of that fact, in that reign: what an earlier one
+//! still says is ignored, and so is one that names itself. An answer that comes too late for its
+//! round is ignored too; who did not answer is asked again in the next. Servers are trusted to tell
+//! what their clocks show, not to have good ones.
 
 mod message;
 mod mutants;
@@ -56,8 +56,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The ids of the servers whose clocks are kept together, this node's and another's at least. Empty
-    /// for all nodes.
+    /// The ids of the servers whose clocks are kept together, this node's and another's at least.
+    /// Empty for all nodes.
     pub servers: Vec<u32>,
     /// How often the coordinator holds a round, in milliseconds; 0 for never.
     pub interval_ms: u64,
@@ -128,8 +128,9 @@ struct Asked {
 struct Round {
     number: u64,
     asked_at: Time,
-    /// What the coordinator's clock showed then, and the correction in it: offsets are from there on, by
-    /// the monotonic clock, so that neither slewing nor a step of its wall clock meanwhile blurs them.
+    /// What the coordinator's clock showed then, and the correction in it: offsets are from there
+    /// on, by the monotonic clock, so that neither slewing nor a step of its wall clock meanwhile
+    /// blurs them.
     clock: WallTime,
     correction: i64,
     /// How many were asked.
@@ -443,8 +444,8 @@ impl Berkeley {
     }
 }
 
-/// Of sorted offsets, the largest group within `gamma`; among equals one with the coordinator's, which
-/// is 0, in it, or else the lowest.
+/// Of sorted offsets, the largest group within `gamma`; among equals one with the coordinator's,
+/// which is 0, in it, or else the lowest.
 fn agreeing(offsets: &[i64], gamma: i64) -> &[i64] {
     let mut best = &offsets[..0];
     let mut start = 0;

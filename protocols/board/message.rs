@@ -154,8 +154,8 @@ pub struct Member<'a> {
     pub name: Cow<'a, str>,
 }
 
-/// What clients ask, at the broker or at the proxy. `timestamp` is milliseconds of the client's clock,
-/// `clock` its Lamport clock.
+/// What clients ask, at the broker or at the proxy. `timestamp` is milliseconds of the client's
+/// clock, `clock` its Lamport clock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request<'a> {
@@ -177,8 +177,8 @@ pub enum Request<'a> {
     },
     /// At the proxy: deliver what is said under this topic from now on.
     Subscribe {
-        /// The topic, or what stands for several: `*` for one word between dots, a last `>` for one or
-        /// more.
+        /// The topic, or what stands for several: `*` for one word between dots, a last `>` for one
+        /// or more.
         #[serde(borrow)]
         topic: Cow<'a, str>,
         /// Shares with others; none for who hears everything.

@@ -1,5 +1,5 @@
-//! A bulletin board: what a client says goes through a broker to one of several servers, which process
-//! it, and from there through a proxy to all who subscribe to its topic.
+//! A bulletin board: what a client says goes through a broker to one of several servers, which
+//! process it, and from there through a proxy to all who subscribe to its topic.
 //!
 //! ```text
 //!  client, bot        broker              server             proxy           subscribers
@@ -9,21 +9,21 @@
 //!    │ ◄── sent ─────── │ ◄────────── Done ──│                  │                  │
 //! ```
 //!
-//! **Source.** Document 002. The servers' other protocols are tied to it by facts alone: `Coordinator`
-//! is announced under the topic `servers`, `ClockOffset` gives the times of messages, and each message
-//! processed is a fact `Processed`.
+//! **Source.** Document 002. The servers' other protocols are tied to it by facts alone:
+//! `Coordinator` is announced under the topic `servers`, `ClockOffset` gives the times of messages,
+//! and each message processed is a fact `Processed`.
 //!
-//! **Guarantees.** A post is published at most once; its client is told that it was, that it was not, or
-//! that this is not known, within `timeout_ms` of when a server got it. The posts of one user reach every
-//! subscriber in the order in which the broker took them: it gives the next to a server only when the one
-//! before is answered, and the proxy drops one that comes after a later one. A subscriber that does not
-//! read loses messages, not the others' time, and is told how many when it reads again; so is a bot whose
-//! link broke. Who comes late hears what is said from then on. Of a group of subscribers one gets each
-//! message, drawn from those that read.
+//! **Guarantees.** A post is published at most once; its client is told that it was, that it was
+//! not, or that this is not known, within `timeout_ms` of when a server got it. The posts of one
+//! user reach every subscriber in the order in which the broker took them: it gives the next to a
+//! server only when the one before is answered, and the proxy drops one that comes after a later
+//! one. A subscriber that does not read loses messages, not the others' time, and is told how many
+//! when it reads again; so is a bot whose link broke. Who comes late hears what is said from then
+//! on. Of a group of subscribers one gets each message, drawn from those that read.
 //!
-//! **Assumes** one broker and one proxy. A post whose server dies is not tried again: whether it was
-//! published is not known. What was published at the proxy itself, by whoever connects there, has the
-//! order of its connection.
+//! **Assumes** one broker and one proxy. A post whose server dies is not tried again: whether it
+//! was published is not known. What was published at the proxy itself, by whoever connects there,
+//! has the order of its connection.
 
 mod bot;
 mod broker;

@@ -1,10 +1,12 @@
-//! The `nats` gateway: the proxy for any NATS client (docs.nats.io, "Client Protocol"). To its users the
-//! proxy is a NATS server: wildcards, queue groups, replies, headers and limits on `UNSUB` are there.
+//! The `nats` gateway: the proxy for any NATS client (docs.nats.io, "Client Protocol"). To its
+//! users the proxy is a NATS server: wildcards, queue groups, replies, headers and limits on
+//! `UNSUB` are there.
 //!
-//! What a client subscribes to and what it publishes reaches the board's other subscribers, and theirs
-//! reaches it, as `MSG`. Clients end for good at an `-ERR` that they do not know. So what is refused while
-//! the connection goes on is refused as a `Permissions Violation`, which all of them survive; and whoever
-//! does not read is not told what it missed: its connection ends, and it makes another.
+//! What a client subscribes to and what it publishes reaches the board's other subscribers, and
+//! theirs reaches it, as `MSG`. Clients end for good at an `-ERR` that they do not know. So what is
+//! refused while the connection goes on is refused as a `Permissions Violation`, which all of them
+//! survive; and whoever does not read is not told what it missed: its connection ends, and it makes
+//! another.
 
 mod wire;
 
@@ -32,14 +34,16 @@ pub struct Nats {
     options: Options,
     /// Its subscriptions. A place that is free is taken by the next one.
     places: Vec<Option<Subscription>>,
-    /// Their places, by the client's own names for them, and by subject for those that hear everything.
+    /// Their places, by the client's own names for them, and by subject for those that hear
+    /// everything.
     names: BTreeMap<Arc<str>, usize>,
     subjects: Subjects<Vec<usize>>,
     /// What the answer that is waited for is of, unless it is a publication's.
     asked: Option<Asked>,
     /// Subscriptions that have had all that they were to have.
     over: Vec<usize>,
-    /// What pushes did to subscriptions, for connections of the same form: place and number of messages.
+    /// What pushes did to subscriptions, for connections of the same form: place and number of
+    /// messages.
     tally: Vec<(usize, u64)>,
     /// What connections have in common that are sent the same, unless it has changed since.
     form: Vec<u8>,
@@ -75,7 +79,8 @@ enum Asked {
     Over,
 }
 
-/// What a client says of itself; what it leaves out is as NATS has it, and so is what is not known here.
+/// What a client says of itself; what it leaves out is as NATS has it, and so is what is not known
+/// here.
 #[derive(Default, Deserialize)]
 struct Options {
     /// Wants an `+OK` for everything.
@@ -90,8 +95,8 @@ struct Options {
 
 /// How many subscriptions a client may have.
 const MAX_SUBSCRIPTIONS: usize = MAX_TOPICS;
-/// How often a client may get one message, and how many bytes that may be: each of its subscriptions that
-/// the message belongs to gets a copy.
+/// How often a client may get one message, and how many bytes that may be: each of its
+/// subscriptions that the message belongs to gets a copy.
 const MAX_COPIES: usize = 64;
 const MAX_COPIED_BYTES: usize = 8 << 20;
 
@@ -108,7 +113,8 @@ impl Gateway for Nats {
     }
 
     fn greet(&mut self, output: &mut Vec<u8>) {
-        // Writing to a vector cannot fail. The version is that of NATS whose clients' protocol this is.
+        // Writing to a vector cannot fail. The version is that of NATS whose clients' protocol this
+        // is.
         let _ = write!(
             Text(output),
             "INFO {{\"server_id\":\"node\",\"server_name\":\"node\",\"version\":\"2.9.0\",\"proto\":1,\
@@ -182,7 +188,8 @@ impl Gateway for Nats {
                 self.form.extend_from_slice(&self.client_id.to_le_bytes());
                 return &self.form;
             }
-            // Subjects and names hold no blank and no line's end, so this tells any two lists apart.
+            // Subjects and names hold no blank and no line's end, so this tells any two lists
+            // apart.
             for place in &self.places {
                 if let Some(one) = place.as_ref().filter(pushed) {
                     self.form.extend_from_slice(one.subject.as_bytes());
@@ -414,8 +421,8 @@ impl Nats {
         None
     }
 
-    /// `PUB topic [reply] bytes`, and the bytes; or `HPUB topic [reply] header_bytes bytes`, and headers and
-    /// text.
+    /// `PUB topic [reply] bytes`, and the bytes; or `HPUB topic [reply] header_bytes bytes`, and
+    /// headers and text.
     fn publish<'a>(
         &self,
         words: Words<'a>,
@@ -544,8 +551,8 @@ mod tests {
 
     const AT: (u64, LamportTime) = (1, LamportTime(1));
 
-    /// What the gateway makes of the input, request by request, and what it says: itself, and when the
-    /// proxy does as it is asked.
+    /// What the gateway makes of the input, request by request, and what it says: itself, and when
+    /// the proxy does as it is asked.
     fn talk(nats: &mut Nats, input: &str) -> (Vec<Request<'static>>, String) {
         let (mut requests, mut output) = (Vec::new(), Vec::new());
         // A request borrows from the bytes, and a test is short.
@@ -899,8 +906,8 @@ mod tests {
         }
     }
 
-    /// Clients end for good at an `-ERR` that is none of a few; `Permissions Violation` is one that they
-    /// only report.
+    /// Clients end for good at an `-ERR` that is none of a few; `Permissions Violation` is one that
+    /// they only report.
     #[test]
     fn what_is_refused_is_told_in_the_form_that_clients_survive() {
         let long = "y".repeat(300);

@@ -413,8 +413,8 @@ impl Proxy {
         cx.reply(to, &Reply::Published { subscribers, timestamp, clock });
     }
 
-    /// Brings what is said to all who subscribe, but to one; answers how many those are. Of each group
-    /// one gets it.
+    /// Brings what is said to all who subscribe, but to one; answers how many those are. Of each
+    /// group one gets it.
     fn publish(
         &mut self,
         origin: Origin,

@@ -16,13 +16,13 @@ pub(super) struct Server {
     is_linked: bool,
     /// What the proxy has not confirmed yet: which broker gave it, and the timestamp it has.
     pending: BTreeMap<LamportTime, (NodeId, u64)>,
-    /// What came over the present links, by stamp and broker: a copy of what was refused could find the
-    /// proxy there, and be published after all.
+    /// What came over the present links, by stamp and broker: a copy of what was refused could find
+    /// the proxy there, and be published after all.
     taken: BTreeSet<(LamportTime, NodeId)>,
     /// Of the servers' common clock.
     correction: Correction,
-    /// The reign of this server as the coordinator, while it is one, and the stamp of what the proxy
-    /// was told of it, until that is confirmed.
+    /// The reign of this server as the coordinator, while it is one, and the stamp of what the
+    /// proxy was told of it, until that is confirmed.
     reign: Option<Epoch>,
     announcing: Option<LamportTime>,
     processed: u64,

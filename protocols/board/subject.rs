@@ -1,6 +1,6 @@
-//! Subjects, as NATS has them: words parted by dots. Who subscribes may leave words open, `*` for one
-//! and a last `>` for one or more. Knows what is kept by subject, and finds what a topic belongs to
-//! without looking at all of it.
+//! Subjects, as NATS has them: words parted by dots. Who subscribes may leave words open, `*` for
+//! one and a last `>` for one or more. Knows what is kept by subject, and finds what a topic
+//! belongs to without looking at all of it.
 
 use ::core::ops::Bound::{Included, Unbounded};
 use alloc::collections::BTreeMap;
@@ -78,7 +78,8 @@ impl<T: Default> Subjects<T> {
         self.topics.get_key_value(topic)
     }
 
-    /// Calls `found` for each pattern that stands for this topic, in a fixed order. `path` is a buffer.
+    /// Calls `found` for each pattern that stands for this topic, in a fixed order. `path` is a
+    /// buffer.
     pub(super) fn each_pattern(
         &self,
         topic: &str,
@@ -91,8 +92,8 @@ impl<T: Default> Subjects<T> {
         }
     }
 
-    /// Goes on behind the words in `path`. Only where there are patterns it goes further: however many
-    /// words a topic has, no part of a pattern is looked at twice.
+    /// Goes on behind the words in `path`. Only where there are patterns it goes further: however
+    /// many words a topic has, no part of a pattern is looked at twice.
     fn walk(&self, path: &mut String, rest: &str, found: &mut impl FnMut(&Arc<str>, &T)) {
         let at = path.len();
         path.push('>');

@@ -1,5 +1,5 @@
-//! Election of a coordinator by the Bully algorithm: the highest live node wins, by id, or by the rank
-//! that a reference server gave it.
+//! Election of a coordinator by the Bully algorithm: the highest live node wins, by id, or by the
+//! rank that a reference server gave it.
 //!
 //! ```text
 //!  a node that misses its coordinator       higher ids            lower ids
@@ -12,37 +12,39 @@
 //!  ids above it, which must not be there, and take over when they are.
 //! ```
 //!
-//! **Source.** H. García-Molina, "Elections in a Distributed Computing System", IEEE Transactions on
-//! Computers C-31(1), 1982, in the form of the textbooks (ELECTION, OK, COORDINATOR) and of document
-//! 000 (health checks). `T` is `election_timeout_ms`.
+//! **Source.** H. García-Molina, "Elections in a Distributed Computing System", IEEE Transactions
+//! on Computers C-31(1), 1982, in the form of the textbooks (ELECTION, OK, COORDINATOR) and of
+//! document 000 (health checks). `T` is `election_timeout_ms`.
 //!
 //! **Assumes**, as the paper does: a node is up or down, and starts again without memory; a message
-//! between live nodes and its answer take less than `T` together; nothing is lost, and nobody is cut
-//! off.
+//! between live nodes and its answer take less than `T` together; nothing is lost, and nobody is
+//! cut off.
 //!
 //! **Guarantees** under these: the highest live node coordinates, all live nodes know it within a
 //! health check and 5 `T` of the last failure or start, and no two hold themselves coordinator but
-//! while a higher one takes over: a message's way if messages are fast, and less than 2 `T`. When n nodes lose their highest, an election
-//! costs at most n² − n − 1 messages (the lowest finds out), and n − 1 if the second highest does, as
-//! long as messages are fast against `T`: one that is nearly late can set off another election.
+//! while a higher one takes over: a message's way if messages are fast, and less than 2 `T`. When n
+//! nodes lose their highest, an election costs at most n² − n − 1 messages (the lowest finds out),
+//! and n − 1 if the second highest does, as long as messages are fast against `T`: one that is
+//! nearly late can set off another election.
 //!
 //! **Without them** elections still come to the same end once messages pass again, but meanwhile
 //! there can be two coordinators: one in each part of a network that is cut in two, or the one that
-//! was only slow beside its successor (the property `one_coordinator`). A coordinator by Bully is
-//! a hint; whoever relies on it fences with epoch and id. Coming together again needs health checks on
-//! every node, and links that carry both ways. Peers are trusted: one that lies can keep others electing.
+//! was only slow beside its successor (the property `one_coordinator`). A coordinator by Bully is a
+//! hint; whoever relies on it fences with epoch and id. Coming together again needs health checks
+//! on every node, and links that carry both ways. Peers are trusted: one that lies can keep others
+//! electing.
 //!
 //! **Departs from the paper** in what real networks need:
 //!
 //! - A reign has an epoch: the Lamport time at which it began. So it is above the epoch of every
 //!   coordinator that its node can have heard of, and an announcement of an earlier reign, late or
-//!   replayed, is ignored; and so is one of an epoch that no clock has reached. Reigns that know nothing
-//!   of each other, in parts that are cut off or after all nodes lost their clocks (no data directory),
-//!   are ordered by epoch, then id, and by nothing in time.
-//! - An announcement is ignored while a node above the announcer is known to live: it was heard from
-//!   within `T` over a link that is up.
-//! - A node that starts waits up to `T` for an announcement, and the highest one for all its links, so
-//!   that nodes that start together elect once.
+//!   replayed, is ignored; and so is one of an epoch that no clock has reached. Reigns that know
+//!   nothing of each other, in parts that are cut off or after all nodes lost their clocks (no data
+//!   directory), are ordered by epoch, then id, and by nothing in time.
+//! - An announcement is ignored while a node above the announcer is known to live: it was heard
+//!   from within `T` over a link that is up.
+//! - A node that starts waits up to `T` for an announcement, and the highest one for all its links,
+//!   so that nodes that start together elect once.
 //! - A coordinator checks the ids above it, so that parts that were cut off from each other find
 //!   together again.
 
@@ -92,8 +94,8 @@ pub enum By {
     /// Its id: all nodes of the config take part.
     #[default]
     Id,
-    /// Its rank, which another protocol of this node learns (the fact `Rank`): the nodes that have one
-    /// take part.
+    /// Its rank, which another protocol of this node learns (the fact `Rank`): the nodes that have
+    /// one take part.
     Rank,
 }
 
@@ -407,8 +409,8 @@ impl Bully {
         }
     }
 
-    /// Somebody stands elsewhere than before. Of a node that had a rank only a reference server says so
-    /// that began anew, or lies: whom this node follows, or asked, may be below it now.
+    /// Somebody stands elsewhere than before. Of a node that had a rank only a reference server
+    /// says so that began anew, or lies: whom this node follows, or asked, may be below it now.
     fn stand_anew(&mut self, cx: &mut Context<'_, Self>) {
         let follows_lower = self.reign.is_some_and(|reign| self.is_below_me(reign.id));
         if follows_lower {
@@ -600,7 +602,8 @@ impl Bully {
     /// Tells `to` who coordinates: this node, and if they know a later reign, in a new one, which
     /// everybody must hear of.
     fn assert_reign(&mut self, theirs: Reign, to: &[NodeId], cx: &mut Context<'_, Self>) {
-        // By rank, the lower one can have the higher id: of two reigns of one epoch its own is the later.
+        // By rank, the lower one can have the higher id: of two reigns of one epoch its own is the
+        // later.
         if self.reign.is_some_and(|ours| ours >= theirs) {
             let epoch = self.epoch();
             cx.multicast(to.iter().copied(), &Message::Coordinator { epoch });

@@ -10,13 +10,15 @@ pub const MAX_BRIEF: usize = 48;
 /// How much of a list a view shows.
 pub const MAX_LISTED: usize = 16;
 
-/// The first characters of bytes as [`Escaped`] shows them, at most so many, and `…` if that is not all.
+/// The first characters of bytes as [`Escaped`] shows them, at most so many, and `…` if that is not
+/// all.
 pub struct Clipped<'a>(pub &'a [u8], pub usize);
 
 impl fmt::Display for Clipped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Clipped(bytes, mut left) = *self;
-        // A character has at most four bytes: a value of a megabyte is not walked for its first eight.
+        // A character has at most four bytes: a value of a megabyte is not walked for its first
+        // eight.
         let head = &bytes[..bytes.len().min(4 * (left + 1))];
         for chunk in head.utf8_chunks() {
             let valid = chunk.valid();

@@ -32,8 +32,8 @@ impl<P: Protocol> Context<'_, P> {
         self.io.now.time
     }
 
-    /// The wall clock, read once a turn. It can be wrong and can jump ahead, but never goes back while
-    /// the node runs.
+    /// The wall clock, read once a turn. It can be wrong and can jump ahead, but never goes back
+    /// while the node runs.
     pub fn wall_clock(&self) -> WallTime {
         self.io.now.wall
     }
@@ -115,20 +115,22 @@ impl<P: Protocol> Context<'_, P> {
         self.io.outbox.record(self.tag, record);
     }
 
-    /// Whether the disk has room for this record, beside all that the turn writes already. A protocol
-    /// that asks can refuse what does not fit; for one that does not, a full disk ends the node.
+    /// Whether the disk has room for this record, beside all that the turn writes already. A
+    /// protocol that asks can refuse what does not fit; for one that does not, a full disk ends the
+    /// node.
     pub fn has_room(&self, record: &P::Record<'_>) -> bool {
         self.has_room_for(record_len(record))
     }
 
-    /// Whether the disk has room for so many bytes of records, beside all that the turn writes already.
+    /// Whether the disk has room for so many bytes of records, beside all that the turn writes
+    /// already.
     pub fn has_room_for(&self, bytes: u64) -> bool {
         self.io.outbox.durable_len().saturating_add(bytes) <= self.io.room
     }
 
     /// What is added to these bytes is appended to the protocol's [file](Protocol::FILE), and
-    /// durable before the callback's records are. Persist a record that tells how long the file then
-    /// is: after a crash it may be longer.
+    /// durable before the callback's records are. Persist a record that tells how long the file
+    /// then is: after a crash it may be longer.
     pub fn file(&mut self) -> &mut Vec<u8> {
         assert!(P::FILE.is_some(), "{} declares no file", P::NAME);
         self.io.outbox.file(self.tag)

@@ -12,7 +12,8 @@ pub trait Gateway: Default + 'static {
     type Protocol: Protocol;
 
     /// How many bytes may wait for a client that cannot be told what it missed: above that, its
-    /// connection ends. None where the protocol says what was missed, and the node's own bound holds.
+    /// connection ends. None where the protocol says what was missed, and the node's own bound
+    /// holds.
     const MAX_PENDING_BYTES: Option<usize> = None;
 
     /// Which connection it is for; the first that it is told.
@@ -25,9 +26,9 @@ pub trait Gateway: Default + 'static {
         let _ = output;
     }
 
-    /// Whether bytes that begin a request are a web browser's: asked before they are decoded, and the
-    /// connection ends without a word if they are. A gateway whose commands are like HTTP's says which,
-    /// as [`is_http`] tells.
+    /// Whether bytes that begin a request are a web browser's: asked before they are decoded, and
+    /// the connection ends without a word if they are. A gateway whose commands are like HTTP's
+    /// says which, as [`is_http`] tells.
     fn is_http(&self, input: &[u8]) -> bool {
         is_http(input, &[])
     }
@@ -51,14 +52,14 @@ pub trait Gateway: Default + 'static {
         &[]
     }
 
-    /// Moves to `tally` what encoding pushes did to the state of the connection, in the gateway's own
-    /// terms, if that is anything.
+    /// Moves to `tally` what encoding pushes did to the state of the connection, in the gateway's
+    /// own terms, if that is anything.
     fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
         let _ = tally;
     }
 
-    /// Does to the state of the connection what encoding did to that of another one of the same form,
-    /// whose bytes it gets.
+    /// Does to the state of the connection what encoding did to that of another one of the same
+    /// form, whose bytes it gets.
     fn apply_tally(&mut self, tally: &[(usize, u64)]) {
         let _ = tally;
     }

@@ -18,22 +18,24 @@ use serde::{Deserialize, Serialize};
 ///
 /// # The contract of a driver
 ///
-/// 1. Before the Host is made, what a protocol's [`input`](DynProtocol::input) names is read and given
-///    to it. Then [`handle_record`](Host::handle_record) for each record of the log, in order;
+/// 1. Before the Host is made, what a protocol's [`input`](DynProtocol::input) names is read and
+///    given to it. Then [`handle_record`](Host::handle_record) for each record of the log, in
+///    order;
 ///    [`handle_file`](Host::handle_file) for each of [`files`](Host::files); then
 ///    [`handle_start`](Host::handle_start), once.
 /// 2. Then any `handle_*`, one at a time, with a `now` whose time never goes back.
-/// 3. After each of them, or after as many as make a turn: [`handle_turn_end`](Host::handle_turn_end);
-///    append [`outbox`](Host::outbox)`.files()`
-///    and make that durable, then `records()` (or the checkpoint, when one is asked for, from
+/// 3. After each of them, or after as many as make a turn:
+///    [`handle_turn_end`](Host::handle_turn_end); append [`outbox`](Host::outbox)`.files()` and
+///    make that durable, then `records()` (or the checkpoint, when one is asked for, from
 ///    [`snapshot`](Host::snapshot)), then carry out the effects in order, then clear all. When
 ///    that fails, no effect leaves and the node stops.
 /// 4. [`handle_timers`](Host::handle_timers) when [`deadline`](Host::deadline) has come.
-/// 5. [`handle_greeting`](Host::handle_greeting) with the Lamport value of the peer's greeting, which
-///    may refuse the link; then [`handle_link`](Host::handle_link) `up` before the first frame over
-///    it, `down` after its last, in turns for each peer.
-/// 6. [`set_room`](Host::set_room) between turns, as far as the driver knows how much the disk still
-///    takes: protocols then refuse what would not fit. It is an estimate, and 3 holds when it is wrong.
+/// 5. [`handle_greeting`](Host::handle_greeting) with the Lamport value of the peer's greeting,
+///    which may refuse the link; then [`handle_link`](Host::handle_link) `up` before the first
+///    frame over it, `down` after its last, in turns for each peer.
+/// 6. [`set_room`](Host::set_room) between turns, as far as the driver knows how much the disk
+///    still takes: protocols then refuse what would not fit. It is an estimate, and 3 holds when it
+///    is wrong.
 pub struct Host {
     protocols: Vec<Box<dyn DynProtocol>>,
     io: Io,
@@ -58,8 +60,8 @@ struct Envelope {
     lamport: LamportTime,
 }
 
-/// How many facts the facts of one event may set off. Protocols publish on change; one that answers a fact
-/// with a fact for ever is broken, and a node that spins on it helps nobody.
+/// How many facts the facts of one event may set off. Protocols publish on change; one that answers
+/// a fact with a fact for ever is broken, and a node that spins on it helps nobody.
 const MAX_FACTS_PER_EVENT: usize = 1_000;
 
 impl Host {
@@ -89,8 +91,8 @@ impl Host {
         self.io.outbox.trace = trace;
     }
 
-    /// How many bytes of records and files the disk has room for, from the next turn on; unlimited at
-    /// first.
+    /// How many bytes of records and files the disk has room for, from the next turn on; unlimited
+    /// at first.
     pub fn set_room(&mut self, bytes: u64) {
         self.io.room = bytes;
     }
@@ -112,8 +114,8 @@ impl Host {
             .recover(record)
     }
 
-    /// Whether every protocol that writes to the log gets back from its peers what a lost log had. A log
-    /// that is there for the Lamport clock alone nobody gives back.
+    /// Whether every protocol that writes to the log gets back from its peers what a lost log had.
+    /// A log that is there for the Lamport clock alone nobody gives back.
     pub fn restores(&self) -> bool {
         let mut persisting =
             self.protocols.iter().filter(|protocol| protocol.persists()).peekable();
@@ -164,8 +166,8 @@ impl Host {
         self.deliver_facts();
     }
 
-    /// A frame's payload came from a peer. After a [`FrameError::Jump`] the link is to be made anew:
-    /// the greetings then tell which of the two clocks is behind.
+    /// A frame's payload came from a peer. After a [`FrameError::Jump`] the link is to be made
+    /// anew: the greetings then tell which of the two clocks is behind.
     ///
     /// # Errors
     /// Why it was dropped; nothing changed.
@@ -263,8 +265,8 @@ impl Host {
         }
     }
 
-    /// A peer's greeting said where its Lamport clock stands. An error means that it cannot be true:
-    /// the link is not to be made. Only with the greeting of whoever is known to be the peer.
+    /// A peer's greeting said where its Lamport clock stands. An error means that it cannot be
+    /// true: the link is not to be made. Only with the greeting of whoever is known to be the peer.
     ///
     /// # Errors
     /// The peer's clock is too far ahead; nothing changed.
@@ -392,8 +394,8 @@ impl Host {
         Some((owner.name(), envelope.lamport, owner.describe(body)))
     }
 
-    /// The message of a frame's payload in short; none where it has no short form, or is none of this
-    /// node's.
+    /// The message of a frame's payload in short; none where it has no short form, or is none of
+    /// this node's.
     pub fn brief(&self, payload: &[u8]) -> Option<String> {
         let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;
         let owner = self.protocols.iter().find(|protocol| protocol.tag() == envelope.tag)?;

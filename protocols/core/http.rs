@@ -2,17 +2,17 @@
 //!
 //! A page of any origin may have its browser send bytes of the page's choice to any port, on this
 //! machine too; the browser puts a request line and headers before them, and asks nobody (Fetch,
-//! "no-cors"). A gateway that takes those lines for faulty requests, and goes on with what comes behind
-//! them, lets every page write. So a connection ends where HTTP begins.
+//! "no-cors"). A gateway that takes those lines for faulty requests, and goes on with what comes
+//! behind them, lets every page write. So a connection ends where HTTP begins.
 
 use memchr::memchr;
 
 /// Whether a request begins as HTTP does, or as a TLS handshake; what is not there yet cannot tell.
 ///
-/// `commands` are the gateway's own commands that are methods of HTTP too. One that has any takes lines
-/// of words, and nothing of a line before its end: what may be a command is HTTP only as a whole request
-/// line, `GET /k HTTP/1.1`. Without any, no request begins with a word, and a method with a target is
-/// enough.
+/// `commands` are the gateway's own commands that are methods of HTTP too. One that has any takes
+/// lines of words, and nothing of a line before its end: what may be a command is HTTP only as a
+/// whole request line, `GET /k HTTP/1.1`. Without any, no request begins with a word, and a method
+/// with a target is enough.
 pub fn is_http(input: &[u8], commands: &[&str]) -> bool {
     let input = match input.first() {
         // Asked of every request, nearly all of which begin with something else.
@@ -44,8 +44,8 @@ const MAX_BLANKS: usize = 64;
 const MAX_WORD_BYTES: usize = 64;
 /// As long as the longest line of a gateway.
 const MAX_LINE_BYTES: usize = 64 << 10;
-/// A record of a handshake, of any version: what it resumes a session with is the server's choice, and
-/// may hold lines.
+/// A record of a handshake, of any version: what it resumes a session with is the server's choice,
+/// and may hold lines.
 const TLS_HANDSHAKE: &[u8] = &[22, 3];
 
 const METHODS: &[&str] =

@@ -1,5 +1,5 @@
-//! What a Host and its protocols hand each other: the state that all protocols of a node share, and what
-//! becomes of bytes that are none of theirs.
+//! What a Host and its protocols hand each other: the state that all protocols of a node share, and
+//! what becomes of bytes that are none of theirs.
 
 use super::{Counter, Counters, Fact, Jump, LamportClock, LamportTime, NodeId, Now, Outbox};
 use alloc::collections::VecDeque;

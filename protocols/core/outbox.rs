@@ -92,8 +92,8 @@ pub enum Effect {
 
 /// The effects of the callbacks since the driver last drained it.
 ///
-/// **The durability fence.** When there is something in [`files`](Outbox::files), the driver appends
-/// it and makes it durable; when then [`records`](Outbox::records) is not empty or
+/// **The durability fence.** When there is something in [`files`](Outbox::files), the driver
+/// appends it and makes it durable; when then [`records`](Outbox::records) is not empty or
 /// [`checkpoint`](Outbox::checkpoint) is set, it makes the log durable; and only then any effect
 /// leaves the node.
 #[derive(Default)]

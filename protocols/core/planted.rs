@@ -1,8 +1,8 @@
 //! Bugs that a protocol can be told to have, for a test of the simulator and its checkers.
 
-/// Defines `Planted`, which of the module's `Mutant`s a node has: the key `mutant` of its `Config`. They
-/// exist only with the feature `mutants`, which nothing but that test turns on; without it no config can
-/// name one, and `Planted::has` is false at compile time.
+/// Defines `Planted`, which of the module's `Mutant`s a node has: the key `mutant` of its `Config`.
+/// They exist only with the feature `mutants`, which nothing but that test turns on; without it no
+/// config can name one, and `Planted::has` is false at compile time.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! planted {

@@ -26,17 +26,18 @@ pub trait Protocol: Sized + 'static {
     /// The kinds of facts that this protocol publishes.
     const PUBLISHES: &'static [FactKind] = &[];
 
-    /// The file of lines in the node's data directory that [`Context::file`] adds to, if there is one.
-    /// What a record tells of ends with a line's end. Where it
-    /// does not [persist](Protocol::persists), there is none.
+    /// The file of lines in the node's data directory that [`Context::file`] adds to, if there is
+    /// one. What a record tells of ends with a line's end. Where it does not
+    /// [persist](Protocol::persists), there is none.
     const FILE: Option<&'static str> = None;
 
     /// The keys under which the JSON gateway has a request's or reply's kind and content, as in
-    /// `{"service":"rank","data":{…}}`, if a document wants that; serde's own form is `{"rank":{…}}`.
+    /// `{"service":"rank","data":{…}}`, if a document wants that; serde's own form is
+    /// `{"rank":{…}}`.
     const JSON_KEYS: Option<(&'static str, &'static str)> = None;
 
-    /// The requests that only gateways make, by their names in JSON: a client can neither make them nor
-    /// learn of them there.
+    /// The requests that only gateways make, by their names in JSON: a client can neither make them
+    /// nor learn of them there.
     const INTERNAL: &'static [&'static str] = &[];
 
     /// The table `[protocols.NAME]` of the config.
@@ -58,8 +59,8 @@ pub trait Protocol: Sized + 'static {
     /// Which key breaks which rule.
     fn new(config: Self::Config, env: &Env) -> Result<Self, ConfigError>;
 
-    /// The request that has a JSON client's line that is none answered, and why it is none; without one
-    /// the line is answered `{"error":…}`. For documents that want more in every answer.
+    /// The request that has a JSON client's line that is none answered, and why it is none; without
+    /// one the line is answered `{"error":…}`. For documents that want more in every answer.
     fn malformed(reason: &str) -> Option<Self::Request<'_>> {
         let _ = reason;
         None
@@ -70,8 +71,8 @@ pub trait Protocol: Sized + 'static {
         &[]
     }
 
-    /// The file that it reads, if there is one: whoever runs the node reads it whole, before anything
-    /// else happens, and gives it to [`on_input`](Protocol::on_input).
+    /// The file that it reads, if there is one: whoever runs the node reads it whole, before
+    /// anything else happens, and gives it to [`on_input`](Protocol::on_input).
     fn input(&self) -> Option<Input<'_>> {
         None
     }
@@ -95,13 +96,15 @@ pub trait Protocol: Sized + 'static {
         Err(Corrupt("this protocol writes no records"))
     }
 
-    /// Whether it gets back from its peers what its own log has lost. A log that is damaged, or belongs
-    /// elsewhere, is then set aside and the node starts without it; otherwise it does not start.
+    /// Whether it gets back from its peers what its own log has lost. A log that is damaged, or
+    /// belongs elsewhere, is then set aside and the node starts without it; otherwise it does not
+    /// start.
     fn restores(&self) -> bool {
         false
     }
 
-    /// The node's log was set aside: what it had is not known here. Runs before `on_start`, without any
+    /// The node's log was set aside: what it had is not known here. Runs before `on_start`, without
+    /// any
     /// [`on_recover`](Protocol::on_recover).
     fn on_log_lost(&mut self) {}
 
@@ -143,8 +146,9 @@ pub trait Protocol: Sized + 'static {
         let _ = (peer, up, cx);
     }
 
-    /// The turn of which a callback [asked for the end](Context::at_turn_end) ends: all that the node
-    /// had at hand has been delivered, and the effects leave next. For what is said once for many events.
+    /// The turn of which a callback [asked for the end](Context::at_turn_end) ends: all that the
+    /// node had at hand has been delivered, and the effects leave next. For what is said once for
+    /// many events.
     fn on_turn_end(&mut self, cx: &mut Context<'_, Self>) {
         let _ = cx;
     }
@@ -160,8 +164,8 @@ pub trait Protocol: Sized + 'static {
         let _ = (client, addr, up, cx);
     }
 
-    /// A client does not read, and what is [pushed](Context::push) to it only fills memory, until it
-    /// has room again: then `full` is false.
+    /// A client does not read, and what is [pushed](Context::push) to it only fills memory, until
+    /// it has room again: then `full` is false.
     fn on_backpressure(&mut self, client: ClientId, full: bool, cx: &mut Context<'_, Self>) {
         let _ = (client, full, cx);
     }
@@ -183,14 +187,14 @@ pub trait Protocol: Sized + 'static {
         0
     }
 
-    /// What somebody who watches the node wants to see of the state: a handful of fields by name, with
-    /// lists cut to [`MAX_LISTED`](super::MAX_LISTED). `()` is nothing. It is asked for at the end of
-    /// turns where a trace is written, and never otherwise.
+    /// What somebody who watches the node wants to see of the state: a handful of fields by name,
+    /// with lists cut to [`MAX_LISTED`](super::MAX_LISTED). `()` is nothing. It is asked for at the
+    /// end of turns where a trace is written, and never otherwise.
     fn view(&self) -> impl Serialize {}
 
-    /// A message in short, for the arrow that shows it: `REPL k=v @35`, about 24 characters. What is
-    /// longer than [`MAX_BRIEF`](super::MAX_BRIEF) is cut, and control characters are escaped, whoever
-    /// writes them. Nothing written is no short form; the default is the text of [`Debug`].
+    /// A message in short, for the arrow that shows it: `REPL k=v @35`, about 24 characters. What
+    /// is longer than [`MAX_BRIEF`](super::MAX_BRIEF) is cut, and control characters are escaped,
+    /// whoever writes them. Nothing written is no short form; the default is the text of [`Debug`].
     ///
     /// # Errors
     /// Those of `out`.
@@ -238,8 +242,8 @@ pub struct Env {
     pub peers: Vec<NodeId>,
     /// Larger each time that this node starts, and never zero.
     pub incarnation: u64,
-    /// Names the node's data directory: random, made with it, and kept in it. A node without one has
-    /// another at each start.
+    /// Names the node's data directory: random, made with it, and kept in it. A node without one
+    /// has another at each start.
     pub identity: u128,
     /// Seeds the random streams of this node's protocols.
     pub seed: u64,

@@ -5,12 +5,12 @@
 //!   client ◄── bytes ── node      the same, in the same order
 //! ```
 //!
-//! A client that has closed its sending side still gets all of them; then the node closes. Nodes say
-//! nothing to each other, and nothing is kept. The gateway `echo` has the bare bytes; through `native`
-//! and `json` it is a request like any other.
+//! A client that has closed its sending side still gets all of them; then the node closes. Nodes
+//! say nothing to each other, and nothing is kept. The gateway `echo` has the bare bytes; through
+//! `native` and `json` it is a request like any other.
 //!
-//! **Source.** RFC 862 (1983), but for its port, 7, which the config sets, and without UDP. It is what the
-//! server of document 001 does before its fifth exercise.
+//! **Source.** RFC 862 (1983), but for its port, 7, which the config sets, and without UDP. It is
+//! what the server of document 001 does before its fifth exercise.
 
 use crate::core::{
     Bytes, Caller, Clipped, ConfigError, Context, Decoded, Env, Gateway, Never, NodeId, Protocol,

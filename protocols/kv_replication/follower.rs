@@ -371,8 +371,8 @@ impl KvReplication {
         }
     }
 
-    /// Asks again for a part of the table that does not come, and tries again to store a copy that the
-    /// disk had no room for.
+    /// Asks again for a part of the table that does not come, and tries again to store a copy that
+    /// the disk had no room for.
     pub(crate) fn pull_again(&mut self, cx: &mut Cx<'_>) {
         let Role::Follower(follower) = &mut self.role else { return };
         let (epoch, leader) = (follower.epoch, follower.leader);

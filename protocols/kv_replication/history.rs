@@ -1,10 +1,10 @@
 //! The history of a replica: which PUTs it holds, named so that two replicas find out whether they
 //! hold the same ones. Knows neither who leads nor what is in the table.
 //!
-//! A PUT is named by its place (the timestamp), by the reign that gave it that place (the epoch), and
-//! by a hash over everything up to it. Two histories that have the same hash at one place are the
-//! same up to there; where they have not, they differ, however far each has come. A history begins
-//! with a random genesis, so that those of two stores differ from the start.
+//! A PUT is named by its place (the timestamp), by the reign that gave it that place (the epoch),
+//! and by a hash over everything up to it. Two histories that have the same hash at one place are
+//! the same up to there; where they have not, they differ, however far each has come. A history
+//! begins with a random genesis, so that those of two stores differ from the start.
 
 use super::Timestamp;
 use super::message::{Hash, History, Standing};
@@ -101,8 +101,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Its hash at a place, if it has come that far and was asked. The inner value is missing where it
-    /// cannot say.
+    /// Its hash at a place, if it has come that far and was asked. The inner value is missing where
+    /// it cannot say.
     fn hash_at(&self, timestamp: Timestamp) -> Option<Option<Hash>> {
         if timestamp == self.history.applied {
             return Some(Some(self.history.hash));
@@ -140,10 +140,11 @@ pub(crate) enum Finding {
 
 /// Which history goes on. A PUT is acknowledged when all replicas have it, so the longest history
 /// has all that were, as long as the others are beginnings of it. A history that contradicts the
-/// others is not of this store, or was changed, and is outvoted by a majority of those that there are.
+/// others is not of this store, or was changed, and is outvoted by a majority of those that there
+/// are.
 ///
-/// On disks (`durable`), who has nothing either never had, and then nothing was ever acknowledged, or was
-/// emptied. Two who say so, and one who lacks something, would be three bad disks at once.
+/// On disks (`durable`), who has nothing either never had, and then nothing was ever acknowledged,
+/// or was emptied. Two who say so, and one who lacks something, would be three bad disks at once.
 pub(crate) fn find(reports: &[Report], durable: bool) -> Finding {
     let whole = |report: &&Report| report.history.standing == Standing::Whole;
     let holders = reports.iter().filter(whole).count();
@@ -163,7 +164,8 @@ pub(crate) fn find(reports: &[Report], durable: bool) -> Finding {
         places.dedup();
         return Finding::Ask(places);
     }
-    // The first of several that are equally far, so that a leader that has everything copies nothing.
+    // The first of several that are equally far, so that a leader that has everything copies
+    // nothing.
     let mut longest: Option<usize> = None;
     let mut contested = false;
     for (place, report) in reports.iter().enumerate().filter(|(_, report)| whole(report)) {
@@ -280,7 +282,8 @@ mod tests {
         assert_eq!(find(&asked(&[(&none, Nothing), (&none, Nothing)]), false), Finding::Nothing);
         assert_eq!(find(&asked(&[(&none, Nothing), (&none, Partial)]), false), Finding::Lost);
         assert_eq!(find(&asked(&[(&none, Nothing), (&some, Partial)]), false), Finding::Lost);
-        // Of memories nothing is what every start has; of disks, what one that was never written has.
+        // Of memories nothing is what every start has; of disks, what one that was never written
+        // has.
         let new = asked(&[(&none, Nothing), (&none, Nothing), (&none, Partial)]);
         assert_eq!((find(&new, false), find(&new, true)), (Finding::Lost, Finding::Nothing));
         let lost = asked(&[(&none, Nothing), (&none, Partial), (&none, Partial)]);

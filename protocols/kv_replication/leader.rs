@@ -276,8 +276,9 @@ impl Leader {
         cx.send(follower.id, &message);
     }
 
-    /// A follower pulls what it was not told to copy: a lie or a replayed Resync had it begin, and it takes
-    /// no Replication until it has a copy. So it is told to begin another; answers whether it is.
+    /// A follower pulls what it was not told to copy: a lie or a replayed Resync had it begin, and
+    /// it takes no Replication until it has a copy. So it is told to begin another; answers whether
+    /// it is.
     fn stray_pull(&mut self, place: usize, transfer: u32, cx: &mut Cx<'_>) -> bool {
         let follower = &mut self.followers[place];
         let is_late = is_later(follower.transfer, transfer);
@@ -301,8 +302,8 @@ impl Leader {
         true
     }
 
-    /// A follower holds what this leader's history does not have: that was never acknowledged, since
-    /// the leader has all that was.
+    /// A follower holds what this leader's history does not have: that was never acknowledged,
+    /// since the leader has all that was.
     fn replace(&mut self, place: usize, theirs: History, ours: &Chain, cx: &mut Cx<'_>) {
         let follower = &mut self.followers[place];
         // Once: its link may come and go as often as it likes.

@@ -106,15 +106,16 @@ pub enum Message<'a> {
         /// Its hashes at the places that it was asked for; none where it cannot say.
         marks: Vec<(Timestamp, Option<Hash>)>,
     },
-    /// Leader: what you have is the beginning of what I have, and what you lack follows from the log.
+    /// Leader: what you have is the beginning of what I have, and what you lack follows from the
+    /// log.
     Resume {
         /// The leader's epoch.
         epoch: Epoch,
         /// What the leader has; who has that has everything.
         history: History,
     },
-    /// Leader: pull a copy of the table, since the log does not reach back to you, or you have what I
-    /// have not.
+    /// Leader: pull a copy of the table, since the log does not reach back to you, or you have what
+    /// I have not.
     Resync {
         /// The leader's epoch.
         epoch: Epoch,

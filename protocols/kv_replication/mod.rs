@@ -28,17 +28,17 @@
 //!
 //! **Failure assumptions.** Nodes stop and come back, with their log (`durability = "disk"`) or
 //! with nothing (`"memory"`); messages are lost, duplicated, delayed and reordered; the leader
-//! never changes. One disk at a time may be damaged, emptied, an older copy or another store's: it is
-//! mended from the others. When more are, or when memories are lost one after the other, what is
-//! left is either everything, and goes on, or is refused in words, as long as one node still knows that
-//! there was more; when all nodes of a memory cluster are down at once, the data is gone.
+//! never changes. One disk at a time may be damaged, emptied, an older copy or another store's: it
+//! is mended from the others. When more are, or when memories are lost one after the other, what is
+//! left is either everything, and goes on, or is refused in words, as long as one node still knows
+//! that there was more; when all nodes of a memory cluster are down at once, the data is gone.
 //!
 //! **Guarantees.** PUT_OK(t) means that every node has the write (on disk, with `"disk"`). A GET
 //! that starts after PUT_OK(t) returns t or newer at any server, or is refused. A client that
 //! passes its last timestamp of a key never sees that key go back. A PUT that is answered with an
 //! error says whether it may still take effect; on a full disk it does not. **Not guaranteed:**
-//! linearizable reads — a GET may return a value whose PUT is not answered yet, and another server may
-//! still have the older one. In memory, such a value is gone when all nodes that had it lost
+//! linearizable reads — a GET may return a value whose PUT is not answered yet, and another server
+//! may still have the older one. In memory, such a value is gone when all nodes that had it lost
 //! everything; its timestamp is then given to another PUT.
 //!
 //! **Departures from the document.** Several PUTs at a time; an absent key counts as timestamp 0
@@ -215,9 +215,9 @@ pub enum Timer {
 pub struct KvReplication {
     config: Config,
     replica: Replica,
-    /// Whether the replica is known to have everything that any client was ever told is stored. Only
-    /// then may a follower answer GETs and a leader take PUTs. Never so at a start: a disk can have
-    /// lost what was on it, or hold an older copy, and only the others can tell.
+    /// Whether the replica is known to have everything that any client was ever told is stored.
+    /// Only then may a follower answer GETs and a leader take PUTs. Never so at a start: a disk can
+    /// have lost what was on it, or hold an older copy, and only the others can tell.
     complete: bool,
     /// Whether it has all that it ever acknowledged, as far as it can know by itself.
     standing: Standing,

@@ -1,15 +1,15 @@
 //! The `resp` gateway: the store for any Redis client (RESP2, and RESP3 for who asks with HELLO 3;
 //! redis.io/docs/reference/protocol-spec).
 //!
-//! A connection is a session: the gateway keeps the highest timestamp that the connection has
-//! seen, and its GETs carry it, so that a server which has not come as far answers `-TRYAGAIN`
-//! instead of an older value. SETs are pipelined, and so are GETs, since one server's answers never go
-//! back; a GET waits for the SETs before it on its connection, and sees them. Every other command waits
-//! for all before it. A command with several keys makes a request for each.
+//! A connection is a session: the gateway keeps the highest timestamp that the connection has seen,
+//! and its GETs carry it, so that a server which has not come as far answers `-TRYAGAIN` instead of
+//! an older value. SETs are pipelined, and so are GETs, since one server's answers never go back; a
+//! GET waits for the SETs before it on its connection, and sees them. Every other command waits for
+//! all before it. A command with several keys makes a request for each.
 //!
 //! **No transactions.** The store cannot keep others out between two commands, and does not pretend
-//! to: after MULTI every command is refused and none is executed, until EXEC answers `-EXECABORT` or
-//! DISCARD ends it.
+//! to: after MULTI every command is refused and none is executed, until EXEC answers `-EXECABORT`
+//! or DISCARD ends it.
 
 mod answers;
 mod commands;
@@ -60,8 +60,8 @@ enum Transaction {
     Refused,
 }
 
-/// What the replies are for that are neither a SET's nor a GET's. They are to one command, since every
-/// other command waits for the ones before it.
+/// What the replies are for that are neither a SET's nor a GET's. They are to one command, since
+/// every other command waits for the ones before it.
 #[derive(Clone, Copy, Default)]
 struct Asked {
     what: What,
@@ -99,7 +99,8 @@ impl Gateway for Resp {
     type Protocol = KvReplication;
 
     fn identify(&mut self, client: ClientId) {
-        // Redis' ids begin at 1. All of these are below 2^53, for clients whose numbers have no more.
+        // Redis' ids begin at 1. All of these are below 2^53, for clients whose numbers have no
+        // more.
         let id = u64::from(client.generation) << SLOT_BITS | u64::from(client.slot);
         self.session.id = id + 1;
     }

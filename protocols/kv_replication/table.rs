@@ -38,7 +38,8 @@ impl Table {
         self.entries.get(key)
     }
 
-    /// Stores the value unless the key has a newer one; answers the hash over key, timestamp and value.
+    /// Stores the value unless the key has a newer one; answers the hash over key, timestamp and
+    /// value.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp) -> u64 {
         let is_cut = value.len() > 64 && self.planted.has(Mutant::ValueCut);
         let value = if is_cut { &value[..64] } else { value };

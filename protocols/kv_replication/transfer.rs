@@ -14,8 +14,8 @@ use super::{Cx, Message, Put, Replica, Timestamp};
 use crate::core::{Bytes, Epoch, NodeId};
 use alloc::vec::Vec;
 
-/// Whether a copy was begun after another. A number that a lie took far ahead is followed by others all
-/// the same, since they go round.
+/// Whether a copy was begun after another. A number that a lie took far ahead is followed by others
+/// all the same, since they go round.
 pub(crate) fn is_later(transfer: u32, than: u32) -> bool {
     transfer.wrapping_sub(than).cast_signed() > 0
 }

@@ -15,23 +15,24 @@
 //! events totally, as in the paper: by value, and between equal values by process.
 //!
 //! **The workload.** A node waits a random time, calls a random other node, waits for the answer or
-//! for `timeout_ms`, and begins again; one call at a time. A client with a clock of its own can call
-//! too: its value comes in the request, the node's goes back in the reply.
+//! for `timeout_ms`, and begins again; one call at a time. A client with a clock of its own can
+//! call too: its value comes in the request, the node's goes back in the reply.
 //!
-//! **Failure assumptions.** Messages are lost, duplicated, delayed and reordered, and nodes stop and
-//! come back. A call that is lost either way is given up and never repeated; a call that comes twice is
-//! served twice; an answer that nobody waits for is dropped and counted (`dropped_stale`). A node that
-//! comes back counts its calls from 1: that an answer to its former self does not pass for one to a
-//! new call rests on links that replay nothing, as the transport's do.
+//! **Failure assumptions.** Messages are lost, duplicated, delayed and reordered, and nodes stop
+//! and come back. A call that is lost either way is given up and never repeated; a call that comes
+//! twice is served twice; an answer that nobody waits for is dropped and counted (`dropped_stale`).
+//! A node that comes back counts its calls from 1: that an answer to its former self does not pass
+//! for one to a new call rests on links that replay nothing, as the transport's do.
 //!
-//! **Guarantees.** If an event can have caused another, its value is smaller. With a `data_dir` a node's
-//! clock never goes back across a restart. Nothing is promised of the numbers, or that a call is
-//! answered.
+//! **Guarantees.** If an event can have caused another, its value is smaller. With a `data_dir` a
+//! node's clock never goes back across a restart. Nothing is promised of the numbers, or that a
+//! call is answered.
 //!
-//! **Departures from the document.** No thread and no lock: a node serves others while its own call is
-//! under way. Its clock lives in the transport, and not in wrappers around each call. A call that finds
-//! nobody is a step like any other: nodes that are down are called too, as there, but the caller goes
-//! on after `timeout_ms`, where a refused connection ends the document's client. Numbers are 0 to 99.
+//! **Departures from the document.** No thread and no lock: a node serves others while its own call
+//! is under way. Its clock lives in the transport, and not in wrappers around each call. A call
+//! that finds nobody is a step like any other: nodes that are down are called too, as there, but
+//! the caller goes on after `timeout_ms`, where a refused connection ends the document's client.
+//! Numbers are 0 to 99.
 
 mod message;
 mod mutants;
@@ -57,8 +58,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The shortest and the longest time before a call, in milliseconds. `[0, 0]` calls as soon as the
-    /// answer has come.
+    /// The shortest and the longest time before a call, in milliseconds. `[0, 0]` calls as soon as
+    /// the answer has come.
     #[serde(default = "default_interval_ms")]
     pub interval_ms: [u64; 2],
     /// How long a call waits for its answer, in milliseconds.

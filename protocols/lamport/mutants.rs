@@ -1,7 +1,7 @@
-//! Bugs to plant in a caller, for a test of the simulator and its checkers: whoever looks for bugs must find
-//! these. They exist only with the feature `mutants`, which nothing but that test turns on; without it no
-//! config can name one, and [`Planted::has`] is false at compile time. Bugs of the clock itself are values
-//! of `LamportRule`.
+//! Bugs to plant in a caller, for a test of the simulator and its checkers: whoever looks for bugs
+//! must find these. They exist only with the feature `mutants`, which nothing but that test turns
+//! on; without it no config can name one, and [`Planted::has`] is false at compile time. Bugs of
+//! the clock itself are values of `LamportRule`.
 
 /// A bug, at one place of the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

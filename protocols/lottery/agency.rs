@@ -1,5 +1,5 @@
-//! An agency: sends its file chunk by chunk, says that it was all, and asks for its winners until there
-//! are any. One ask at a time; one without an answer is repeated.
+//! An agency: sends its file chunk by chunk, says that it was all, and asks for its winners until
+//! there are any. One ask at a time; one without an answer is repeated.
 
 use super::line::{Line, Value};
 use super::rows::{BadRow, Chunk, Rows};

@@ -57,8 +57,8 @@ impl fmt::Display for Fault {
 /// A name longer than this is none; a row then always fits into what one message may carry.
 pub const MAX_NAME_BYTES: usize = 1_024;
 
-/// Files that begin with the mark were joined, and what follows it would be stored with it, and with
-/// its quotes.
+/// Files that begin with the mark were joined, and what follows it would be stored with it, and
+/// with its quotes.
 const MARKED: &str = "a name has a byte order mark (U+FEFF): take it out of the file";
 
 impl Bet<'_> {

@@ -364,8 +364,8 @@ impl Central {
         say_stored(first, count, cx);
     }
 
-    /// Whether this very batch is stored: a retry is answered as the first was, whatever has happened
-    /// since.
+    /// Whether this very batch is stored: a retry is answered as the first was, whatever has
+    /// happened since.
     fn is_retry(&self, agency: u32, batch: u64, hash: u64) -> bool {
         if self.config.planted().has(Mutant::RetryAfterEndRefused) && self.has_finished(agency) {
             return false;

@@ -97,7 +97,8 @@ pub enum Reply<'a> {
 pub enum Message<'a> {
     /// To the central.
     Ask {
-        /// Which of the agency's asks: a batch has its own number, what follows the batches the next.
+        /// Which of the agency's asks: a batch has its own number, what follows the batches the
+        /// next.
         number: u64,
         /// What a client would ask.
         #[serde(borrow)]

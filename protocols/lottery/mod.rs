@@ -1,5 +1,5 @@
-//! The national lottery: a central that stores the agencies' bets, draws once all have finished, and
-//! tells each agency its winners; and agencies, which may be clients or nodes.
+//! The national lottery: a central that stores the agencies' bets, draws once all have finished,
+//! and tells each agency its winners; and agencies, which may be clients or nodes.
 //!
 //! ```text
 //!  agency                                    central
@@ -12,30 +12,33 @@
 //! ```
 //!
 //! **Source.** Document 001, "TP0 - Sistemas Distribuidos" (2024); the lines that it prescribes are
-//! printed as it has them, in its language. The gateway `lottery-text` speaks its wire, byte for byte.
+//! printed as it has them, in its language. The gateway `lottery-text` speaks its wire, byte for
+//! byte.
 //!
 //! **Guarantees.** A batch is stored whole or not at all, and acknowledged only when it is durable.
-//! Batches with numbers are stored exactly once, across restarts of either side: a retry with the same
-//! number is acknowledged and not stored again, one with other content is refused. The text wire has no
-//! numbers, so there a retry is stored again (at least once). The draw takes place once, when every
-//! agency has finished; a second Finished changes nothing, and bets after it are refused. What the disk
-//! has no room for is put off (`Later`), and nothing of it is done; all else goes on.
+//! Batches with numbers are stored exactly once, across restarts of either side: a retry with the
+//! same number is acknowledged and not stored again, one with other content is refused. The text
+//! wire has no numbers, so there a retry is stored again (at least once). The draw takes place
+//! once, when every agency has finished; a second Finished changes nothing, and bets after it are
+//! refused. What the disk has no room for is put off (`Later`), and nothing of it is done; all else
+//! goes on.
 //!
-//! **An agency as a node** (`role = "agency"`) asks over its link to the central what a client asks over
-//! its connection. Messages are lost, duplicated, delayed and reordered: it has one ask under way, with a
-//! number that its answer must have, and repeats it after `resend_after_ms` and on every new link. It keeps
-//! nothing on disk: after a restart it begins with batch 1 again, and the central acknowledges what it has.
-//! That the answer to an ask of its former self does not pass for one to its own rests on links that replay
-//! nothing, as the transport's do. When it has its winners it ends its node, with success; when the central
-//! refuses, or a row of the file is bad, with failure: batches that were acknowledged stay.
+//! **An agency as a node** (`role = "agency"`) asks over its link to the central what a client asks
+//! over its connection. Messages are lost, duplicated, delayed and reordered: it has one ask under
+//! way, with a number that its answer must have, and repeats it after `resend_after_ms` and on
+//! every new link. It keeps nothing on disk: after a restart it begins with batch 1 again, and the
+//! central acknowledges what it has. That the answer to an ask of its former self does not pass for
+//! one to its own rests on links that replay nothing, as the transport's do. When it has its
+//! winners it ends its node, with success; when the central refuses, or a row of the file is bad,
+//! with failure: batches that were acknowledged stay.
 //!
-//! **Whom the central trusts.** Peers and clients are what they say they are: nothing is authenticated. A
-//! peer's batches must have numbers, as they may come twice. A peer speaks for the first agency that it
-//! names, and no other peer then speaks for that one, while its link is up: this finds two nodes
-//! that were given the same agency by mistake.
+//! **Whom the central trusts.** Peers and clients are what they say they are: nothing is
+//! authenticated. A peer's batches must have numbers, as they may come twice. A peer speaks for the
+//! first agency that it names, and no other peer then speaks for that one, while its link is up:
+//! this finds two nodes that were given the same agency by mistake.
 //!
-//! **Assumes** one central that comes back with its data directory. Its memory holds winners and what
-//! tells batches apart (8 bytes each), not bets; an agency's holds its file.
+//! **Assumes** one central that comes back with its data directory. Its memory holds winners and
+//! what tells batches apart (8 bytes each), not bets; an agency's holds its file.
 
 mod agency;
 mod answers;

@@ -1,5 +1,5 @@
-//! The rows of an agency's file, and the chunks that they are cut into. How they are cut depends on the
-//! rows alone: a chunk that is read again is the same.
+//! The rows of an agency's file, and the chunks that they are cut into. How they are cut depends on
+//! the rows alone: a chunk that is read again is the same.
 
 use super::bet::has_leading_zeros;
 use super::text::{FRAME_BYTES, text_bytes};
@@ -75,8 +75,8 @@ enum Step {
 }
 
 impl Rows {
-    /// For the file of an agency, from its beginning; a chunk has at most `per_chunk` bets, and fits
-    /// into a message of the text wire.
+    /// For the file of an agency, from its beginning; a chunk has at most `per_chunk` bets, and
+    /// fits into a message of the text wire.
     pub fn new(agency: u32, per_chunk: usize) -> Rows {
         Rows {
             agency,
@@ -95,8 +95,9 @@ impl Rows {
         }
     }
 
-    /// Takes from `input` up to the end of the next chunk, which it answers; none when the input ends
-    /// before. No input at all is the file's end: then the last chunk comes, and none after it.
+    /// Takes from `input` up to the end of the next chunk, which it answers; none when the input
+    /// ends before. No input at all is the file's end: then the last chunk comes, and none after
+    /// it.
     ///
     /// # Errors
     /// Which row is none.
@@ -198,8 +199,8 @@ impl Rows {
 const FIELDS: usize = 5;
 const FORM: &str = "name,surname,document,birthdate,number";
 
-/// The bet that these fields of a row are: name, surname, document, birthdate, number; or what is wrong
-/// with them. How high numbers go is for the central to say.
+/// The bet that these fields of a row are: name, surname, document, birthdate, number; or what is
+/// wrong with them. How high numbers go is for the central to say.
 ///
 /// # Errors
 /// What is wrong with the row.

@@ -8,13 +8,13 @@
 //! | end of bets | `N{AgencyID:d};` | `ACK_NOTIFY;` |
 //! | ask for results | `Q{AgencyID:d};` | `R{PlayerDocID:d},{…};`, `R;`, or before the draw `W;` |
 //!
-//! The first two are one form. A single bet is sent back, unless its agency has sent several in one such
-//! message before: then it is the last of exercise 6's.
+//! The first two are one form. A single bet is sent back, unless its agency has sent several in one
+//! such message before: then it is the last of exercise 6's.
 //!
-//! What is refused is answered `E{reason};`, which names the bet where it is one: `E{bet 17: …};`. A
-//! document keeps its digits, so one with leading zeros is refused; other numbers may have them, and
-//! 0042 is 42. A field may hold anything but what ends it: `;`, and the
-//! next field's name behind a comma.
+//! What is refused is answered `E{reason};`, which names the bet where it is one: `E{bet 17: …};`.
+//! A document keeps its digits, so one with leading zeros is refused; other numbers may have them,
+//! and 0042 is 42. A field may hold anything but what ends it: `;`, and the next field's name
+//! behind a comma.
 
 use super::bet::{Fault, has_leading_zeros};
 use super::{Bet, Lottery, Reply, Request};
@@ -181,14 +181,15 @@ fn bets(body: &str) -> Result<Vec<Bet<'_>>, Fault> {
     }
 }
 
-/// How many bytes the kind and the end of a message with bets have. Each bet but the first has a comma.
+/// How many bytes the kind and the end of a message with bets have. Each bet but the first has a
+/// comma.
 pub(super) const FRAME_BYTES: usize = "B;".len();
 
 /// Appends bets as a message has them, without its letter and its end.
 ///
 /// # Errors
-/// What is wrong with the first that this wire cannot carry. The document's server also takes a name
-/// apart at `,` and `:`, so what it would store wrongly is not written either.
+/// What is wrong with the first that this wire cannot carry. The document's server also takes a
+/// name apart at `,` and `:`, so what it would store wrongly is not written either.
 pub fn bets_text(bets: &[Bet<'_>], out: &mut Vec<u8>) -> Result<(), &'static str> {
     for (place, bet) in bets.iter().enumerate() {
         let Bet { agency, name, surname, document, birthdate, number } = bet;
@@ -207,8 +208,8 @@ pub fn bets_text(bets: &[Bet<'_>], out: &mut Vec<u8>) -> Result<(), &'static str
     Ok(())
 }
 
-/// The winners that an answer tells, as the bytes between its letter and its end; none when it is no
-/// such answer.
+/// The winners that an answer tells, as the bytes between its letter and its end; none when it is
+/// no such answer.
 pub fn winners_of_text(body: &str) -> Option<Vec<u64>> {
     if body.is_empty() {
         return Some(Vec::new());
@@ -229,8 +230,8 @@ pub(super) fn text_bytes(bet: &Bet<'_>) -> usize {
 
 const FORM: &str = "a bet is {PlayerName:s,PlayerSurname:s,PlayerDocID:d,PlayerDateOfBirth:YYYY-MM-DD,WageredNumber:d,AgencyID:d}";
 
-/// What precedes a field's name, and what follows it. Names begin with a comma, and most commas begin
-/// a name: faster than a search that prepares itself for any text.
+/// What precedes a field's name, and what follows it. Names begin with a comma, and most commas
+/// begin a name: faster than a search that prepares itself for any text.
 fn split_at_name<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
     memchr_iter(b',', text.as_bytes())
         .find_map(|comma| Some((&text[..comma], text[comma..].strip_prefix(name)?)))

@@ -1,4 +1,5 @@
-//! A member: joins, says that it is there, and tells this node's other protocols who has which rank.
+//! A member: joins, says that it is there, and tells this node's other protocols who has which
+//! rank.
 
 use super::{Member, Membership, Message, Timer, fingerprint};
 use crate::core::{Context, Counter, Escaped, NodeId};
@@ -8,7 +9,8 @@ use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
-/// How many nodes' ranks are kept: no cluster has so many, and a false list must not fill the memory.
+/// How many nodes' ranks are kept: no cluster has so many, and a false list must not fill the
+/// memory.
 const MAX_MEMBERS: usize = 10_000;
 
 /// A member of the group.

@@ -9,28 +9,29 @@
 //!    │                                │ off the list
 //! ```
 //!
-//! `Members` goes to a node that joins, to all listed nodes, ten times a second at most, when a node is
-//! new on the list, and to one whose heartbeat says that it has another list. It has nodes' ranks alone: names that clients bring over JSON are in `list` only.
+//! `Members` goes to a node that joins, to all listed nodes, ten times a second at most, when a
+//! node is new on the list, and to one whose heartbeat says that it has another list. It has nodes'
+//! ranks alone: names that clients bring over JSON are in `list` only.
 //!
-//! **Source.** Document 002: services `rank`, `list` and `heartbeat`, a heartbeat every 5 s, and 30 s
-//! without one.
+//! **Source.** Document 002: services `rank`, `list` and `heartbeat`, a heartbeat every 5 s, and 30
+//! s without one.
 //!
-//! **Guarantees.** A name has one rank for ever, across restarts of either side, and a rank one name:
-//! ranks are durable before anybody hears of them. A server that dies is off the list between
-//! `timeout_ms` − `heartbeat_ms` and `timeout_ms` after its death, give or take a message's delay: its last
-//! heartbeat may be lost with it; one that is
-//! paused for less stays on it. Who comes back has its rank, and is listed again at once. A reference
-//! server that starts lists those that it hears from again. One that was held up heard nobody meanwhile:
-//! its timer is late then, and everybody has as much more time, but for a fifteenth of `timeout_ms`.
+//! **Guarantees.** A name has one rank for ever, across restarts of either side, and a rank one
+//! name: ranks are durable before anybody hears of them. A server that dies is off the list between
+//! `timeout_ms` − `heartbeat_ms` and `timeout_ms` after its death, give or take a message's delay:
+//! its last heartbeat may be lost with it; one that is paused for less stays on it. Who comes back
+//! has its rank, and is listed again at once. A reference server that starts lists those that it
+//! hears from again. One that was held up heard nobody meanwhile: its timer is late then, and
+//! everybody has as much more time, but for a fifteenth of `timeout_ms`.
 //!
-//! **Assumes** one reference server, which comes back with its data directory. A failure detector by
-//! timeouts is not more than that: who is slow is taken for dead, and who is dead for alive for a while.
-//! Nodes are who their links say; on the JSON gateway a name is taken as it comes. Ranks are for ever, so
-//! 10,000 names that no node has get one; nodes get theirs all the same.
+//! **Assumes** one reference server, which comes back with its data directory. A failure detector
+//! by timeouts is not more than that: who is slow is taken for dead, and who is dead for alive for
+//! a while. Nodes are who their links say; on the JSON gateway a name is taken as it comes. Ranks
+//! are for ever, so 10,000 names that no node has get one; nodes get theirs all the same.
 //!
 //! A member publishes the ranks of all listed nodes, its own among them (the fact `Rank`), as they
-//! become known. A node that leaves the list keeps its rank: whether it lives is for others to find out.
-//! The reference server publishes who comes and goes (the fact `Listed`).
+//! become known. A node that leaves the list keeps its rank: whether it lives is for others to find
+//! out. The reference server publishes who comes and goes (the fact `Listed`).
 
 mod member;
 mod message;

@@ -46,16 +46,16 @@ pub(super) struct Server {
     heard: Option<Time>,
 }
 
-/// How many names that no node has get a rank. Each is in memory and in the log, and in the answer to
-/// `list`, for ever; there is no such bound for nodes, of which each has one name.
+/// How many names that no node has get a rank. Each is in memory and in the log, and in the answer
+/// to `list`, for ever; there is no such bound for nodes, of which each has one name.
 const MAX_CLIENTS: usize = 10_000;
 const NO_PLACE: &str = "10000 names of clients have ranks, which are for ever: no more get one";
 const NO_NAME: &str = "a name has 1 to 64 bytes, no space, control character, quote or backslash";
 const NO_RANK: &str = "no such name has a rank: ask for one";
 /// It looks at the list so many times in the timeout, to see when it was held up itself.
 const LOOKS: u32 = 30;
-/// How long members wait for what is new after they were told. A list is as long as there are nodes and
-/// goes to each, so that many that start at a time would have many long ones.
+/// How long members wait for what is new after they were told. A list is as long as there are nodes
+/// and goes to each, so that many that start at a time would have many long ones.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
 impl Reference {

@@ -71,10 +71,11 @@ fn clocks_that_are_off_come_together() {
     group.set_clock(3, 2_000 * MS as i64, -200);
     group.start_all();
     assert_eq!(skew(&group, 1..=3), 4_000 * MS as i64);
-    // None agrees with another: all go to the coordinator's, the farthest by 4 s, at a tenth of a second
-    // a second.
+    // None agrees with another: all go to the coordinator's, the farthest by 4 s, at a tenth of a
+    // second a second.
     run_watched(&mut group, &[1, 2, 3], 50 * SECOND);
-    // The way takes 1 ms each time, so half the round trip is right; 2 x 200 ppm for a second is left.
+    // The way takes 1 ms each time, so half the round trip is right; 2 x 200 ppm for a second is
+    // left.
     assert!(skew(&group, 1..=3) < MS as i64, "{} ns", skew(&group, 1..=3));
     let rounds = |line: &&(u32, String)| line.1.contains("] round ");
     assert!(group.printed.iter().filter(rounds).count() >= 45);
@@ -94,7 +95,8 @@ fn skew_stays_within_the_bound_and_its_median_near_the_best_that_is_possible() {
             group.set_clock(id, off as i64 * MS as i64 - 25 * MS as i64, drift as i64 - 500);
         }
         group.start_all();
-        // At a tenth of a second a second, 50 ms are gone after half of one; the second round follows.
+        // At a tenth of a second a second, 50 ms are gone after half of one; the second round
+        // follows.
         run_watched(&mut group, &[1, 2, 3, 4, 5], 4 * SECOND);
         let mut skews = Vec::new();
         for _ in 0..200 {
@@ -103,7 +105,8 @@ fn skew_stays_within_the_bound_and_its_median_near_the_best_that_is_possible() {
                 .map(|id| correction(&group, id).owed(group.wall(id)).abs())
                 .max()
                 .unwrap();
-            // The largest round trip, what drifts apart in an interval, and what slewing still owes.
+            // The largest round trip, what drifts apart in an interval, and what slewing still
+            // owes.
             let interval = SECOND + 2 * high;
             let bound = 2 * high as i64 + 2 * interval as i64 / 2_000 + 2 * owed;
             let skew = skew(&group, 1..=SERVERS);
@@ -257,7 +260,8 @@ fn a_server_that_names_itself_coordinator_moves_no_clock() {
     }
 }
 
-/// A coordinator that waits longer for an answer than until the next round went without rounds from then on.
+/// A coordinator that waits longer for an answer than until the next round went without rounds from
+/// then on.
 #[test]
 fn rounds_go_on_when_one_takes_longer_than_until_the_next() {
     let mut group = servers(1, 3, Config { interval_ms: 200, timeout_ms: 500, ..config() });

@@ -1,5 +1,5 @@
-//! The board on real Hosts: posts through broker, servers and proxy; order, losses that are told, and
-//! what a client is told of its post whatever breaks.
+//! The board on real Hosts: posts through broker, servers and proxy; order, losses that are told,
+//! and what a client is told of its post whatever breaks.
 
 mod group;
 
@@ -50,8 +50,8 @@ fn membership(id: u32) -> membership::Config {
     }
 }
 
-/// The whole system: a reference server, servers with all four protocols, broker, proxy, and a bot if it
-/// is started.
+/// The whole system: a reference server, servers with all four protocols, broker, proxy, and a bot
+/// if it is started.
 fn board(seed: u64, bot: bool) -> Group {
     let build = |env: &Env| -> Vec<Box<dyn DynProtocol>> {
         let id = env.id.0;

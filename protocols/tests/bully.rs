@@ -496,7 +496,8 @@ fn a_higher_node_that_appears_during_an_election_is_asked_too() {
     net.kill(4);
     net.deliver(1, 3, 50, Message::Election { epoch: Epoch(1) });
     net.run(TIMEOUT_MS - 50);
-    // A moment before 3 would take over, 4 is there; it has not found out yet that it is the highest.
+    // A moment before 3 would take over, 4 is there; it has not found out yet that it is the
+    // highest.
     net.start(4);
     net.link(3, 4);
     net.run(TIMEOUT_MS / 2);

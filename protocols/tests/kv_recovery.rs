@@ -393,7 +393,8 @@ fn two_bad_disks_are_refused_in_words_or_mended_but_never_wrong() {
                 cluster.run(ms(500));
                 let mended = cluster.has_converged();
                 for node in nodes {
-                    // Two of the same other store are the majority, and cannot be told from this one.
+                    // Two of the same other store are the majority, and cannot be told from this
+                    // one.
                     if mended && (one, other) != ("foreign", "foreign") {
                         assert_eq!(reads(&mut cluster, node, "k5"), 20, "{one}, {other}, {good}");
                     } else if !mended {

@@ -1,5 +1,5 @@
-//! The lottery's central on a real Host: what is stored, refused, drawn and told, across restarts; and
-//! the document's wire.
+//! The lottery's central on a real Host: what is stored, refused, drawn and told, across restarts;
+//! and the document's wire.
 
 use node_protocols::core::{
     Caller, ClientId, Decoded, Effect, Env, Gateway, Host, LamportRule, NodeId, Now, Protocol,
@@ -414,8 +414,8 @@ fn what_the_draw_rests_on_cannot_change() {
 
 // The wire.
 
-/// What the gateway makes of bytes that come in pieces: requests, and what the central answers to those
-/// that cannot be read.
+/// What the gateway makes of bytes that come in pieces: requests, and what the central answers to
+/// those that cannot be read.
 fn decode(pieces: &[&[u8]]) -> (Vec<Request<'static>>, String) {
     let (mut gateway, mut inbox, mut output) = (LotteryText::default(), Vec::new(), Vec::new());
     let (mut requests, mut answers) = (Vec::new(), Vec::new());
@@ -534,8 +534,8 @@ fn a_message_over_16_kib_is_refused_once_and_skipped_to_its_end() {
     assert_eq!(decode(&pieces), expected);
 }
 
-/// The document's client puts bets into a chunk as long as it has less than 8 KiB, not counting the letter:
-/// the last may be as long as a bet can be.
+/// The document's client puts bets into a chunk as long as it has less than 8 KiB, not counting the
+/// letter: the last may be as long as a bet can be.
 #[test]
 fn a_chunk_is_as_long_as_the_documents_client_makes_it() {
     let short = wire(&"x".repeat(70));

@@ -1,5 +1,6 @@
-//! Agencies as nodes: real Hosts, and a network that loses, copies, delays and reorders, with restarts
-//! of both sides. What the agencies sent is in the file once, and each gets its own winners.
+//! Agencies as nodes: real Hosts, and a network that loses, copies, delays and reorders, with
+//! restarts of both sides. What the agencies sent is in the file once, and each gets its own
+//! winners.
 
 use node_protocols::core::{
     ConfigError, Effect, Env, Exit, Host, LamportRule, NodeId, Now, Protocol, Rng, Time, WallTime,

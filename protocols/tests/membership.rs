@@ -1,5 +1,5 @@
-//! Ranks and the list: the document's boundaries to the millisecond, restarts of both sides, names that
-//! two want, and the JSON form.
+//! Ranks and the list: the document's boundaries to the millisecond, restarts of both sides, names
+//! that two want, and the JSON form.
 
 mod group;
 
@@ -223,7 +223,8 @@ fn names_that_clients_bring_cost_members_nothing_and_are_bounded() {
         panic!("it is too many")
     };
     assert!(reason.contains("10000 names"), "{reason}");
-    // Who has one keeps it, and nodes get theirs, one of which a client had: that makes place for another.
+    // Who has one keeps it, and nodes get theirs, one of which a client had: that makes place for
+    // another.
     assert!(matches!(rank(&mut group, "c9999"), Reply::Rank { rank: 10_002, .. }));
     group.kill(REFERENCE);
     group.start(REFERENCE);

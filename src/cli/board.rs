@@ -1,9 +1,9 @@
-//! `node board`: somebody at the bulletin system, who sends messages to the broker and sees what the
-//! proxy brings; or an automatic client, which does so by itself.
+//! `node board`: somebody at the bulletin system, who sends messages to the broker and sees what
+//! the proxy brings; or an automatic client, which does so by itself.
 //!
 //! One loop owns the clock and standard output. Threads feed it: the user's lines, the broker's
-//! answers, what the proxy pushes, and signals; so messages appear while the user types and while an
-//! answer is awaited.
+//! answers, what the proxy pushes, and signals; so messages appear while the user types and while
+//! an answer is awaited.
 
 mod link;
 mod talk;
@@ -73,11 +73,12 @@ JSON (--json), one object a line, on stdout; received is the client's own clock:
 
 const COMMANDS: &str = "Type send TEXT, or quit.";
 
-/// Messages that wait for their answers: a user or script that is faster than the system hears of it.
+/// Messages that wait for their answers: a user or script that is faster than the system hears of
+/// it.
 const MAX_WAITING: usize = 1_000;
 
-/// Events that wait to be printed. Behind them the proxy's thread waits, and the proxy tells what is
-/// missed.
+/// Events that wait to be printed. Behind them the proxy's thread waits, and the proxy tells what
+/// is missed.
 const MAX_EVENTS: usize = 1_000;
 
 /// How long a signal waits for an output that takes nothing.
@@ -318,8 +319,8 @@ impl Connected {
     }
 }
 
-/// The user's lines, without their ends. One that is longer than any message is cut, just above what
-/// the broker takes.
+/// The user's lines, without their ends. One that is longer than any message is cut, just above
+/// what the broker takes.
 fn read_lines(mut input: impl BufRead, events: &SyncSender<Event>) {
     const MOST: u64 = MAX_TEXT_BYTES as u64 + 64;
     loop {

@@ -31,8 +31,8 @@ use std::process::ExitCode;
 ///
 ///   node explain --elections n1.jsonl n2.jsonl n3.jsonl n4.jsonl
 ///
-/// Exit codes: 0 when it was written, 1 when it cannot be, a trace cannot be read or a line of it is
-/// broken, 2 for a wrong command line.
+/// Exit codes: 0 when it was written, 1 when it cannot be, a trace cannot be read or a line of it
+/// is broken, 2 for a wrong command line.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct ExplainArgs {

@@ -1,9 +1,9 @@
-//! `node skew`: asks the servers that keep their clocks together what time it is there, and shows how
-//! far the clocks are apart.
+//! `node skew`: asks the servers that keep their clocks together what time it is there, and shows
+//! how far the clocks are apart.
 //!
 //! Each clock is read over the network as in F. Cristian, "Probabilistic Clock Synchronization"
-//! (1989): of several readings the one with the shortest round trip, which is off by half of that at
-//! most. All readings are taken against one monotonic clock here.
+//! (1989): of several readings the one with the shortest round trip, which is off by half of that
+//! at most. All readings are taken against one monotonic clock here.
 
 use super::output::Output;
 use super::tell;

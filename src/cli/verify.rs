@@ -39,14 +39,14 @@ use std::process::ExitCode;
 ///
 ///   {"replica":"n1","applied":7,"digest":"9f3c"}
 ///
-/// A history begins with an empty store and holds everybody who wrote to it: start the servers
-/// anew before each `node bench kv --history`, or what others wrote shows as violated. Several
-/// files are taken as parts of one run, with one clock and different clients in each.
-/// `node bench kv --history` and `node sim --history` write histories. A trace of a node
-/// (`--trace`) is taken as the history of the requests that reached it, of the messages that it
-/// sent and received, and of whom it held coordinator: name the traces of all nodes of a cluster, on
-/// one machine, from its start. A node whose trace ends a second before others without having
-/// stopped counts as killed then.
+/// A history begins with an empty store and holds everybody who wrote to it: start the servers anew
+/// before each `node bench kv --history`, or what others wrote shows as violated. Several files are
+/// taken as parts of one run, with one clock and different clients in each. `node bench kv
+/// --history` and `node sim --history` write histories. A trace of a node (`--trace`) is taken as
+/// the history of the requests that reached it, of the messages that it sent and received, and of
+/// whom it held coordinator: name the traces of all nodes of a cluster, on one machine, from its
+/// start. A node whose trace ends a second before others without having stopped counts as killed
+/// then.
 ///
 /// `node properties` lists the properties: what each says, and what has to be seen to judge it.
 /// Traces of real nodes do not show that a node was held up, or cut off from others: whoever does
@@ -56,13 +56,14 @@ use std::process::ExitCode;
 ///
 /// Times in verdicts are milliseconds of the history's clock, or from the beginning of the traces.
 ///
-/// Of a file whose writer was killed the last line may be cut off: it is left out, and a note says so.
+/// Of a file whose writer was killed the last line may be cut off: it is left out, and a note says
+/// so.
 ///
 /// Prints a line for each property: held, violated and why, or unknown and why. A property is
 /// unknown where nothing in the history could have broken it (no client read a key twice, nobody
-/// coordinated), or the checker gave up. Exit codes: 0 when all held, 1 when one was violated, 2 when
-/// the answer is not known: a file cannot be read or is no history, a property is unknown, or all held
-/// and that cannot be printed.
+/// coordinated), or the checker gave up. Exit codes: 0 when all held, 1 when one was violated, 2
+/// when the answer is not known: a file cannot be read or is no history, a property is unknown, or
+/// all held and that cannot be printed.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct VerifyArgs {
@@ -376,8 +377,8 @@ mod tests {
         );
     }
 
-    /// Node 1, of rank 2, and node 2, of rank 1, hold `winner` coordinator; node 3 gives ranks and does not
-    /// elect.
+    /// Node 1, of rank 2, and node 2, of rank 1, hold `winner` coordinator; node 3 gives ranks and
+    /// does not elect.
     fn by_rank(winner: u32) -> Run {
         let coordinator = |at: u32, node: u32| {
             format!(

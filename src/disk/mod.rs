@@ -126,8 +126,8 @@ impl Disk {
         })
     }
 
-    /// Looks whether what the node writes to is still in its place, and the log as long as it was made,
-    /// when it is time to.
+    /// Looks whether what the node writes to is still in its place, and the log as long as it was
+    /// made, when it is time to.
     ///
     /// # Errors
     /// When it is not.
@@ -196,7 +196,8 @@ impl Disk {
             self.room.until_measured = 0;
             log::info!(target: "wal", "checkpoint: the log has {} bytes now", self.wal.len());
         } else if !outbox.records().is_empty() {
-            // What is written behind a hole would hide that something is missing until the next start.
+            // What is written behind a hole would hide that something is missing until the next
+            // start.
             self.wal.check_length()?;
             self.wal.append(outbox.records())?;
             self.wal.sync()?;

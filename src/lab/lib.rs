@@ -5,10 +5,11 @@
 //!                                    check, trace ─┘
 //! ```
 //!
-//! A [`study`] says who uses a protocol and what must hold; the simulator ([`sim`]) runs its scenarios and
-//! breaks them; every property is judged by a [`study::Run`], which the simulator fills and [`trace`] reads
-//! from real nodes' traces. This crate names no protocol, opens no socket and reads no clock;
-//! the only processes that it starts are the programs of a scenario's [`sim::checker`]s.
+//! A [`study`] says who uses a protocol and what must hold; the simulator ([`sim`]) runs its
+//! scenarios and breaks them; every property is judged by a [`study::Run`], which the simulator
+//! fills and [`trace`] reads from real nodes' traces. This crate names no protocol, opens no socket
+//! and reads no clock; the only processes that it starts are the programs of a scenario's
+//! [`sim::checker`]s.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 #![warn(missing_docs)]

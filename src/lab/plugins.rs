@@ -152,7 +152,8 @@ impl Plugins {
         self.protocols.get(name).map(|plugin| (plugin.read)(table))
     }
 
-    /// The codec for one connection of a client, and its gateway's name; none for the native one, which needs none.
+    /// The codec for one connection of a client, and its gateway's name; none for the native one,
+    /// which needs none.
     pub fn codec(
         &self,
         gateway: &str,
@@ -221,7 +222,8 @@ pub trait DynGateway {
         let _ = tally;
     }
 
-    /// The client sends no more: what it has begun will not become whole, and it may still read why.
+    /// The client sends no more: what it has begun will not become whole, and it may still read
+    /// why.
     fn end(&mut self) {}
 
     /// See [`Gateway::decode`]; a request is left in `request`.

@@ -1,5 +1,5 @@
-//! What is registered: protocols, gateways and studies, by name. The plugin point: those of this tree and
-//! those of somebody else's crate come in by [`Registry::register_study`] alike.
+//! What is registered: protocols, gateways and studies, by name. The plugin point: those of this
+//! tree and those of somebody else's crate come in by [`Registry::register_study`] alike.
 
 pub use crate::plugins::{DynGateway, JSON, JsonForm, NATIVE, Plugins, TypedConfig};
 
@@ -34,8 +34,8 @@ impl Registry {
         Registry::default()
     }
 
-    /// Adds a protocol together with its study: what a scenario can say of its clients, and the properties
-    /// that can be asked of a run of it.
+    /// Adds a protocol together with its study: what a scenario can say of its clients, and the
+    /// properties that can be asked of a run of it.
     ///
     /// # Panics
     /// When the protocol's name or tag, or the name of a property, is taken.
@@ -64,8 +64,9 @@ impl Registry {
         self.properties().find(|property| property.name == name)
     }
 
-    /// The clients of a scenario whose text is given: those of the study whose table `[workload.NAME]` it
-    /// has, or of the one study that has clients for these nodes. None where nodes act by themselves.
+    /// The clients of a scenario whose text is given: those of the study whose table
+    /// `[workload.NAME]` it has, or of the one study that has clients for these nodes. None where
+    /// nodes act by themselves.
     ///
     /// # Errors
     /// What is wrong with the tables, in one line.

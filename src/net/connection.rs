@@ -27,9 +27,9 @@ pub(super) struct Connection {
     pub(super) eof: bool,
     /// It ends once everything is answered and sent.
     pub(super) closing: bool,
-    /// What it was told before its end must reach it, though it may still be sending: how many bytes
-    /// more are read and forgotten. To close with bytes unread resets a connection, and takes what was
-    /// sent along.
+    /// What it was told before its end must reach it, though it may still be sending: how many
+    /// bytes more are read and forgotten. To close with bytes unread resets a connection, and takes
+    /// what was sent along.
     pub(super) lingers: Option<usize>,
     /// Its sending side is shut: it only lingers.
     pub(super) is_shut: bool,
@@ -204,7 +204,8 @@ impl Connection {
     }
 }
 
-/// Bytes that came in, or are to go out: one contiguous buffer, of which a front part may be gone already.
+/// Bytes that came in, or are to go out: one contiguous buffer, of which a front part may be gone
+/// already.
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,

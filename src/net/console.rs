@@ -1,7 +1,7 @@
 //! The node's console: the lines that documents prescribe, on standard output, one write a turn.
 //!
-//! A node serves others, so it goes on when its lines cannot be written, and tells of it in the log;
-//! its exit code tells again, unless it is only that their reader has gone.
+//! A node serves others, so it goes on when its lines cannot be written, and tells of it in the
+//! log; its exit code tells again, unless it is only that their reader has gone.
 
 use std::io::{ErrorKind, Write};
 

@@ -403,7 +403,8 @@ impl Node {
         self.notices.tell(cause, self.now.time, line);
     }
 
-    /// The same about a peer, who tries again and again: once, as long as it is for the same reason.
+    /// The same about a peer, who tries again and again: once, as long as it is for the same
+    /// reason.
     fn tell_news(&mut self, peer: NodeId, why: &str, line: fmt::Arguments<'_>) {
         let cause = Counter::BadHandshake;
         self.host.count(cause);
@@ -439,8 +440,8 @@ fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
     Ok(listeners)
 }
 
-/// What nobody can guess: the standard library's keys are the system's random bytes, and its hash gives
-/// none of them away.
+/// What nobody can guess: the standard library's keys are the system's random bytes, and its hash
+/// gives none of them away.
 fn entropy() -> u128 {
     let half = || u128::from(RandomState::new().build_hasher().finish());
     half() << 64 | half()

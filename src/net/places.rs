@@ -88,8 +88,8 @@ impl Places {
         }
     }
 
-    /// How many connections a listener may take in a turn: few of the places, so that whoever gets one is
-    /// read from before it goes to another.
+    /// How many connections a listener may take in a turn: few of the places, so that whoever gets
+    /// one is read from before it goes to another.
     pub(super) fn accepts_per_turn(&self) -> usize {
         (self.max_clients / 4).clamp(1, ACCEPTS_PER_TURN)
     }

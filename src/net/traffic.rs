@@ -19,8 +19,8 @@ const DISTRIBUTE_ABOVE: usize = 256 << 10;
 /// the links' queues and the protocols' logs, which give up above theirs.
 const MAX_UNANSWERED_BYTES: usize = 16 << 20;
 
-/// Replies and pushes of one turn above which requests wait for the next: the bound on clients' memory is
-/// kept when connections are flushed, and a turn may serve thousands of them.
+/// Replies and pushes of one turn above which requests wait for the next: the bound on clients'
+/// memory is kept when connections are flushed, and a turn may serve thousands of them.
 pub(super) const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
 
 /// What a client may still send that has been told why its connection ends.
@@ -468,7 +468,8 @@ impl Node {
         self.dirty.clear();
     }
 
-    /// Ends a connection that has everything it is to get: now, or when it has sent what it was about to.
+    /// Ends a connection that has everything it is to get: now, or when it has sent what it was
+    /// about to.
     fn finish(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
         let lingers = connection.lingers.is_some() && !connection.eof && self.draining.is_none();

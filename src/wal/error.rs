@@ -52,7 +52,8 @@ pub enum WalError {
         /// What is there now.
         now: String,
     },
-    /// The log has not the length that this node gave it: another process truncated it, or wrote to it.
+    /// The log has not the length that this node gave it: another process truncated it, or wrote to
+    /// it.
     Changed {
         /// The log.
         path: PathBuf,

@@ -165,8 +165,8 @@ impl Drop for Running {
     }
 }
 
-/// Writes `agency-ID.csv` with so many bets; some are quoted, and those at `winning` win. Answers the
-/// path, and the rows that the central is to write.
+/// Writes `agency-ID.csv` with so many bets; some are quoted, and those at `winning` win. Answers
+/// the path, and the rows that the central is to write.
 pub fn bets(dir: &Path, id: u32, count: u32, winning: &[u32]) -> (PathBuf, String) {
     let path = dir.join(format!("agency-{id}.csv"));
     let (mut file, mut expected) = (String::new(), String::new());

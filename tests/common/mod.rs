@@ -25,7 +25,8 @@ use tempfile::TempDir;
 /// Long enough for a debug build on a busy machine; only a failure waits this long.
 pub const LONG: Duration = Duration::from_secs(90);
 
-/// Lines of `[limits]` by which no node gives up a peer or a client that the machine has no time for.
+/// Lines of `[limits]` by which no node gives up a peer or a client that the machine has no time
+/// for.
 pub const PATIENT: &str = "link_timeout_ms = 600000\ngreeting_timeout_ms = 600000\n\
                            request_timeout_ms = 600000\nsilent_timeout_ms = 600000\n";
 

@@ -1,4 +1,5 @@
-//! Whether rounds go on while a coordinator reigns, and whether clocks are slewed as they are told: what
+//! Whether rounds go on while a coordinator reigns, and whether clocks are slewed as they are told:
+//! what
 //! [`skew_bound`](super::skew_bound) needs beside the distance of clocks that had a round.
 
 use super::{INTERVAL, ROUND, SLEW};
@@ -41,8 +42,8 @@ struct Reading {
     corrections: u32,
 }
 
-/// A node's own clock that runs faster or slower than this, in parts per million, was set meanwhile, or
-/// waits for the time that it has shown before.
+/// A node's own clock that runs faster or slower than this, in parts per million, was set
+/// meanwhile, or waits for the time that it has shown before.
 const SET_PPM: u64 = 10_000;
 /// How exact readings are, in nanoseconds.
 const ROUNDING_NS: i128 = 1_000;
@@ -166,7 +167,8 @@ impl Reading {
         let most = whole * 9 / 10;
         let least = match self.corrections {
             0 => most.min(self.owed.abs()),
-            // It moves to where it had to go, and then to elsewhere; the same way if it is not there yet.
+            // It moves to where it had to go, and then to elsewhere; the same way if it is not
+            // there yet.
             1 if self.owed.signum() == now.owed.signum() && self.owed.abs() > 2 * whole => most,
             _ => return None,
         };

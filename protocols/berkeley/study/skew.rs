@@ -1,13 +1,14 @@
-//! Whether the clocks of a group are kept together. Knows no protocol: only what each node's corrected
-//! clock showed, when it was corrected, and whom the node then held coordinator.
+//! Whether the clocks of a group are kept together. Knows no protocol: only what each node's
+//! corrected clock showed, when it was corrected, and whom the node then held coordinator.
 //!
 //! Gusella and Zatti: The Accuracy of the Clock Synchronization Achieved by TEMPO in Berkeley UNIX
 //! 4.3BSD, IEEE Transactions on Software Engineering 15(7), 1989.
 //!
-//! **Readings** are of the corrected clock, against the time of the run, which no node knows. A clock
-//! that is being slewed **owes** the rest.
+//! **Readings** are of the corrected clock, against the time of the run, which no node knows. A
+//! clock that is being slewed **owes** the rest.
 //!
-//! **A life** of a node goes from a start to the next: a node that starts again knows no correction.
+//! **A life** of a node goes from a start to the next: a node that starts again knows no
+//! correction.
 
 use super::rounds::Rounds;
 use super::{FAR, INTERVAL, MOVED, ROUND, SKEW};
@@ -18,19 +19,20 @@ use node_protocols::core::ClockOffset;
 use node_protocols::facts::Coordinator;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// **Skew bound.** Two nodes that were corrected in one round, and each before in the same life, differ
-/// by at most [`SKEW`] once each has what it owes, until [`INTERVAL`] after that
-/// round. Corrections are of one round when they came within [`ROUND`], at nodes that held
-/// the same coordinator of the same reign. A node whose clock a fault set has yet to be corrected twice.
+/// **Skew bound.** Two nodes that were corrected in one round, and each before in the same life,
+/// differ by at most [`SKEW`] once each has what it owes, until [`INTERVAL`] after that round.
+/// Corrections are of one round when they came within [`ROUND`], at nodes that held the same
+/// coordinator of the same reign. A node whose clock a fault set has yet to be corrected twice.
 ///
-/// Rounds go on: from [`AGREE`] after the last that disturbs anybody (a start, a stop, a pause,
-/// a fault of the network, a new coordinator) each node that runs, and holds a coordinator that runs and holds
-/// itself one, is corrected every [`INTERVAL`] and [`ROUND`]. And what a clock owes it
-/// is given, at [`SLEW`] of its pace, less a tenth of that.
+/// Rounds go on: from [`AGREE`] after the last that disturbs anybody (a start, a stop, a pause, a
+/// fault of the network, a new coordinator) each node that runs, and holds a coordinator that runs
+/// and holds itself one, is corrected every [`INTERVAL`] and [`ROUND`]. And what a clock owes it is
+/// given, at [`SLEW`] of its pace, less a tenth of that.
 ///
-/// Gusella and Zatti 1989, section IV: the error is that of reading clocks over the network, and what
-/// clocks drift until the next round. The bound of a scenario is the largest error of a reading on
-/// either side, at most half of what round trips vary by, twice, and 2 · drift · interval.
+/// Gusella and Zatti 1989, section IV: the error is that of reading clocks over the network, and
+/// what clocks drift until the next round. The bound of a scenario is the largest error of a
+/// reading on either side, at most half of what round trips vary by, twice, and 2 · drift ·
+/// interval.
 pub(super) fn skew_bound(history: &Run) -> Verdict {
     let skew_ns = history.bounds.of(&SKEW);
     let round_ns = history.bounds.of(&ROUND);
@@ -126,12 +128,13 @@ impl Kept {
     }
 }
 
-/// **Clock never backwards.** Within a node's life no reading of its corrected clock that it takes is
-/// before an earlier one. What others read between two of its own readings does not count: a clock that
-/// is set back meanwhile has not gone back for the node if it is above the earlier one again.
+/// **Clock never backwards.** Within a node's life no reading of its corrected clock that it takes
+/// is before an earlier one. What others read between two of its own readings does not count: a
+/// clock that is set back meanwhile has not gone back for the node if it is above the earlier one
+/// again.
 ///
-/// Gusella and Zatti 1989, section II: a clock that is ahead is slowed down, as programs rely on time
-/// not going back.
+/// Gusella and Zatti 1989, section II: a clock that is ahead is slowed down, as programs rely on
+/// time not going back.
 ///
 /// Evidence: a clock that was corrected, and that its node reads after that not for the first time.
 pub(super) fn clock_never_backwards(history: &Run) -> Verdict {
@@ -176,8 +179,8 @@ pub(super) fn clock_never_backwards(history: &Run) -> Verdict {
 /// from the beginning, and no other, none of the others is ever to be corrected by more than
 /// [`MOVED`].
 ///
-/// Gusella and Zatti 1989, section III: the fault-tolerant average is over the largest set of clocks
-/// that do not differ by more than γ.
+/// Gusella and Zatti 1989, section III: the fault-tolerant average is over the largest set of
+/// clocks that do not differ by more than γ.
 ///
 /// Evidence: such a clock, and another that is corrected.
 pub(super) fn one_liar_moves_nobody(history: &Run) -> Verdict {

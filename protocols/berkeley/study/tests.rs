@@ -1,3 +1,5 @@
+//! Tests of the study of this protocol: its checkers against small runs.
+
 use super::super::SLEW;
 use super::*;
 use crate::check;
@@ -7,8 +9,8 @@ use node_protocols::core::{Correction, Epoch, NodeId};
 
 const MS: u64 = 1_000_000;
 
-/// A history with bounds of 10 ms of skew, rounds of 20 ms, every 1000 ms, slewing by a tenth; times are
-/// milliseconds.
+/// A history with bounds of 10 ms of skew, rounds of 20 ms, every 1000 ms, slewing by a tenth;
+/// times are milliseconds.
 fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> Run {
     let timeline = timeline.into_iter().map(|(at, what)| Happening { at: at * MS, what });
     let bounds = Bounds::default()
@@ -110,8 +112,8 @@ fn what_no_round_brought_together_is_not_held_to_it() {
     assert_eq!(skew([(1_100, reads(1, 50)), (1_101, reads(2, -50))]), "unknown");
 }
 
-/// Three servers of one reign, from 10 s on a round a second until so many seconds, for these of them; all
-/// are read every 100 ms until 60 s.
+/// Three servers of one reign, from 10 s on a round a second until so many seconds, for these of
+/// them; all are read every 100 ms until 60 s.
 fn rounds(reaches: &[u32], until_s: u64, more: &[(u64, What)]) -> &'static str {
     let mut timeline = Vec::new();
     for node in [1, 2, 3] {

@@ -1,5 +1,5 @@
-//! The lines of NATS' client protocol: what clients say, taken apart, and what they are told. Knows no
-//! connection.
+//! The lines of NATS' client protocol: what clients say, taken apart, and what they are told. Knows
+//! no connection.
 
 use super::super::proxy::{Said, fault};
 use super::super::subject::is_literal;
@@ -28,8 +28,8 @@ pub(super) struct Heard<'a> {
 }
 
 impl Heard<'_> {
-    /// `MSG topic sid [reply] bytes`, and the text; or `HMSG topic sid [reply] header_bytes bytes`, and
-    /// headers and text.
+    /// `MSG topic sid [reply] bytes`, and the text; or `HMSG topic sid [reply] header_bytes bytes`,
+    /// and headers and text.
     pub(super) fn write(&self, sid: &str, output: &mut Vec<u8>) {
         let Heard { topic, reply, headers, text } = self;
         let (reply, header_bytes) = (reply.unwrap_or_default(), headers.map_or(0, <[u8]>::len));

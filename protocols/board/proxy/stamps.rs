@@ -1,4 +1,5 @@
-//! The order of posts: which of a user's was published last, by the stamps of the clock that gave them.
+//! The order of posts: which of a user's was published last, by the stamps of the clock that gave
+//! them.
 
 use super::super::{Mutant, Planted};
 use crate::core::LamportTime;

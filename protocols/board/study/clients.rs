@@ -1,6 +1,7 @@
-//! Clients of the bulletin board. Each has a connection to the broker, over which it posts one text after
-//! the other, and one to the proxy, over which it listens to every topic. What is not answered in time is
-//! given up with its connection, and not posted again; whose listening ends listens anew.
+//! Clients of the bulletin board. Each has a connection to the broker, over which it posts one text
+//! after the other, and one to the proxy, over which it listens to every topic. What is not
+//! answered in time is given up with its connection, and not posted again; whose listening ends
+//! listens anew.
 
 use node_lab::config::Config;
 use node_lab::study::Load;
@@ -28,8 +29,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// How many of a hundred posts lose their connection on the way or on the way back.
     pub cut_percent: u64,
-    /// How many of a hundred posts are followed by a time in which their client does not read what it
-    /// listens to.
+    /// How many of a hundred posts are followed by a time in which their client does not read what
+    /// it listens to.
     pub doze_percent: u64,
     /// The longest such time, in milliseconds.
     pub doze_ms: u64,
@@ -136,8 +137,8 @@ impl Roles {
     }
 }
 
-/// All clients of a run. The port's client 2n is the connection of client n to the broker, 2n + 1 that
-/// to the proxy.
+/// All clients of a run. The port's client 2n is the connection of client n to the broker, 2n + 1
+/// that to the proxy.
 pub struct Crew {
     clients: Vec<Client>,
     settings: Settings,
@@ -154,8 +155,8 @@ struct Client {
     think: Rng,
     cuts: Rng,
     dozes: Rng,
-    /// The last time in which it did not read what it listens to, until it is known that whatever it
-    /// missed then was told.
+    /// The last time in which it did not read what it listens to, until it is known that whatever
+    /// it missed then was told.
     doze: Option<Doze>,
     /// Its own Lamport clock.
     clock: LamportTime,

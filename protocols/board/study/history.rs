@@ -1,5 +1,5 @@
-//! A run of the bulletin board: made of what clients posted and heard, or read from a file of one line
-//! for the run.
+//! A run of the bulletin board: made of what clients posted and heard, or read from a file of one
+//! line for the run.
 
 use node_lab::study::{Lines, Met, Run};
 use node_protocols::board::{self, Maybe, Reply, Request};
@@ -46,8 +46,8 @@ struct Maker {
 struct Listener {
     /// Its place among the board's connections, as long as it lasts.
     listening: Option<usize>,
-    /// The last time in which its client did not read, until it is known that whatever it missed then was
-    /// told.
+    /// The last time in which its client did not read, until it is known that whatever it missed
+    /// then was told.
     doze: Option<Doze>,
 }
 

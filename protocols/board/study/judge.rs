@@ -1,9 +1,9 @@
 //! Whether a bulletin board brings what is published to those who listen: once, in order, and with
-//! nothing missing in silence. Knows no protocol: only what clients posted, what they were told of it,
-//! and what they heard over which connection.
+//! nothing missing in silence. Knows no protocol: only what clients posted, what they were told of
+//! it, and what they heard over which connection.
 //!
-//! Eugster, Felber, Guerraoui and Kermarrec: The Many Faces of Publish/Subscribe, ACM Computing Surveys
-//! 35(2), 2003; the order is the FIFO order of Hadzilacos and Toueg, A Modular Approach to
+//! Eugster, Felber, Guerraoui and Kermarrec: The Many Faces of Publish/Subscribe, ACM Computing
+//! Surveys 35(2), 2003; the order is the FIFO order of Hadzilacos and Toueg, A Modular Approach to
 //! Fault-Tolerant Broadcasts, 1994.
 
 use super::history::{Board, Connection, Heard, Known, Post, Posted};
@@ -12,11 +12,11 @@ use node_lab::study::Run;
 use node_lab::study::{NOTICE, Verdict, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// **Per-publisher order.** Over one connection, a post is never heard after another of the same user
-/// that was sent when the first was over: answered, or given up with its connection.
+/// **Per-publisher order.** Over one connection, a post is never heard after another of the same
+/// user that was sent when the first was over: answered, or given up with its connection.
 ///
-/// Hadzilacos and Toueg 1994, FIFO order: if a process broadcasts m before m', nobody delivers m' before
-/// m. What is lost is no matter here.
+/// Hadzilacos and Toueg 1994, FIFO order: if a process broadcasts m before m', nobody delivers m'
+/// before m. What is lost is no matter here.
 ///
 /// Evidence: two posts of a user that were heard over one connection.
 pub(super) fn per_publisher_order(history: &Run) -> Verdict {
@@ -74,13 +74,13 @@ pub(super) fn delivered_at_most_once(history: &Run) -> Verdict {
     })
 }
 
-/// **No silent gap.** A post that its client was told is published, or that anybody heard, is heard over
-/// every connection that subscribed to its topic before it was sent and lasts until
+/// **No silent gap.** A post that its client was told is published, or that anybody heard, is heard
+/// over every connection that subscribed to its topic before it was sent and lasts until
 /// [`NOTICE`] after that, or else counts among those that the listener was told, after the
 /// post was sent, to have missed.
 ///
-/// Eugster et al. 2003, on reliable delivery: who subscribes gets what is published, or learns that it
-/// does not.
+/// Eugster et al. 2003, on reliable delivery: who subscribes gets what is published, or learns that
+/// it does not.
 ///
 /// Evidence: a post that a connection was owed.
 ///
@@ -139,9 +139,9 @@ pub(super) fn no_silent_gap(history: &Run) -> Verdict {
     })
 }
 
-/// **Answers match deliveries.** A post that its client was told is not published is heard by nobody;
-/// what is heard was posted, by that user, under that topic, and before it is heard; and no post stays
-/// without an answer, unless its client gives it up.
+/// **Answers match deliveries.** A post that its client was told is not published is heard by
+/// nobody; what is heard was posted, by that user, under that topic, and before it is heard; and no
+/// post stays without an answer, unless its client gives it up.
 ///
 /// Hadzilacos and Toueg 1994, integrity: what is delivered was broadcast. That what failed did not
 /// happen, or is said to be unknown, is what document 002's client needs in order to try again.

@@ -1,3 +1,5 @@
+//! Tests of the study of this protocol: its checkers against small runs.
+
 use super::*;
 use crate::check;
 use node_lab::study::Bounds;
@@ -17,8 +19,8 @@ fn heard(at_ns: u64, user: &str, text: &str) -> Heard {
     Heard { at_ns, user: user.into(), topic: "general".into(), text: text.into() }
 }
 
-/// Ana posts three times, the second of which is lost, and Bo once; one client listens to all of it, and
-/// another for a while.
+/// Ana posts three times, the second of which is lost, and Bo once; one client listens to all of
+/// it, and another for a while.
 fn run() -> Board {
     Board {
         posts: vec![

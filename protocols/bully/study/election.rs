@@ -6,16 +6,16 @@
 //!
 //! A node **holds** the coordinator that it published last since it started; none after a start.
 //!
-//! An **elector** is a node that is up and elects; where elections go by rank, once it has published
-//! its own since it started. Nobody else is asked whom it holds, and nobody else can win.
+//! An **elector** is a node that is up and elects; where elections go by rank, once it has
+//! published its own since it started. Nobody else is asked whom it holds, and nobody else can win.
 //!
-//! **Disturbances** are starts, stops, pauses and faults while they last, but not messages that come
-//! twice; and that an elector gets its rank. A partition disturbs when it begins and when it ends;
-//! meanwhile its sides are components of a calm cluster, of which none knows of another. Of several
-//! partitions at a time, nodes are in one component when none of them parts them. What is asked of a
-//! calm cluster is asked of every moment that nothing has disturbed for [`AGREE`]; what
-//! holds between happenings of one and the same time does not count. A run without such a moment, or
-//! in which nobody is asked anything then, has no evidence.
+//! **Disturbances** are starts, stops, pauses and faults while they last, but not messages that
+//! come twice; and that an elector gets its rank. A partition disturbs when it begins and when it
+//! ends; meanwhile its sides are components of a calm cluster, of which none knows of another. Of
+//! several partitions at a time, nodes are in one component when none of them parts them. What is
+//! asked of a calm cluster is asked of every moment that nothing has disturbed for [`AGREE`]; what
+//! holds between happenings of one and the same time does not count. A run without such a moment,
+//! or in which nobody is asked anything then, has no evidence.
 
 use super::{ALIVE, HANDOVER};
 use node_lab::check::describe::Millis;
@@ -26,8 +26,8 @@ use node_protocols::facts::{Coordinator, Rank};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// **Election terminates.** In a calm cluster every elector holds a coordinator, which is an elector
-/// too, and in its component.
+/// **Election terminates.** In a calm cluster every elector holds a coordinator, which is an
+/// elector too, and in its component.
 ///
 /// Garcia-Molina 1982, assertion 2 of the bully election: if no failures occur meanwhile, a node
 /// will be coordinator, and the others will know it.
@@ -85,8 +85,8 @@ pub(super) fn one_coordinator_per_component(history: &Run) -> Verdict {
     })
 }
 
-/// **Highest live id wins.** In a calm cluster an elector that holds a coordinator holds the elector
-/// with the highest id in its component, or the highest rank where elections go by rank.
+/// **Highest live id wins.** In a calm cluster an elector that holds a coordinator holds the
+/// elector with the highest id in its component, or the highest rank where elections go by rank.
 ///
 /// Garcia-Molina 1982: the bully algorithm forces nodes with lower identification numbers into
 /// accepting the highest as coordinator.
@@ -149,12 +149,12 @@ pub(super) fn one_coordinator(history: &Run) -> Verdict {
     Verdict::of(broken, has_led, "no node of several held itself coordinator")
 }
 
-/// **Reigns go forward.** In a node's life each reign that it publishes, epoch and then id, is later than
-/// the one before. No disturbance suspends this.
+/// **Reigns go forward.** In a node's life each reign that it publishes, epoch and then id, is
+/// later than the one before. No disturbance suspends this.
 ///
-/// García-Molina 1982 has no reigns; a coordinator that is a hint is safe to use as long as whoever uses it
-/// can refuse an earlier one, late or replayed: the fencing tokens of Gray and Cheriton, Leases, SOSP
-/// 1989, and Burrows, The Chubby Lock Service, OSDI 2006.
+/// García-Molina 1982 has no reigns; a coordinator that is a hint is safe to use as long as whoever
+/// uses it can refuse an earlier one, late or replayed: the fencing tokens of Gray and Cheriton,
+/// Leases, SOSP 1989, and Burrows, The Chubby Lock Service, OSDI 2006.
 ///
 /// Evidence: a node that published two in one life.
 pub(super) fn reigns_go_forward(history: &Run) -> Verdict {
@@ -188,12 +188,13 @@ pub(super) fn reigns_go_forward(history: &Run) -> Verdict {
     Verdict::of(None, follows, "no node saw two reigns in one life")
 }
 
-/// **Live higher prevails.** A node that got a message from a node above it within [`ALIVE`],
-/// over a link that has been up since, turns to no other node below that one. Judged where elections go
-/// by id and nodes run nothing else, since any message counts; not of a node whose clock a fault set.
+/// **Live higher prevails.** A node that got a message from a node above it within [`ALIVE`], over
+/// a link that has been up since, turns to no other node below that one. Judged where elections go
+/// by id and nodes run nothing else, since any message counts; not of a node whose clock a fault
+/// set.
 ///
-/// García-Molina 1982: a node accepts a lower coordinator only when those above are down. It spares a
-/// cluster the reign of a node that cannot hear the highest, though all others do.
+/// García-Molina 1982: a node accepts a lower coordinator only when those above are down. It spares
+/// a cluster the reign of a node that cannot hear the highest, though all others do.
 ///
 /// Evidence: a node that turned to a coordinator while it heard of another node.
 pub(super) fn live_higher_prevails(history: &Run) -> Verdict {
@@ -263,8 +264,8 @@ enum Found {
     Wrong(String),
 }
 
-/// Asks `what` there is to say of each elector, at every moment at which the cluster is calm; and what a
-/// run `lacks` in which it is nothing.
+/// Asks `what` there is to say of each elector, at every moment at which the cluster is calm; and
+/// what a run `lacks` in which it is nothing.
 fn judge_calm(history: &Run, lacks: &str, what: impl Fn(&Cluster, &Node) -> Found) -> Verdict {
     let agree_ns = history.bounds.of(&AGREE);
     let Some(sweep) = Sweep::new(history) else {

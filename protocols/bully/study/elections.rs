@@ -1,8 +1,9 @@
 //! The elections of a run as a table: when each began, who won it, how long it took and what it
-//! cost in messages, beside the most that the textbook allows. Knows which nodes elect, and the names of
-//! the messages of the protocol `bully`, and nothing else of it.
+//! cost in messages, beside the most that the textbook allows. Knows which nodes elect, and the
+//! names of the messages of the protocol `bully`, and nothing else of it.
 //!
-//! A node takes part from its start, or where elections go by rank, from when it has published its own.
+//! A node takes part from its start, or where elections go by rank, from when it has published its
+//! own.
 //!
 //! Garcia-Molina: Elections in a Distributed Computing System, IEEE Transactions on Computers
 //! C-31(1), 1982.
@@ -22,8 +23,8 @@ pub struct Election {
     pub began: u64,
     /// Who sent it.
     pub by: u32,
-    /// When all that took part and were up held one coordinator, which was one of them; none if that
-    /// was never.
+    /// When all that took part and were up held one coordinator, which was one of them; none if
+    /// that was never.
     pub agreed: Option<u64>,
     /// Whom they held.
     pub winner: Option<u32>,
@@ -52,11 +53,11 @@ pub fn textbook_most(n: usize) -> u64 {
 
 /// The elections in a trace, whose lines are in an order in which they can have happened.
 ///
-/// One begins with an `Election` or `Coordinator` message while none is under way, unless it repeats
-/// the announcement of the reign that all hold, and is over when
-/// all that take part and are up hold the same coordinator in the same reign, it is one of them, and at
-/// least one node has announced or published it. Then it is over at the end of that moment: what is sent at
-/// the same time still belongs to it. An `Ok` while none is under way answers the last one.
+/// One begins with an `Election` or `Coordinator` message while none is under way, unless it
+/// repeats the announcement of the reign that all hold, and is over when all that take part and are
+/// up hold the same coordinator in the same reign, it is one of them, and at least one node has
+/// announced or published it. Then it is over at the end of that moment: what is sent at the same
+/// time still belongs to it. An `Ok` while none is under way answers the last one.
 pub fn count(run: &Merged) -> Vec<Election> {
     Tally::of(run).elections
 }

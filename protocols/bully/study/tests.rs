@@ -1,3 +1,5 @@
+//! Tests of the study of this protocol: its checkers against small runs.
+
 use super::*;
 use crate::check;
 use node_lab::study::Bounds;
@@ -54,8 +56,8 @@ fn three(more: impl IntoIterator<Item = (u64, What)>) -> Run {
     history(timeline)
 }
 
-/// Node 9 gives ranks and does not elect, nor does node 4; nodes 1, 2 and 3 get ranks 3, 2 and 1, and
-/// hold node 1 coordinator from 5 ms on; and what comes then.
+/// Node 9 gives ranks and does not elect, nor does node 4; nodes 1, 2 and 3 get ranks 3, 2 and 1,
+/// and hold node 1 coordinator from 5 ms on; and what comes then.
 fn three_by_rank(more: impl IntoIterator<Item = (u64, What)>) -> Run {
     let mut timeline: Vec<(u64, What)> =
         (1..=3).map(|node| (0, start_by(node, Elects::Rank))).collect();

@@ -378,8 +378,8 @@ impl KvReplication {
         }
     }
 
-    /// Memories forget that there is a history when their nodes restart, and whoever has it may be next:
-    /// so everybody who is up is to know of it.
+    /// Memories forget that there is a history when their nodes restart, and whoever has it may be
+    /// next: so everybody who is up is to know of it.
     fn spread_word(&mut self, cx: &mut Cx<'_>) {
         if self.persists() {
             return;

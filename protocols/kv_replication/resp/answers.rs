@@ -71,8 +71,8 @@ impl Session {
         }
     }
 
-    /// Which protocol to speak, and who is there: HELLO [version [AUTH user password] [SETNAME name]].
-    /// Nothing is changed if any of it is refused.
+    /// Which protocol to speak, and who is there: HELLO [version [AUTH user password] [SETNAME
+    /// name]]. Nothing is changed if any of it is refused.
     fn hello(&mut self, command: &Command<'_, '_>, output: &mut Vec<u8>) {
         let resp3 = match &*command.argument(1) {
             b"" if command.len() == 1 => self.resp3,

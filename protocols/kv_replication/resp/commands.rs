@@ -1,5 +1,5 @@
-//! The commands that the RESP gateway knows, once: what is answered, what COMMAND says of them, and how
-//! many arguments they take.
+//! The commands that the RESP gateway knows, once: what is answered, what COMMAND says of them, and
+//! how many arguments they take.
 
 /// What a command is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

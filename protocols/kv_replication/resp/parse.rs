@@ -1,5 +1,5 @@
-//! RESP's framing: a command as an array of arguments, or as a line of words, found in bytes that come
-//! in pieces. Each byte is looked at once, however small the pieces are.
+//! RESP's framing: a command as an array of arguments, or as a line of words, found in bytes that
+//! come in pieces. Each byte is looked at once, however small the pieces are.
 
 use ::core::ops::Range;
 use alloc::borrow::Cow;
@@ -161,8 +161,8 @@ impl Parser {
     }
 }
 
-/// The number behind the type byte at `at`, and where the line after it begins; none if its line is not
-/// whole yet.
+/// The number behind the type byte at `at`, and where the line after it begins; none if its line is
+/// not whole yet.
 fn number(input: &[u8], at: usize) -> Result<Option<(usize, usize)>, &'static str> {
     let mut value: usize = 0;
     for (place, byte) in input.iter().enumerate().skip(at + 1) {
@@ -188,8 +188,8 @@ fn is_blank(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0B
 }
 
-/// The words of a line, with quotes as Redis has them (`sdssplitargs`): "…" with `\n`, `\r`, `\t`, `\b`,
-/// `\a`, `\xHH`, and any other character behind a backslash as itself; '…' with `\'` alone.
+/// The words of a line, with quotes as Redis has them (`sdssplitargs`): "…" with `\n`, `\r`, `\t`,
+/// `\b`, `\a`, `\xHH`, and any other character behind a backslash as itself; '…' with `\'` alone.
 fn words(line: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, &'static str> {
     let mut words = Vec::new();
     let mut rest = line;
@@ -213,8 +213,8 @@ fn words(line: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, &'static str> {
     }
 }
 
-/// A word that is in quotes, as a whole or from some place on, and how many bytes it takes; none if its
-/// quotes do not end, or something stands right behind them.
+/// A word that is in quotes, as a whole or from some place on, and how many bytes it takes; none if
+/// its quotes do not end, or something stands right behind them.
 fn quoted(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut word = Vec::new();
     let mut at = 0;

@@ -1,3 +1,5 @@
+//! Tests of the RESP gateway: bytes in, bytes out.
+
 use super::parse::{MAX_ARGUMENTS, MAX_LINE_BYTES};
 use super::*;
 use alloc::format;

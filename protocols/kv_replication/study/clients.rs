@@ -33,8 +33,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// How large keys, values and tables are.
     pub sizes: Sizes,
-    /// What the clients speak, through the gateway's codec and in pieces that the seed cuts; without,
-    /// their requests and replies are typed.
+    /// What the clients speak, through the gateway's codec and in pieces that the seed cuts;
+    /// without, their requests and replies are typed.
     pub wire: Option<Wire>,
 }
 
@@ -133,8 +133,8 @@ impl Clients for Settings {
     }
 }
 
-/// One seed of so many has keys and values of any size, and one of so many a table of several hundred
-/// keys: each costs several small ones.
+/// One seed of so many has keys and values of any size, and one of so many a table of several
+/// hundred keys: each costs several small ones.
 const LARGE_OF: u64 = 32;
 const WIDE_OF: u64 = 256;
 /// The longest key and value, in bytes: more than a frame's head, less than any server refuses.

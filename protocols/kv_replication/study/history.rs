@@ -1,5 +1,5 @@
-//! What the store's clients saw, and what its replicas held: made of a run's operations, or read from a
-//! file of one operation a line, which `node bench kv --history` and anybody else can write.
+//! What the store's clients saw, and what its replicas held: made of a run's operations, or read
+//! from a file of one operation a line, which `node bench kv --history` and anybody else can write.
 
 use super::clients::NEWCOMERS;
 use node_lab::check::describe::{Millis, Short};
@@ -310,10 +310,10 @@ impl Op {
     }
 }
 
-/// Which client an operation is of, where only its connection was seen, at the node. A connection is a
-/// client; what it pipelines counts as of other clients, since a client's operations do not overlap. So
-/// does a GET that passes no timestamp though the connection knows one: it asks as somebody who has seen
-/// nothing yet.
+/// Which client an operation is of, where only its connection was seen, at the node. A connection
+/// is a client; what it pipelines counts as of other clients, since a client's operations do not
+/// overlap. So does a GET that passes no timestamp though the connection knows one: it asks as
+/// somebody who has seen nothing yet.
 #[derive(Default)]
 struct Sessions {
     /// Clients' numbers, and how many operations of each are under way.

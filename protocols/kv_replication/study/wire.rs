@@ -163,8 +163,8 @@ impl Foreign {
         }
     }
 
-    /// Takes a piece of what the server says; answers what the operation has come to, once everything
-    /// that is to come has.
+    /// Takes a piece of what the server says; answers what the operation has come to, once
+    /// everything that is to come has.
     ///
     /// # Errors
     /// When it is not what the server may say.

@@ -350,8 +350,8 @@ impl<'a> Past<'a> {
         )
     }
 
-    /// A receipt that can only come before its send, when there is one: then the timeline is none of
-    /// a run.
+    /// A receipt that can only come before its send, when there is one: then the timeline is none
+    /// of a run.
     fn circle(&self) -> Option<String> {
         let stuck = self.lanes.iter().filter_map(|lane| lane.happenings.get(lane.next));
         let first = stuck.min_by_key(|happening| happening.at)?;

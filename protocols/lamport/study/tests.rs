@@ -1,3 +1,5 @@
+//! Tests of the study of this protocol: its checkers against small runs.
+
 use super::*;
 use node_lab::check::timeline::Elects;
 use proptest::prelude::*;

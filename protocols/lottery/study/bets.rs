@@ -1,5 +1,5 @@
-//! The bets that agencies send: drawn from the seed, with winners among them, names that the file must
-//! quote, and bets that cannot be stored.
+//! The bets that agencies send: drawn from the seed, with winners among them, names that the file
+//! must quote, and bets that cannot be stored.
 
 use super::rules::Rules;
 use super::settings::Settings;

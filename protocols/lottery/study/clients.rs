@@ -1,7 +1,7 @@
 //! Agencies of the lottery: each sends its batches one after the other, as `node agency` does, says
-//! that it has finished, and asks for its winners. What gets no answer is asked again. Between times
-//! an agency may ask what nobody should. Agencies that are nodes of the scenario act by themselves
-//! ([`nodes`]).
+//! that it has finished, and asks for its winners. What gets no answer is asked again. Between
+//! times an agency may ask what nobody should. Agencies that are nodes of the scenario act by
+//! themselves ([`nodes`]).
 
 use super::bets::{Luck, MISDEEDS, batches, document, draw, spoil};
 use super::model::{Told, told};
@@ -49,8 +49,8 @@ impl Clients for Lot {
     }
 }
 
-/// All agencies of a run that are clients. A plan with fewer clients has agencies without bets, which only finish:
-/// the draw waits for them too.
+/// All agencies of a run that are clients. A plan with fewer clients has agencies without bets,
+/// which only finish: the draw waits for them too.
 pub struct Agencies {
     agencies: Vec<Agency>,
     settings: Settings,

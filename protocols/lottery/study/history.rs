@@ -1,5 +1,5 @@
-//! A run of the lottery: made of what clients and nodes asked and were told, or read from a file of one
-//! line for the run.
+//! A run of the lottery: made of what clients and nodes asked and were told, or read from a file of
+//! one line for the run.
 
 use super::model::{Answer, Ask, File, Lottery, asked, told};
 use super::reading::Reading;

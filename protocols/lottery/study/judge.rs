@@ -2,8 +2,8 @@
 //! agencies asked and were told, and what was in the file of bets after each start and in the end.
 //! Reads the file by itself, and knows nothing of the central's log.
 //!
-//! The source of all five: document 001, "TP0 - Sistemas Distribuidos" (2024), exercises 6 and 7; what
-//! it leaves open about crashes is decided as in the head of `protocols/lottery`.
+//! The source of all five: document 001, "TP0 - Sistemas Distribuidos" (2024), exercises 6 and 7;
+//! what it leaves open about crashes is decided as in the head of `protocols/lottery`.
 
 use super::history::Known;
 use super::model::{Answer, Ask, Asked, File, Lottery, Told};
@@ -13,13 +13,13 @@ use node_lab::study::Run;
 use node_lab::study::{Verdict, Violation};
 use std::collections::BTreeMap;
 
-/// **Stored exactly once.** In the end every batch that was acknowledged is in the file, with as many
-/// bets as it was sent with; a batch with a number is there once, however often it was sent, and of
-/// two batches with one number of one agency one at most; a batch without a number is there no more
-/// often than it was sent, and no less often than it was acknowledged; and every row of the file is a
-/// bet that some agency sent. A batch with a number that was acknowledged is so whenever it is sent
-/// again. And no two nodes' batches are mixed: while one speaks for an agency, as long as its link to
-/// the central lasts, the central does nothing for another.
+/// **Stored exactly once.** In the end every batch that was acknowledged is in the file, with as
+/// many bets as it was sent with; a batch with a number is there once, however often it was sent,
+/// and of two batches with one number of one agency one at most; a batch without a number is there
+/// no more often than it was sent, and no less often than it was acknowledged; and every row of the
+/// file is a bet that some agency sent. A batch with a number that was acknowledged is so whenever
+/// it is sent again. And no two nodes' batches are mixed: while one speaks for an agency, as long
+/// as its link to the central lasts, the central does nothing for another.
 ///
 /// Exactly-once by numbered requests: Birrell and Nelson, Implementing Remote Procedure Calls, ACM
 /// TOCS 2(1), 1984.
@@ -165,9 +165,9 @@ pub(super) fn ack_implies_durable(history: &Run) -> Verdict {
     })
 }
 
-/// **All or nothing.** After every start, and in the end, the file has whole rows, the bets of a batch
-/// are there in their order with none missing and none between them, and of a batch that was refused
-/// none is there.
+/// **All or nothing.** After every start, and in the end, the file has whole rows, the bets of a
+/// batch are there in their order with none missing and none between them, and of a batch that was
+/// refused none is there.
 ///
 /// Atomicity: Gray, The Transaction Concept: Virtues and Limitations, VLDB 1981.
 pub(super) fn batch_all_or_nothing(history: &Run) -> Verdict {
@@ -300,8 +300,9 @@ fn draws_once(run: &Kept<'_>, all: u64, told: Option<(u64, usize)>) -> Result<()
     }
 }
 
-/// **Winners to their own agency.** Whenever an agency is told winners, they are the documents of those
-/// rows of the file that are its own and bet on the winning number, all of them, in their order.
+/// **Winners to their own agency.** Whenever an agency is told winners, they are the documents of
+/// those rows of the file that are its own and bet on the winning number, all of them, in their
+/// order.
 pub(super) fn winners_only_to_their_agency(history: &Run) -> Verdict {
     judge(Evidence::Winners, history, |run| {
         for (place, ask) in run.lottery.asks.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! What there is to know of a run of the lottery: the form that checkers judge, and how requests and replies
-//! are taken into it.
+//! What there is to know of a run of the lottery: the form that checkers judge, and how requests
+//! and replies are taken into it.
 
 use node_protocols::lottery::{self, Reply, Request};
 use serde::{Deserialize, Serialize};

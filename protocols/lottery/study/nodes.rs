@@ -1,8 +1,9 @@
-//! Agencies that are nodes: what is in their files, and what they and the central told each other, read
-//! off the frames between them.
+//! Agencies that are nodes: what is in their files, and what they and the central told each other,
+//! read off the frames between them.
 //!
-//! Two nodes that were given the same agency by mistake are the first of them and its rivals. A rival
-//! has the same file, an empty one, or another: the central must let one of them speak at a time.
+//! Two nodes that were given the same agency by mistake are the first of them and its rivals. A
+//! rival has the same file, an empty one, or another: the central must let one of them speak at a
+//! time.
 
 use super::bets::{Luck, batches, document, draw};
 use super::model::{Answer, Ask, Loss, asked, told};
@@ -40,8 +41,8 @@ fn file_of(speaker: &Speaker, rules: &Rules, plan: &Load) -> File {
     }
 }
 
-/// What a plan has in the files of agencies that are nodes: by the node's place, the protocol that reads
-/// it and its content.
+/// What a plan has in the files of agencies that are nodes: by the node's place, the protocol that
+/// reads it and its content.
 pub fn inputs(
     settings: &Settings,
     rules: &Rules,
@@ -77,8 +78,8 @@ fn rows(agency: u32, rank: u64, settings: &Settings, rules: &Rules, plan: &Load)
     rows
 }
 
-/// Whether nodes with different files are given one agency: the central refuses the one while the other
-/// speaks, and when that is cut off before it has finished, nobody goes on.
+/// Whether nodes with different files are given one agency: the central refuses the one while the
+/// other speaks, and when that is cut off before it has finished, nobody goes on.
 pub(super) fn may_block(rules: &Rules, plan: &Load) -> bool {
     rules.speakers.iter().any(|speaker| file_of(speaker, rules, plan) != File::First)
 }

@@ -1,6 +1,6 @@
-//! What the checkers of the lottery look at: the batches that agencies sent, and which of them were in
-//! the file of bets each time that somebody looked. Made once for a run, however many properties are
-//! judged.
+//! What the checkers of the lottery look at: the batches that agencies sent, and which of them were
+//! in the file of bets each time that somebody looked. Made once for a run, however many properties
+//! are judged.
 //!
 //! The file only grows, but for what a crash tore. So of each look only that is read which the one
 //! before had not.

@@ -1,5 +1,5 @@
-//! What the configs of a scenario's nodes say of its lottery: the central's rules, and which agencies are
-//! nodes.
+//! What the configs of a scenario's nodes say of its lottery: the central's rules, and which
+//! agencies are nodes.
 
 use node_lab::config::Config;
 use node_protocols::core::NodeId;

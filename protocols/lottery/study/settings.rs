@@ -19,8 +19,9 @@ pub struct Settings {
     pub lucky_percent: u64,
     /// How many of a hundred batches have names that the file must quote.
     pub quote_percent: u64,
-    /// How many of a hundred times an agency first does what it should not: it sends an acknowledged
-    /// batch again, or with other bets, a batch with one bad bet, or bets after it has finished.
+    /// How many of a hundred times an agency first does what it should not: it sends an
+    /// acknowledged batch again, or with other bets, a batch with one bad bet, or bets after it has
+    /// finished.
     pub misbehave_percent: u64,
     /// How many of a hundred requests lose their connection on the way or on the way back.
     pub cut_percent: u64,
@@ -30,8 +31,8 @@ pub struct Settings {
     pub think_ms: u64,
     /// When an agency gives up an answer, in milliseconds.
     pub timeout_ms: u64,
-    /// What the agencies speak, through the gateway's codec and in pieces that the seed cuts; without,
-    /// their requests and replies are typed.
+    /// What the agencies speak, through the gateway's codec and in pieces that the seed cuts;
+    /// without, their requests and replies are typed.
     pub wire: Option<Wire>,
 }
 

@@ -1,3 +1,5 @@
+//! Tests of the study of this protocol: its checkers against small runs.
+
 use super::super::model::{Answer, Ask, Bet, Loss};
 use super::*;
 use crate::check;

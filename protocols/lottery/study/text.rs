@@ -5,8 +5,8 @@ use node_protocols::core::Rng;
 use node_protocols::lottery::{Bet, Reply, Request};
 use serde::Deserialize;
 
-/// What a scenario's agencies speak instead of typed requests. Its batches have no numbers: what is sent
-/// again is stored again.
+/// What a scenario's agencies speak instead of typed requests. Its batches have no numbers: what is
+/// sent again is stored again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wire {
@@ -48,8 +48,8 @@ fn bet(bet: &Bet<'_>) -> String {
     )
 }
 
-/// Which of the replies that the codec was given the answer is; none while it is not whole. Only that
-/// reply says whether what is refused may be done later.
+/// Which of the replies that the codec was given the answer is; none while it is not whole. Only
+/// that reply says whether what is refused may be done later.
 ///
 /// # Errors
 /// When it is none of them.

@@ -1,17 +1,18 @@
-//! Whether a reference server gives ranks once, and keeps its list of who is there. Knows no protocol:
-//! only which ranks nodes published, whom the keeper of a list put on it and took off it, and when nodes
-//! were up.
+//! Whether a reference server gives ranks once, and keeps its list of who is there. Knows no
+//! protocol: only which ranks nodes published, whom the keeper of a list put on it and took off it,
+//! and when nodes were up.
 //!
-//! Document 002. A list by heartbeats is the failure detector of Chandra and Toueg, Unreliable Failure
-//! Detectors for Reliable Distributed Systems, JACM 43(2), 1996, of which it has completeness, and
-//! accuracy as long as messages are fast.
+//! Document 002. A list by heartbeats is the failure detector of Chandra and Toueg, Unreliable
+//! Failure Detectors for Reliable Distributed Systems, JACM 43(2), 1996, of which it has
+//! completeness, and accuracy as long as messages are fast.
 //!
-//! **Silence.** A node is silent while it is down or held up. A keeper hears it within a heartbeat and
+//! **Silence.** A node is silent while it is down or held up. A keeper hears it within a heartbeat
+//! and
 //! [`NOTICE`] of the time from which both are not: what is silent again before may not have been
 //! heard in between.
 //!
-//! **A keeper's time** stands still while it is held up: it can hear nobody, and has to know that. How long
-//! it was, it knows but for [`NOTICE`], each time. A keeper that starts has an empty list.
+//! **A keeper's time** stands still while it is held up: it can hear nobody, and has to know that.
+//! How long it was, it knows but for [`NOTICE`], each time. A keeper that starts has an empty list.
 
 use super::{DELAY, HEARTBEAT, TIMEOUT};
 use node_lab::check::describe::Millis;
@@ -21,11 +22,11 @@ use node_protocols::core::NodeId;
 use node_protocols::facts::{Listed, Rank};
 use std::collections::BTreeMap;
 
-/// **Ranks unique and stable.** In the whole run, across restarts of everybody, a node has one rank, and
-/// a rank one node.
+/// **Ranks unique and stable.** In the whole run, across restarts of everybody, a node has one
+/// rank, and a rank one node.
 ///
-/// Document 002: a name gets the next rank once, the same one on asking again, never one that another
-/// still holds or has held.
+/// Document 002: a name gets the next rank once, the same one on asking again, never one that
+/// another still holds or has held.
 ///
 /// Evidence: ranks that were said twice or more often.
 pub(super) fn ranks_unique_and_stable(history: &Run) -> Verdict {
@@ -63,12 +64,12 @@ fn said_rank(what: &What) -> Option<(NodeId, u32)> {
 /// [`TIMEOUT`] less [`HEARTBEAT`] and [`DELAY`], since its last heartbeat
 /// may be lost with it on the way, and at latest [`TIMEOUT`] and
 /// [`NOTICE`] later, by the keeper's time, as long as it is silent. Nobody else is taken off
-/// the list, and nobody who is not on it. Who has been on it and can be heard again is on it again within a
-/// heartbeat and [`NOTICE`].
+/// the list, and nobody who is not on it. Who has been on it and can be heard again is on it again
+/// within a heartbeat and [`NOTICE`].
 ///
-/// Document 002: a heartbeat every 5 s; 30 s without one and the server is off the list. Faults of the
-/// network, but doubled messages, suspend this until `timeout_ns` after their end. Only who sees all from
-/// outside can know who was held up.
+/// Document 002: a heartbeat every 5 s; 30 s without one and the server is off the list. Faults of
+/// the network, but doubled messages, suspend this until `timeout_ns` after their end. Only who
+/// sees all from outside can know who was held up.
 ///
 /// Evidence: a node that was taken off the list, or that stood there for [`TIMEOUT`].
 pub(super) fn death_noticed_in_time(history: &Run) -> Verdict {
@@ -139,7 +140,8 @@ struct Mark {
 }
 
 impl Mark {
-    /// The keeper's time from an earlier moment to this one, and how often it was held up meanwhile.
+    /// The keeper's time from an earlier moment to this one, and how often it was held up
+    /// meanwhile.
     fn since(self, earlier: Mark) -> (u64, u64) {
         let all = self.at.saturating_sub(earlier.at);
         let held_up = self.held_up.saturating_sub(earlier.held_up);

@@ -1,3 +1,5 @@
+//! Tests of the study of this protocol: its checkers against small runs.
+
 use super::super::*;
 use super::*;
 use crate::check;
@@ -6,8 +8,9 @@ use node_lab::study::Bounds;
 
 const MS: u64 = 1_000_000;
 
-/// A history with heartbeats of 100 ms, a timeout of 500 ms and 20 ms to notice, of which 10 ms are a message's; times are milliseconds.
-/// Node 9 keeps the list, and nodes 1 and 2 have been on it since 10 ms.
+/// A history with heartbeats of 100 ms, a timeout of 500 ms and 20 ms to notice, of which 10 ms are
+/// a message's; times are milliseconds. Node 9 keeps the list, and nodes 1 and 2 have been on it
+/// since 10 ms.
 fn history(more: impl IntoIterator<Item = (u64, What)>) -> Run {
     let nodes = [9, 1, 2].map(|node| (0, What::Start { node, durable: true, elects: Elects::No }));
     let all = nodes.into_iter().chain([(10, listed(1, 1)), (10, listed(2, 2))]).chain(more);

@@ -1,5 +1,5 @@
-//! A group of real Hosts over an in-memory network, for protocols that act by themselves: virtual time,
-//! a wall clock for each node that is off as the test says, delays from a seed, disks.
+//! A group of real Hosts over an in-memory network, for protocols that act by themselves: virtual
+//! time, a wall clock for each node that is off as the test says, delays from a seed, disks.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
 use node_protocols::core::{
@@ -229,7 +229,8 @@ impl Group {
         sequence
     }
 
-    /// The answer to a request, if it has come. Replies borrow from their bytes, and a test is short.
+    /// The answer to a request, if it has come. Replies borrow from their bytes, and a test is
+    /// short.
     pub fn reply<P: Protocol>(&mut self, sequence: u32) -> Option<P::Reply<'static>> {
         let reply = self.replies.remove(&sequence)?;
         Some(postcard::from_bytes(reply.leak()).expect("a reply"))

@@ -1,5 +1,5 @@
-//! The central, as an agency reaches it: whatever breaks or is put off, it asks again, until there is
-//! an answer to go on with or none for too long. What is asked may therefore arrive twice.
+//! The central, as an agency reaches it: whatever breaks or is put off, it asks again, until there
+//! is an answer to go on with or none for too long. What is asked may therefore arrive twice.
 
 use crate::client::{self, Client, ClientError};
 use node_protocols::core::Protocol;
@@ -97,8 +97,8 @@ impl fmt::Display for Passing {
     }
 }
 
-/// Attempts again, with pauses between, until one decides what the answer is, or for too long. An attempt
-/// is told how much time is left.
+/// Attempts again, with pauses between, until one decides what the answer is, or for too long. An
+/// attempt is told how much time is left.
 pub(super) fn until_answered(
     timeout: Duration,
     mut attempt: impl FnMut(Duration) -> Result<Result<Answer, Trouble>, Passing>,

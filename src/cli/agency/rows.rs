@@ -46,8 +46,8 @@ impl BetsFile {
         self.bytes
     }
 
-    /// The next bets to send together; none when there are no more. An error has the place in the file,
-    /// and the rows before it that are in no chunk yet stay in none.
+    /// The next bets to send together; none when there are no more. An error has the place in the
+    /// file, and the rows before it that are in no chunk yet stay in none.
     pub(super) fn next_chunk(&mut self) -> Result<Option<Chunk>, String> {
         loop {
             if self.unused.is_empty() && !self.is_end {
@@ -158,8 +158,8 @@ mod tests {
         assert!(error.unwrap().contains("bets.csv:1: a field is no UTF-8: \"\\xff\""));
     }
 
-    /// At the beginning of a file it says that this is UTF-8, and is no part of it; inside, files were
-    /// joined.
+    /// At the beginning of a file it says that this is UTF-8, and is no part of it; inside, files
+    /// were joined.
     #[test]
     fn a_byte_order_mark_inside_a_file_is_refused_with_its_line() {
         let row = "A,B,13,2000-02-29,7\n";

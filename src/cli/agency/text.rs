@@ -1,5 +1,6 @@
-//! The central over the document's own wire, which has no numbers: what may have arrived is not sent
-//! again, as the document's server would store it twice, and with a second end of bets never draw.
+//! The central over the document's own wire, which has no numbers: what may have arrived is not
+//! sent again, as the document's server would store it twice, and with a second end of bets never
+//! draw.
 
 use super::central::{Answer, Passing, Trouble, until_answered};
 use crate::client::escaped;
@@ -136,8 +137,8 @@ impl TextCentral {
         }
     }
 
-    /// The next answer that is not empty, without its end: the document's server ends `W` twice. None
-    /// when the connection ends before one.
+    /// The next answer that is not empty, without its end: the document's server ends `W` twice.
+    /// None when the connection ends before one.
     fn answer(&mut self, stream: &mut TcpStream, until: Instant) -> io::Result<Option<String>> {
         let mut searched = 0;
         loop {

@@ -1,5 +1,5 @@
-//! `node bench board`: load for the bulletin system's proxy, or for any other NATS server, over the same
-//! protocol: one publisher, and as many subscribers as asked for.
+//! `node bench board`: load for the bulletin system's proxy, or for any other NATS server, over the
+//! same protocol: one publisher, and as many subscribers as asked for.
 
 mod connection;
 mod load;

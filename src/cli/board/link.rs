@@ -17,8 +17,8 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 /// How often an idle connection to the broker is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// After so much silence the proxy is asked whether it is there: a connection whose other end is gone
-/// without a word looks like one on which nobody says anything.
+/// After so much silence the proxy is asked whether it is there: a connection whose other end is
+/// gone without a word looks like one on which nobody says anything.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Which of the two.
@@ -238,8 +238,9 @@ impl Link {
         }
     }
 
-    /// Tries to hand a post over until its timeout, so that those which wait behind it while nobody is
-    /// there are all given up at about the same time. None is sent again when it may have arrived.
+    /// Tries to hand a post over until its timeout, so that those which wait behind it while nobody
+    /// is there are all given up at about the same time. None is sent again when it may have
+    /// arrived.
     fn deliver(&mut self, post: &Post) -> Result<Outcome, Unheard> {
         self.notice_end()?;
         loop {

@@ -84,8 +84,8 @@ impl<'a> Talk<'a> {
         (self.failed + self.waiting.len() as u64, self.sent)
     }
 
-    /// Goes on until the end, or until it is told to stop by a signal. What is `urgent` comes before
-    /// the events that wait.
+    /// Goes on until the end, or until it is told to stop by a signal. What is `urgent` comes
+    /// before the events that wait.
     pub fn go_on(
         &mut self,
         events: &Receiver<Event>,

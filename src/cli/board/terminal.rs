@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 const LET_GO: Duration = Duration::from_secs(1);
 const TELL_AGAIN: Duration = Duration::from_millis(5);
 
-/// How long the next line waits for what is printed about the last one. It is bounded since printing
-/// may wait for the editor.
+/// How long the next line waits for what is printed about the last one. It is bounded since
+/// printing may wait for the editor.
 const PRINTED: Duration = Duration::from_millis(200);
 
 /// Moves the cursor up and down again: what comes before it has been shown when it is taken.

@@ -1,4 +1,5 @@
-//! `node board` from its commands to its lines and exit codes, against a fake broker and a fake proxy.
+//! `node board` from its commands to its lines and exit codes, against a fake broker and a fake
+//! proxy.
 
 use super::*;
 use crate::client::testing::{Answer, FakeNode, LONG_MS, raw_server, with_more_time};
@@ -67,7 +68,8 @@ fn proxy(pushes: Vec<u8>) -> FakeNode {
     })
 }
 
-/// A broker that publishes everything at this clock, and keeps what it got: user, topic, text, clock.
+/// A broker that publishes everything at this clock, and keeps what it got: user, topic, text,
+/// clock.
 fn broker(clock: u64) -> (FakeNode, Arc<Mutex<Vec<String>>>) {
     let got = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&got);

@@ -1,5 +1,5 @@
-//! What checkers share: what nodes did in a run ([`timeline`]), the search for a linearization, and how
-//! texts and times are told. Knows no protocol.
+//! What checkers share: what nodes did in a run ([`timeline`]), the search for a linearization, and
+//! how texts and times are told. Knows no protocol.
 //!
 //! **Time.** All times are of one clock. An operation precedes another when its answer came
 //! strictly before the other was sent; equal times count as overlapping. One client's operations
@@ -9,6 +9,5 @@
 
 pub mod describe;
 pub mod search;
-pub mod spec;
 pub mod timeline;
 pub mod zones;

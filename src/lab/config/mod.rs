@@ -278,7 +278,8 @@ impl Config {
         })
     }
 
-    /// Reads the files that the protocols name: once, before the node starts, however often it does.
+    /// Reads the files that the protocols name: once, before the node starts, however often it
+    /// does.
     ///
     /// # Errors
     /// Which file cannot be read, and why.
@@ -295,7 +296,8 @@ impl Config {
     }
 
     /// As many nodes with this config as one cluster: 1 to `count`, each other's peers. For
-    /// simulations, where nobody dials addresses. Of a name, each gets its own: `name 1`, `name 2`, …
+    /// simulations, where nobody dials addresses. Of a name, each gets its own: `name 1`, `name 2`,
+    /// …
     pub fn multiply(&self, count: u32) -> Vec<Config> {
         let peers = |me: u32| {
             let others = (1..=count).filter(move |id| *id != me);

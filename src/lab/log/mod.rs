@@ -1,5 +1,5 @@
-//! A node's log without its file: its bytes, whose they are, and what becomes of them at a start. Real disks
-//! and simulated ones share all of it.
+//! A node's log without its file: its bytes, whose they are, and what becomes of them at a start.
+//! Real disks and simulated ones share all of it.
 
 pub mod format;
 pub mod identity;

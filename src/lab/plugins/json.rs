@@ -1,10 +1,10 @@
-//! The `json` gateway: objects, for any protocol. Requests and replies have serde's own form, or the
-//! keys of the protocol's document.
+//! The `json` gateway: objects, for any protocol. Requests and replies have serde's own form, or
+//! the keys of the protocol's document.
 //!
-//! An object is taken when its last brace is there, whether or not a line ends behind it, so it may be
-//! alone, one of many on a line, or spread over many. What is no object, or is nested too deeply, ends
-//! with its line. Where the client sends no more, everything ends. A connection's requests are answered
-//! one after the other.
+//! An object is taken when its last brace is there, whether or not a line ends behind it, so it may
+//! be alone, one of many on a line, or spread over many. What is no object, or is nested too
+//! deeply, ends with its line. Where the client sends no more, everything ends. A connection's
+//! requests are answered one after the other.
 
 use super::DynGateway;
 use memchr::{memchr, memchr3};
@@ -218,8 +218,8 @@ impl<P: Protocol> DynGateway for Json<P> {
     }
 }
 
-/// Finds where an object ends, in bytes that come in pieces: each is looked at once, however small the
-/// pieces are.
+/// Finds where an object ends, in bytes that come in pieces: each is looked at once, however small
+/// the pieces are.
 #[derive(Default)]
 struct Scanner {
     /// The bytes before this have been looked at.
@@ -467,8 +467,8 @@ mod tests {
         );
     }
 
-    /// What the gateway of a protocol says to the bytes, in steps of so many, when a request is answered
-    /// with its own length.
+    /// What the gateway of a protocol says to the bytes, in steps of so many, when a request is
+    /// answered with its own length.
     fn talk(protocol: &str, input: &[u8], step: usize) -> Vec<String> {
         let (_, mut codec) = crate::testing::registry().codec(JSON, protocol).unwrap();
         let (mut start, mut end, mut said) = (0, 0, Vec::new());

@@ -1,8 +1,9 @@
 //! Error lines of a run. A protocol that logs an error has met what it says must not happen, so a
 //! run that logs one has failed, whoever runs it.
 //!
-//! The `log` crate has one logger a process. A run sets its own when the process has none; it collects
-//! what runs say and shows nothing. A program that wants a logger beside it hands that one to
+//! The `log` crate has one logger a process. A run sets its own when the process has none; it
+//! collects what runs say and shows nothing. A program that wants a logger beside it hands that one
+//! to
 //! [`pass_on`]. Under a logger that the program set by itself no run sees its lines, and no run's
 //! verdict is "held" ([`Outcome::unknown`](super::run::Outcome::unknown)).
 

@@ -8,7 +8,7 @@ use super::token::Token;
 use super::tracer::{FaultText, Tracer};
 use super::world::{Nanos, Step, World};
 use crate::registry::Registry;
-use crate::study::{Needs, Property, Run, Verdict, Workload};
+use crate::study::{Needs, Port, Property, Run, Verdict, Workload};
 use node_core::{Env, NodeId, Rng};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -103,35 +103,26 @@ pub fn run(
     }
     let seen = state.seen(scenario);
     let mut unknown: Vec<String> = lines.unseen().into_iter().map(str::to_string).collect();
-    let mut verdicts = Vec::with_capacity(scenario.properties.len());
     // That a run does not come to rest tells less than what it broke on the way.
     let at_rest = failure.is_none();
     if !scenario.settles {
         failure = failure.filter(|failure| failure.property != CONVERGES);
     }
+    let mut verdicts = Vec::new();
     if failure.as_ref().is_none_or(|failure| failure.property == CONVERGES) {
-        // The one that the scenario is there to show comes last, so that it hides no other.
-        let (shown, others): (Vec<&'static Property>, Vec<&'static Property>) =
-            scenario.properties.iter().partition(|one| Some(**one) == scenario.violates);
-        for property in others.into_iter().chain(shown) {
-            if !at_rest && property.needs.contains(Needs::REPLICAS) {
-                continue;
-            }
-            let verdict = scenario.judge(property, &seen, registry, plan);
-            verdicts.push((property, verdict.clone()));
-            match verdict {
-                Verdict::Held | Verdict::Unknown { .. } => {}
-                Verdict::Undecided { why } => unknown.push(format!("{property}: {why}")),
-                Verdict::Violated(violation) => {
-                    let first = violation.ops.first().and_then(|op| seen.operations.get(*op));
-                    let at = first.map(|op| op.return_ns.unwrap_or(op.invoke_ns));
-                    let at = violation.at.or(at).unwrap_or(state.world.now());
-                    let property = property.name.to_string();
-                    let (why, ops) = (violation.why, violation.ops);
-                    failure = Some(Failure { property, why, at, ops });
-                    break;
-                }
-            }
+        let judge = |property| scenario.judge(property, &seen, registry, plan);
+        verdicts = judged(scenario, at_rest, judge);
+        let undecided = verdicts.iter().filter_map(|(property, verdict)| match verdict {
+            Verdict::Undecided { why } => Some(format!("{property}: {why}")),
+            Verdict::Held | Verdict::Unknown { .. } | Verdict::Violated(_) => None,
+        });
+        unknown.extend(undecided);
+        if let Some((property, Verdict::Violated(found))) = verdicts.last() {
+            let first = found.ops.first().and_then(|op| seen.operations.get(*op));
+            let at = first.map(|op| op.return_ns.unwrap_or(op.invoke_ns));
+            let at = found.at.or(at).unwrap_or(state.world.now());
+            let (property, why) = (property.name.to_string(), found.why.clone());
+            failure = Some(Failure { property, why, at, ops: found.ops.clone() });
         }
     }
     if let Some(failure) = &failure {
@@ -159,9 +150,49 @@ pub fn run(
     }
 }
 
+/// The verdicts on a scenario's properties, up to the first violation. The one that it is there to show
+/// comes last, so that it hides no other.
+fn judged(
+    scenario: &Scenario,
+    at_rest: bool,
+    judge: impl Fn(&'static Property) -> Verdict,
+) -> Vec<(&'static Property, Verdict)> {
+    let (shown, others): (Vec<&'static Property>, Vec<&'static Property>) =
+        scenario.properties.iter().partition(|one| Some(**one) == scenario.violates);
+    let mut verdicts = Vec::with_capacity(scenario.properties.len());
+    for property in others.into_iter().chain(shown) {
+        if !at_rest && property.needs.contains(Needs::REPLICAS) {
+            continue;
+        }
+        let verdict = judge(property);
+        let is_violated = matches!(verdict, Verdict::Violated(_));
+        verdicts.push((property, verdict));
+        if is_violated {
+            break;
+        }
+    }
+    verdicts
+}
+
 struct State {
     world: World,
-    workload: Option<Box<dyn Workload>>,
+    workload: Box<dyn Workload>,
+}
+
+/// No clients: the run is over when its time is.
+struct Nobody;
+
+impl Workload for Nobody {
+    fn wake(&mut self, _: u32, _: &mut dyn Port) {}
+    fn reply(&mut self, _: u32, _: u32, _: &[u8], _: &mut dyn Port) {}
+    fn timeout(&mut self, _: u32, _: u32, _: &mut dyn Port) {}
+    fn closed(&mut self, _: u32, _: &mut dyn Port) {}
+    fn is_over(&mut self, port: &mut dyn Port, limit: Nanos) -> bool {
+        port.now() >= limit
+    }
+    fn unsettled(&self, _: &dyn Port) -> String {
+        String::new()
+    }
 }
 
 impl State {
@@ -219,7 +250,10 @@ impl State {
         }
         world.set_codecs(registry.clone());
         let clients = scenario.workload.as_ref();
-        let workload = clients.map(|clients| clients.start(&plan.load(), &mut world));
+        let workload: Box<dyn Workload> = match clients {
+            Some(clients) => clients.start(&plan.load(), &mut world),
+            None => Box::new(Nobody),
+        };
         State { world, workload }
     }
 
@@ -248,72 +282,58 @@ impl State {
             if let Some(failure) = self.stopped() {
                 return Some(failure);
             }
-            match self.world.step() {
+            let (world, workload) = (&mut self.world, &mut self.workload);
+            match world.step() {
                 Step::Inside => {}
                 Step::End => {
                     return Some(Failure::new(CONVERGES, "nothing happens any more", limit));
                 }
                 Step::Reply { client, sequence, reply } => {
-                    if let Some(workload) = &mut self.workload {
-                        workload.reply(client, sequence, &reply, &mut self.world);
-                    }
-                    self.world.recycle(reply);
+                    workload.reply(client, sequence, &reply, world);
+                    world.recycle(reply);
                 }
                 Step::Heard { client, bytes } => {
-                    if let Some(workload) = &mut self.workload {
-                        workload.hear(client, &bytes, &mut self.world);
-                    }
-                    self.world.recycle(bytes);
+                    workload.hear(client, &bytes, world);
+                    world.recycle(bytes);
                 }
-                Step::Closed { client } => {
-                    if let Some(workload) = &mut self.workload {
-                        workload.closed(client, &mut self.world);
-                    }
-                }
+                Step::Closed { client } => workload.closed(client, world),
                 Step::Wake { token } => match Token::unpack(token) {
-                    Token::Think(client) => {
-                        if let Some(workload) = &mut self.workload {
-                            workload.wake(client, &mut self.world);
-                        }
-                    }
-                    Token::Timeout(client, sequence) => {
-                        if let Some(workload) = &mut self.workload {
-                            workload.timeout(client, sequence, &mut self.world);
-                        }
-                    }
+                    Token::Think(client) => workload.wake(client, world),
+                    Token::Timeout(client, sequence) => workload.timeout(client, sequence, world),
                     Token::Clocks => {
-                        self.world.read_clocks();
-                        self.world.wake(self.world.now() + CLOCKS_EVERY, Token::Clocks.pack());
+                        world.read_clocks();
+                        world.wake(world.now() + CLOCKS_EVERY, Token::Clocks.pack());
                     }
                     Token::Copy(place) => self.copy(scenario, plan, place),
                     Token::Begin(place) => self.fault(scenario, plan, place, true),
                     Token::End(place) => self.fault(scenario, plan, place, false),
                     Token::Settle => {
-                        // A disk that fails at the first sync after its fault stops its node
-                        // when nobody would start it again.
-                        self.world.mend();
-                        // Without clients the run is over when its time is.
-                        let is_over = match &mut self.workload {
-                            Some(workload) => workload.is_over(&mut self.world, limit),
-                            None => self.world.now() >= limit,
-                        };
-                        if is_over {
-                            return None;
+                        if let Some(end) = self.settle(scenario, limit) {
+                            return end;
                         }
-                        if self.world.now() > limit {
-                            let seconds = scenario.settle_millis / 1_000;
-                            let nodes = self.workload.as_ref();
-                            let nodes = nodes.map(|one| one.unsettled(&self.world));
-                            let nodes = nodes.unwrap_or_default();
-                            let why = format!("{seconds} s after the last fault: {nodes}");
-                            return Some(Failure::new(CONVERGES, why, self.world.now()));
-                        }
-                        let next = self.world.now() + PROBE_EVERY;
-                        self.world.wake(next, Token::Settle.pack());
                     }
                 },
             }
         }
+    }
+
+    /// Looks whether everything is in order again; answers how the run ends, if it does.
+    fn settle(&mut self, scenario: &Scenario, limit: Nanos) -> Option<Option<Failure>> {
+        // A disk that fails at the first sync after its fault stops its node when nobody would start
+        // it again.
+        self.world.mend();
+        if self.workload.is_over(&mut self.world, limit) {
+            return Some(None);
+        }
+        let now = self.world.now();
+        if now > limit {
+            let seconds = scenario.settle_millis / 1_000;
+            let nodes = self.workload.unsettled(&self.world);
+            let why = format!("{seconds} s after the last fault: {nodes}");
+            return Some(Some(Failure::new(CONVERGES, why, now)));
+        }
+        self.world.wake(now + PROBE_EVERY, Token::Settle.pack());
+        None
     }
 
     /// Why the run cannot go on.

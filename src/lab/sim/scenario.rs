@@ -67,8 +67,8 @@ struct RawDisk {
     checkpoint_bytes: Option<[u64; 2]>,
 }
 
-/// How wrong nodes' clocks are from the beginning: drawn for each node, and instead of what its config
-/// says, so that many nodes of one config have clocks of their own.
+/// How wrong nodes' clocks are from the beginning: drawn for each node, and instead of what its
+/// config says, so that many nodes of one config have clocks of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clocks {
@@ -88,6 +88,113 @@ fn default_settle_seconds() -> u64 {
 }
 fn default_settles() -> bool {
     true
+}
+
+impl File {
+    /// The nodes' configs, made and checked.
+    fn load_nodes(
+        &self,
+        path: &Path,
+        load: &mut dyn FnMut(&Path) -> Result<Config, String>,
+    ) -> Result<Vec<Config>, String> {
+        let rule = |what: String| Err(format!("{}: {what}", path.display()));
+        let mut nodes = Vec::new();
+        for config in &self.nodes {
+            nodes.push(load(config)?);
+        }
+        if let Some(count) = self.count {
+            if nodes.len() != 1 || !(1..=MAX_NODES).contains(&count) {
+                return rule(format!("count: 1 to {MAX_NODES} nodes, made of one config"));
+            }
+            nodes = nodes[0].multiply(count);
+        }
+        let mut ids = BTreeSet::new();
+        for config in &nodes {
+            if !ids.insert(config.id.0) {
+                return rule(format!("nodes: two of them have id {}", config.id));
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// What must hold, and which of that is to be shown violated.
+    fn properties(
+        &self,
+        checkers: &[Checker],
+        registry: &Registry,
+    ) -> Result<(Vec<&'static Property>, Option<&'static Property>), String> {
+        let known = |property: &String| {
+            let own = || checkers.iter().map(Checker::property);
+            let is_it = |one: &&'static Property| one.name == property;
+            own().find(is_it).or_else(|| registry.property(property)).ok_or_else(|| {
+                let all: Vec<&str> =
+                    registry.properties().chain(own()).map(|one| one.name).collect();
+                let all = all.join(", ");
+                format!("{property}: no such property; there are {all}")
+            })
+        };
+        let mut properties: Vec<&'static Property> =
+            self.properties.iter().map(known).collect::<Result<_, _>>()?;
+        for own in checkers.iter().map(Checker::property) {
+            if !properties.contains(&own) {
+                properties.push(own);
+            }
+        }
+        let violates = self.violates.as_ref().map(known).transpose()?;
+        if violates.is_some_and(|property| !properties.contains(&property)) {
+            return Err("violates: name one of properties".into());
+        }
+        Ok((properties, violates))
+    }
+
+    /// Whether there are the nodes, disks and clients that its faults are about.
+    fn check_faults(
+        &self,
+        nodes: &[Config],
+        disks: &[u32],
+        meets_twins: bool,
+    ) -> Result<(), String> {
+        if disks.is_empty() && self.faults.are_of_disks() {
+            return Err("no node has a data_dir, so no disk can fail: leave these out".into());
+        }
+        if self.faults.twin != [0, 0] && !meets_twins {
+            return Err(format!("twin: {NO_TWINS}"));
+        }
+        let is_there = |id: &&u32| nodes.iter().any(|node| node.id.0 == **id);
+        match self.faults.liar_spares.iter().find(|id| !is_there(id)) {
+            Some(id) => Err(format!("liar_spares: there is no node {id}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The network when nothing is broken.
+    fn network(&self, first: &Config) -> Result<Network, String> {
+        let rule = |what: &str| Err(what.to_string());
+        let mut network = Network::default();
+        for (range, given) in
+            [(&mut network.delay, self.network.delay_us), (&mut network.sync, self.network.sync_us)]
+        {
+            if let Some([low, high]) = given {
+                if low > high || high > MAX_DELAY_US {
+                    return rule(
+                        "network: a range goes from its lower to its higher bound, which is at \
+                         most 60000000 (a minute)",
+                    );
+                }
+                *range = low * 1_000..=high * 1_000;
+            }
+        }
+        if self.disk.checkpoint_bytes.is_some_and(|[low, high]| low > high) {
+            return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
+        }
+        let link_timeout_ms = self.network.link_timeout_ms;
+        if link_timeout_ms.is_some_and(|ms| !(1..=MAX_DELAY_US / 1_000).contains(&ms)) {
+            return rule("network: link_timeout_ms is 1 to 60000 (a minute)");
+        }
+        let link_timeout_ms = link_timeout_ms.unwrap_or(first.limits.link_timeout_ms);
+        network.link_timeout = link_timeout_ms * 1_000_000;
+        Ok(network)
+    }
 }
 
 /// A checked scenario.
@@ -181,7 +288,7 @@ impl Scenario {
         load: &mut dyn FnMut(&Path) -> Result<Config, String>,
     ) -> Result<Scenario, String> {
         let name = path.display();
-        let file: File = parse(path, text)?;
+        let mut file: File = parse(path, text)?;
         let rule = |what: &str| Err(format!("{name}: {what}"));
         if file.nodes.is_empty() {
             return rule("nodes: name at least one config");
@@ -192,46 +299,12 @@ impl Scenario {
         }
         let (millis, settle_millis) = (file.seconds * 1_000, file.settle_seconds * 1_000);
         file.faults.check().map_err(|why| format!("{name}: faults: {why}"))?;
-        let mut nodes = Vec::new();
-        for config in &file.nodes {
-            nodes.push(load(config)?);
-        }
-        if let Some(count) = file.count {
-            if nodes.len() != 1 || !(1..=MAX_NODES).contains(&count) {
-                return rule(&format!("count: 1 to {MAX_NODES} nodes, made of one config"));
-            }
-            nodes = nodes[0].multiply(count);
-        }
-        let mut ids = BTreeSet::new();
-        for config in &nodes {
-            if !ids.insert(config.id.0) {
-                return rule(&format!("nodes: two of them have id {}", config.id));
-            }
-        }
-        let checkers = checkers(file.checker, path, registry);
+        let mut nodes = file.load_nodes(path, load)?;
+        let checkers = checkers(std::mem::take(&mut file.checker), path, registry);
         let checkers = checkers.map_err(|why| format!("{name}: checker: {why}"))?;
-        let known = |property: &String| {
-            let own = || checkers.iter().map(Checker::property);
-            let is_it = |one: &&'static Property| one.name == property;
-            own().find(is_it).or_else(|| registry.property(property)).ok_or_else(|| {
-                let all: Vec<&str> =
-                    registry.properties().chain(own()).map(|one| one.name).collect();
-                let all = all.join(", ");
-                format!("{name}: {property}: no such property; there are {all}")
-            })
-        };
-        let mut properties: Vec<&'static Property> =
-            file.properties.iter().map(known).collect::<Result<_, _>>()?;
-        for own in checkers.iter().map(Checker::property) {
-            if !properties.contains(&own) {
-                properties.push(own);
-            }
-        }
-        let violates = file.violates.as_ref().map(known).transpose()?;
-        if violates.is_some_and(|property| !properties.contains(&property)) {
-            return rule("violates: name one of properties");
-        }
-        let named: Vec<String> = file.workload.into_keys().collect();
+        let (properties, violates) =
+            file.properties(&checkers, registry).map_err(|why| format!("{name}: {why}"))?;
+        let named: Vec<String> = file.workload.keys().cloned().collect();
         let cast = Cast { nodes: &nodes, plugins: registry, clients_of: None };
         let (clients_of, workload) = registry.clients(path, text, &named, &cast)?.unzip();
         let drawn = workload.as_ref().map_or(&[][..], |clients| clients.draws_inputs_of());
@@ -256,41 +329,12 @@ impl Scenario {
         }
         let bounds = resolve_bounds(&file.bounds, registry, millis + settle_millis);
         let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
-        let mut network = Network::default();
-        for (range, given) in
-            [(&mut network.delay, file.network.delay_us), (&mut network.sync, file.network.sync_us)]
-        {
-            if let Some([low, high]) = given {
-                if low > high || high > MAX_DELAY_US {
-                    return rule(
-                        "network: a range goes from its lower to its higher bound, which is at \
-                         most 60000000 (a minute)",
-                    );
-                }
-                *range = low * 1_000..=high * 1_000;
-            }
-        }
-        if file.disk.checkpoint_bytes.is_some_and(|[low, high]| low > high) {
-            return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
-        }
-        let link_timeout_ms = file.network.link_timeout_ms;
-        if link_timeout_ms.is_some_and(|ms| !(1..=MAX_DELAY_US / 1_000).contains(&ms)) {
-            return rule("network: link_timeout_ms is 1 to 60000 (a minute)");
-        }
-        let link_timeout_ms = link_timeout_ms.unwrap_or(nodes[0].limits.link_timeout_ms);
-        network.link_timeout = link_timeout_ms * 1_000_000;
+        let network = file.network(&nodes[0]).map_err(|why| format!("{name}: {why}"))?;
         let durable = nodes.iter().filter(|config| config.data_dir.is_some());
         let disks: Vec<u32> = durable.map(|config| config.id.0).collect();
-        if disks.is_empty() && file.faults.are_of_disks() {
-            return rule("faults: no node has a data_dir, so no disk can fail: leave these out");
-        }
         let meets_twins = workload.as_ref().is_some_and(|clients| clients.meet_twins());
-        if file.faults.twin != [0, 0] && !meets_twins {
-            return rule(&format!("faults: twin: {NO_TWINS}"));
-        }
-        if let Some(id) = file.faults.liar_spares.iter().find(|id| !ids.contains(*id)) {
-            return rule(&format!("faults: liar_spares: there is no node {id}"));
-        }
+        let fit = file.check_faults(&nodes, &disks, meets_twins);
+        fit.map_err(|why| format!("{name}: faults: {why}"))?;
         let scenario = Scenario {
             path: path.into(),
             nodes: nodes.into(),

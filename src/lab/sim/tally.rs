@@ -1,5 +1,5 @@
-//! The verdict on many runs of one scenario. A property of which no run had evidence is unknown; it is
-//! enough that some runs had: each seed breaks something else.
+//! The verdict on many runs of one scenario. A property of which no run had evidence is unknown; it
+//! is enough that some runs had: each seed breaks something else.
 
 use super::run::Outcome;
 use crate::study::{Property, Verdict};
@@ -20,8 +20,8 @@ pub struct Tally {
 pub struct Judged {
     /// Which.
     pub property: &'static str,
-    /// The verdict on all runs: one violation is one, and without a run in which it held, or with one in
-    /// which nobody could tell, it is unknown.
+    /// The verdict on all runs: one violation is one, and without a run in which it held, or with
+    /// one in which nobody could tell, it is unknown.
     pub verdict: Word,
     /// In how many runs it held.
     pub held: u64,

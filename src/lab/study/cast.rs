@@ -50,8 +50,8 @@ impl Cast<'_> {
         (self.nodes.len() < 2).then(|| format!("is judged of several {what}"))
     }
 
-    /// What is missing where no clients of a protocol take part; `whose` and `run` say whose, and how
-    /// there are some.
+    /// What is missing where no clients of a protocol take part; `whose` and `run` say whose, and
+    /// how there are some.
     pub fn lacks_clients(&self, protocol: &str, whose: &str, run: &str) -> Option<String> {
         let has = self.clients_of == Some(protocol);
         (!has).then(|| format!("is judged by what {whose} see: let {run}"))

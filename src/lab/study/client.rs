@@ -1,5 +1,5 @@
-//! Clients of a run: what a scenario says of them, what each does, and what it may do. The simulator is
-//! behind the [`Port`] here; knows no protocol.
+//! Clients of a run: what a scenario says of them, what each does, and what it may do. The
+//! simulator is behind the [`Port`] here; knows no protocol.
 
 use super::Nanos;
 use node_core::NodeId;
@@ -38,7 +38,8 @@ pub trait Clients: fmt::Debug + Send + Sync {
     fn draws_inputs_of(&self) -> &[usize] {
         &[]
     }
-    /// What a plan has in those files: by the node's place, the protocol that reads it and its content.
+    /// What a plan has in those files: by the node's place, the protocol that reads it and its
+    /// content.
     fn inputs(&self, load: &Load) -> Vec<(usize, &'static str, Arc<[u8]>)> {
         let _ = load;
         Vec::new()
@@ -72,8 +73,8 @@ pub trait Workload {
     fn timeout(&mut self, client: u32, sequence: u32, port: &mut dyn Port);
     /// The client's connection is gone.
     fn closed(&mut self, client: u32, port: &mut dyn Port);
-    /// Everything is mended: is the run over? Asked every [`PROBE_EVERY`](crate::sim::run::PROBE_EVERY),
-    /// until it is, or until `limit`.
+    /// Everything is mended: is the run over? Asked every
+    /// [`PROBE_EVERY`](crate::sim::run::PROBE_EVERY), until it is, or until `limit`.
     fn is_over(&mut self, port: &mut dyn Port, limit: Nanos) -> bool;
     /// Why the run is not over, for people.
     fn unsettled(&self, port: &dyn Port) -> String;
@@ -91,8 +92,8 @@ pub trait Port {
     fn twins_up(&self) -> Vec<usize>;
     /// Whether a protocol of a node has asked for the node's end since its last start.
     fn has_ended(&self, node: usize) -> bool;
-    /// Adds a client of a protocol, which all nodes that it asks run: its number is its connection's
-    /// in everything else here.
+    /// Adds a client of a protocol, which all nodes that it asks run: its number is its
+    /// connection's in everything else here.
     fn add_client(&mut self, protocol: &'static str) -> u32;
     /// Has a client speak through a gateway from now on, in pieces that the seed cuts.
     fn set_wire(&mut self, client: u32, gateway: &'static str);
@@ -100,13 +101,15 @@ pub trait Port {
     fn wake(&mut self, at: Nanos, client: u32);
     /// Has the client told at a time that its operation of that sequence has taken too long.
     fn expire(&mut self, at: Nanos, client: u32, sequence: u32);
-    /// Sends an encoded request, over a new connection when it goes to another node than the last. It is
-    /// noted as an operation of `whose`, whose operations do not overlap, and so is its reply when it comes.
+    /// Sends an encoded request, over a new connection when it goes to another node than the last.
+    /// It is noted as an operation of `whose`, whose operations do not overlap, and so is its reply
+    /// when it comes.
     fn request(&mut self, client: u32, whose: u64, node: usize, sequence: u32, request: &[u8]);
     /// Has the client connected to a node, over a new connection unless it is already; answers the
     /// connection's number.
     fn connect(&mut self, client: u32, node: usize) -> u32;
-    /// Sends an operation in the bytes of the client's gateway; `request` is what they mean, and is noted.
+    /// Sends an operation in the bytes of the client's gateway; `request` is what they mean, and is
+    /// noted.
     fn say(&mut self, client: u32, whose: u64, node: usize, sequence: u32, said: Said<'_>);
     /// The replies to what the client said last, as its gateway's codec got them.
     fn given(&self, client: u32) -> &[Vec<u8>];

@@ -1,5 +1,5 @@
-//! Reading files of runs in the forms that studies have for them: JSON lines in, or which line is wrong
-//! and why. Knows no form.
+//! Reading files of runs in the forms that studies have for them: JSON lines in, or which line is
+//! wrong and why. Knows no form.
 
 use super::{Run, StudyPlugin};
 use crate::text::is_beginning;
@@ -17,8 +17,8 @@ pub trait Lines {
     /// # Errors
     /// What is wrong with it, in one line.
     fn take(&mut self, number: usize, line: &serde_json::Value) -> Result<bool, String>;
-    /// All lines are read: adds them to the run. Answers by how much clients' numbers were moved, since
-    /// the clients of different files are different clients.
+    /// All lines are read: adds them to the run. Answers by how much clients' numbers were moved,
+    /// since the clients of different files are different clients.
     ///
     /// # Errors
     /// Which line is wrong, and why.
@@ -55,8 +55,8 @@ impl std::error::Error for ReadError {}
 pub struct Taken {
     /// By how much clients' numbers were moved.
     pub moved: u64,
-    /// The number of the last line, of which only the beginning is there, as its writer was killed: it is
-    /// left out.
+    /// The number of the last line, of which only the beginning is there, as its writer was killed:
+    /// it is left out.
     pub cut: Option<usize>,
 }
 

@@ -1,5 +1,5 @@
-//! A protocol's study: who uses it, what must hold, and what a scenario can say of both. The boundary
-//! between the laboratory and what is studied in it: knows no protocol.
+//! A protocol's study: who uses it, what must hold, and what a scenario can say of both. The
+//! boundary between the laboratory and what is studied in it: knows no protocol.
 
 mod cast;
 mod client;
@@ -8,6 +8,7 @@ mod property;
 pub(crate) mod requests;
 mod run;
 mod seen;
+pub mod spec;
 
 pub use self::cast::Cast;
 pub use self::client::{Clients, Load, NoSettings, Port, Said, Workload};
@@ -39,7 +40,8 @@ pub trait Study: 'static {
     /// What must hold.
     const PROPERTIES: &'static [Property];
 
-    /// The clients of a scenario, from its settings and its nodes; none where these nodes have none.
+    /// The clients of a scenario, from its settings and its nodes; none where these nodes have
+    /// none.
     ///
     /// # Errors
     /// Which setting breaks which rule, in one line.

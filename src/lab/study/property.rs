@@ -1,5 +1,5 @@
-//! Properties as values: what can be asked of a run, what it takes to see it, what it is held against,
-//! and the function that judges it. Knows no protocol.
+//! Properties as values: what can be asked of a run, what it takes to see it, what it is held
+//! against, and the function that judges it. Knows no protocol.
 
 use super::cast::Cast;
 use super::run::Run;
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::BitOr;
 
-/// What can be asked of a run. Its name, statement, source and needs stand here once; help, lists and
-/// scenarios read them.
+/// What can be asked of a run. Its name, statement, source and needs stand here once; help, lists
+/// and scenarios read them.
 pub struct Property {
     /// Its name in scenarios, on the command line and in verdicts.
     pub name: &'static str,
@@ -22,12 +22,13 @@ pub struct Property {
     pub needs: Needs,
     /// What it holds a run against.
     pub bounds: &'static [Bound],
-    /// Whether it is judged where nobody names properties: what is promised only under conditions that
-    /// a run does not show is not.
+    /// Whether it is judged where nobody names properties: what is promised only under conditions
+    /// that a run does not show is not.
     pub is_promised: bool,
     /// Why no run of these nodes and clients can have it; none when one can.
     pub missing: fn(&Cast<'_>) -> Option<String>,
-    /// Whether a run has anything in it that it is about: where nobody names properties, it is judged then.
+    /// Whether a run has anything in it that it is about: where nobody names properties, it is
+    /// judged then.
     pub shows: fn(&Run) -> bool,
     /// Whether it held.
     pub judge: fn(&Run) -> Verdict,
@@ -73,7 +74,8 @@ impl Needs {
     /// What replicas hold in the end.
     pub const REPLICAS: Needs = Needs(1 << 5);
 
-    /// What all clients asked: what one of them did that is left out could explain what another was told.
+    /// What all clients asked: what one of them did that is left out could explain what another was
+    /// told.
     pub const EVERY_CLIENT: Needs = Needs(1 << 6);
 
     /// Whether all of `other` is among them.
@@ -241,7 +243,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// With the operations of a violation, which are of a list that a study made, placed in the run.
+    /// With the operations of a violation, which are of a list that a study made, placed in the
+    /// run.
     #[must_use]
     pub fn placed<T: Serialize>(
         self,
@@ -282,8 +285,9 @@ impl Violation {
 pub struct Violation {
     /// One line: clients, keys, timestamps, times.
     pub why: String,
-    /// The operations that it rests on, by their places, the one that broke it first; empty for what the
-    /// timeline shows. A study that judges a list of its own has them placed in the run in the end.
+    /// The operations that it rests on, by their places, the one that broke it first; empty for
+    /// what the timeline shows. A study that judges a list of its own has them placed in the run in
+    /// the end.
     pub ops: Vec<usize>,
     /// These, as the study shows them.
     pub shown: Vec<serde_json::Value>,

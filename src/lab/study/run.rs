@@ -1,6 +1,6 @@
-//! A run as whoever watched it knows it: what clients asked and were told, what nodes did, and what they
-//! showed. The simulator fills one as it goes, and `trace` reads one from traces; every property is
-//! judged by one.
+//! A run as whoever watched it knows it: what clients asked and were told, what nodes did, and what
+//! they showed. The simulator fills one as it goes, and `trace` reads one from traces; every
+//! property is judged by one.
 
 use super::{Bounds, Seen};
 use crate::check::timeline::{Happening, What};
@@ -38,7 +38,8 @@ pub struct Run {
     pub kept: Kept,
 }
 
-/// What a run keeps: the encoded requests and replies, what studies read from files, and what they derived.
+/// What a run keeps: the encoded requests and replies, what studies read from files, and what they
+/// derived.
 #[derive(Debug, Default)]
 pub struct Kept {
     bytes: Vec<u8>,
@@ -57,7 +58,8 @@ pub struct Operation {
     pub sequence: u32,
     /// The tag of the protocol whose request it is.
     pub tag: u16,
-    /// Whether only the node saw it: its client is then its connection, and its times are the node's.
+    /// Whether only the node saw it: its client is then its connection, and its times are the
+    /// node's.
     pub is_seen_at_node: bool,
     /// The node that was asked; none where that is not known.
     pub node: Option<u32>,

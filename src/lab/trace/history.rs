@@ -1,5 +1,5 @@
-//! Runs from traces: what clients asked and were told, by the requests and replies that the nodes noted,
-//! and what the nodes did. Knows no protocol, and no property.
+//! Runs from traces: what clients asked and were told, by the requests and replies that the nodes
+//! noted, and what the nodes did. Knows no protocol, and no property.
 
 mod timeline;
 
@@ -38,8 +38,8 @@ struct Reader<'a> {
 }
 
 impl Traces {
-    /// Adds a trace's operations to a run; an error names the line. What the nodes did is known once all
-    /// traces are read.
+    /// Adds a trace's operations to a run; an error names the line. What the nodes did is known
+    /// once all traces are read.
     ///
     /// Times are the nodes': several traces make one run only when their clocks agree, as on
     /// one machine. A connection is a client.

@@ -181,8 +181,8 @@ pub enum Event<'a> {
         /// What it states.
         value: Value,
     },
-    /// What can be seen of a protocol's state, after a turn that changed it. Every protocol with a view
-    /// shows it at the node's start.
+    /// What can be seen of a protocol's state, after a turn that changed it. Every protocol with a
+    /// view shows it at the node's start.
     View {
         /// Whose state.
         protocol: Cow<'a, str>,
@@ -255,8 +255,8 @@ pub fn brief(brief: Option<String>, label: &str) -> Option<Cow<'static, str>> {
     brief.filter(|brief| brief != label).map(Cow::Owned)
 }
 
-/// Whether a node takes part in elections: one of its protocols publishes who coordinates, and goes by
-/// ranks if it needs them.
+/// Whether a node takes part in elections: one of its protocols publishes who coordinates, and goes
+/// by ranks if it needs them.
 pub fn elects(host: &Host) -> Elects {
     let has = |kinds: &[FactKind], name| kinds.iter().any(|kind| kind.name() == name);
     let mut all = host.protocols().iter();

@@ -35,8 +35,8 @@ impl LineWriter {
         self.pending = Some(Line { at, node, lamport, digest: None, event });
     }
 
-    /// A node's turn ends: the digest of its state goes with the turn's last line, and after it comes what
-    /// of the state can be seen and has changed.
+    /// A node's turn ends: the digest of its state goes with the turn's last line, and after it
+    /// comes what of the state can be seen and has changed.
     pub fn end_turn(&mut self, at: u64, node: u32, host: &Host) {
         if let Some(line) = self.pending.as_mut().filter(|line| line.node == Some(node)) {
             line.digest = Some(format!("{:016x}", host.digest()).into());

@@ -1,5 +1,5 @@
-//! What goes over a connection, without the connection: frames between nodes, and sessions of clients. Real
-//! sockets and simulated ones share both.
+//! What goes over a connection, without the connection: frames between nodes, and sessions of
+//! clients. Real sockets and simulated ones share both.
 
 mod frame;
 mod session;

@@ -1,4 +1,5 @@
-//! The document's wire against servers that answer as the document's own do, late, twice or not at all.
+//! The document's wire against servers that answer as the document's own do, late, twice or not at
+//! all.
 
 use super::super::{Agency, AgencyArgs, Lines, Link, Wire};
 use super::*;

@@ -1,6 +1,6 @@
-//! One connection of the load: the publisher's, that of a subscriber that reads, or that of one that
-//! does not. It dials, greets and subscribes, takes what the server says, and knows which messages have
-//! come. It never blocks; the loop tells it what its socket can do.
+//! One connection of the load: the publisher's, that of a subscriber that reads, or that of one
+//! that does not. It dials, greets and subscribes, takes what the server says, and knows which
+//! messages have come. It never blocks; the loop tells it what its socket can do.
 
 use super::run::{MAX_UNWRITTEN_BYTES, Run};
 use super::wire::{self, Info, Op, Parsed};
@@ -15,8 +15,8 @@ use std::io;
 /// The name of a connection's only subscription.
 const SID: &[u8] = b"1";
 
-/// Answers that the server does not take, beside publications: only one that keeps asking, and reads
-/// nothing, gets so many.
+/// Answers that the server does not take, beside publications: only one that keeps asking, and
+/// reads nothing, gets so many.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// What a connection is there for.
@@ -75,7 +75,8 @@ impl Connection {
         self.next.saturating_add(self.told).min(run.published)
     }
 
-    /// Messages that never come: those behind the last that came, as far as they are told to be lost.
+    /// Messages that never come: those behind the last that came, as far as they are told to be
+    /// lost.
     pub fn lost_at_the_end(&self, run: &Run) -> u64 {
         self.position(run) - self.next
     }
@@ -102,8 +103,8 @@ impl Connection {
         self.socket.flush().map_err(|error| self.broken(error, run))
     }
 
-    /// Reads until the socket is empty. What the window lets come is bounded; a server that says more
-    /// is left when the run must be over.
+    /// Reads until the socket is empty. What the window lets come is bounded; a server that says
+    /// more is left when the run must be over.
     fn receive(&mut self, closing: bool, buffer: &mut [u8], run: &mut Run) -> Result<(), Failure> {
         loop {
             let read = self.socket.read(buffer).map_err(|error| self.broken(error, run))?;

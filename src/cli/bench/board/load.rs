@@ -1,7 +1,7 @@
 //! The load's event loop: one thread, one publisher, all subscribers, until the time is up.
 //!
-//! Closed loop: a message is published while the slowest subscriber that reads is less than a window
-//! behind. The loop allocates nothing for a message.
+//! Closed loop: a message is published while the slowest subscriber that reads is less than a
+//! window behind. The loop allocates nothing for a message.
 
 use super::Plan;
 use super::connection::{Connection, Role};

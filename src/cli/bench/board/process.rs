@@ -47,8 +47,8 @@ pub fn own_cpu_s() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// utime and stime, the 14th and 15th field. The second, the name, may hold anything, and ends at the
-/// last parenthesis.
+/// utime and stime, the 14th and 15th field. The second, the name, may hold anything, and ends at
+/// the last parenthesis.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let mut fields = rest.split(' ').skip(11);

@@ -1,4 +1,5 @@
-//! What all connections of a load share: the clock, what is published and when, and what is counted.
+//! What all connections of a load share: the clock, what is published and when, and what is
+//! counted.
 
 use super::Plan;
 use super::stats::Stats;
@@ -8,7 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// What is published and not written yet: more would only wait here, and that would show as latency.
+/// What is published and not written yet: more would only wait here, and that would show as
+/// latency.
 pub const MAX_UNWRITTEN_BYTES: usize = 64 << 10;
 /// As much of a server's name and version is shown.
 const MAX_NAME_CHARS: usize = 64;
@@ -65,8 +67,8 @@ impl Run {
         self.times[(self.published % window) as usize] = now;
     }
 
-    /// When a message was published; none for one that should be long gone, which only comes when the
-    /// server said that it was lost.
+    /// When a message was published; none for one that should be long gone, which only comes when
+    /// the server said that it was lost.
     pub fn published_at(&self, number: u64) -> Option<u64> {
         let window = self.times.len() as u64;
         let is_known = self.published - number <= window;

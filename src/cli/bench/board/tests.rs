@@ -60,8 +60,8 @@ const ENOUGH: &[u8] = b"-ERR 'enough'\r\n";
 
 const INFO: &str = "INFO {\"server_name\":\"fake\\u001b\",\"version\":\"1\",\"more\":[{}]}\r\n";
 
-/// A server with one topic. What it does with the payload of each publication is `deliver`'s: it gets
-/// the publication's number, counted from 0, and says what each subscriber is sent.
+/// A server with one topic. What it does with the payload of each publication is `deliver`'s: it
+/// gets the publication's number, counted from 0, and says what each subscriber is sent.
 fn server(deliver: impl FnMut(u64, &[u8]) -> Vec<u8> + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();

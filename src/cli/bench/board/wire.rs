@@ -1,5 +1,5 @@
-//! What a NATS server says to a client (docs.nats.io, "Client Protocol"), and the payload of this load's
-//! messages. Pure functions of bytes: nothing here panics on what a server sends.
+//! What a NATS server says to a client (docs.nats.io, "Client Protocol"), and the payload of this
+//! load's messages. Pure functions of bytes: nothing here panics on what a server sends.
 
 use std::ops::Range;
 
@@ -118,8 +118,8 @@ fn unquoted(words: &[u8]) -> &[u8] {
     words.strip_prefix(b"'").and_then(|words| words.strip_suffix(b"'")).unwrap_or(words)
 }
 
-/// How many messages a server says that it did not deliver: `Permissions Violation: 17 messages missed`. None
-/// when it says something else.
+/// How many messages a server says that it did not deliver: `Permissions Violation: 17 messages
+/// missed`. None when it says something else.
 pub fn told_lost(reason: &[u8]) -> Option<u64> {
     let rest = reason.strip_prefix(b"Permissions Violation: ")?;
     let digits = rest.strip_suffix(b" messages missed")?;

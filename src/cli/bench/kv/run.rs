@@ -1,5 +1,5 @@
-//! What all connections of a load share: the clock, the workload, what is counted, what clients know, and
-//! the history.
+//! What all connections of a load share: the clock, the workload, what is counted, what clients
+//! know, and the history.
 
 use super::Plan;
 use super::history::{History, Line};

@@ -44,11 +44,11 @@ pub struct Ranges {
     pub clock: [u64; 2],
     /// How many times a second process of a node's id runs beside it, which some clients meet.
     pub twin: [u64; 2],
-    /// How many times a node lies: its frames are joined, or now and then replaced, by what any node
-    /// said before, sent to any other and with bytes changed.
+    /// How many times a node lies: its frames are joined, or now and then replaced, by what any
+    /// node said before, sent to any other and with bytes changed.
     pub liar: [u64; 2],
-    /// Who never lies, and hears from liars nothing but what it said itself: whom others believe what
-    /// they say of themselves, such as a leader its followers' acknowledgements.
+    /// Who never lies, and hears from liars nothing but what it said itself: whom others believe
+    /// what they say of themselves, such as a leader its followers' acknowledgements.
     pub liar_spares: Vec<u32>,
     /// How many of the nodes have disks that go bad, in one of the five ways that follow; one
     /// unless it is given.

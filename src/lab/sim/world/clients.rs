@@ -150,8 +150,9 @@ impl World {
         }
     }
 
-    /// The client reads no more, until it [reads on](World::read_on): what it subscribed to waits in
-    /// its connection, and when that is full its node hears of it. What it asked for still comes.
+    /// The client reads no more, until it [reads on](World::read_on): what it subscribed to waits
+    /// in its connection, and when that is full its node hears of it. What it asked for still
+    /// comes.
     pub fn stop_reading(&mut self, client: u32) {
         self.clients[client as usize].is_asleep = true;
     }

@@ -254,8 +254,8 @@ impl Disk {
 }
 
 impl World {
-    /// Gives a node a data directory, of a node of that cluster, whose log is rewritten when it has grown
-    /// by a number of bytes from `growth`.
+    /// Gives a node a data directory, of a node of that cluster, whose log is rewritten when it has
+    /// grown by a number of bytes from `growth`.
     pub fn set_home(&mut self, node: usize, cluster: &str, growth: Option<RangeInclusive<u64>>) {
         let disk = &mut self.nodes[node].disk;
         disk.home = Some(cluster.into());

@@ -1,6 +1,6 @@
-//! Nodes that lie: beside what a node says, or instead of it, frames go out that have the right form
-//! and the wrong content. They are made of frames that passed before, whoever said them, and so are of
-//! any protocol without knowing one.
+//! Nodes that lie: beside what a node says, or instead of it, frames go out that have the right
+//! form and the wrong content. They are made of frames that passed before, whoever said them, and
+//! so are of any protocol without knowing one.
 
 use super::network::pair;
 use super::{Nanos, World, within};
@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 /// So many of the last frames are there to lie with; half of the lies are made of the newest few.
 const MAX_HEARD: usize = 256;
 const NEWEST: u64 = 16;
-/// At most so many lies beside one frame, and so many in all: what is answered to a lie may have its
-/// liar send more, and that for ever.
+/// At most so many lies beside one frame, and so many in all: what is answered to a lie may have
+/// its liar send more, and that for ever.
 const MAX_AT_ONCE: u64 = 3;
 const MAX_LIES: u32 = 2_000;
 /// At most so many bytes of a lie are others than they were.
@@ -61,8 +61,8 @@ impl World {
         }
     }
 
-    /// A node sends a frame: it is kept, and if the node lies, so it does now. Whether that is instead
-    /// of the frame.
+    /// A node sends a frame: it is kept, and if the node lies, so it does now. Whether that is
+    /// instead of the frame.
     pub(super) fn hear(&mut self, from: usize, payload: &[u8], host: &Host) -> bool {
         let Some(mut forger) = self.forger.take() else { return false };
         let mut instead = false;

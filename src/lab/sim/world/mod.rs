@@ -274,8 +274,8 @@ struct Client {
 }
 
 impl World {
-    /// A world of the nodes that `build` makes, all down; also of second processes of some ids, with
-    /// the numbers of the faults that start them.
+    /// A world of the nodes that `build` makes, all down; also of second processes of some ids,
+    /// with the numbers of the faults that start them.
     pub fn new(
         seed: u64,
         ids: &[NodeId],

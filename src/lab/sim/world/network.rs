@@ -59,8 +59,8 @@ impl World {
         }
     }
 
-    /// A frame is under way, and arrives at that time, or behind the last one where links keep the order.
-    /// Answers when, and over which link.
+    /// A frame is under way, and arrives at that time, or behind the last one where links keep the
+    /// order. Answers when, and over which link.
     pub(super) fn put_on_link(
         &mut self,
         from: usize,

@@ -1,4 +1,5 @@
-//! Buffers for what is under way: used again and again, so that a run allocates nothing per message.
+//! Buffers for what is under way: used again and again, so that a run allocates nothing per
+//! message.
 
 /// Buffers for what is under way, used again and again.
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! What nodes did, from their traces: the lines that checkers of clocks and elections judge. Knows
 //! the form of traces, and no protocol's facts or messages.
 //!
-//! A node that is killed leaves no line that says so: it starts again without having stopped, or its
-//! trace ends without a stop and another node then loses its link to it, which happens at once.
+//! A node that is killed leaves no line that says so: it starts again without having stopped, or
+//! its trace ends without a stop and another node then loses its link to it, which happens at once.
 
 use crate::check::timeline::{FaultKind, Happening, What};
 use crate::trace::{Event, Line};

@@ -15,9 +15,9 @@
 //! one state. Herlihy, Wing: Linearizability, TOPLAS 12(3), 1990, theorem 1: objects are judged one
 //! by one, so a [`Spec::key`] makes many short searches of a long one.
 
-use super::describe::{Millis, Short};
-use super::search::{Found, NEVER};
-use crate::study::{Operation, Run, Verdict, Violation};
+use super::{Operation, Run, Verdict, Violation};
+use crate::check::describe::{Millis, Short};
+use crate::check::search::{Found, NEVER};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash};
@@ -28,7 +28,7 @@ const MAX_STATES: usize = 200_000;
 /// What operations do, one after the other.
 ///
 /// ```
-/// use node_lab::check::spec::{Answer, Spec};
+/// use node_lab::study::spec::{Answer, Spec};
 /// use node_lab::study::{Operation, Run};
 /// # use serde::Deserialize;
 ///
