@@ -1,5 +1,5 @@
-//! `node new`: writes a package with a protocol of its own. The templates are `examples/counter`, under
-//! another name, and what stands in `new/`.
+//! `node new`: writes a package with a protocol of its own. The templates are `examples/counter`,
+//! under another name, and what stands in `new/`.
 
 use super::output::Output;
 use super::tell;
@@ -16,8 +16,8 @@ use std::process::ExitCode;
 ///   cd tally
 ///   cargo test
 ///
-/// The package has a small protocol, its study (who uses it, and one property), a scenario that holds,
-/// one that fails, and the configs of two real nodes. Change it into what you want to study;
+/// The package has a small protocol, its study (who uses it, and one property), a scenario that
+/// holds, one that fails, and the configs of two real nodes. Change it into what you want to study;
 /// docs/first-protocol.md goes on from here.
 ///
 /// Exit codes: 0 written, 2 not, and nothing of what was there is changed.
@@ -30,7 +30,8 @@ pub struct NewArgs {
     /// The folder to write, which is new or empty [default: NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The folder of this program's source, which the package depends on [default: where it was built]
+    /// The folder of this program's source, which the package depends on [default: where it was
+    /// built]
     #[arg(long, value_name = "PATH")]
     node: Option<PathBuf>,
 }

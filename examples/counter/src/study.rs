@@ -1,4 +1,5 @@
-//! The study of `counter`: clients that add, a last read at each node, and what must be true of both.
+//! The study of `counter`: clients that add, a last read at each node, and what must be true of
+//! both.
 
 use crate::Counter;
 use crate::{Reply, Request};
@@ -18,10 +19,10 @@ impl Study for CounterStudy {
     type Settings = Settings;
     const PROPERTIES: &'static [Property] = &[Property {
         name: "total_equals_acknowledged_adds",
-        statement: "in the end every node's total is the sum of the adds that were acknowledged; one \
-                    that was not may be in it or not",
-        source: "Shapiro et al.: A comprehensive study of Convergent and Commutative Replicated Data \
-                 Types, INRIA 7506, 2011 (strong eventual consistency)",
+        statement: "in the end every node's total is the sum of the adds that were acknowledged; \
+                    one that was not may be in it or not",
+        source: "Shapiro et al.: A comprehensive study of Convergent and Commutative Replicated \
+                 Data Types, INRIA 7506, 2011 (strong eventual consistency)",
         needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
         bounds: &[],
         is_promised: true,
@@ -37,8 +38,8 @@ impl Study for CounterStudy {
 
 /// The last `total` of each node lies between what was acknowledged and what was asked for.
 ///
-/// Evidence: an add that was acknowledged, and a read of a node that began when no add was under way
-/// any more.
+/// Evidence: an add that was acknowledged, and a read of a node that began when no add was under
+/// way any more.
 fn total_equals_acknowledged_adds(run: &Run) -> Verdict {
     let (mut acknowledged, mut asked, mut last_add, mut over) = (0_u64, 0_u64, None, 0);
     for (place, operation) in run.operations_of(Counter::NAME) {
@@ -66,8 +67,8 @@ fn total_equals_acknowledged_adds(run: &Run) -> Verdict {
         let why = match asked - acknowledged {
             0 => format!("node {node} has {total} in the end, but {acknowledged} was acknowledged"),
             open => format!(
-                "node {node} has {total} in the end, but {acknowledged} was acknowledged, and {open} \
-                 more was asked for"
+                "node {node} has {total} in the end, but {acknowledged} was acknowledged, and \
+                 {open} more was asked for"
             ),
         };
         Violation::of([Some(*place), last_add].into_iter().flatten().collect(), why)
@@ -104,7 +105,8 @@ impl Default for Settings {
 
 /// Bounds that keep a run finite.
 const MAX_CLIENTS: u32 = 100;
-/// So often every node is read in the end, five times a second: for longer than it takes to hear from all.
+/// So often every node is read in the end, five times a second: for longer than it takes to hear
+/// from all.
 const MAX_ROUNDS: u32 = 100;
 /// The most that is added at once.
 const MAX_AMOUNT: u64 = 9;

@@ -8,21 +8,22 @@
 //!    4 ◄───────────── 3              3 ◄─ Deny ───── one        it has it, or knows a later epoch
 //! ```
 //!
-//! Whoever has the token is inside the critical section, for `hold_ms`, and passes it on to the next
-//! node by id that it has a link to (Le Lann, "Distributed Systems - Towards a Formal Approach", IFIP
-//! 1977). A token is lost with whoever had it, or with the link that it was on.
+//! Whoever has the token is inside the critical section, for `hold_ms`, and passes it on to the
+//! next node by id that it has a link to (Le Lann, "Distributed Systems - Towards a Formal
+//! Approach", IFIP 1977). A token is lost with whoever had it, or with the link that it was on.
 //!
 //! A lost token is made anew, in one of two ways:
 //!
-//! - `timeout`: whoever has not seen it for `patience_ms` makes another. That is right as long as no
-//!   message and no node takes longer. A token that was only late makes two, and they stay.
-//! - `consent`: whoever has not seen it asks all others, and makes another when every one of them says
-//!   that it has none and will take none of an earlier epoch. That is safe however long anything takes.
-//!   It needs all nodes: while one is down or cut off, nobody makes a token.
+//! - `timeout`: whoever has not seen it for `patience_ms` makes another. That is right as long as
+//!   no message and no node takes longer. A token that was only late makes two.
+//! - `consent`: whoever has not seen it asks all others, and makes another when every one of them
+//!   says that it has none and will take none of an earlier epoch. That is safe however long
+//!   anything takes. It needs all nodes: while one is down or cut off, nobody makes a token.
 //!
 //! Le Lann lets nodes that time out compete with control messages and keeps one winner, under his
-//! assumption that messages and nodes are fast enough. Consent does without that assumption. What it
-//! needs beside is a memory: a promise is on the disk before it is said, so nodes have a data directory.
+//! assumption that messages and nodes are fast enough. Consent does without that assumption. What
+//! it needs beside is a memory: a promise is on the disk before it is said, so nodes have a data
+//! directory.
 
 pub mod study;
 

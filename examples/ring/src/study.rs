@@ -84,8 +84,8 @@ fn moved(what: &What) -> Option<Moved> {
     }
 }
 
-/// A node is inside from when it says so until it says that it leaves, or is down. One that is held up
-/// stays inside: it goes on where it was.
+/// A node is inside from when it says so until it says that it leaves, or is down. One that is held
+/// up stays inside: it goes on where it was.
 ///
 /// Evidence: two nodes that were inside, one after the other.
 fn mutual_exclusion(run: &Run) -> Verdict {

@@ -1,5 +1,5 @@
-//! Scenarios in tests: many seeds in, a verdict on each property out, and the smallest run found that
-//! breaks one. Knows neither the command line nor files other than the scenario's.
+//! Scenarios in tests: many seeds in, a verdict on each property out, and the smallest run found
+//! that breaks one. Knows neither the command line nor files other than the scenario's.
 //!
 //! ```no_run
 //! # fn my_registry() -> node_lab::registry::Registry { node_lab::registry::Registry::new() }
@@ -32,7 +32,8 @@ pub struct Report {
     pub runs: u64,
     /// The verdict on each property, in the scenario's order.
     pub properties: Vec<Judged>,
-    /// What broke, by the lowest seed that shows it: properties, and `converges`, `invariant` and such.
+    /// What broke, by the lowest seed that shows it: properties, and `converges`, `invariant` and
+    /// such.
     pub findings: Vec<Finding>,
     /// What is unknown, or was in some runs, a line each.
     pub lines: Vec<String>,
