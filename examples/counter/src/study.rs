@@ -19,10 +19,10 @@ impl Study for CounterStudy {
     type Settings = Settings;
     const PROPERTIES: &'static [Property] = &[Property {
         name: "total_equals_acknowledged_adds",
-        statement: "in the end every node's total is the sum of the adds that were acknowledged; one \
-                    that was not may be in it or not",
-        source: "Shapiro et al.: A comprehensive study of Convergent and Commutative Replicated Data \
-                 Types, INRIA 7506, 2011 (strong eventual consistency)",
+        statement: "in the end every node's total is the sum of the adds that were acknowledged; \
+                    one that was not may be in it or not",
+        source: "Shapiro et al.: A comprehensive study of Convergent and Commutative Replicated \
+                 Data Types, INRIA 7506, 2011 (strong eventual consistency)",
         needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
         bounds: &[],
         is_promised: true,
@@ -67,8 +67,8 @@ fn total_equals_acknowledged_adds(run: &Run) -> Verdict {
         let why = match asked - acknowledged {
             0 => format!("node {node} has {total} in the end, but {acknowledged} was acknowledged"),
             open => format!(
-                "node {node} has {total} in the end, but {acknowledged} was acknowledged, and {open} \
-                 more was asked for"
+                "node {node} has {total} in the end, but {acknowledged} was acknowledged, and \
+                 {open} more was asked for"
             ),
         };
         Violation::of([Some(*place), last_add].into_iter().flatten().collect(), why)

@@ -15,7 +15,7 @@
 //! A lost token is made anew, in one of two ways:
 //!
 //! - `timeout`: whoever has not seen it for `patience_ms` makes another. That is right as long as
-//!   no message and no node takes longer. A token that was only late makes two, and they stay.
+//!   no message and no node takes longer. A token that was only late makes two.
 //! - `consent`: whoever has not seen it asks all others, and makes another when every one of them
 //!   says that it has none and will take none of an earlier epoch. That is safe however long
 //!   anything takes. It needs all nodes: while one is down or cut off, nobody makes a token.
