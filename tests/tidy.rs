@@ -122,7 +122,9 @@ fn every_file_opens_with_what_it_owns_and_no_line_is_longer_than_a_screen() {
             // A text that people or programs read is not cut where it does not end.
             let is_text = line.contains('"') || line.trim_end().ends_with('\\');
             let is_comment = line.trim_start().starts_with("//");
-            if line.chars().count() > COLUMNS && (is_comment || !is_text) {
+            if line.chars().count() > COLUMNS
+                && (is_comment && !line.starts_with("//! |") || !is_text && !is_comment)
+            {
                 wrong.push(format!("{name}:{}: longer than {COLUMNS} columns", number + 1));
             }
         }

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done: the winners are known (with a single bet: it is stored), or told to stop (SIGTERM, SIGINT)
+  0  done: the winners are known (a single bet: it is stored), or told to stop (SIGTERM, SIGINT)
   1  the central refuses, or the file is bad: what was acknowledged before stays stored
   2  wrong usage
   3  the central cannot be reached, runs no lottery, or did not answer in time; or its disk is full
@@ -47,14 +47,14 @@ again. The same holds after any other end, as long as earlier rows and --bets-pe
 Examples:
   node agency --id 1 --bets agency-1.csv
   node agency --id 2 --central 127.0.0.1:12346 --bets agency-2.csv --quiet
-  node agency --id 2 --central 127.0.0.1:12345 --bets agency-2.csv --wire text    to the document's server
+  node agency --id 2 --central 127.0.0.1:12345 --bets agency-2.csv --wire text  (the document's)
   NOMBRE='Santiago Lionel' APELLIDO=Lorca DOCUMENTO=30904465 NACIMIENTO=1999-03-17 NUMERO=2201 \\
     node agency --id 3                     a single bet, sent as batch 1 of the agency
 
 The document's wire (--wire text) has no numbers. What may have arrived is then not sent again: the
 agency ends with code 3, and names the lines; see what the central has before you send the rest.
 
-JSON (--json), one object a line, on stdout: time, level, action, result, and the line's other names:
+JSON (--json), one object a line, on stdout: time, level, action, result, and the other names:
   {\"action\":\"chunk_ack_received\",\"chunk_id\":1,\"client_id\":1,\"level\":\"info\",\"result\":\"success\",\"time\":…}
   {\"action\":\"consulta_ganadores\",\"cant_ganadores\":1,\"dni_ganadores\":[30876370],…}
 

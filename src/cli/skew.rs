@@ -26,7 +26,7 @@ Exit codes:
      clocks of the others are shown; or the output cannot be written";
 
 const EXAMPLES: &str = "\
-A node's offset is how far its clock is ahead of the first one's; each is known within half the round
+A node's offset is how far its clock is ahead of the first's; each is known within half the round
 trip to both. What a node owes is what its clock is still to be moved by, slowly.
 
 Examples:

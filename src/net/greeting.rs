@@ -341,9 +341,9 @@ impl Node {
         };
         let peer = dial.peer;
         let why = match postcard::from_bytes::<Welcome<'_>>(payload) {
-            Ok(Welcome::Accepted { id, identity, incarnation, lamport }) if id == peer => 'refused: {
+            Ok(Welcome::Accepted { id, identity, incarnation, lamport }) if id == peer => 'no: {
                 if identity == self.env.identity {
-                    break 'refused SAME_IDENTITY.into();
+                    break 'no SAME_IDENTITY.into();
                 }
                 match dial.purpose {
                     Purpose::Link => {}
@@ -357,7 +357,7 @@ impl Node {
                     }
                 }
                 if let Some(why) = self.catch_up(lamport) {
-                    break 'refused why;
+                    break 'no why;
                 }
                 self.links.greeted(peer, None, self.now.time);
                 self.become_kind(key, Kind::Link(peer));

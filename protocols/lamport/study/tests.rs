@@ -315,7 +315,11 @@ fn history(steps: &[(u8, u32, usize, u8)], forget: bool) -> Vec<Happening> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn vectors_say_what_the_closure_says(

@@ -28,7 +28,7 @@ publisher's socket to when a subscriber has read it.
 Publications and deliveries count after the warmup and before the end. Then nothing more is
 published, and the run ends when all has come. Each message carries its number:
   lost                   numbers that a subscriber did not get
-  told to be lost        as many as the server said with -ERR 'Permissions Violation: N messages missed'
+  told to be lost        as the server said by -ERR 'Permissions Violation: N messages missed'
   twice or out of order  messages whose number is not above the one before; must be 0
 
 The server's processor time (--pid, Linux alone) is that of all its threads, in ticks of 10 ms:

@@ -150,8 +150,8 @@ pub fn run(
     }
 }
 
-/// The verdicts on a scenario's properties, up to the first violation. The one that it is there to show
-/// comes last, so that it hides no other.
+/// The verdicts on a scenario's properties, up to the first violation. The one that it is there to
+/// show comes last, so that it hides no other.
 fn judged(
     scenario: &Scenario,
     at_rest: bool,
@@ -319,8 +319,8 @@ impl State {
 
     /// Looks whether everything is in order again; answers how the run ends, if it does.
     fn settle(&mut self, scenario: &Scenario, limit: Nanos) -> Option<Option<Failure>> {
-        // A disk that fails at the first sync after its fault stops its node when nobody would start
-        // it again.
+        // A disk that fails at the first sync after its fault stops its node when nobody would
+        // start it again.
         self.world.mend();
         if self.workload.is_over(&mut self.world, limit) {
             return Some(None);
