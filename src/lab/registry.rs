@@ -6,7 +6,7 @@
 mod json;
 
 use self::json::Json;
-use crate::study::{Property, Study, StudyPlugin};
+use crate::study::{Invariant, Property, Study, StudyPlugin};
 use node_core::{
     ClientId, ConfigError, Decoded, DynProtocol, Env, FactKind, Gateway, Protocol, erase, is_http,
     protocol_tag,
@@ -108,7 +108,8 @@ impl Registry {
     pub fn register_study<S: Study>(&mut self) {
         self.register::<S::Protocol>();
         let study = StudyPlugin::of::<S>();
-        for property in study.properties {
+        let invariants = study.invariants.iter().map(|invariant| &invariant.property);
+        for property in study.properties.iter().chain(invariants) {
             let name = property.name;
             assert!(self.property(name).is_none(), "there is already a property {name}");
         }
@@ -120,9 +121,17 @@ impl Registry {
         &self.studies
     }
 
-    /// All properties.
+    /// All properties, and among them those that are invariants.
     pub fn properties(&self) -> impl Iterator<Item = &'static Property> {
-        self.studies.iter().flat_map(|study| study.properties)
+        self.studies.iter().flat_map(|study| {
+            let invariants = study.invariants.iter().map(|invariant| &invariant.property);
+            study.properties.iter().chain(invariants)
+        })
+    }
+
+    /// All invariants.
+    pub fn invariants(&self) -> impl Iterator<Item = &'static Invariant> {
+        self.studies.iter().flat_map(|study| study.invariants)
     }
 
     /// The property of that name.

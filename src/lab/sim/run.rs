@@ -8,7 +8,7 @@ use super::token::Token;
 use super::tracer::{FaultText, Tracer};
 use super::world::{Nanos, Step, World};
 use crate::registry::Registry;
-use crate::study::{Needs, Property, Run, Verdict, Workload};
+use crate::study::{Invariant, Needs, Property, Run, Verdict, Workload};
 use node_core::{Env, NodeId, Rng};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -117,7 +117,8 @@ pub fn run(
             if !at_rest && property.needs.contains(Needs::REPLICAS) {
                 continue;
             }
-            let verdict = (property.judge)(&seen);
+            let watched = state.world.watch.verdict(property);
+            let verdict = watched.unwrap_or_else(|| (property.judge)(&seen));
             verdicts.push((property, verdict.clone()));
             match verdict {
                 Verdict::Held | Verdict::Unknown { .. } => {}
@@ -134,7 +135,13 @@ pub fn run(
             }
         }
     }
-    if let Some(failure) = &failure {
+    let broken = state.world.watch.broken().map(|(property, _)| property);
+    let is_told = |failure: &&Failure| broken.is_some_and(|one| one.name == failure.property);
+    if let Some(property) = broken {
+        verdicts.extend(state.world.watch.verdict(property).map(|verdict| (property, verdict)));
+    }
+    // The trace has a broken invariant already, behind what broke it.
+    if let Some(failure) = failure.as_ref().filter(|failure| !is_told(failure)) {
         let ops = failure.ops.iter().filter_map(|op| seen.operations.get(*op));
         let ops: Vec<(u32, u32)> = ops.map(|op| (op.connection, op.sequence)).collect();
         state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
@@ -204,6 +211,7 @@ impl State {
             host.expect("the scenario was checked when it was loaded")
         };
         tracer.watch(scenario.properties.iter().copied());
+        let asked = |one: &&Invariant| scenario.properties.contains(&&one.property);
         let network = scenario.network.clone();
         let mut world = World::new(plan.seed, &ids, &twins, network, Box::new(build), tracer);
         for (place, of) in places.into_iter().enumerate() {
@@ -216,6 +224,7 @@ impl State {
         for (place, clock) in scenario.draw_clocks(plan.seed) {
             world.set_clock(place, clock);
         }
+        world.watch.set(registry.invariants().filter(asked));
         world.set_codecs(registry.clone());
         let clients = scenario.workload.as_ref();
         let workload = clients.map(|clients| clients.start(plan, &mut world));
@@ -318,6 +327,9 @@ impl State {
     /// Why the run cannot go on.
     fn stopped(&mut self) -> Option<Failure> {
         let now = self.world.now();
+        if let Some((property, violation)) = self.world.watch.broken() {
+            return Some(Failure::new(property.name, violation.why.clone(), now));
+        }
         if let Some(why) = self.world.failure.take() {
             return Some(Failure::new("recovery", why, now));
         }

@@ -3,12 +3,15 @@
 
 mod cast;
 mod client;
+mod invariant;
 mod lines;
 mod property;
 mod run;
 
 pub use self::cast::Cast;
 pub use self::client::{Clients, NoSettings, Port, Said, Workload};
+pub(crate) use self::invariant::Watch;
+pub use self::invariant::{Invariant, Snapshot};
 pub use self::lines::{Lines, ReadError, Taken, read_lines};
 pub use self::property::{
     AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation,
@@ -32,6 +35,8 @@ pub trait Study: 'static {
     type Settings: DeserializeOwned + Default;
     /// What must hold.
     const PROPERTIES: &'static [Property];
+    /// What must hold of all live nodes at once.
+    const INVARIANTS: &'static [Invariant] = &[];
 
     /// The clients of a scenario, from its settings and its nodes; none where these nodes have none.
     ///
@@ -70,6 +75,8 @@ pub struct StudyPlugin {
     pub name: &'static str,
     /// What must hold.
     pub properties: &'static [Property],
+    /// What must hold of all live nodes at once.
+    pub invariants: &'static [Invariant],
     clients: fn(&Table<'_>, &Cast<'_>) -> Found,
     lines: fn() -> Option<Box<dyn Lines>>,
     write_lines: fn(&Run, &mut dyn Write) -> io::Result<()>,
@@ -81,6 +88,7 @@ impl StudyPlugin {
         StudyPlugin {
             name: S::Protocol::NAME,
             properties: S::PROPERTIES,
+            invariants: S::INVARIANTS,
             clients: |table, cast| {
                 let name = S::Protocol::NAME;
                 let settings = table.read::<S::Settings>(name)?.unwrap_or_default();

@@ -19,7 +19,7 @@ use self::wires::Wire;
 use super::tracer::Tracer;
 use crate::config::ClockError;
 use crate::registry::Registry;
-use crate::study::{Met, Run};
+use crate::study::{Met, Run, Watch};
 use crate::wire::PUSHED;
 use node_core::{Correction, Host, NodeId, Rng};
 use std::cmp::Ordering;
@@ -146,6 +146,8 @@ pub struct World {
     run: Run,
     /// What happened, for hashes, traces and people.
     pub tracer: Tracer,
+    /// The invariants that the scenario asks for.
+    pub(crate) watch: Watch,
     /// Why the run cannot go on: a Host's panic is not caught, but a refused record is told here.
     pub failure: Option<String>,
     /// What went wrong between a client that speaks through a gateway and the gateway's codec.
@@ -377,6 +379,7 @@ impl World {
             seen: None,
             run: Run::default(),
             tracer,
+            watch: Watch::default(),
             failure: None,
             garbled: None,
             events: 0,
