@@ -700,6 +700,32 @@ fn a_broken_invariant_ends_the_run_where_it_broke() {
     assert_eq!(outcome.failure, None, "nobody asks");
 }
 
+/// Whoever reads a violation finds what it rests on in the same trace.
+#[test]
+fn a_violation_names_operations_as_the_trace_does() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("trace");
+    let words = ["configs/sim/kv-lost-memory.toml", "--seed"];
+    let violated = (1..=20).find_map(|seed| {
+        let seed = seed.to_string();
+        let trace = ["--trace", path.to_str().expect("a name")];
+        let output = sim(&[&words[..], &[seed.as_str()], &trace].concat());
+        (output.status.code() == Some(1)).then(|| fs::read_to_string(&path).expect("a trace"))
+    });
+    let trace = violated.expect("a seed that is violated");
+    let (mut known, mut named) = (BTreeSet::new(), Vec::new());
+    for line in trace.lines() {
+        match serde_json::from_str::<Line<'_>>(line).expect("a line").event {
+            Event::Request { op, .. } => drop(known.insert(op.into_owned())),
+            Event::Violation { ops, .. } => {
+                named.extend(ops.into_iter().map(|op| op.into_owned()));
+            }
+            _ => {}
+        }
+    }
+    assert!(!named.is_empty() && named.iter().all(|op| known.contains(op)), "{named:?}");
+}
+
 /// The store's own, where disks fail and nodes stop.
 #[test]
 fn complete_replicas_never_differ() {
