@@ -37,8 +37,8 @@ pub(super) fn replicas_equal(replicas: &[Replica]) -> Verdict {
     }
 }
 
-/// **Replicas never differ.** Complete replicas that end at the same PUT hold the same table, at every
-/// moment of a run.
+/// **Replicas never differ.** Complete replicas that end at the same PUT hold the same table, at
+/// every moment of a run.
 pub(super) fn never_differ(nodes: &Snapshot<'_>) -> Result<(), String> {
     let mut known = BTreeMap::new();
     for (id, store) in nodes.of::<KvReplication>() {
@@ -47,7 +47,8 @@ pub(super) fn never_differ(nodes: &Snapshot<'_>) -> Result<(), String> {
         let (first, theirs) = *known.entry(applied).or_insert((id, digest));
         if digest != theirs {
             return Err(format!(
-                "nodes {first} and {id} end at PUT {applied} with digests {theirs:016x} and {digest:016x}"
+                "nodes {first} and {id} end at PUT {applied} with digests {theirs:016x} and \
+                 {digest:016x}"
             ));
         }
     }

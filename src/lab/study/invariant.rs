@@ -6,8 +6,8 @@ use node_core::{Host, NodeId, Protocol};
 use std::any::Any;
 
 /// A statement on the states of all live nodes. A scenario names it among its `properties`; the
-/// simulator looks after every turn of a node that runs the protocol, and stops at the first one that
-/// breaks it. Traces do not carry states whole, so in a run of real nodes it is unknown.
+/// simulator looks after every turn of a node that runs the protocol, and stops at the first one
+/// that breaks it. Traces do not carry states whole, so in a run of real nodes it is unknown.
 pub struct Invariant {
     /// Its name, statement and source, as of any property.
     pub property: Property,
@@ -50,8 +50,8 @@ fn missing<P: Protocol>(cast: &Cast<'_>) -> Option<String> {
     (!runs).then(|| format!("is judged where a node runs {}", P::NAME))
 }
 
-/// The live nodes between two turns. A node that waits for its disk is not among them: nothing of its
-/// turn has left it, and a crash may undo it. It is seen again when the turn is durable.
+/// The live nodes between two turns. A node that waits for its disk is not among them: nothing of
+/// its turn has left it, and a crash may undo it. It is seen again when the turn is durable.
 pub struct Snapshot<'a> {
     hosts: &'a [(NodeId, &'a Host)],
 }
