@@ -121,6 +121,6 @@ impl Watch {
         let (_, has_evidence) = self.asked.iter().find(|one| one.0.property == *property)?;
         let broken = self.broken().filter(|(broken, _)| *broken == property);
         let broken = broken.map(|(_, violation)| violation.clone());
-        Some(Verdict::of(broken, *has_evidence, "no two live nodes were seen at once"))
+        Some(Verdict::of(broken, *has_evidence, "no moment was seen that could have broken it"))
     }
 }
