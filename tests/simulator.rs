@@ -7,6 +7,7 @@ use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::tally::{Tally, Word};
 use node_lab::sim::tracer::Tracer;
+use node_lab::study::{Invariant, NoSettings, Property, Snapshot, Study, Verdict};
 use node_lab::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, MAX_BRIEF, Never, NodeId, Protocol};
 use node_studies::kv_replication::history::Outcome as Answer;
@@ -623,6 +624,167 @@ fn an_assertion_or_an_error_line_fails_a_run() {
     for (fault, property) in [("asserts", "invariant"), ("logs", "error_log")] {
         let failure = broken(fault).failure.expect("it fails");
         assert_eq!(failure.property, property, "{failure:?}");
+    }
+}
+
+/// A door that each node goes through once, for half a second, and at a time of its own.
+struct Door {
+    enters_ms: u64,
+    is_inside: bool,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+struct DoorConfig {
+    enters_ms: u64,
+}
+
+impl Protocol for Door {
+    const NAME: &'static str = "door";
+    type Config = DoorConfig;
+    type Message<'a> = Never;
+    type Record<'a> = Never;
+    type Timer = ();
+    type Request<'a> = Never;
+    type Reply<'a> = Never;
+
+    fn new(config: DoorConfig, _: &Env) -> Result<Self, ConfigError> {
+        Ok(Door { enters_ms: config.enters_ms, is_inside: false })
+    }
+    fn on_message(&mut self, _: NodeId, message: Never, _: &mut Context<'_, Self>) {
+        match message {}
+    }
+    fn on_start(&mut self, cx: &mut Context<'_, Self>) {
+        cx.set_timer((), Duration::from_millis(self.enters_ms));
+    }
+    fn on_timer(&mut self, (): (), cx: &mut Context<'_, Self>) {
+        self.is_inside = !self.is_inside;
+        if self.is_inside {
+            cx.set_timer((), Duration::from_millis(500));
+        }
+    }
+    fn on_request(&mut self, _: Caller, request: Never, _: &mut Context<'_, Self>) {
+        match request {}
+    }
+}
+
+struct DoorStudy;
+
+impl Study for DoorStudy {
+    type Protocol = Door;
+    type Settings = NoSettings;
+    const PROPERTIES: &'static [Property] = &[];
+    const INVARIANTS: &'static [Invariant] = &[Invariant::of::<Door>(
+        "mutual_exclusion",
+        "no two nodes are inside at once",
+        "Dijkstra: Solution of a Problem in Concurrent Programming Control, CACM 8(9), 1965",
+        one_inside,
+    )];
+}
+
+fn one_inside(nodes: &Snapshot<'_>) -> Result<(), String> {
+    let inside: Vec<NodeId> =
+        nodes.of::<Door>().filter(|(_, door)| door.is_inside).map(|(id, _)| id).collect();
+    if inside.len() > 1 { Err(format!("nodes {inside:?} are inside")) } else { Ok(()) }
+}
+
+/// A run of nodes that go in at these times, and its trace.
+fn door(enters_ms: &[u64], properties: &str) -> (Outcome, String) {
+    let mut registry = node_studies::registry();
+    registry.register_study::<DoorStudy>();
+    let registry = Arc::new(registry);
+    let dir = tempfile::tempdir().expect("a folder");
+    let ids = 1..=enters_ms.len();
+    for (id, enters_ms) in ids.clone().zip(enters_ms) {
+        let peers: String = ids.clone().filter(|peer| *peer != id).map(peer_line).collect();
+        let listener = format!("[[listeners]]\naddr = \"127.0.0.1:{id}\"\n");
+        let protocol = format!("[protocols.door]\nenters_ms = {enters_ms}\n");
+        let config = format!("[node]\nid = {id}\n[peers]\n{peers}{listener}{protocol}");
+        fs::write(dir.path().join(format!("node-{id}.toml")), config).expect("a file");
+    }
+    let nodes: Vec<String> = ids.map(|id| format!("node-{id}.toml")).collect();
+    let path = dir.path().join("scenario.toml");
+    let scenario = format!("nodes = {nodes:?}\nproperties = {properties}\nsettle_seconds = 1\n");
+    fs::write(&path, scenario).expect("a file");
+    let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+    let trace = dir.path().join("trace");
+    let tracer = Tracer::to(Box::new(fs::File::create(&trace).expect("a file")));
+    let outcome = run(&scenario, &registry, &scenario.plan(1), tracer);
+    (outcome, fs::read_to_string(trace).expect("a trace"))
+}
+
+fn peer_line(peer: usize) -> String {
+    format!("{peer} = \"127.0.0.1:{peer}\"\n")
+}
+
+/// What is planted: the third goes in while the second is inside.
+#[test]
+fn a_broken_invariant_ends_the_run_where_it_broke() {
+    const ASKED: &str = "[\"mutual_exclusion\"]";
+    let (outcome, trace) = door(&[1_000, 2_000, 2_300], ASKED);
+    let failure = outcome.failure.expect("two are inside");
+    assert_eq!((failure.property.as_str(), failure.at), ("mutual_exclusion", 2_300_000_000));
+    assert!(failure.why.contains("are inside"), "{failure:?}");
+    assert!(matches!(outcome.verdicts[..], [(_, Verdict::Violated(_))]), "{:?}", outcome.verdicts);
+    let lines: Vec<Line<'_>> =
+        trace.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
+    let [.., before, last] = &lines[..] else { panic!("{trace}") };
+    assert!(matches!(last.event, Event::Violation { .. }), "{trace}");
+    assert!(matches!(before.event, Event::Timer { .. }), "{trace}");
+    assert_eq!((before.node, before.at, last.at), (Some(3), failure.at, failure.at), "{trace}");
+
+    let (outcome, _) = door(&[1_000, 2_000, 2_600], ASKED);
+    assert_eq!((outcome.failure, &outcome.verdicts[0].1), (None, &Verdict::Held));
+    let (outcome, _) = door(&[1_000], ASKED);
+    assert!(matches!(outcome.verdicts[0].1, Verdict::Unknown { .. }), "alone is no evidence");
+    let (outcome, _) = door(&[1_000, 1_000], "[]");
+    assert_eq!(outcome.failure, None, "nobody asks");
+}
+
+/// Whoever reads a violation finds what it rests on in the same trace.
+#[test]
+fn a_violation_names_operations_as_the_trace_does() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("trace");
+    let words = ["configs/sim/kv-lost-memory.toml", "--seed"];
+    let violated = (1..=20).find_map(|seed| {
+        let seed = seed.to_string();
+        let trace = ["--trace", path.to_str().expect("a name")];
+        let output = sim(&[&words[..], &[seed.as_str()], &trace].concat());
+        (output.status.code() == Some(1)).then(|| fs::read_to_string(&path).expect("a trace"))
+    });
+    let trace = violated.expect("a seed that is violated");
+    let (mut known, mut named) = (BTreeSet::new(), Vec::new());
+    for line in trace.lines() {
+        match serde_json::from_str::<Line<'_>>(line).expect("a line").event {
+            Event::Request { op, .. } => drop(known.insert(op.into_owned())),
+            Event::Violation { ops, .. } => {
+                named.extend(ops.into_iter().map(|op| op.into_owned()));
+            }
+            _ => {}
+        }
+    }
+    assert!(!named.is_empty() && named.iter().all(|op| known.contains(op)), "{named:?}");
+}
+
+/// The store's own, where disks fail and nodes stop.
+#[test]
+fn complete_replicas_never_differ() {
+    let registry = Arc::new(node_studies::registry());
+    let dir = tempfile::tempdir().expect("a folder");
+    let text =
+        fs::read_to_string(root().join("configs/sim/kv-disk-all.toml")).expect("it is there");
+    let configs = format!("{}/", root().join("configs").display());
+    let text = text.replace("\"../", &format!("\"{configs}"));
+    let text = text.replacen("properties = [", "properties = [\"replicas_never_differ\", ", 1);
+    let path = dir.path().join("scenario.toml");
+    fs::write(&path, text).expect("a file");
+    let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+    for seed in 1..=40 {
+        let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
+        assert_eq!(outcome.failure, None, "seed {seed}");
+        let of = |name| outcome.verdicts.iter().find(|(property, _)| property.name == name);
+        let (_, verdict) = of("replicas_never_differ").expect("it is judged");
+        assert_eq!(*verdict, Verdict::Held, "seed {seed}");
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     Caller, ClientId, ConfigError, Context, Corrupt, Counter, Env, Fact, FactKind, Input,
     LamportTime, NodeId, Protocol, Rng, Time,
 };
+use ::core::any::Any;
 use ::core::fmt::Debug;
 use ::core::net::SocketAddr;
 use alloc::boxed::Box;
@@ -53,6 +54,8 @@ pub trait DynProtocol {
     fn brief_reply(&self, body: &[u8]) -> Option<String>;
     /// [`Protocol::brief_record`]
     fn brief_record(&self, record: &[u8]) -> Option<String>;
+    /// The protocol itself, for invariants over several nodes.
+    fn state(&self) -> &dyn Any;
     /// [`Protocol::view`] as JSON; none where there is nothing to see.
     fn view(&self) -> Option<String>;
     #[doc(hidden)]
@@ -210,6 +213,9 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     fn brief_record(&self, record: &[u8]) -> Option<String> {
         let record = decode::<P::Record<'_>>(record).ok()?;
         brief_of(|out| P::brief_record(&record, out))
+    }
+    fn state(&self) -> &dyn Any {
+        &self.state
     }
     fn view(&self) -> Option<String> {
         // What JSON cannot carry is nothing to see, rather than a node that ends.

@@ -226,6 +226,13 @@ pub struct KvReplication {
     role: Role,
 }
 
+impl KvReplication {
+    /// Up to which PUT it holds everything, in use; none while it may lack what clients were told.
+    pub fn complete_up_to(&self) -> Option<Timestamp> {
+        self.complete.then(|| self.replica.applied())
+    }
+}
+
 /// A PUT that has its place.
 pub(crate) struct Put<'a> {
     pub(crate) reign: Epoch,

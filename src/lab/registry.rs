@@ -3,7 +3,7 @@
 
 pub use crate::plugins::{DynGateway, JSON, JsonForm, NATIVE, Plugins, TypedConfig};
 
-use crate::study::{Cast, Clients, Property, Study, StudyPlugin, Table, requests};
+use crate::study::{Cast, Clients, Invariant, Property, Study, StudyPlugin, Table, requests};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
@@ -42,7 +42,8 @@ impl Registry {
     pub fn register_study<S: Study>(&mut self) {
         self.register::<S::Protocol>();
         let study = StudyPlugin::of::<S>();
-        for property in study.properties {
+        let invariants = study.invariants.iter().map(|invariant| &invariant.property);
+        for property in study.properties.iter().chain(invariants) {
             let name = property.name;
             assert!(self.property(name).is_none(), "there is already a property {name}");
         }
@@ -54,9 +55,17 @@ impl Registry {
         &self.studies
     }
 
-    /// All properties.
+    /// All properties, and among them those that are invariants.
     pub fn properties(&self) -> impl Iterator<Item = &'static Property> {
-        self.studies.iter().flat_map(|study| study.properties)
+        self.studies.iter().flat_map(|study| {
+            let invariants = study.invariants.iter().map(|invariant| &invariant.property);
+            study.properties.iter().chain(invariants)
+        })
+    }
+
+    /// All invariants.
+    pub fn invariants(&self) -> impl Iterator<Item = &'static Invariant> {
+        self.studies.iter().flat_map(|study| study.invariants)
     }
 
     /// The property of that name.

@@ -15,7 +15,7 @@ pub use self::clients::Settings;
 pub use self::history::{Store, TWIN};
 
 use self::history::{Op, Reader};
-use node_lab::study::{Cast, Clients, Lines, Needs, Property, Run, Study, Verdict};
+use node_lab::study::{Cast, Clients, Invariant, Lines, Needs, Property, Run, Study, Verdict};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
 use std::io::{self, Write};
@@ -117,6 +117,17 @@ impl Study for StoreStudy {
             )
         },
     ];
+
+    const INVARIANTS: &'static [Invariant] = &[Invariant {
+        is_evidence: replicas::could_differ,
+        ..Invariant::of::<KvReplication>(
+            "replicas_never_differ",
+            "no two complete replicas that end at the same PUT hold different tables",
+            "Schneider: Implementing Fault-Tolerant Services Using the State Machine Approach, ACM \
+         Computing Surveys 22(4), 1990",
+            replicas::never_differ,
+        )
+    }];
 
     fn lines() -> Option<Box<dyn Lines>> {
         Some(Box::new(Reader::default()))

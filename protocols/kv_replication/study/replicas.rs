@@ -2,7 +2,10 @@
 
 use super::history::Replica;
 use node_lab::check::describe::Short;
-use node_lab::study::{Verdict, Violation};
+use node_lab::study::{Snapshot, Verdict, Violation};
+use node_protocols::core::Protocol;
+use node_protocols::kv_replication::KvReplication;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// **Replicas equal.** Once nothing is under way any more, all replicas have applied the same
 /// number of PUTs and hold byte-identical tables, which their digests stand for.
@@ -32,6 +35,33 @@ pub(super) fn replicas_equal(replicas: &[Replica]) -> Verdict {
             format!("{} but {}", show(first), show(other)),
         )),
     }
+}
+
+/// **Replicas never differ.** Complete replicas that end at the same PUT hold the same table, at
+/// every moment of a run.
+///
+/// Evidence: two complete replicas that end at the same PUT, which is not none.
+pub(super) fn never_differ(nodes: &Snapshot<'_>) -> Result<(), String> {
+    let mut known = BTreeMap::new();
+    for (id, store) in nodes.of::<KvReplication>() {
+        let Some(applied) = store.complete_up_to() else { continue };
+        let digest = store.digest();
+        let (first, theirs) = *known.entry(applied).or_insert((id, digest));
+        if digest != theirs {
+            return Err(format!(
+                "nodes {first} and {id} end at PUT {applied} with digests {theirs:016x} and \
+                 {digest:016x}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two of them could differ.
+pub(super) fn could_differ(nodes: &Snapshot<'_>) -> bool {
+    let mut ends = nodes.of::<KvReplication>().filter_map(|(_, store)| store.complete_up_to());
+    let mut known = BTreeSet::new();
+    ends.any(|end| end.0 > 0 && !known.insert(end))
 }
 
 fn show(replica: &Replica) -> String {

@@ -8,8 +8,9 @@ use super::token::Token;
 use super::tracer::{FaultText, Tracer};
 use super::world::{Nanos, Step, World};
 use crate::registry::Registry;
-use crate::study::{Needs, Port, Property, Run, Verdict, Workload};
+use crate::study::{Invariant, Needs, Port, Property, Run, Verdict, Workload};
 use node_core::{Env, NodeId, Rng};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -57,6 +58,14 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A Host's assertion did not hold.
+    fn of_panic(panic: &(dyn Any + Send), at: Nanos) -> Failure {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let why = text.unwrap_or("a Host panicked").replace('\n', " ");
+        Failure::new("invariant", why, at)
+    }
+
     fn new(property: &str, why: impl Into<String>, at: Nanos) -> Failure {
         Failure { property: property.into(), why: why.into(), at, ops: Vec::new() }
     }
@@ -87,15 +96,8 @@ pub fn run(
     // simulator. The state is only read afterwards.
     let went = catch_unwind(AssertUnwindSafe(|| state.go(scenario, plan)));
     let went_on = went.is_ok();
-    let mut failure = match went {
-        Ok(failure) => failure,
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            let why = text.unwrap_or("a Host panicked").replace('\n', " ");
-            Some(Failure::new("invariant", why, state.world.now()))
-        }
-    };
+    let mut failure =
+        went.unwrap_or_else(|panic| Some(Failure::of_panic(&*panic, state.world.now())));
     // A line that says what must not happen tells more than that nothing went on after it.
     let told = lines.take().into_iter().next();
     if let Some(line) = told.filter(|_| went_on) {
@@ -110,7 +112,11 @@ pub fn run(
     }
     let mut verdicts = Vec::new();
     if failure.as_ref().is_none_or(|failure| failure.property == CONVERGES) {
-        let judge = |property| scenario.judge(property, &seen, registry, plan);
+        let watch = &state.world.watch;
+        let judge = |property| {
+            let watched = watch.verdict(property);
+            watched.unwrap_or_else(|| scenario.judge(property, &seen, registry, plan))
+        };
         verdicts = judged(scenario, at_rest, judge);
         let undecided = verdicts.iter().filter_map(|(property, verdict)| match verdict {
             Verdict::Undecided { why } => Some(format!("{property}: {why}")),
@@ -125,7 +131,13 @@ pub fn run(
             failure = Some(Failure { property, why, at, ops: found.ops.clone() });
         }
     }
-    if let Some(failure) = &failure {
+    let broken = state.world.watch.broken().map(|(property, _)| property);
+    let is_told = |failure: &&Failure| broken.is_some_and(|one| one.name == failure.property);
+    if let Some(property) = broken {
+        verdicts.extend(state.world.watch.verdict(property).map(|verdict| (property, verdict)));
+    }
+    // The trace has a broken invariant already, behind what broke it.
+    if let Some(failure) = failure.as_ref().filter(|failure| !is_told(failure)) {
         let ops = failure.ops.iter().filter_map(|op| seen.operations.get(*op));
         let ops: Vec<(u32, u32)> = ops.map(|op| (op.connection, op.sequence)).collect();
         state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
@@ -236,6 +248,7 @@ impl State {
             host.expect("the scenario was checked when it was loaded")
         };
         tracer.watch(scenario.properties.iter().copied());
+        let asked = |one: &&Invariant| scenario.properties.contains(&&one.property);
         let network = scenario.network.clone();
         let mut world = World::new(plan.seed, &ids, &twins, network, Box::new(build), tracer);
         for (place, of) in places.into_iter().enumerate() {
@@ -248,6 +261,7 @@ impl State {
         for (place, clock) in scenario.draw_clocks(plan.seed) {
             world.set_clock(place, clock);
         }
+        world.watch.set(registry.invariants().filter(asked));
         world.set_codecs(registry.clone());
         let clients = scenario.workload.as_ref();
         let workload: Box<dyn Workload> = match clients {
@@ -339,6 +353,9 @@ impl State {
     /// Why the run cannot go on.
     fn stopped(&mut self) -> Option<Failure> {
         let now = self.world.now();
+        if let Some((property, violation)) = self.world.watch.broken() {
+            return Some(Failure::new(property.name, violation.why.clone(), now));
+        }
         if let Some(why) = self.world.failure.take() {
             return Some(Failure::new("recovery", why, now));
         }

@@ -3,6 +3,7 @@
 
 mod cast;
 mod client;
+mod invariant;
 mod lines;
 mod property;
 pub(crate) mod requests;
@@ -12,6 +13,8 @@ pub mod spec;
 
 pub use self::cast::Cast;
 pub use self::client::{Clients, Load, NoSettings, Port, Said, Workload};
+pub(crate) use self::invariant::Watch;
+pub use self::invariant::{Invariant, Snapshot};
 pub use self::lines::{Lines, ReadError, Taken, read_lines};
 pub use self::property::{
     AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation, nothing_of,
@@ -39,6 +42,8 @@ pub trait Study: 'static {
     type Settings: DeserializeOwned + Default;
     /// What must hold.
     const PROPERTIES: &'static [Property];
+    /// What must hold of all live nodes at once.
+    const INVARIANTS: &'static [Invariant] = &[];
 
     /// The clients of a scenario, from its settings and its nodes; none where these nodes have
     /// none.
@@ -78,6 +83,8 @@ pub struct StudyPlugin {
     pub name: &'static str,
     /// What must hold.
     pub properties: &'static [Property],
+    /// What must hold of all live nodes at once.
+    pub invariants: &'static [Invariant],
     clients: fn(&Table<'_>, &Cast<'_>) -> Found,
     lines: fn() -> Option<Box<dyn Lines>>,
     write_lines: fn(&Run, &mut dyn Write) -> io::Result<()>,
@@ -89,6 +96,7 @@ impl StudyPlugin {
         StudyPlugin {
             name: S::Protocol::NAME,
             properties: S::PROPERTIES,
+            invariants: S::INVARIANTS,
             clients: |table, cast| {
                 let name = S::Protocol::NAME;
                 let settings = table.read::<S::Settings>(name)?.unwrap_or_default();

@@ -20,7 +20,7 @@ use super::tracer::Tracer;
 use crate::config::ClockError;
 use crate::registry::Registry;
 pub use crate::study::Nanos;
-use crate::study::{FileSeen, FrameSeen, Met, Run, Seen};
+use crate::study::{FileSeen, FrameSeen, Met, Run, Seen, Watch};
 use crate::wire::PUSHED;
 use node_core::{Correction, Host, NodeId, Rng};
 use std::cmp::Ordering;
@@ -144,6 +144,8 @@ pub struct World {
     run: Run,
     /// What happened, for hashes, traces and people.
     pub tracer: Tracer,
+    /// The invariants that the scenario asks for.
+    pub(crate) watch: Watch,
     /// Why the run cannot go on: a Host's panic is not caught, but a refused record is told here.
     pub failure: Option<String>,
     /// What went wrong between a client that speaks through a gateway and the gateway's codec.
@@ -336,6 +338,7 @@ impl World {
             seen: None,
             run: Run::default(),
             tracer,
+            watch: Watch::default(),
             failure: None,
             garbled: None,
             events: 0,

@@ -3,6 +3,7 @@
 use super::{FileSeen, Folder, Nanos, Node, Sync, What, World, within};
 use crate::config::ClockError;
 use crate::log::recovery::Verdict;
+use crate::study::Snapshot;
 use crate::trace;
 use node_core::{ClockOffset, Correction, Effect, Host, Now, Time, WallTime};
 
@@ -253,7 +254,8 @@ impl World {
 
     pub(super) fn work_off(&mut self, node: u16) {
         let at = node as usize;
-        while self.nodes[at].syncing.is_none()
+        while self.watch.broken().is_none()
+            && self.nodes[at].syncing.is_none()
             && self.nodes[at].paused_until <= self.now
             && let Some(what) = self.nodes[at].backlog.pop_front()
         {
@@ -427,7 +429,24 @@ impl World {
             self.tracer.end_turn(self.now, id, &host);
         }
         self.nodes[place].host = Some(host);
+        self.check_all(place);
         self.schedule_wake(place);
+    }
+
+    /// Whether what must hold of all nodes still does, now that the effects of a turn have left.
+    fn check_all(&mut self, place: usize) {
+        let Some(host) = &self.nodes[place].host else { return };
+        if !self.watch.concerns(host) {
+            return;
+        }
+        let shows = |node: &&Node| node.syncing.is_none();
+        let nodes = self.nodes.iter().filter(shows);
+        let hosts: Vec<_> = nodes.filter_map(|node| Some((node.id, node.host.as_ref()?))).collect();
+        let broken = self.watch.look(self.now, host, &Snapshot::new(&hosts));
+        if let Some((name, why)) = broken {
+            // Here, so that nothing else of this instant comes between it and what broke it.
+            self.tracer.violation(self.now, name, why, &[]);
+        }
     }
 
     pub(super) fn schedule_wake(&mut self, place: usize) {

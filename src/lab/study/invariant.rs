@@ -1,0 +1,126 @@
+//! What must hold of all live nodes at once, after every turn. Knows no protocol, and not who asks.
+
+use super::cast::Cast;
+use super::property::{Needs, Property, Verdict, Violation};
+use node_core::{Host, NodeId, Protocol};
+use std::any::Any;
+
+/// A statement on the states of all live nodes. A scenario names it among its `properties`; the
+/// simulator looks after every turn of a node that runs the protocol, and stops at the first one
+/// that breaks it. Traces do not carry states whole, so in a run of real nodes it is unknown.
+pub struct Invariant {
+    /// Its name, statement and source, as of any property.
+    pub property: Property,
+    /// The protocol whose states it is about.
+    pub protocol: &'static str,
+    /// Whether it holds, or which nodes break it how, in one line.
+    pub holds: fn(&Snapshot<'_>) -> Result<(), String>,
+    /// Whether a snapshot could have broken it: it held only in a run that had one.
+    pub is_evidence: fn(&Snapshot<'_>) -> bool,
+}
+
+impl Invariant {
+    /// One of the states of `P`. Its evidence is two live nodes that were seen at once.
+    pub const fn of<P: Protocol>(
+        name: &'static str,
+        statement: &'static str,
+        source: &'static str,
+        holds: fn(&Snapshot<'_>) -> Result<(), String>,
+    ) -> Invariant {
+        let property = Property {
+            name,
+            statement,
+            source,
+            needs: Needs::NOTHING,
+            bounds: &[],
+            is_promised: true,
+            missing: missing::<P>,
+            shows: |_| false,
+            judge: |_| Verdict::Unknown {
+                why: "nobody saw the states of all nodes at once".into(),
+            },
+        };
+        let is_evidence = |snapshot: &Snapshot<'_>| snapshot.of::<P>().nth(1).is_some();
+        Invariant { property, protocol: P::NAME, holds, is_evidence }
+    }
+}
+
+fn missing<P: Protocol>(cast: &Cast<'_>) -> Option<String> {
+    let runs = cast.nodes.iter().any(|node| node.protocols.iter().any(|one| one == P::NAME));
+    (!runs).then(|| format!("is judged where a node runs {}", P::NAME))
+}
+
+/// The live nodes between two turns. A node that waits for its disk is not among them: nothing of
+/// its turn has left it, and a crash may undo it. It is seen again when the turn is durable.
+pub struct Snapshot<'a> {
+    hosts: &'a [(NodeId, &'a Host)],
+}
+
+impl<'a> Snapshot<'a> {
+    /// That of these nodes.
+    pub fn new(hosts: &'a [(NodeId, &'a Host)]) -> Snapshot<'a> {
+        Snapshot { hosts }
+    }
+
+    /// The states of protocol `P`, by node.
+    pub fn of<P: Protocol>(&self) -> impl Iterator<Item = (NodeId, &'a P)> + use<'a, P> {
+        self.hosts.iter().filter_map(|(id, host)| {
+            let place = host.place(P::NAME)?;
+            let state: &dyn Any = host.protocols()[place].state();
+            Some((*id, state.downcast_ref()?))
+        })
+    }
+}
+
+/// The invariants that somebody asks for, and what was seen of them.
+#[derive(Default)]
+pub(crate) struct Watch {
+    asked: Vec<(&'static Invariant, bool)>,
+    broken: Option<(&'static Invariant, Violation)>,
+}
+
+impl Watch {
+    /// Looks at these from now on.
+    pub(crate) fn set(&mut self, invariants: impl Iterator<Item = &'static Invariant>) {
+        self.asked = invariants.map(|invariant| (invariant, false)).collect();
+    }
+
+    /// Whether there is anything to look for after a turn of this Host.
+    pub(crate) fn concerns(&self, host: &Host) -> bool {
+        let concerns = |one: &(&Invariant, bool)| host.place(one.0.protocol).is_some();
+        self.broken.is_none() && self.asked.iter().any(concerns)
+    }
+
+    /// Looks after a turn of `host`. Answers what is broken, once.
+    pub(crate) fn look(
+        &mut self,
+        at: u64,
+        host: &Host,
+        snapshot: &Snapshot<'_>,
+    ) -> Option<(&'static str, &str)> {
+        for (invariant, has_evidence) in &mut self.asked {
+            if host.place(invariant.protocol).is_none() {
+                continue;
+            }
+            *has_evidence |= (invariant.is_evidence)(snapshot);
+            if let Err(why) = (invariant.holds)(snapshot) {
+                let broken = self.broken.insert((*invariant, Violation::at(at, why)));
+                return Some((broken.0.property.name, &broken.1.why));
+            }
+        }
+        None
+    }
+
+    /// What broke, if anything did.
+    pub(crate) fn broken(&self) -> Option<(&'static Property, &Violation)> {
+        self.broken.as_ref().map(|(invariant, violation)| (&invariant.property, violation))
+    }
+
+    /// The verdict on a property; none when it is no invariant that somebody asked for.
+    pub(crate) fn verdict(&self, property: &Property) -> Option<Verdict> {
+        let (_, has_evidence) = self.asked.iter().find(|one| one.0.property == *property)?;
+        let broken = self.broken().filter(|(broken, _)| *broken == property);
+        let broken = broken.map(|(_, violation)| violation.clone());
+        Some(Verdict::of(broken, *has_evidence, "no moment was seen that could have broken it"))
+    }
+}
