@@ -178,7 +178,7 @@ impl Session {
     }
 
     /// How many bytes may wait for a client that cannot be told what it missed.
-    pub(super) fn max_pending_bytes(&self) -> Option<usize> {
+    pub(crate) fn max_pending_bytes(&self) -> Option<usize> {
         match &self.codec {
             Codec::Native => None,
             Codec::Ordered { gateway, .. } => gateway.max_pending_bytes(),
@@ -186,7 +186,7 @@ impl Session {
     }
 
     /// What encoding pushes did to the session; see [`apply_tally`](Session::apply_tally).
-    pub(super) fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
+    pub(crate) fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
         match &mut self.codec {
             Codec::Native => {}
             Codec::Ordered { gateway, .. } => gateway.take_tally(tally),
@@ -194,7 +194,7 @@ impl Session {
     }
 
     /// It gets what was encoded for another session of the same form.
-    pub(super) fn apply_tally(&mut self, tally: &[(usize, u64)]) {
+    pub(crate) fn apply_tally(&mut self, tally: &[(usize, u64)]) {
         match &mut self.codec {
             Codec::Native => {}
             Codec::Ordered { gateway, .. } => gateway.apply_tally(tally),
@@ -202,7 +202,7 @@ impl Session {
     }
 
     /// Equal for sessions that encode what is pushed alike.
-    pub(super) fn form(&mut self) -> (&'static str, &[u8]) {
+    pub(crate) fn form(&mut self) -> (&'static str, &[u8]) {
         match &mut self.codec {
             Codec::Native => (NATIVE, &[]),
             Codec::Ordered { gateway, name, .. } => (name, gateway.form()),

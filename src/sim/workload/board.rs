@@ -1,133 +1,41 @@
-//! Clients of the bulletin board. Each has a connection to the broker, over which it posts one text after
-//! the other, and one to the proxy, over which it listens to every topic. What is not answered in time is
-//! given up with its connection, and not posted again; whose listening ends listens anew.
+//! Clients of the bulletin board. Each has a connection to the broker, over which it posts one text
+//! after the other, and one to the proxy, over which it listens to every topic. What is not answered
+//! in time is given up with its connection, and not posted again; whose listening ends listens anew.
+//! They make typed requests, or speak through a gateway ([`wire`]).
 
-use super::{Token, Workload};
+mod json;
+mod nats;
+mod settings;
+mod typed;
+mod wire;
+
+pub(super) use self::settings::MAX_CLIENTS;
+pub use self::settings::{Roles, Settings};
+pub use self::wire::Wire;
+
+use self::typed::Waits;
+use self::wire::{Beside, End, Message, Said};
+use super::{Token, Workload, codec_maker};
 use crate::check::History;
 use crate::check::history::{self, Connection, Heard, Post, Posted};
-use crate::config::Config;
 use crate::net::wire::PUSHED;
 use crate::registry::Registry;
 use crate::sim::plan::Plan;
 use crate::sim::world::{Nanos, World};
-use node_protocols::board::{self, Board, Maybe, Reply, Request, Role};
-use node_protocols::core::{Bytes, LamportTime, Protocol, Rng, encode};
-use serde::Deserialize;
+use node_protocols::board::{Board, Reply, Request};
+use node_protocols::core::{LamportTime, Protocol, Rng, encode};
+use std::sync::Arc;
 
-/// What clients do: the table `[workload]`.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// How many clients.
-    pub clients: u32,
-    /// How many posts each sends.
-    pub operations: u32,
-    /// Under how many topics.
-    pub topics: u64,
-    /// The longest pause between two posts of a client, in milliseconds.
-    pub think_ms: u64,
-    /// When a client gives up an answer, in milliseconds.
-    pub timeout_ms: u64,
-    /// How many of a hundred posts lose their connection on the way or on the way back.
-    pub cut_percent: u64,
-    /// How many of a hundred posts are followed by a time in which their client does not read what it
-    /// listens to.
-    pub doze_percent: u64,
-    /// The longest such time, in milliseconds.
-    pub doze_ms: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            clients: 4,
-            operations: 30,
-            topics: 2,
-            think_ms: 1_000,
-            timeout_ms: 5_000,
-            cut_percent: 0,
-            doze_percent: 0,
-            doze_ms: 5_000,
-        }
-    }
-}
-
-/// Bounds that keep a run finite.
-pub(super) const MAX_CLIENTS: u32 = 1_000;
-const MAX_OPERATIONS: u32 = 10_000;
-const MAX_TOPICS: u64 = 100;
-
-impl Settings {
-    /// What of them makes no sense in a run of so many milliseconds.
-    pub fn check(&self, millis: u64, settle_millis: u64) -> Result<(), String> {
-        if !(1..=MAX_CLIENTS).contains(&self.clients)
-            || self.operations > MAX_OPERATIONS
-            || !(1..=MAX_TOPICS).contains(&self.topics)
-        {
-            return Err(format!(
-                "workload: clients 1 to {MAX_CLIENTS}, operations at most {MAX_OPERATIONS}, topics 1 \
-                 to {MAX_TOPICS}"
-            ));
-        }
-        if self.cut_percent > 100 || self.doze_percent > 100 || self.timeout_ms == 0 {
-            return Err(
-                "workload: cut_percent and doze_percent at most 100, timeout_ms at least 1".into(),
-            );
-        }
-        let pauses = u64::from(self.operations).saturating_mul(self.think_ms);
-        if self.timeout_ms.max(self.doze_ms) > settle_millis || pauses > millis + settle_millis {
-            return Err("workload: operations times think_ms must fit into seconds and \
-                        settle_seconds, and timeout_ms and doze_ms into settle_seconds, or clients would not \
-                        come to an end"
-                .into());
-        }
-        Ok(())
-    }
-}
-
-/// Whom clients talk to: the places of the nodes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Roles {
-    broker: usize,
-    proxy: usize,
-}
-
-impl Roles {
-    /// Those that the nodes' configs give; none where no node runs the board.
-    pub fn read(nodes: &[Config], registry: &Registry) -> Result<Option<Roles>, String> {
-        let (mut brokers, mut proxies, mut runs) = (Vec::new(), Vec::new(), false);
-        for (place, node) in nodes.iter().enumerate() {
-            if !node.protocols.iter().any(|one| one == Board::NAME) {
-                continue;
-            }
-            runs = true;
-            let whole: toml::Table =
-                toml::from_str(&node.show(registry)).map_err(|error| error.to_string())?;
-            let table = whole.get("protocols").and_then(|protocols| protocols.get(Board::NAME));
-            let config = table.cloned().map(toml::Value::try_into::<board::Config>);
-            match config {
-                Some(Ok(config)) if config.role == Role::Broker => brokers.push(place),
-                Some(Ok(config)) if config.role == Role::Proxy => proxies.push(place),
-                Some(Ok(_)) => {}
-                _ => return Err(format!("nodes: the board of node {} cannot be read", node.id)),
-            }
-        }
-        match (&brokers[..], &proxies[..]) {
-            _ if !runs => Ok(None),
-            ([broker], [proxy]) => Ok(Some(Roles { broker: *broker, proxy: *proxy })),
-            _ => Err("nodes: a board that is simulated has one broker and one proxy".into()),
-        }
-    }
-}
-
-/// All clients of a run. The world's client 2n is the connection of client n to the broker, 2n + 1 that
-/// to the proxy.
+/// All clients of a run. The world's client 2n is the connection over which client n posts, 2n + 1
+/// that over which it listens.
 pub struct Clients {
     clients: Vec<Client>,
     settings: Settings,
     roles: Roles,
     operations: u32,
     posts: Vec<Post>,
+    /// What went beside each.
+    besides: Vec<Beside>,
     /// Connection and sequence of each, as traces name them.
     names: Vec<(u64, u32)>,
     connections: Vec<Connection>,
@@ -153,6 +61,10 @@ struct Client {
     listening: Option<usize>,
     /// The subscription under way: its sequence.
     subscribing: Option<u32>,
+    /// Its ends of both connections, where it speaks in bytes.
+    ends: [Option<Box<dyn End>>; 2],
+    /// The place of the node where it posts.
+    posts_at: usize,
 }
 
 /// A time in which a client does not read what it listens to.
@@ -175,11 +87,23 @@ const LISTEN_ON: Nanos = 2_000_000_000;
 
 impl Clients {
     /// The clients of a plan, at the beginning of the run.
-    pub fn new(settings: &Settings, roles: &Roles, plan: &Plan, world: &mut World) -> Clients {
+    pub fn new(
+        settings: &Settings,
+        roles: &Roles,
+        plan: &Plan,
+        registry: &Arc<Registry>,
+        world: &mut World,
+    ) -> Clients {
         let client = |number: u32| {
             let stream =
                 |label: &str| Rng::stream(plan.seed, &format!("workload/board/{number}/{label}"));
+            // The broker speaks no NATS.
+            let at_proxy = settings.wire == Some(Wire::Nats) && stream("wire").below(2) == 0;
+            let is_typed = settings.wire == Some(Wire::Nats) && !at_proxy;
+            let end = |connection| settings.wire.map(|wire| wire.end(plan.seed, connection));
             Client {
+                ends: [end(2 * number).filter(|_| !is_typed), end(2 * number + 1)],
+                posts_at: if at_proxy { roles.proxy } else { roles.broker },
                 think: stream("think"),
                 cuts: stream("cuts"),
                 dozes: stream("dozes"),
@@ -198,6 +122,7 @@ impl Clients {
             roles: *roles,
             operations: plan.operations,
             posts: Vec::new(),
+            besides: Vec::new(),
             names: Vec::new(),
             connections: Vec::new(),
             done_at: None,
@@ -206,10 +131,26 @@ impl Clients {
         for place in 0..plan.clients {
             for connection in [2 * place, 2 * place + 1] {
                 world.add_client(plan.seed, Board::NAME);
+                if let (Some(wire), Some(_)) = (settings.wire, clients.end(connection)) {
+                    let make = codec_maker(wire.gateway(), Board::NAME, registry);
+                    world.set_wire(plan.seed, connection, make);
+                }
                 clients.think(connection, world);
             }
         }
         clients
+    }
+
+    /// A client's end of a connection over which it speaks in bytes.
+    fn end(&mut self, connection: u32) -> Option<&mut Box<dyn End>> {
+        let (place, side) = (connection as usize / 2, connection as usize % 2);
+        self.clients[place].ends[side].as_mut()
+    }
+
+    /// The topic of that number. NATS' patterns are for words between dots.
+    fn topic(&self, number: u64) -> String {
+        let dot = if self.settings.wire == Some(Wire::Nats) { "." } else { "" };
+        format!("topic{dot}{number}")
     }
 
     fn think(&mut self, connection: u32, world: &mut World) {
@@ -227,33 +168,43 @@ impl Clients {
         client.sent += 1;
         client.sequence += 1;
         client.clock.0 += 1;
-        let (sequence, connection) = (client.sequence, 2 * place);
+        let (sequence, connection, sent) = (client.sequence, 2 * place, client.sent);
+        let topic = client.think.below(self.settings.topics);
+        client.posting = Some((self.posts.len(), sequence));
+        let is_cut = client.cuts.below(100) < self.settings.cut_percent;
+        let cut = client.cuts.below(CUT_WITHIN);
         let post = Post {
             user: format!("user{place}"),
-            topic: format!("topic{}", client.think.below(self.settings.topics)),
-            text: format!("{place}-{}", client.sent),
+            topic: self.topic(topic),
+            text: format!("{place}-{sent}"),
             invoke_ns: world.now(),
             over_ns: None,
             answer: None,
         };
-        let request = Request::Send {
-            user: post.user[..].into(),
-            topic: post.topic[..].into(),
-            text: Bytes::new(post.text.as_bytes()),
-            timestamp: world.now() / 1_000_000,
-            clock: client.clock,
-        };
-        self.scratch.clear();
-        encode(&request, &mut self.scratch);
-        client.posting = Some((self.posts.len(), sequence));
-        self.posts.push(post);
-        self.names.push((connection.into(), sequence));
-        let is_cut = client.cuts.below(100) < self.settings.cut_percent;
-        let cut = client.cuts.below(CUT_WITHIN);
         let patience = if is_cut { cut } else { self.settings.timeout_ms * 1_000_000 };
-        world.request(connection, self.roles.broker, sequence, &self.scratch);
+        let beside = self.send(place, &post, sequence, world);
+        self.posts.push(post);
+        self.besides.push(beside);
+        self.names.push((connection.into(), sequence));
         world.wake(world.now() + patience, Token::Timeout(connection, sequence).pack());
         self.doze(place, world);
+    }
+
+    /// Sends a post, in what the client speaks; answers what goes beside it.
+    fn send(&mut self, place: u32, post: &Post, sequence: u32, world: &mut World) -> Beside {
+        let client = &mut self.clients[place as usize];
+        let (connection, node, clock) = (2 * place, client.posts_at, client.clock);
+        let timestamp = world.now() / 1_000_000;
+        if let Some(end) = &mut client.ends[0] {
+            let (bytes, beside) = end.post(post, timestamp, clock);
+            world.say(connection, node, sequence, &bytes);
+            return beside;
+        }
+        let request = typed::send(post, timestamp, clock);
+        self.scratch.clear();
+        encode(&request, &mut self.scratch);
+        world.request(connection, node, sequence, &self.scratch);
+        Beside::default()
     }
 
     /// Perhaps does not read for a while.
@@ -293,18 +244,25 @@ impl Clients {
             });
             self.connections.len() - 1
         });
-        let topics = &mut self.connections[listening].topics;
+        let topics = &self.connections[listening].topics;
         if topics.len() as u64 >= self.settings.topics {
             return;
         }
-        let topic = format!("topic{}", topics.len());
+        let number = topics.len() as u64;
         client.sequence += 1;
         client.subscribing = Some(client.sequence);
-        self.scratch.clear();
-        encode(&Request::Subscribe { topic: topic[..].into(), member: None }, &mut self.scratch);
-        topics.push((topic, None));
         let (connection, sequence) = (2 * place + 1, client.sequence);
-        world.request(connection, self.roles.proxy, sequence, &self.scratch);
+        let topic = self.topic(number);
+        let proxy = self.roles.proxy;
+        if let Some(end) = self.end(connection) {
+            world.say(connection, proxy, sequence, &end.subscribe(&topic));
+        } else {
+            let request = Request::Subscribe { topic: topic[..].into(), member: None };
+            self.scratch.clear();
+            encode(&request, &mut self.scratch);
+            world.request(connection, proxy, sequence, &self.scratch);
+        }
+        self.connections[listening].topics.push((topic, None));
         let patience = self.settings.timeout_ms * 1_000_000;
         world.wake(world.now() + patience, Token::Timeout(connection, sequence).pack());
     }
@@ -321,70 +279,89 @@ impl Clients {
         self.think(2 * place + 1, world);
     }
 
-    fn told(&mut self, place: u32, sequence: u32, reply: Reply<'_>, world: &mut World) {
+    /// What a client reads over one of its connections.
+    fn read(&mut self, connection: u32, said: Said, world: &mut World) {
+        let place = connection / 2;
         let client = &mut self.clients[place as usize];
-        if client.posting.is_none_or(|(_, posting)| posting != sequence) {
-            return;
-        }
-        let (answer, clock) = match reply {
-            Reply::Sent { clock, .. } => (Posted::Published, clock),
-            Reply::Error { published: Maybe::No, clock, .. } => (Posted::Not, clock),
-            Reply::Error { published: Maybe::Unknown, clock, .. } => (Posted::Unknown, clock),
-            // Nobody asked for these at the broker.
-            Reply::Subscribed { .. }
-            | Reply::Unsubscribed { .. }
-            | Reply::Published { .. }
-            | Reply::Message { .. }
-            | Reply::Missed { .. }
-            | Reply::Status { .. } => return,
-        };
-        client.clock = LamportTime(client.clock.max(clock).0 + 1);
-        self.over(place, Some(answer), world);
-    }
-
-    fn heard(&mut self, place: u32, sequence: u32, reply: Reply<'_>, world: &mut World) {
-        let client = &mut self.clients[place as usize];
-        let Some(listening) = client.listening else { return };
-        let connection = &mut self.connections[listening];
-        match reply {
-            Reply::Subscribed { .. } if client.subscribing == Some(sequence) => {
+        match said {
+            Said::Posted(answer, clock) => {
+                if let Some(clock) = clock {
+                    client.clock = LamportTime(client.clock.max(clock).0 + 1);
+                }
+                self.over(place, Some(answer), world);
+            }
+            Said::Subscribed => {
                 client.subscribing = None;
-                if let Some((_, from)) = connection.topics.last_mut() {
+                let Some(listening) = client.listening else { return };
+                if let Some((_, from)) = self.connections[listening].topics.last_mut() {
                     *from = Some(world.now());
                 }
                 self.subscribe(place, world);
             }
-            Reply::Message { topic, user, text, .. } if sequence == PUSHED => {
-                let text = String::from_utf8_lossy(&text).into_owned();
-                // What was missed is told before anything that is published later.
-                if let Some(until) = client.doze.as_ref().and_then(|doze| doze.until)
-                    && self.posts.iter().any(|post| post.text == text && post.invoke_ns >= until)
-                {
-                    client.doze = None;
-                }
-                connection.heard.push(Heard {
-                    at_ns: world.now(),
-                    user: user.into_owned(),
-                    topic: topic.into_owned(),
-                    text,
-                });
-            }
-            Reply::Missed { messages, .. } if sequence == PUSHED => {
-                connection.missed.push((world.now(), messages));
+            Said::Message(message) => self.heard(place, message, world),
+            Said::Missed(messages) => {
+                let Some(listening) = client.listening else { return };
+                self.connections[listening].missed.push((world.now(), messages));
                 client.doze = client.doze.take().filter(|doze| doze.until.is_none());
             }
             // What is refused is asked again on a new connection.
-            Reply::Error { .. } => {
-                world.disconnect(2 * place + 1);
-                self.end_listening(place, world);
+            Said::Refused => {
+                if client.listening.is_some() {
+                    self.hang_up(connection, world);
+                    self.end_listening(place, world);
+                }
             }
-            Reply::Subscribed { .. }
-            | Reply::Message { .. }
-            | Reply::Missed { .. }
-            | Reply::Sent { .. }
-            | Reply::Unsubscribed { .. }
-            | Reply::Published { .. }
-            | Reply::Status { .. } => {}
+        }
+    }
+
+    fn heard(&mut self, place: u32, message: Message, world: &mut World) {
+        let client = &mut self.clients[place as usize];
+        let Some(listening) = client.listening else { return };
+        let post = self.posts.iter().position(|post| post.text == message.text);
+        // What was missed is told before anything that is published later.
+        if let Some(until) = client.doze.as_ref().and_then(|doze| doze.until)
+            && post.is_some_and(|post| self.posts[post].invoke_ns >= until)
+        {
+            client.doze = None;
+        }
+        if let Some(beside) = post.map(|post| &self.besides[post])
+            && !beside.is_in(&message)
+        {
+            let why = format!("client {place} hears {message:?}, which was posted with {beside:?}");
+            world.garbled.get_or_insert(why);
+        }
+        let Message { topic, user, text, .. } = message;
+        // Where the form does not tell whose it is, the text does.
+        let user = user.or_else(|| post.map(|post| self.posts[post].user.clone()));
+        let user = user.unwrap_or_default();
+        let heard = Heard { at_ns: world.now(), user, topic, text };
+        self.connections[listening].heard.push(heard);
+    }
+
+    /// What a client waits for, if it is a reply of that sequence; none if nobody does.
+    fn waits(&self, connection: u32, sequence: u32) -> Option<Waits> {
+        let client = &self.clients[connection as usize / 2];
+        if connection.is_multiple_of(2) {
+            let is_it = client.posting.is_some_and(|(_, posting)| posting == sequence);
+            return is_it.then_some(Waits::Posting);
+        }
+        Some(match sequence {
+            PUSHED => Waits::Pushed,
+            _ if client.subscribing == Some(sequence) => Waits::Subscribing,
+            _ => Waits::Listening,
+        })
+    }
+
+    /// The client gives up a connection.
+    fn hang_up(&mut self, connection: u32, world: &mut World) {
+        world.disconnect(connection);
+        self.lost(connection);
+    }
+
+    /// A connection is gone, with what was said over it.
+    fn lost(&mut self, connection: u32) {
+        if let Some(end) = self.end(connection) {
+            end.lost();
         }
     }
 
@@ -416,9 +393,30 @@ impl Workload for Clients {
     fn reply(&mut self, connection: u32, sequence: u32, reply: &[u8], world: &mut World) {
         // The Host encoded it from this type; what does not decode is no reply.
         let Ok(reply) = postcard::from_bytes::<Reply<'_>>(reply) else { return };
-        match connection % 2 {
-            0 => self.told(connection / 2, sequence, reply, world),
-            _ => self.heard(connection / 2, sequence, reply, world),
+        let waits = self.waits(connection, sequence);
+        if let Some(said) = waits.and_then(|waits| typed::said(reply, waits)) {
+            self.read(connection, said, world);
+        }
+    }
+
+    fn hear(&mut self, connection: u32, bytes: &[u8], world: &mut World) {
+        let Some(end) = self.end(connection) else { return };
+        let (said, says) = (end.hear(bytes), end.say());
+        let said = match said {
+            Ok(said) => said,
+            Err(why) => {
+                let why = format!("client {} is told {why}", connection / 2);
+                world.garbled.get_or_insert(why);
+                return;
+            }
+        };
+        if !says.is_empty() {
+            let client = &mut self.clients[connection as usize / 2];
+            client.sequence += 1;
+            world.say(connection, self.roles.proxy, client.sequence, &says);
+        }
+        for said in said {
+            self.read(connection, said, world);
         }
     }
 
@@ -426,16 +424,17 @@ impl Workload for Clients {
         let (place, client) = (connection / 2, &self.clients[connection as usize / 2]);
         if connection.is_multiple_of(2) {
             if client.posting.is_some_and(|(_, posting)| posting == sequence) {
-                world.disconnect(connection);
+                self.hang_up(connection, world);
                 self.over(place, None, world);
             }
         } else if client.subscribing == Some(sequence) {
-            world.disconnect(connection);
+            self.hang_up(connection, world);
             self.end_listening(place, world);
         }
     }
 
     fn closed(&mut self, connection: u32, world: &mut World) {
+        self.lost(connection);
         match connection % 2 {
             0 => self.over(connection / 2, None, world),
             _ => self.end_listening(connection / 2, world),

@@ -15,6 +15,7 @@ use super::world::{MakeCodec, Nanos, World};
 use crate::check::History;
 use crate::config::{Config, Listener};
 use crate::registry::Registry;
+use node_protocols::board::Board;
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
 use node_protocols::lottery::Lottery;
@@ -47,11 +48,16 @@ struct Spoken {
 }
 
 /// Refuses nodes where nobody listens to what clients speak.
-fn listen(path: &Path, nodes: &[Config], gateway: &str, protocol: &str) -> Result<(), String> {
+fn listen<'a>(
+    path: &Path,
+    nodes: impl IntoIterator<Item = &'a Config>,
+    gateway: &str,
+    protocol: &str,
+) -> Result<(), String> {
     let serves = |one: &Listener| {
         one.gateway == gateway && one.protocol.as_deref().is_none_or(|name| name == protocol)
     };
-    match nodes.iter().find(|node| !node.listeners.iter().any(serves)) {
+    match nodes.into_iter().find(|node| !node.listeners.iter().any(serves)) {
         None => Ok(()),
         Some(node) => Err(format!(
             "{}: workload: wire: node {} has no listener with gateway = \"{gateway}\"",
@@ -104,18 +110,23 @@ impl Settings {
             }
             return Ok(Some(Settings::Lottery(settings, rules)));
         }
-        let table: Table<Spoken> = plan::parse(path, text)?;
-        if table.workload.is_some_and(|workload| workload.wire.is_some()) {
-            return Err(format!(
-                "{}: workload: wire: of simulated clients the store's and the lottery's speak \
-                 through a gateway, and no others: leave it out",
-                path.display()
-            ));
-        }
         let roles = board::Roles::read(nodes, registry);
         if let Some(roles) = roles.map_err(|why| format!("{}: {why}", path.display()))? {
             let table: Table<board::Settings> = plan::parse(path, text)?;
-            return Ok(Some(Settings::Board(table.workload.unwrap_or_default(), roles)));
+            let settings = table.workload.unwrap_or_default();
+            if let Some(wire) = settings.wire {
+                let spoken_to = roles.spoken_to(wire).into_iter().map(|place| &nodes[place]);
+                listen(path, spoken_to, wire.gateway(), Board::NAME)?;
+            }
+            return Ok(Some(Settings::Board(settings, roles)));
+        }
+        let table: Table<Spoken> = plan::parse(path, text)?;
+        if table.workload.is_some_and(|workload| workload.wire.is_some()) {
+            return Err(format!(
+                "{}: workload: wire: of simulated clients the store's, the lottery's and the board's \
+                 speak through a gateway, and no others: leave it out",
+                path.display()
+            ));
         }
         Ok(None)
     }
@@ -186,7 +197,7 @@ impl Settings {
                 Box::new(lottery::Agencies::new(settings, rules, plan, registry, world))
             }
             Settings::Board(settings, roles) => {
-                Box::new(board::Clients::new(settings, roles, plan, world))
+                Box::new(board::Clients::new(settings, roles, plan, registry, world))
             }
         }
     }
