@@ -5,8 +5,8 @@
 //!   cargo bench --bench sim -- kv N K       (3) N PUTs, a client, a leader, 4 replicas, K at once
 //!   cargo bench --bench sim -- seeds N      (4) N runs of 2,000 deliveries
 
-use node::sim::tracer::Tracer;
-use node::sim::world::{CHANCE, Network, Step, Weather, World};
+use node_lab::sim::tracer::Tracer;
+use node_lab::sim::world::{CHANCE, Network, Step, Weather, World};
 use node_protocols::core::{
     Bytes, Caller, ConfigError, Context, Env, Host, LamportRule, Never, NodeId, Protocol, erase,
 };
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct PingConfig {
     in_flight: u64,
     lossy: bool,
@@ -115,7 +115,7 @@ impl Protocol for Ping {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct KvConfig {
     total: u64,
     at_once: u64,

@@ -10,12 +10,17 @@
 
 extern crate alloc;
 
+pub use node_core as core;
+
 pub mod berkeley;
 pub mod board;
 pub mod bully;
-pub mod core;
 pub mod echo;
+pub mod facts;
 pub mod kv_replication;
 pub mod lamport;
 pub mod lottery;
 pub mod membership;
+
+#[cfg(test)]
+mod testing;

@@ -72,6 +72,14 @@ role() { # ID
   else echo reference; fi
 }
 
+name_of() { # ID
+  case $(role "$1") in
+    server) echo "server $1" ;;
+    bot) echo "bot $(($1 - servers))" ;;
+    *) role "$1" ;;
+  esac
+}
+
 listener() { # ID GATEWAY MORE
   echo
   echo "[[listeners]]"
@@ -86,6 +94,7 @@ node_tables() {
   echo "# Node $1 of $nodes, the bulletin system's $role, written by scripts/$(basename "$0"); $explained explains the keys."
   echo "[node]"
   echo "id = $1"
+  echo "name = \"$(name_of "$1")\""
   echo "cluster = \"$cluster\""
   echo "console = $console"
   case $role in

@@ -46,6 +46,9 @@ fi
 agencies=$nodes bets=${bets:-$dir/bets}
 nodes=$((agencies + 1))
 hub=$nodes
+name_of() { # ID
+  if [ "$1" = "$hub" ]; then echo central; else echo "agency $1"; fi
+}
 protocols() {
   echo "[protocols.lottery]"
   if [ "$1" = "$hub" ]; then

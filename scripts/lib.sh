@@ -157,7 +157,7 @@ no_more() {
 }
 
 # write_configs WRITER: writes DIR/node-1.toml … DIR/node-N.toml; `WRITER ID` prints the tables of the
-# protocols.
+# protocols. Where there is a function `name_of ID`, it says what a node is called.
 write_configs() {
   local writer=$1 i last
   need_numbers NODES "$nodes" PORT "$port"
@@ -186,6 +186,7 @@ node_tables() {
   echo "# Node $1 of $nodes, written by scripts/$(basename "$0"); $explained explains the keys."
   echo "[node]"
   echo "id = $1"
+  if declare -F name_of > /dev/null; then echo "name = \"$(name_of "$1")\""; fi
   echo "cluster = \"$cluster\""
   echo "console = $console"
   if [ "$durable" = true ] && [ "$equal" = true ]; then echo "data_dir = \"$dir/data-$1\""; fi

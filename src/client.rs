@@ -8,7 +8,7 @@
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::net::wire::{
+use node_lab::wire::{
     self, Frame, Hello, LENGTH_BYTES, MAX_HELLO_BYTES, PUSHED, Role, SEQUENCE_BYTES, Welcome,
 };
 use node_protocols::core::{Escaped, NodeId};
@@ -53,6 +53,9 @@ pub struct Client {
 impl Client {
     /// Connects to `protocol` on the node at `addr`; connection and greeting together take no
     /// longer than `timeout`.
+    ///
+    /// # Errors
+    /// The node cannot be reached, or refuses.
     pub fn connect(
         addr: SocketAddr,
         protocol: &str,
@@ -104,6 +107,9 @@ impl Client {
     }
 
     /// Sends one request and waits for its reply. After an error the connection is of no more use.
+    ///
+    /// # Errors
+    /// The connection failed, or the answer is none.
     pub fn request<'c, R: Deserialize<'c>>(
         &'c mut self,
         request: &impl Serialize,
@@ -126,6 +132,9 @@ impl Client {
 
     /// Waits for what the node pushes next; none when nothing has come within `timeout`. After an
     /// error the connection is of no more use.
+    ///
+    /// # Errors
+    /// The connection failed, or what came is no push.
     pub fn next_push<'c, R: Deserialize<'c>>(
         &'c mut self,
         timeout: Duration,
@@ -293,6 +302,9 @@ pub fn push_request(out: &mut Vec<u8>, sequence: u32, request: &impl Serialize) 
 }
 
 /// Finds the socket address behind `IP:port` or `name:port`.
+///
+/// # Errors
+/// It is no address.
 pub fn resolve(text: &str) -> Result<SocketAddr, String> {
     let shown = escaped(text.as_bytes());
     let hint = "give IP:port or name:port, such as 127.0.0.1:10097";

@@ -6,15 +6,8 @@
 // They panic, or lose that an output could not be written: `cli::output` is for that.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod check;
 pub mod cli;
 pub mod client;
-pub mod config;
 pub mod disk;
-pub mod explain;
 pub mod net;
-pub mod registry;
-pub mod sim;
-mod text;
-pub mod trace;
 pub mod wal;

@@ -927,6 +927,11 @@ fn the_generator_writes_configs_of_any_number_of_servers_and_bots() {
         let mut check = Command::new(env!("CARGO_BIN_EXE_node"));
         let checked = check.arg("check").args(files).output().expect("it runs");
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        let said = String::from_utf8_lossy(&checked.stdout);
+        let last = [("server", servers), ("bot", bots)].map(|(role, n)| format!("{role} {n}"));
+        let named = |name: &str| said.matches(&format!("name = \"{name}\"\n")).count();
+        assert_eq!(last.map(|name| named(&name)), [1, usize::from(bots != "0")]);
+        assert_eq!(["broker", "proxy", "reference"].map(named), [1; 3]);
     }
     for wrong in ["256.1.1.1", "1.2.3", "localhost", "01.2.3.4", "[::g]", ""] {
         let refused = Command::new(format!("{root}/scripts/generate-board.sh"))

@@ -2,16 +2,17 @@
 //! scenarios reach what they are there for, and the seeds of what the simulator has found. Their
 //! verdicts are in `simulator.rs`, and the bugs that they find in `mutants.rs`.
 
-use node::check::history::Posted;
-use node::check::timeline::What;
-use node::check::{History, Property, Verdict, check};
-use node::explain::elections::count;
-use node::explain::{Source, merge};
-use node::registry::Registry;
-use node::sim::run::{Outcome, run};
-use node::sim::scenario::Scenario;
-use node::sim::tracer::Tracer;
-use node::trace::history;
+use node_lab::check::timeline::What;
+use node_lab::explain::{Source, merge};
+use node_lab::registry::Registry;
+use node_lab::sim::run::{Outcome, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tracer::Tracer;
+use node_lab::study::{Run, Verdict};
+use node_lab::trace::history;
+use node_protocols::facts::Listed;
+use node_studies::board::history::{Known, Posted};
+use node_studies::bully::elections::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;
@@ -25,7 +26,7 @@ struct Simulator {
 impl Simulator {
     fn new(name: &str) -> Simulator {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/sim").join(name);
-        let registry = Arc::new(Registry::new());
+        let registry = Arc::new(node_studies::registry());
         let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
         Simulator { scenario, registry }
     }
@@ -54,7 +55,7 @@ fn the_median_skew_is_near_the_lower_bound() {
     for seed in 1..=20 {
         let mut skews = Vec::new();
         let mut clocks = BTreeMap::new();
-        for happening in &simulator.run(seed).history.timeline {
+        for happening in &simulator.run(seed).run.timeline {
             if let What::Clock { node, ahead, own: false, .. } = happening.what {
                 let (first, last) = clocks.entry(happening.at).or_insert((ahead, ahead));
                 (*first, *last) = (ahead.min(*first), ahead.max(*last));
@@ -131,7 +132,8 @@ fn the_board_reaches_what_it_is_there_for() {
     let (mut published, mut not, mut unknown, mut silent) = (0, 0, 0, 0);
     let (mut ended, mut gaps, mut heard, mut told) = (0, 0, 0, 0);
     for seed in 1..=60 {
-        let board = simulator.run(seed).history.board.expect("a board");
+        let known = Known::of(&simulator.run(seed).run);
+        let board = known.board.as_ref().expect("a board");
         for post in &board.posts {
             match post.answer {
                 Some(Posted::Published) => published += 1,
@@ -158,15 +160,16 @@ fn the_board_reaches_what_it_is_there_for() {
     assert!(heard > 10_000 && gaps > 100 && ended > 20 && told > 500);
 }
 
-/// Who speaks in bytes posts, hears, and does not read, as others do. Over NATS nobody is told what it
-/// missed: connections end instead.
+/// Who speaks in bytes posts, hears, and does not read, as others do. Over NATS nobody is told what
+/// it missed: connections end instead.
 #[test]
 fn the_boards_foreign_clients_reach_what_they_are_there_for() {
     for (name, is_told) in [("board-json.toml", true), ("board-nats.toml", false)] {
         let simulator = Simulator::new(name);
         let (mut published, mut not, mut heard, mut ended, mut told) = (0, 0, 0, 0, 0);
         for seed in 1..=60 {
-            let board = simulator.run(seed).history.board.expect("a board");
+            let known = Known::of(&simulator.run(seed).run);
+            let board = known.board.as_ref().expect("a board");
             let of = |answer| board.posts.iter().filter(|post| post.answer == Some(answer)).count();
             published += of(Posted::Published);
             not += of(Posted::Not) + of(Posted::Unknown);
@@ -177,8 +180,8 @@ fn the_boards_foreign_clients_reach_what_they_are_there_for() {
             }
         }
         println!(
-            "{name}: {published} published, {not} not or unknown, {heard} heard, {ended} connections \
-             ended, {told} told what they missed"
+            "{name}: {published} published, {not} not or unknown, {heard} heard, \
+             {ended} connections ended, {told} told what they missed"
         );
         assert!(published > 3_000 && not > 30 && heard > 10_000 && ended > 20, "{name}");
         assert_eq!(told > 50, is_told, "{name}");
@@ -191,11 +194,9 @@ fn the_boards_foreign_clients_reach_what_they_are_there_for() {
 #[test]
 fn elections_by_rank_are_judged_from_traces_as_in_runs() {
     let simulator = Simulator::new("board-election.toml");
-    let calm = [
-        Property::ElectionTerminates,
-        Property::OneCoordinatorPerComponent,
-        Property::HighestLiveIdWins,
-    ];
+    let calm = ["election_terminates", "one_coordinator_per_component", "highest_live_id_wins"];
+    let registry = node_studies::registry();
+    let calm = calm.map(|name| registry.property(name).expect("a property of this tree"));
     let (mut elections, mut not_the_highest_id) = (0, 0);
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("trace.jsonl");
@@ -205,8 +206,8 @@ fn elections_by_rank_are_judged_from_traces_as_in_runs() {
         let trace = fs::read_to_string(&path).expect("a trace");
         let verdicts = |trace: &str| {
             let history = history::read(trace.as_bytes()).expect("it reads");
-            let history = History { bounds: outcome.history.bounds, ..history };
-            calm.map(|property| check(property, &history))
+            let history = Run { bounds: outcome.run.bounds.clone(), ..history };
+            calm.map(|property| (property.judge)(&history))
         };
         assert_eq!(verdicts(&trace), [Verdict::Held, Verdict::Held, Verdict::Held], "seed {seed}");
         let all = trace.replace(r#""elects":"no""#, r#""elects":"id""#);
@@ -237,12 +238,11 @@ fn membership_reaches_what_it_is_there_for() {
     let simulator = Simulator::new("membership.toml");
     let (mut on, mut off, mut starts) = (0, 0, 0);
     for seed in 1..=60 {
-        for happening in &simulator.run(seed).history.timeline {
-            match happening.what {
-                What::Listed { on: true, .. } => on += 1,
-                What::Listed { on: false, .. } => off += 1,
-                What::Start { node: 9, .. } => starts += 1,
-                _ => {}
+        for happening in &simulator.run(seed).run.timeline {
+            match happening.what.read() {
+                Some((_, Listed { on: true, .. })) => on += 1,
+                Some((_, Listed { on: false, .. })) => off += 1,
+                None => starts += u32::from(matches!(happening.what, What::Start { node: 9, .. })),
             }
         }
     }

@@ -1,16 +1,18 @@
 //! The gateways' codecs in the simulated path: that bugs in them are found, and which clients speak
 //! through them.
 
-use node::registry::Registry;
-use node::sim::run::run;
-use node::sim::scenario::Scenario;
-use node::sim::tracer::Tracer;
-use node_protocols::berkeley::Berkeley;
+use node_lab::registry::Registry;
+use node_lab::sim::run::run;
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tracer::Tracer;
 use node_protocols::board::{self, Board, Nats};
-use node_protocols::bully::Bully;
 use node_protocols::core::{Bytes, ClientId, Decoded, Gateway};
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Resp};
-use node_protocols::membership::Membership;
+use node_studies::berkeley::BerkeleyStudy;
+use node_studies::board::BoardStudy;
+use node_studies::bully::BullyStudy;
+use node_studies::kv_replication::StoreStudy;
+use node_studies::membership::MembershipStudy;
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -210,12 +212,12 @@ fn configs() -> PathBuf {
 
 /// What the first failing seed of so many breaks, where a scenario's gateway is this one.
 fn broken<G: Gateway>(name: &str, seeds: u64) -> Option<String> {
-    let mut registry = Registry::empty();
-    registry.register::<Berkeley>();
-    registry.register::<Board>();
-    registry.register::<Bully>();
-    registry.register::<KvReplication>();
-    registry.register::<Membership>();
+    let mut registry = Registry::new();
+    registry.register_study::<BerkeleyStudy>();
+    registry.register_study::<BoardStudy>();
+    registry.register_study::<BullyStudy>();
+    registry.register_study::<MembershipStudy>();
+    registry.register_study::<StoreStudy>();
     registry.register_gateway::<G>();
     let registry = Arc::new(registry);
     let path = configs().join("sim").join(name);
@@ -258,18 +260,44 @@ fn clients_that_cannot_speak_so_are_refused_with_the_reason() {
     fs::write(&without, proxy.replace("\"nats\"", "\"json\"")).expect("a file");
     let with_proxy = |proxy: String| format!("{}\", \"{proxy}", shipped("board/broker.toml"));
     let board_without = with_proxy(without.display().to_string());
-    for (node, workload, why) in [
-        (shipped("kv-leader.toml"), "wire = \"nats\"", "expected `resp` or `json`"),
-        (shipped("kv-leader.toml"), "wire = \"resp\"\none_timestamp = true", "leave it out"),
-        (bare, "wire = \"resp\"", "node 1 has no listener with gateway = \"resp\""),
-        (shipped("lottery/central.toml"), "wire = \"json\"", "expected `lottery-text`"),
-        (with_proxy(shipped("board/proxy.toml")), "wire = \"resp\"", "expected `json` or `nats`"),
-        (board_without, "wire = \"nats\"", "node 7 has no listener with gateway = \"nats\""),
-        (shipped("clocks/durable.toml"), "wire = \"json\"", "and no others"),
+    for (node, study, workload, why) in [
+        (
+            shipped("kv-leader.toml"),
+            "kv_replication",
+            "wire = \"nats\"",
+            "expected `resp` or `json`",
+        ),
+        (
+            shipped("kv-leader.toml"),
+            "kv_replication",
+            "wire = \"resp\"\none_timestamp = true",
+            "leave it out",
+        ),
+        (
+            bare,
+            "kv_replication",
+            "wire = \"resp\"",
+            "node 1 has no listener with gateway = \"resp\"",
+        ),
+        (shipped("lottery/central.toml"), "lottery", "wire = \"json\"", "expected `lottery-text`"),
+        (
+            with_proxy(shipped("board/proxy.toml")),
+            "board",
+            "wire = \"resp\"",
+            "expected `json` or `nats`",
+        ),
+        (
+            board_without,
+            "board",
+            "wire = \"nats\"",
+            "node 7 has no listener with gateway = \"nats\"",
+        ),
+        (shipped("clocks/durable.toml"), "lamport", "wire = \"json\"", "unknown field `wire`"),
     ] {
-        let text = format!("nodes = [\"{node}\"]\nproperties = []\n[workload]\n{workload}\n");
+        let text =
+            format!("nodes = [\"{node}\"]\nproperties = []\n[workload.{study}]\n{workload}\n");
         fs::write(&path, text).expect("a file");
-        let error = Scenario::load(&path, &Registry::new()).expect_err(workload);
+        let error = Scenario::load(&path, &node_studies::registry()).expect_err(workload);
         assert!(error.contains(why), "{workload}: {error}");
     }
 }

@@ -5,8 +5,7 @@ mod common;
 
 use common::clients::{Resp, ok, set};
 use common::{Cluster, LONG, Node, Setup, free_port, local, wait_until};
-use node::config::Config;
-use node::registry::Registry;
+use node_lab::config::Config;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -68,10 +67,12 @@ fn every_config_of_the_tree_is_right_and_resolves_to_itself() {
 
 /// Everything that a config says, as the program sees it.
 fn load(path: &Path) -> String {
-    let config = Config::load(path, &Registry::new()).expect("it is right");
-    let Config { id, cluster, data_dir, console, lamport_rule, clock, peers, listeners, .. } =
-        &config;
-    let node = format!("{id} {cluster:?} {data_dir:?} {console} {lamport_rule:?} {clock:?}");
+    let config = Config::load(path, &node_studies::registry()).expect("it is right");
+    let Config {
+        id, name, cluster, data_dir, console, lamport_rule, clock, peers, listeners, ..
+    } = &config;
+    let node =
+        format!("{id} {name:?} {cluster:?} {data_dir:?} {console} {lamport_rule:?} {clock:?}");
     format!("{node} {peers:?} {listeners:?} {:?} {:?}", config.limits, config.protocols)
 }
 
@@ -98,13 +99,26 @@ durability = "memory"
 fn strings_of_any_kind_resolve_to_themselves() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("node.toml");
-    let odd = r#"cluster = "a\u001b\u0000'\"\\\n é \u202e"
+    let odd = r#"name = "o'leary \"é\" \\"
+cluster = "a\u001b\u0000'\"\\\n é \u202e"
 data_dir = "x\t'\u0007""#;
     fs::write(&path, RIGHT.replace("cluster = \"c\"", odd)).unwrap();
     let copy = dir.path().join("copy.toml");
     fs::write(&copy, resolved(&path)).unwrap();
     assert_eq!(load(&copy), load(&path));
     assert!(!resolved(&path).contains('\u{1b}'), "what is printed is escaped");
+}
+
+#[test]
+fn nodes_made_of_one_config_have_names_of_their_own() {
+    let named = RIGHT.replace("id = 2", "id = 2\nname = \"server\"");
+    for (text, expected) in [(RIGHT, [None, None]), (&named, [Some("server 1"), Some("server 2")])]
+    {
+        let config = Config::parse(Path::new("one"), text.to_string(), &node_studies::registry());
+        let nodes = config.expect("it is right").multiply(2);
+        let names: Vec<Option<&str>> = nodes.iter().map(|node| node.name.as_deref()).collect();
+        assert_eq!(names, expected);
+    }
 }
 
 #[test]
@@ -118,7 +132,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "id = 2",
             "id = 2\ncolour = \"red\"",
-            "3: node.colour = \"red\": unknown field `colour`, expected one of `id`, `cluster`, `data_dir`, `sync`, `console`, `lamport_rule`, `clock_offset_ms`, `clock_drift_ppm`",
+            "3: node.colour = \"red\": unknown field `colour`, expected one of `id`, `name`, `cluster`, `data_dir`, `sync`, `console`, `lamport_rule`, `clock_offset_ms`, `clock_drift_ppm`",
         ),
         (
             "[limits]",
@@ -167,6 +181,21 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
             "2: node.id = 4294967296: invalid value: integer `4294967296`, expected u32",
         ),
         ("cluster = \"c\"", "cluster = \"\"", "3: node.cluster = \"\": it must have 1 to 64 bytes"),
+        (
+            "cluster = \"c\"",
+            "name = \"\"",
+            "3: node.name = \"\": it must be 1 to 32 bytes of printable text, with no space at either end",
+        ),
+        (
+            "cluster = \"c\"",
+            "name = \"broker\\u001b[2J\"",
+            "3: node.name = \"broker\\u001b[2J\": it must be 1 to 32 bytes of printable text, with no space at either end",
+        ),
+        (
+            "cluster = \"c\"",
+            "name = \"the one whose name is far too long\"",
+            "3: node.name = \"the one whose name is far too long\": it must be 1 to 32 bytes of printable text, with no space at either end",
+        ),
         (
             "cluster = \"c\"",
             "lamport_rule = \"min\"",

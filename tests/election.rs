@@ -6,16 +6,15 @@ mod common;
 use common::clients::Native;
 use common::group::Group;
 use common::{LONG, Node, wait_until, with_more_time};
-use node::check::timeline::{Elects, What};
-use node::explain::elections::{Election, count, textbook_most};
-use node::explain::{Source, merge};
-use node::net::wire::{Hello, Role, push_frame};
-use node::registry::Registry;
-use node::sim::run::run;
-use node::sim::scenario::Scenario;
-use node::sim::tracer::Tracer;
+use node_lab::check::timeline::{Elects, What};
+use node_lab::explain::{Source, merge};
+use node_lab::sim::run::run;
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tracer::Tracer;
+use node_lab::wire::{Hello, Role, push_frame};
 use node_protocols::bully::Message;
 use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
+use node_studies::bully::elections::{Election, count, textbook_most};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -169,7 +168,7 @@ fn elect_by_rank(timeout_ms: u64) -> Result<(), String> {
     }
     for (id, elects) in [(1, Elects::Rank), (2, Elects::Rank), (3, Elects::Rank), (4, Elects::No)] {
         let trace = fs::read(group.path(id, "jsonl")).expect("a trace");
-        let timeline = node::trace::history::read(&trace[..]).expect("it reads").timeline;
+        let timeline = node_lab::trace::history::read(&trace[..]).expect("it reads").timeline;
         let says = |what: &What| matches!(what, What::Start { elects: it, .. } if *it == elects);
         assert_eq!(timeline.iter().filter(|one| says(&one.what)).count(), 1, "node {id}");
     }
@@ -217,7 +216,7 @@ fn simulated(nodes: u32, checker: Option<u32>) -> Election {
          [[fault]]\nat_ms = 3000\nfor_ms = 12000\nkind = \"crash\"\nnode = {nodes}\n"
     );
     fs::write(path("scenario.toml"), scenario).expect("a scenario");
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node_studies::registry());
     let scenario = Scenario::load(&path("scenario.toml"), &registry).expect("it loads");
     let scenario = Arc::new(scenario);
     let trace = path("trace.jsonl");
@@ -234,7 +233,7 @@ fn elections_of(trace: &Path) -> Vec<Election> {
 /// A hundred thousand seeds are a command's work (see README); here as many as fit into a test.
 #[test]
 fn beyond_the_papers_assumptions_only_the_property_that_the_docs_name_is_lost() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node_studies::registry());
     for name in ["election-partition", "election-slow"] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("configs/sim").join(name);
         let scenario = Scenario::load(&path.with_extension("toml"), &registry).expect("it loads");
@@ -332,14 +331,14 @@ fn a_replayed_announcement_is_told_once_and_changes_nothing() {
     let (stream, _) = listener.accept().expect("node 1 dials");
     let mut link = Native::raw(stream);
     link.frame().expect("a greeting");
-    let welcome = node::net::wire::Welcome::Accepted {
+    let welcome = node_lab::wire::Welcome::Accepted {
         id: NodeId(2),
         identity: 2,
         incarnation: 1,
         lamport: LamportTime(4_000_000),
     };
     let mut bytes = Vec::new();
-    node::net::wire::push_message(&mut bytes, &welcome);
+    node_lab::wire::push_message(&mut bytes, &welcome);
     bytes.extend(frame(5_000_000, Message::Coordinator { epoch: Epoch(4_500_000) }));
     let replay = frame(5_000_001, Message::Coordinator { epoch: Epoch(7) });
     for _ in 0..20 {

@@ -7,7 +7,7 @@
 #[path = "explain/sample.rs"]
 mod sample;
 
-use node::explain::{Source, html, merge, shiviz, text};
+use node_lab::explain::{Source, html, merge, shiviz, text};
 use sample::Sample;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -166,8 +166,10 @@ fn hostile_words_stay_words() {
     for event in [
         serde_json::json!({ "kind": "request", "op": words, "client": words, "label": words }),
         serde_json::json!({ "kind": "fact", "protocol": words, "fact": words, "label": words }),
+        serde_json::json!({ "kind": "start", "incarnation": 1, "name": words }),
+        serde_json::json!({ "kind": "view", "protocol": words, "value": { words: [words] } }),
         serde_json::json!({ "kind": "print", "line": words, "digest": words }),
-        serde_json::json!({ "kind": "send", "id": words, "to": 2, "protocol": words, "label": words }),
+        serde_json::json!({ "kind": "send", "id": words, "to": 2, "protocol": words, "label": words, "brief": words }),
         serde_json::json!({ "kind": "violation", "property": words, "label": words, "ops": [words] }),
     ] {
         let mut event = event;
@@ -227,7 +229,7 @@ fn traces_of_nodes_whose_clocks_differ_are_merged_by_cause() {
     assert!(run.entries.iter().enumerate().all(|(at, entry)| entry.cause.is_none_or(|by| by < at)));
     assert!(run.entries.is_sorted_by_key(|entry| entry.t));
     for (node, file) in (1..).zip(&files) {
-        let own = |line: &node::trace::Line| serde_json::to_value(line).unwrap();
+        let own = |line: &node_lab::trace::Line| serde_json::to_value(line).unwrap();
         let merged = run.entries.iter().filter(|entry| entry.line.node == Some(node));
         let merged: Vec<Value> = merged.map(|entry| own(&entry.line)).collect();
         let read = file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

@@ -5,7 +5,7 @@ mod common;
 
 use common::clients::{Answer, Native, Resp, answer, bulk, connect, ok, set};
 use common::{Cluster, LONG, Node, PATIENT, Ports, Setup, local, wait_until, with_more_time};
-use node::net::wire::{Hello, Proof, Role, VERSION, Welcome, push_frame, push_message};
+use node_lab::wire::{Hello, Proof, Role, VERSION, Welcome, push_frame, push_message};
 use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
 use node_protocols::kv_replication::{Hash, History, Message, Standing, Timestamp};
 use std::collections::VecDeque;

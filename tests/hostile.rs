@@ -6,7 +6,7 @@ mod common;
 use common::clients::{Answer, Json, Native, Resp, bulk, connect, get, ok, read_to_close, set};
 use common::{Cluster, LONG, Setup, wait_until, with_more_time};
 use node_protocols::core::Rng;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit, setrlimit};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -338,6 +338,13 @@ fn nesting_and_forms_that_no_request_has_are_answered_with_an_error() {
         assert_eq!(cluster.resp(VICTIM).ask(&set(b"binary", b"\xff\xfe")), ok());
         assert!(json.ask(r#"{"get":{"key":"binary"}}"#)["error"].is_string());
         assert_eq!(json.ask(r#"{"get":{"key":"none"}}"#), serde_json::json!({"null": {}}));
+        for unfinished in ["hello", "[1]", "123", "{\"get\":{\"key\":", &"{\"a\":".repeat(1_000)] {
+            let mut stream = connect(cluster.json_addr(VICTIM));
+            stream.write_all(unfinished.as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let answer = serde_json::from_slice::<serde_json::Value>(&read_to_close(&mut stream));
+            assert!(answer.is_ok_and(|answer| answer["error"].is_string()), "{unfinished}");
+        }
     });
 }
 
@@ -469,7 +476,7 @@ fn with_few_descriptors_the_node_lives_through_more_clients_than_it_can_take() {
     let info = honest.info();
     let count = |name: &str| info[name].parse::<u64>().unwrap();
     let refused = count("refused_over_connection_cap") + count("refused_no_descriptor");
-    assert!(refused >= 100, "{info:?}");
+    assert!(refused + count("closed_idle") >= 100, "{info:?}");
     assert_eq!(count("link_down"), 0);
     drop(crowd);
     wait_until("it serves again", LONG, || {
@@ -481,6 +488,48 @@ fn with_few_descriptors_the_node_lives_through_more_clients_than_it_can_take() {
     // One a second for each of two causes.
     let most = 2 * (start.elapsed().as_secs() as usize + 1);
     assert!(cluster.node(VICTIM).log_lines("refused_") <= most);
+}
+
+/// Those that came a moment ago and have said nothing are no reason to turn somebody away.
+#[test]
+fn a_client_that_speaks_gets_the_place_of_one_that_does_not_at_once() {
+    let cluster = Cluster::start(Setup { max_descriptors: Some(64), ..Setup::default() });
+    let mut honest = cluster.resp(VICTIM);
+    honest.set("k", "v");
+    for _ in 0..5 {
+        let crowd: Vec<TcpStream> = (0..60).map(|_| connect(cluster.resp_addr(VICTIM))).collect();
+        // It is the last of its listener's queue, and nobody takes its place again.
+        assert_eq!(cluster.resp(VICTIM).ask(&get(b"k")), bulk(b"v"));
+        drop(crowd);
+    }
+    assert_eq!(honest.get("k"), bulk(b"v"));
+    assert_eq!(cluster.counter(VICTIM, "refused_over_connection_cap"), 0);
+    assert_told(&cluster, "closed_idle");
+}
+
+/// A turn takes connections before it reads from them.
+#[test]
+fn a_request_that_is_not_read_yet_keeps_its_clients_place() {
+    let limits = "max_clients = 1".into();
+    let cluster = Cluster::start(Setup { limits, nodes: 1, ..Setup::default() });
+    for _ in 0..5 {
+        wait_until("its place is free", LONG, || {
+            let mut resp = Resp::try_connect(cluster.resp_addr(1)).ok()?;
+            resp.stream.write_all(&get(b"k")).ok()?;
+            resp.stream.shutdown(Shutdown::Write).ok()?;
+            let mut said = Vec::new();
+            // To the end, so that the node has no connection any more.
+            resp.stream.read_to_end(&mut said).ok()?;
+            (said == b"$-1\r\n").then_some(())
+        });
+        cluster.signal(1, Signal::STOP);
+        let mut asks = cluster.resp(1);
+        asks.send(&get(b"k"));
+        let silent = connect(cluster.json_addr(1));
+        cluster.signal(1, Signal::CONT);
+        assert_eq!(asks.answer(), Answer::Null);
+        drop((asks, silent));
+    }
 }
 
 /// Peers have places of their own, however many clients there are.

@@ -2,12 +2,13 @@
 //! are told, and that what a run leaves is judged the same from its file. Their verdicts, and the bugs
 //! that they find, are in `simulator.rs` and `mutants.rs`.
 
-use node::check::history::{Asked, Lottery, Told};
-use node::registry::Registry;
-use node::sim::plan::Plan;
-use node::sim::run::{Outcome, run};
-use node::sim::scenario::Scenario;
-use node::sim::tracer::Tracer;
+use node_lab::registry::Registry;
+use node_lab::sim::plan::Plan;
+use node_lab::sim::run::{Outcome, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tracer::Tracer;
+use node_studies::lottery::history::Known;
+use node_studies::lottery::model::{Asked, Lottery, Told};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 fn load(path: &Path) -> Result<(Arc<Scenario>, Arc<Registry>), String> {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node_studies::registry());
     Ok((Arc::new(Scenario::load(path, &registry)?), registry))
 }
 
@@ -110,10 +111,10 @@ fn scenarios_reach_what_they_are_there_for() {
         let (scenario, registry) = load(&shipped(name)).expect("it loads");
         let mut met = Met::default();
         for seed in 1..=40 {
-            let Outcome { history, failure, .. } =
+            let Outcome { run: seen, failure, .. } =
                 run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
             assert_eq!(failure, None, "{name}, seed {seed}");
-            met.count(&history.lottery.expect("a lottery"));
+            met.count(Known::of(&seen).lottery.as_ref().expect("a lottery"));
         }
         println!("{name}: {met:?}");
         assert!(met.retries_acknowledged > 100 && met.duplicates_acknowledged > 100, "{met:?}");
@@ -136,7 +137,8 @@ fn agencies_as_nodes_meet_what_they_are_there_for() {
         let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
         assert_eq!(outcome.failure, None, "seed {seed}");
         assert_eq!(outcome.unknown, [""; 0], "every property is decided");
-        let lottery = outcome.history.lottery.expect("a lottery");
+        let known = Known::of(&outcome.run);
+        let lottery = known.lottery.as_ref().expect("a lottery");
         losses += lottery.losses.len();
         let mut ended = BTreeSet::new();
         let mut stored = BTreeSet::new();
@@ -185,7 +187,8 @@ fn a_smaller_plan_comes_to_its_draw_too() {
         assert_eq!(scenario.check(&plan), Ok(()));
         let outcome = run(&scenario, &registry, &plan, Tracer::new());
         assert_eq!(outcome.failure, None);
-        let lottery = outcome.history.lottery.expect("a lottery");
+        let known = Known::of(&outcome.run);
+        let lottery = known.lottery.as_ref().expect("a lottery");
         let told = lottery.asks.iter().filter_map(|ask| ask.answer.as_ref());
         assert!(told.filter(|answer| matches!(answer.told, Told::Winners(_))).count() >= 5);
     }
@@ -204,7 +207,7 @@ fn settings_that_make_no_sense_are_told() {
     fs::write(&other, second).expect("a file");
     let error = |nodes: &[&Path], workload: &str| {
         let head = format!("nodes = {nodes:?}\nproperties = []\n");
-        fs::write(&file, format!("{head}[workload]\n{workload}\n")).expect("a file");
+        fs::write(&file, format!("{head}[workload.lottery]\n{workload}\n")).expect("a file");
         load(&file).map(|_| ()).expect_err(workload)
     };
     for (workload, why) in [
@@ -224,8 +227,10 @@ fn settings_that_make_no_sense_are_told() {
         let said = error(&[&central], workload);
         assert!(said.contains(why), "{workload}: {said}");
     }
+    let said = error(&[&central], "misbehave_per_cent = 3");
+    assert!(said.contains("wrong.toml:4: unknown field `misbehave_per_cent`"), "{said}");
     let said = error(&[&store], "misbehave_percent = 3");
-    assert!(said.contains("wrong.toml:4: unknown field `misbehave_percent`"), "{said}");
+    assert!(said.contains("what the nodes run has no simulated clients of lottery"), "{said}");
     let said = error(&[&central, &other], "operations = 3");
     assert!(said.contains("what the nodes run has no simulated clients"), "{said}");
 }

@@ -2,12 +2,12 @@
 //! within a minute of a processor, in a scenario that ships, and shrink it to at most three faults; and all as they
 //! are must hold under the very seeds that found them.
 
-use node::registry::Registry;
-use node::sim::plan::Plan;
-use node::sim::run::{Failure, run};
-use node::sim::scenario::Scenario;
-use node::sim::shrink::shrink;
-use node::sim::tracer::Tracer;
+use node_lab::registry::Registry;
+use node_lab::sim::plan::Plan;
+use node_lab::sim::run::{Failure, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::shrink::shrink;
+use node_lab::sim::tracer::Tracer;
 use node_protocols::berkeley::{self, Berkeley};
 use node_protocols::board::{self, Board};
 use node_protocols::bully::{self, Bully};
@@ -197,7 +197,7 @@ impl Simulator {
     /// A scenario as it ships, or with a bug planted in every node.
     fn new(name: &str, bug: Option<Bug>) -> Simulator {
         let path = folder().join(name);
-        let registry = Registry::new();
+        let registry = node_studies::registry();
         let planted: Vec<_> = bug.map(Bug::key).into_iter().collect();
         let scenario = Scenario::load_with(&path, &registry, &planted).expect("a scenario");
         Simulator { scenario: Arc::new(scenario), registry: Arc::new(registry) }

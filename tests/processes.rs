@@ -433,6 +433,24 @@ fn a_data_dir_that_vanishes_ends_its_node() {
 }
 
 #[test]
+fn a_log_that_is_truncated_under_its_node_ends_it() {
+    let mut cluster = Cluster::start(Setup { disk: true, nodes: 1, ..Setup::default() });
+    cluster.resp(1).set("k", "v");
+    let log = cluster.data_dir(1).join("log");
+    let whole = fs::read(&log).unwrap();
+    // Nobody asks it anything meanwhile.
+    fs::write(&log, "").unwrap();
+    assert_eq!(cluster.wait_exit(1).code(), Some(1));
+    let said = fs::read_to_string(cluster.dir.path().join("1.err")).unwrap();
+    let line = said.lines().rfind(|line| line.starts_with("node: ")).expect("it says why");
+    let told = format!("stopped: {} has 0 bytes, and this node has written", log.display());
+    assert!(line.contains(&told) && line.contains("put this node's own log back"), "{line}");
+    fs::write(&log, whole).unwrap();
+    cluster.run(1);
+    assert_eq!(cluster.resp(1).get("k"), bulk(b"v"));
+}
+
+#[test]
 fn a_node_that_is_told_to_stop_answers_what_is_in_flight() {
     let limits = format!("{PATIENT}drain_ms = 600000");
     let mut cluster = Cluster::start(Setup { limits, ..Setup::default() });

@@ -1,18 +1,18 @@
 //! The simulator as its users meet it: scenarios and their verdicts, equal runs for equal seeds in
 //! two processes, replay, traces; and that what must fail a run does.
 
-use node::check::history::Outcome as Answer;
-use node::registry::Registry;
-use node::sim::errors;
-use node::sim::plan::Plan;
-use node::sim::run::{Outcome, run};
-use node::sim::scenario::Scenario;
-use node::sim::tally::{Tally, Word};
-use node::sim::tracer::Tracer;
-use node::sim::workload::store::TWIN;
-use node::trace::{Event, Line};
-use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
+use node_lab::sim::errors;
+use node_lab::sim::plan::Plan;
+use node_lab::sim::run::{Outcome, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::tally::{Tally, Word};
+use node_lab::sim::tracer::Tracer;
+use node_lab::trace::{Event, Line};
+use node_protocols::core::{Caller, ConfigError, Context, Env, MAX_BRIEF, Never, NodeId, Protocol};
+use node_studies::kv_replication::history::Outcome as Answer;
+use node_studies::kv_replication::{Store, TWIN};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn every_scenario_shows_what_it_says() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node_studies::registry());
     assert!(scenarios().len() >= 8);
     for path in scenarios() {
         let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
@@ -63,7 +63,7 @@ fn every_scenario_shows_what_it_says() {
         };
         let found = (1..=400).find_map(|seed| outcome(seed).failure);
         let found = found.unwrap_or_else(|| panic!("{} shows nothing", path.display()));
-        assert_eq!(found.property, property.name(), "{}: {found:?}", path.display());
+        assert_eq!(found.property, property.name, "{}: {found:?}", path.display());
     }
 }
 
@@ -113,14 +113,16 @@ fn a_trace_is_the_same_each_time_and_every_line_reads() {
 
 #[test]
 fn tracing_changes_nothing() {
-    let registry = Arc::new(Registry::new());
-    let path = root().join("configs/sim/kv-all.toml");
-    let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
-    for seed in 1..=20 {
-        let plan = scenario.plan(seed);
-        let bare = run(&scenario, &registry, &plan, Tracer::new());
-        let traced = run(&scenario, &registry, &plan, Tracer::to(Box::new(std::io::sink())));
-        assert_eq!((bare.hash, bare.events), (traced.hash, traced.events));
+    let registry = Arc::new(node_studies::registry());
+    for (name, seeds) in [("kv-all", 20), ("board", 2), ("lottery-nodes", 2), ("clocks", 2)] {
+        let path = root().join(format!("configs/sim/{name}.toml"));
+        let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+        for seed in 1..=seeds {
+            let plan = scenario.plan(seed);
+            let bare = run(&scenario, &registry, &plan, Tracer::new());
+            let traced = run(&scenario, &registry, &plan, Tracer::to(Box::new(io::sink())));
+            assert_eq!((bare.hash, bare.events), (traced.hash, traced.events), "{name} {seed}");
+        }
     }
 }
 
@@ -136,7 +138,8 @@ fn a_failing_seed_is_told_saved_small_and_replayed() {
     let again = said.lines().find_map(|line| line.trim().strip_prefix("again: node sim --replay "));
     let file = again.expect("the command that runs it again");
     let saved: Plan = toml::from_str(&fs::read_to_string(file).expect("the file")).expect("a plan");
-    let whole = Scenario::load(&root().join(scenario), &Registry::new()).expect("it loads");
+    let whole =
+        Scenario::load(&root().join(scenario), &node_studies::registry()).expect("it loads");
     let most = whole.plan(saved.seed);
     assert!(saved.clients < most.clients && saved.operations < most.operations);
     let replayed = sim(&["--replay", file, "--json"]);
@@ -188,9 +191,9 @@ fn a_scenario_beyond_its_bounds_does_not_run() {
     let clock = "for_ms = 1\nkind = \"clock\"\nnode = 1";
     for (rest, why) in [
         ("settle_seconds = 0".into(), "settle_seconds"),
-        ("[workload]\nkeys = 20000".into(), "keys"),
-        ("[workload]\noperations = 1000".into(), "operations"),
-        ("[workload]\ntimeout_ms = 9000000000".into(), "timeout_ms"),
+        ("[workload.kv_replication]\nkeys = 20000".into(), "keys"),
+        ("[workload.kv_replication]\noperations = 1000".into(), "operations"),
+        ("[workload.kv_replication]\ntimeout_ms = 9000000000".into(), "timeout_ms"),
         ("[network]\ndelay_us = [0, 9000000000000000000]".into(), "network"),
         ("[faults]\ncrash = [3, 1]".into(), "crash"),
         ("[faults]\ncrash = [0, 9000000000000000000]".into(), "crash"),
@@ -285,7 +288,7 @@ fn what_nothing_could_break_is_not_held() {
         assert_eq!(all["verdict"], "unknown", "{all}");
         all
     };
-    let all = unknown(&store, "\"linearizable\"", "[workload]\noperations = 0\n");
+    let all = unknown(&store, "\"linearizable\"", "[workload.kv_replication]\noperations = 0\n");
     let one = &all["properties"][0];
     assert_eq!((&one["property"], &one["verdict"]), (&"linearizable".into(), &"unknown".into()));
     assert_eq!((&one["held"], &one["no_evidence"]), (&0.into(), &3.into()));
@@ -307,7 +310,7 @@ fn run_of(nodes: &str, rest: &str) -> (Outcome, String) {
     let configs = root().join("configs");
     let nodes: Vec<PathBuf> = nodes.split(' ').map(|name| configs.join(name)).collect();
     fs::write(&path, format!("nodes = {nodes:?}\n{rest}")).expect("a file");
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node_studies::registry());
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     let lines = Lines::default();
     let outcome = run(&scenario, &registry, &scenario.plan(1), Tracer::to(Box::new(lines.clone())));
@@ -388,6 +391,57 @@ fn a_simulated_node_that_does_not_start_stays_down_and_the_run_says_so() {
     }
 }
 
+/// A node's state is seen when it starts and when it changes, and what is said has short forms.
+#[test]
+fn a_trace_shows_states_and_short_forms() {
+    let nodes = "board/server-1.toml board/server-2.toml board/server-3.toml board/bot-1.toml \
+                 board/bot-2.toml board/broker.toml board/proxy.toml board/reference.toml";
+    let rest = "properties = [\"one_coordinator\"]\nseconds = 20\n\
+                [[fault]]\nat_ms = 9000\nfor_ms = 3000\nkind = \"crash\"\nnode = 3\n";
+    let (outcome, trace) = run_of(nodes, rest);
+    assert_eq!(outcome.failure, None);
+    let (mut last, mut changes) = (BTreeMap::new(), BTreeMap::new());
+    let (mut starts, mut briefs, mut names) = (Vec::new(), 0, BTreeSet::new());
+    let mut views = Vec::new();
+    for line in trace.lines().map(|line| serde_json::from_str::<Line<'_>>(line).expect("a line")) {
+        let node = line.node.unwrap_or_default();
+        match line.event {
+            Event::Start { name, .. } => {
+                names.insert(name.expect("all have one").into_owned());
+                starts.push((line.at, node));
+                // It shows all again.
+                last.retain(|(other, _), _| *other != node);
+            }
+            Event::View { protocol, value } => {
+                views.push((line.at, node));
+                let of = (node, protocol.into_owned());
+                *changes.entry(of.1.clone()).or_insert(0) += 1;
+                assert_ne!(last.get(&of), Some(&value), "only what has changed is written");
+                last.insert(of, value);
+            }
+            Event::Send { label, brief, protocol, .. } => {
+                let brief = brief.expect("all protocols have short forms");
+                assert!(brief.chars().count() <= MAX_BRIEF && brief != label, "{brief}");
+                briefs += usize::from(protocol == "bully" && brief.starts_with("COORD reign "));
+            }
+            _ => {}
+        }
+    }
+    assert!(starts.len() == 9 && briefs > 0, "{starts:?}, {briefs} announcements");
+    for start in starts.iter().filter(|(_, node)| *node == 3) {
+        assert_eq!(views.iter().filter(|view| *view == start).count(), 4, "at {start:?}");
+    }
+    assert!(names.contains("server 3") && names.contains("broker"), "{names:?}");
+    // One for each at its start, and more.
+    for (protocol, nodes) in [("membership", 5), ("bully", 4), ("berkeley", 4), ("board", 8)] {
+        assert!(changes[protocol] > nodes, "{changes:?}");
+        let seen = last.keys().filter(|(_, of)| of == protocol).count();
+        assert!(seen >= nodes - 1, "{protocol}: {:?}", last.keys());
+    }
+    let bully = &last[&(1, "bully".to_string())];
+    assert_eq!((&bully["phase"], bully["coordinator"].is_u64()), (&"normal".into(), true));
+}
+
 /// What a leader says is there again from a follower, to the other one and to the leader itself.
 #[test]
 fn a_liar_says_what_others_said() {
@@ -412,7 +466,7 @@ fn a_liar_says_what_others_said() {
 /// Beside the first seeds one in which a reference server gave a node another rank than before.
 #[test]
 fn forged_frames_break_no_invariant() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node_studies::registry());
     for (name, found) in [
         ("berkeley", None),
         ("board-election", Some(896)),
@@ -441,14 +495,14 @@ fn forged_frames_break_no_invariant() {
 /// A second process of an id has nothing to answer from, and gets nothing.
 #[test]
 fn a_twin_takes_no_put_and_answers_no_get() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node_studies::registry());
     let path = root().join("configs/sim/kv-twin.toml");
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     let mut refused = [0, 0];
     for seed in 1..=40 {
         let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
         assert_eq!(outcome.failure, None, "seed {seed}");
-        for op in outcome.history.ops.iter().filter(|op| op.server.ends_with(TWIN)) {
+        for op in Store::of(&outcome.run).ops.iter().filter(|op| op.server.ends_with(TWIN)) {
             match op.outcome {
                 Answer::NotApplied => refused[0] += 1,
                 Answer::TryOther => refused[1] += 1,
@@ -473,7 +527,7 @@ enum Fault {
     Logs,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 struct BrokenConfig {
     fault: Fault,
 }
@@ -509,7 +563,7 @@ impl Protocol for Broken {
 
 /// A run of a node that does so.
 fn broken(fault: &str) -> Outcome {
-    let mut registry = Registry::new();
+    let mut registry = node_studies::registry();
     registry.register::<Broken>();
     let registry = Arc::new(registry);
     let dir = tempfile::tempdir().expect("a folder");
@@ -590,7 +644,7 @@ fn an_empty_history_gets_no_verdict() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
     let output = command.arg("verify").arg(&path).output().expect("the binary runs");
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("no operation to judge"));
+    assert!(text(&output.stderr).contains("nothing to judge"));
 }
 
 /// Runs that broke the store while it came to survive bad disks and memories that are lost one after
@@ -598,7 +652,7 @@ fn an_empty_history_gets_no_verdict() {
 /// knew of, and one that waited for ever since a log was lost before there was any history.
 #[test]
 fn seeds_that_broke_the_store_hold() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(node_studies::registry());
     for (name, seeds) in [
         ("kv-rolling", &[60, 75, 189, 190, 338, 432, 528][..]),
         ("kv-bad-disk", &[136, 354, 485, 651, 659, 697][..]),

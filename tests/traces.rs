@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cluster, LONG, Setup, wait_until};
-use node::trace::{Event, Line};
+use node_lab::trace::{Event, Line};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -21,19 +21,24 @@ fn traces_of_three_nodes_fit_together() {
     let paths: Vec<_> = (1..=3).map(|id| cluster.dir.path().join(format!("{id}.jsonl"))).collect();
     let texts: Vec<String> =
         paths.iter().map(|path| fs::read_to_string(path).expect("a trace")).collect();
-    let (mut sent, mut received, mut replies) = (BTreeSet::new(), BTreeSet::new(), 0);
+    let (mut sent, mut received) = (BTreeSet::new(), BTreeSet::new());
+    let (mut replies, mut briefs, mut applied) = (0, 0, None);
     for line in texts.iter().flat_map(|text| text.lines()) {
         let line: Line<'_> = serde_json::from_str(line).expect("a line of a trace");
         match line.event {
             Event::Send { id, .. } => assert!(sent.insert(id.into_owned()), "a name twice"),
             Event::Recv { id, .. } => assert!(received.insert(id.into_owned()), "a name twice"),
-            Event::Reply { label, .. } => replies += usize::from(label.contains("put_ok")),
+            Event::Reply { label, brief, .. } => {
+                replies += usize::from(label.contains("put_ok"));
+                briefs += usize::from(brief.is_some_and(|brief| brief.starts_with("PUT_OK @")));
+            }
+            Event::View { value, .. } => applied = applied.max(value["applied"].as_u64()),
             _ => {}
         }
     }
     assert!(received.is_subset(&sent), "{:?}", received.difference(&sent));
     assert!(received.len() > 10);
-    assert_eq!(replies, 3);
+    assert_eq!((replies, briefs, applied), (3, 3, Some(3)));
     let output = Command::new(env!("CARGO_BIN_EXE_node"))
         .args(["explain", "--format", "text"])
         .args(&paths)

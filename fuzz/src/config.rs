@@ -1,14 +1,14 @@
 //! Files that users write: configs, scenarios and plans.
 
 use super::Input;
-use node::config::Config;
-use node::registry::Registry;
-use node::sim::plan::Plan;
-use node::sim::scenario::Scenario;
+use node_lab::config::Config;
+use node_lab::registry::Registry;
+use node_lab::sim::plan::Plan;
+use node_lab::sim::scenario::Scenario;
 use std::path::Path;
 
 thread_local! {
-    static REGISTRY: Registry = Registry::new();
+    static REGISTRY: Registry = node_studies::registry();
 }
 
 /// The first byte says what the text is.
@@ -28,10 +28,10 @@ fn config(text: &str, registry: &Registry) {
     let path = Path::new("node.toml");
     match Config::parse(path, text.into(), registry) {
         Ok(config) => {
-            let shown = config.show(registry);
+            let shown = config.show();
             let again = Config::parse(path, shown.clone(), registry);
             let again = again.unwrap_or_else(|error| panic!("{error}, in what is shown:\n{shown}"));
-            assert_eq!(again.show(registry), shown);
+            assert_eq!(again.show(), shown);
         }
         Err(error) => drop(error.to_string()),
     }

@@ -3,7 +3,7 @@
 
 use super::nodes::{self, Blueprint};
 use super::{Input, cut};
-use node::registry::{DynGateway, JSON, Registry};
+use node_lab::registry::{DynGateway, JSON, Registry};
 use node_protocols::core::{
     Caller, ClientId, Decoded, Effect, Gateway, Host, Now, RequestId, Time, WallTime,
 };
@@ -27,7 +27,7 @@ thread_local! {
 
 impl Doors {
     fn new() -> Doors {
-        let registry = Registry::new();
+        let registry = node_studies::registry();
         let nodes = nodes::alone();
         let doors = nodes.iter().enumerate().flat_map(|(place, (protocol, _))| {
             let own = registry.gateway_names().into_iter();

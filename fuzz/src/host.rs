@@ -184,6 +184,9 @@ impl<'a> Cluster<'a> {
                     host.describe(payload);
                 }
                 let _ = host.handle_frame(id, payload, now);
+                if shows {
+                    host.protocols().iter().for_each(|protocol| drop(protocol.view()));
+                }
             });
         }
     }

@@ -1,10 +1,10 @@
 //! Files that programs write and others read: traces, histories, agencies' bets, clients' sessions.
 
 use super::{Input, cut};
-use node::check::{self, History, Property};
 use node::cli::kv::session::Session;
-use node::explain::{self, Source};
-use node::trace;
+use node_lab::explain::{self, Source};
+use node_lab::study::{Run, read_lines};
+use node_lab::trace;
 use node_protocols::lottery::{Chunk, Rows};
 use std::path::Path;
 
@@ -31,18 +31,19 @@ fn traces(bytes: &[u8]) {
     for write in [explain::text::write, explain::html::write, explain::shiviz::write] {
         write(&merged, &mut out).expect("memory takes it");
     }
-    explain::elections::write(&merged, &mut out).expect("memory takes it");
+    node_studies::bully::elections::write(&merged, &mut out).expect("memory takes it");
 }
 
 fn history(bytes: &[u8]) {
-    if let Ok(history) = History::read(bytes) {
-        judge(&history);
+    let mut run = Run::default();
+    if read_lines(bytes, node_studies::registry().studies(), &mut run).is_ok() {
+        judge(&run);
     }
 }
 
-fn judge(history: &History) {
-    for property in Property::ALL {
-        check::check(property, history);
+fn judge(run: &Run) {
+    for property in node_studies::registry().properties() {
+        (property.judge)(run);
     }
 }
 

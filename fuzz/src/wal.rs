@@ -2,11 +2,11 @@
 
 use super::Input;
 use super::nodes::{self, Blueprint};
-use node::disk::identity::{self, Claim};
-use node::disk::recovery::{Verdict, recover};
-use node::wal::format::{
+use node_lab::log::format::{
     FILE_HEADER_LEN, Replayed, Unsound, file_header, push_batch, push_record, replay,
 };
+use node_lab::log::identity::{self, Claim};
+use node_lab::log::recovery::{Verdict, recover};
 use node_protocols::core::{NodeId, Now};
 use std::cell::OnceCell;
 use std::io::{Cursor, Seek, SeekFrom};

@@ -2,8 +2,8 @@
 
 use super::nodes::{self, Blueprint};
 use super::{Input, cut};
-use node::net::wire::{Frame, Hello, Proof, Welcome, next_frame, push_frame, push_message};
-use node_protocols::core::{Host, LamportTime, NodeId, Now};
+use node_lab::wire::{Frame, Hello, Proof, Welcome, next_frame, push_frame, push_message};
+use node_protocols::core::{Host, LamportTime, MAX_BRIEF, NodeId, Now};
 use std::cell::OnceCell;
 
 thread_local! {
@@ -83,6 +83,17 @@ fn bodies(input: &mut Input<'_>) {
             protocol.describe(body);
             protocol.describe_request(body);
             protocol.describe_reply(body);
+            let briefs = [
+                protocol.brief(body),
+                protocol.brief_request(body),
+                protocol.brief_reply(body),
+                protocol.brief_record(body),
+            ];
+            for brief in briefs.into_iter().flatten() {
+                // With the `…` of what is cut.
+                assert!(brief.chars().count() <= MAX_BRIEF + 1, "{brief}");
+                assert!(!brief.contains(char::is_control), "{brief:?}");
+            }
         }
     });
 }

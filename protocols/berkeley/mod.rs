@@ -32,6 +32,7 @@
 
 mod message;
 mod mutants;
+mod shown;
 
 pub use self::message::{Message, Reply, Request};
 #[cfg(feature = "mutants")]
@@ -41,9 +42,10 @@ pub use self::mutants::Mutant;
 use self::mutants::Mutant;
 
 use crate::core::{
-    Caller, ConfigError, Context, Correction, Counter, Env, Epoch, Fact, FactKind, LamportTime,
-    MAX_SLEW_PPM, Never, NodeId, Protocol, Time, WallTime,
+    Caller, ClockOffset, ConfigError, Context, Correction, Counter, Env, Epoch, Fact, FactKind,
+    LamportTime, MAX_SLEW_PPM, Never, NodeId, Protocol, Time, WallTime,
 };
+use crate::facts::{Coordinator, Processed};
 use ::core::fmt;
 use ::core::time::Duration;
 use alloc::string::String;
@@ -153,7 +155,7 @@ pub enum Timer {
 
 impl Protocol for Berkeley {
     const NAME: &'static str = "berkeley";
-    const PUBLISHES: &'static [FactKind] = &[FactKind::ClockOffset];
+    const PUBLISHES: &'static [FactKind] = &[FactKind::of::<ClockOffset>()];
     type Config = Config;
     type Message<'a> = Message;
     type Record<'a> = Never;
@@ -207,7 +209,7 @@ impl Protocol for Berkeley {
     }
 
     fn needs(&self) -> &'static [FactKind] {
-        &[FactKind::Coordinator]
+        const { &[FactKind::of::<Coordinator>()] }
     }
 
     fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, Self>) {
@@ -257,23 +259,37 @@ impl Protocol for Berkeley {
     }
 
     fn on_fact(&mut self, fact: &Fact, cx: &mut Context<'_, Self>) {
-        match *fact {
-            Fact::Coordinator { id, epoch } => {
-                self.coordinator = Some(Reign { epoch, id });
-                self.round = None;
-                cx.cancel_timer(Timer::Close);
-                cx.cancel_timer(Timer::Round);
-                if self.coordinates() {
-                    self.start_round(cx);
-                }
+        if let Some(Coordinator { id, epoch }) = fact.read() {
+            self.coordinator = Some(Reign { epoch, id });
+            self.round = None;
+            cx.cancel_timer(Timer::Close);
+            cx.cancel_timer(Timer::Round);
+            if self.coordinates() {
+                self.start_round(cx);
             }
-            Fact::Processed => self.on_processed(cx),
-            Fact::Rank { .. } | Fact::Listed { .. } | Fact::ClockOffset { .. } => {}
+        } else if let Some(Processed) = fact.read() {
+            self.on_processed(cx);
         }
     }
 
     fn digest(&self) -> u64 {
         self.rounds ^ self.adjustments << 32
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
     }
 }
 
@@ -423,7 +439,7 @@ impl Berkeley {
         self.adjustments += 1;
         let to = was.saturating_add(nanos);
         self.correction = self.correction.slew(cx.wall_clock(), to, self.config.slew_ppm);
-        cx.publish(Fact::ClockOffset { correction: self.correction });
+        cx.publish(ClockOffset { correction: self.correction });
     }
 }
 

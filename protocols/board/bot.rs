@@ -1,5 +1,6 @@
 //! A bot: says something from time to time, and prints what it hears.
 
+use super::shown::View;
 use super::{Board, Config, Had, Message, Outcome, Post, Timer, stale};
 use crate::core::{Bytes, Context, Escaped, NodeId, WallTime};
 use ::core::time::Duration;
@@ -49,6 +50,17 @@ impl Bot {
 
     pub(super) fn status(&self) -> [u64; 4] {
         [self.sent - self.answered, self.heard, 0, self.missed]
+    }
+
+    pub(super) fn seen(&self) -> View<'_> {
+        View::Bot {
+            name: &self.name,
+            has_broker: self.is_linked,
+            sent: self.sent,
+            answered: self.answered,
+            heard: self.heard,
+            missed: self.missed,
+        }
     }
 
     pub(super) fn on_start(&self, cx: &mut Context<'_, Board>) {

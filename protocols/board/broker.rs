@@ -1,10 +1,11 @@
 //! The broker: takes posts, gives each to a server at random, one at a time for each user.
 
+use super::shown::View;
 use super::{
     Board, Config, MAX_TEXT_BYTES, Maybe, Message, Outcome, Post, Refusal, Reply, SERVERS,
 };
 use super::{Timer, error, is_topic, is_word, stale};
-use crate::core::{Bytes, Context, LamportTime, NodeId, RequestId, Time};
+use crate::core::{Bytes, Context, LamportTime, MAX_LISTED, NodeId, RequestId, Time};
 use ::core::time::Duration;
 use alloc::borrow::{Cow, ToOwned};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,16 @@ impl Broker {
 
     pub(super) fn status(&self) -> [u64; 4] {
         [(self.waiting + self.under_way.len()) as u64, self.done, 0, 0]
+    }
+
+    pub(super) fn seen(&self) -> View<'_> {
+        let linked = self.servers.iter().filter(|server| server.1);
+        View::Broker {
+            under_way: self.under_way.len(),
+            waiting: self.waiting,
+            done: self.done,
+            servers: linked.map(|server| server.0).take(MAX_LISTED).collect(),
+        }
     }
 
     pub(super) fn check_invariants(&self) {

@@ -32,6 +32,7 @@ mod mutants;
 mod nats;
 mod proxy;
 mod server;
+mod shown;
 mod subject;
 
 pub use self::message::{Had, Maybe, Member, Message, Outcome, Post, Refusal, Reply, Request};
@@ -50,6 +51,8 @@ use self::subject::is_pattern;
 use crate::core::{
     Caller, ClientId, ConfigError, Context, Counter, Env, Fact, FactKind, Never, NodeId, Protocol,
 };
+use crate::facts::Processed;
+use ::core::fmt;
 use ::core::net::SocketAddr;
 use alloc::borrow::Cow;
 use alloc::format;
@@ -157,7 +160,7 @@ pub enum Timer {
 
 impl Protocol for Board {
     const NAME: &'static str = "board";
-    const PUBLISHES: &'static [FactKind] = &[FactKind::Processed];
+    const PUBLISHES: &'static [FactKind] = &[FactKind::of::<Processed>()];
     const JSON_KEYS: Option<(&'static str, &'static str)> = Some(("service", "data"));
     const INTERNAL: &'static [&'static str] = &["malformed"];
     type Config = Config;
@@ -335,6 +338,22 @@ impl Protocol for Board {
             Part::Bot(bot) => bot.status(),
         };
         done ^ pending.rotate_left(48) ^ subscribers.rotate_left(40) ^ missed.rotate_left(24)
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
     }
 
     fn check_invariants(&self) {

@@ -3,6 +3,7 @@
 mod stamps;
 
 use self::stamps::{Order, Stamps};
+use super::shown::View;
 use super::subject::Subjects;
 use super::{
     Board, Had, MAX_TEXT_BYTES, Maybe, Member, Message, Mutant, Outcome, Planted, Post, Refusal,
@@ -138,6 +139,17 @@ impl Proxy {
         nodes.sort_unstable();
         nodes.dedup();
         [0, self.published, (self.clients.len() + nodes.len()) as u64, self.missed]
+    }
+
+    pub(super) fn seen(&self) -> View<'_> {
+        let [_, _, subscribers, _] = self.status();
+        View::Proxy {
+            published: self.published,
+            subscribers,
+            subscriptions: self.subscriptions,
+            not_reading: self.full.len(),
+            missed: self.missed,
+        }
     }
 
     pub(super) fn check_invariants(&self) {

@@ -1,7 +1,11 @@
 //! A server: processes posts, publishes them, and announces the coordinator.
 
+use super::shown::View;
 use super::{Board, Message, Outcome, Post, Refusal, SERVERS, stale};
-use crate::core::{Bytes, Context, Correction, Epoch, Escaped, Fact, LamportTime, NodeId};
+use crate::core::{
+    Bytes, ClockOffset, Context, Correction, Epoch, Escaped, Fact, LamportTime, NodeId,
+};
+use crate::facts::{Coordinator, Processed};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -44,6 +48,16 @@ impl Server {
 
     pub(super) fn status(&self) -> [u64; 4] {
         [self.pending.len() as u64, self.processed, 0, 0]
+    }
+
+    pub(super) fn seen(&self) -> View<'_> {
+        View::Server {
+            name: &self.name,
+            has_proxy: self.is_linked,
+            pending: self.pending.len(),
+            processed: self.processed,
+            reign: self.reign,
+        }
     }
 
     pub(super) fn on_message(
@@ -95,7 +109,7 @@ impl Server {
             let outcome = Outcome::Refused(Refusal::NoProxy);
             cx.send(broker, &Message::Done { stamp, timestamp, outcome });
         }
-        cx.publish(Fact::Processed);
+        cx.publish(Processed);
     }
 
     /// Milliseconds by the servers' common clock.
@@ -136,16 +150,14 @@ impl Server {
     }
 
     pub(super) fn on_fact(&mut self, fact: &Fact, cx: &mut Context<'_, Board>) {
-        match *fact {
-            Fact::Coordinator { id, epoch } => {
-                self.reign = (id == cx.me()).then_some(epoch);
-                self.announcing = None;
-                if self.reign.is_some() {
-                    self.announce(cx);
-                }
+        if let Some(Coordinator { id, epoch }) = fact.read() {
+            self.reign = (id == cx.me()).then_some(epoch);
+            self.announcing = None;
+            if self.reign.is_some() {
+                self.announce(cx);
             }
-            Fact::ClockOffset { correction } => self.correction = correction,
-            Fact::Rank { .. } | Fact::Listed { .. } | Fact::Processed => {}
+        } else if let Some(ClockOffset { correction }) = fact.read() {
+            self.correction = correction;
         }
     }
 

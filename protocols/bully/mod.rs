@@ -48,6 +48,7 @@
 
 mod message;
 mod mutants;
+mod shown;
 
 pub use self::message::{Message, Reply, Request};
 #[cfg(feature = "mutants")]
@@ -61,6 +62,7 @@ use crate::core::{
     Caller, ConfigError, Context, Counter, Env, Epoch, Fact, FactKind, LamportTime, Never, NodeId,
     Protocol, Time,
 };
+use crate::facts::{Coordinator, Rank};
 use ::core::fmt;
 use ::core::time::Duration;
 use alloc::string::String;
@@ -149,7 +151,8 @@ struct Reign {
     id: NodeId,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Phase {
     /// Just started: somebody may announce itself.
     Starting,
@@ -178,7 +181,7 @@ pub enum Timer {
 
 impl Protocol for Bully {
     const NAME: &'static str = "bully";
-    const PUBLISHES: &'static [FactKind] = &[FactKind::Coordinator];
+    const PUBLISHES: &'static [FactKind] = &[FactKind::of::<Coordinator>()];
     type Config = Config;
     type Message<'a> = Message;
     type Record<'a> = Never;
@@ -216,7 +219,7 @@ impl Protocol for Bully {
     fn needs(&self) -> &'static [FactKind] {
         match self.by {
             By::Id => &[],
-            By::Rank => &[FactKind::Rank],
+            By::Rank => const { &[FactKind::of::<Rank>()] },
         }
     }
 
@@ -230,7 +233,9 @@ impl Protocol for Bully {
     }
 
     fn on_fact(&mut self, fact: &Fact, cx: &mut Context<'_, Self>) {
-        if let (By::Rank, Fact::Rank { id, rank }) = (self.by, *fact) {
+        if self.by == By::Rank
+            && let Some(Rank { id, rank }) = fact.read()
+        {
             self.on_rank(id, rank, cx);
         }
     }
@@ -308,6 +313,22 @@ impl Protocol for Bully {
     fn digest(&self) -> u64 {
         let Reign { epoch, id } = self.reign.unwrap_or(Reign { epoch: Epoch(0), id: NodeId(0) });
         epoch.0.rotate_left(32) ^ u64::from(id.0) << 2 ^ self.phase as u64
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
     }
 
     fn check_invariants(&self) {
@@ -480,7 +501,7 @@ impl Bully {
         let is_new = self.reign.replace(reign) != Some(reign);
         self.check_later(cx);
         if is_new {
-            cx.publish(Fact::Coordinator { id: reign.id, epoch: reign.epoch });
+            cx.publish(Coordinator { id: reign.id, epoch: reign.epoch });
         }
     }
 

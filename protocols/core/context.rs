@@ -1,11 +1,11 @@
 //! What a protocol may do in a callback: everything goes into the node's outbox.
 
-use super::host::Io;
+use super::io::Io;
 use super::outbox::{Effect, record_len};
 use super::timers::Timers;
 use super::{
-    ClientId, Counter, Counters, Exit, Fact, Jump, LamportTime, NodeId, Protocol, RequestId, Rng,
-    Time, WallTime,
+    ClientId, Counter, Counters, Exit, Fact, FactKind, FactType, Jump, LamportTime, NodeId,
+    Protocol, RequestId, Rng, Time, WallTime,
 };
 use ::core::fmt;
 use ::core::time::Duration;
@@ -49,6 +49,9 @@ impl<P: Protocol> Context<'_, P> {
     }
 
     /// Counts the receive of a value that came in a request, from a client with a clock of its own.
+    ///
+    /// # Errors
+    /// The value is too far ahead: nothing changed.
     pub fn receive_event(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
         let value = self.io.observe_client(received);
         if value.is_err() {
@@ -158,10 +161,12 @@ impl<P: Protocol> Context<'_, P> {
     }
 
     /// Tells the other protocols of this node.
-    pub fn publish(&mut self, fact: Fact) {
-        assert!(P::PUBLISHES.contains(&fact.kind()), "{} does not declare {fact:?}", P::NAME);
-        self.io.facts.push_back((self.place, fact));
-        self.io.outbox.push(Effect::Fact { place: self.place, fact });
+    pub fn publish<F: FactType>(&mut self, fact: F) {
+        let is_declared = P::PUBLISHES.contains(&FactKind::of::<F>());
+        assert!(is_declared, "{} does not declare {fact:?}", P::NAME);
+        let fact = Fact::of(fact);
+        self.io.facts.push_back((self.place, fact.clone()));
+        self.io.outbox.publish(self.place, fact);
     }
 
     /// Prints a line that the protocol's document prescribes. Whatever a peer or client sent goes

@@ -1,7 +1,8 @@
 //! A protocol without its types: the only place that decodes the bytes of messages, requests and
 //! records, and that owns timer tables.
 
-use super::host::{FrameError, Io, Malformed};
+use super::brief::brief_of;
+use super::io::{FrameError, Io, Malformed, decode};
 use super::outbox::{Effect, RecordSink};
 use super::timers::Timers;
 use super::{
@@ -44,6 +45,16 @@ pub trait DynProtocol {
     fn describe_request(&self, body: &[u8]) -> String;
     /// A reply as JSON, for traces.
     fn describe_reply(&self, body: &[u8]) -> String;
+    /// [`Protocol::brief`]
+    fn brief(&self, body: &[u8]) -> Option<String>;
+    /// [`Protocol::brief_request`]
+    fn brief_request(&self, body: &[u8]) -> Option<String>;
+    /// [`Protocol::brief_reply`]
+    fn brief_reply(&self, body: &[u8]) -> Option<String>;
+    /// [`Protocol::brief_record`]
+    fn brief_record(&self, record: &[u8]) -> Option<String>;
+    /// [`Protocol::view`] as JSON; none where there is nothing to see.
+    fn view(&self) -> Option<String>;
     #[doc(hidden)]
     fn set_place(&mut self, place: usize);
     #[doc(hidden)]
@@ -87,6 +98,9 @@ pub trait DynProtocol {
 }
 
 /// Builds a protocol and erases its types.
+///
+/// # Errors
+/// The config breaks a rule of the protocol.
 pub fn erase<P: Protocol>(
     config: P::Config,
     env: &Env,
@@ -122,14 +136,6 @@ impl<P: Protocol> Erased<P> {
     fn split<'a>(&'a mut self, io: &'a mut Io) -> (&'a mut P, Context<'a, P>) {
         let Erased { state, timers, rng, tag, place } = self;
         (state, Context { io, timers, rng, tag: *tag, place: *place })
-    }
-}
-
-/// Decodes all of `body`; bytes left over are as wrong as bytes missing.
-pub(super) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
-    match postcard::take_from_bytes(body) {
-        Ok((value, [])) => Ok(value),
-        Ok(_) | Err(_) => Err(Malformed),
     }
 }
 
@@ -188,6 +194,26 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     }
     fn describe_reply(&self, body: &[u8]) -> String {
         as_json::<P::Reply<'_>>(body)
+    }
+    fn brief(&self, body: &[u8]) -> Option<String> {
+        let message = decode::<P::Message<'_>>(body).ok()?;
+        brief_of(|out| P::brief(&message, out))
+    }
+    fn brief_request(&self, body: &[u8]) -> Option<String> {
+        let request = decode::<P::Request<'_>>(body).ok()?;
+        brief_of(|out| P::brief_request(&request, out))
+    }
+    fn brief_reply(&self, body: &[u8]) -> Option<String> {
+        let reply = decode::<P::Reply<'_>>(body).ok()?;
+        brief_of(|out| P::brief_reply(&reply, out))
+    }
+    fn brief_record(&self, record: &[u8]) -> Option<String> {
+        let record = decode::<P::Record<'_>>(record).ok()?;
+        brief_of(|out| P::brief_record(&record, out))
+    }
+    fn view(&self) -> Option<String> {
+        // What JSON cannot carry is nothing to see, rather than a node that ends.
+        serde_json::to_string(&self.state.view()).ok().filter(|json| json != "null")
     }
     fn set_place(&mut self, place: usize) {
         self.place = place;

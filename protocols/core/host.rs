@@ -1,9 +1,9 @@
 //! The Host: one node's protocols, its Lamport clock and its outbox, as pure as they are.
 
-use super::erased::decode;
+use super::io::{FrameError, Io, Malformed, decode};
 use super::outbox::encode;
 use super::{
-    Caller, ClientId, Corrupt, Counter, Counters, DynProtocol, Env, Fact, Jump, LamportClock,
+    Caller, ClientId, Corrupt, Counter, Counters, DynProtocol, Env, Jump, LamportClock,
     LamportRule, LamportTime, NodeId, Now, Outbox, Span, Time, WallTime,
 };
 use ::core::fmt;
@@ -37,48 +37,6 @@ use serde::{Deserialize, Serialize};
 pub struct Host {
     protocols: Vec<Box<dyn DynProtocol>>,
     io: Io,
-}
-
-/// What all protocols of a node share.
-pub struct Io {
-    pub(crate) id: NodeId,
-    pub(crate) peers: Vec<NodeId>,
-    pub(crate) now: Now,
-    pub(crate) lamport: LamportClock,
-    /// The value of the last receive.
-    pub(crate) received: LamportTime,
-    pub(crate) outbox: Outbox,
-    pub(crate) facts: VecDeque<(usize, Fact)>,
-    pub(crate) counters: Counters,
-    /// How many bytes of records and files the disk has room for.
-    pub(crate) room: u64,
-    /// A protocol asked for the end of the turn.
-    pub(crate) wants_turn_end: bool,
-}
-
-/// Bytes that are not of the form that their protocol defines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Malformed;
-
-/// A frame that was dropped, and so changed nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FrameError {
-    /// The envelope or the message does not decode.
-    Malformed,
-    /// This node does not run the protocol.
-    UnknownProtocol(u16),
-    /// The Lamport value is too far ahead.
-    Jump(Jump),
-}
-
-impl FrameError {
-    /// What counts it.
-    pub fn counter(&self) -> Counter {
-        match self {
-            FrameError::Malformed | FrameError::UnknownProtocol(_) => Counter::BadFrame,
-            FrameError::Jump(_) => Counter::LamportJump,
-        }
-    }
 }
 
 impl fmt::Display for FrameError {
@@ -138,6 +96,9 @@ impl Host {
     }
 
     /// Gives one record of the log back to the protocol that wrote it.
+    ///
+    /// # Errors
+    /// No protocol here takes it: the log is another config's, or damaged.
     pub fn handle_record(&mut self, tag: u16, record: &[u8]) -> Result<(), Corrupt> {
         if tag == HOST_TAG {
             let bound =
@@ -167,6 +128,9 @@ impl Host {
     }
 
     /// Whether the clock stands, after all records, where other nodes believe it at `now`.
+    ///
+    /// # Errors
+    /// The clock is further ahead than the wall clock allows.
     pub fn check_clock(&mut self, now: Now) -> Result<(), Jump> {
         self.io.set_now(now);
         self.io.lamport.check()
@@ -180,6 +144,9 @@ impl Host {
     }
 
     /// A protocol's file has this many bytes. Answers how many to keep.
+    ///
+    /// # Errors
+    /// The file is shorter than the log knows.
     pub fn handle_file(&mut self, tag: u16, bytes: u64) -> Result<u64, Corrupt> {
         let owner = self.protocols.iter_mut().find(|protocol| protocol.tag() == tag);
         owner
@@ -199,6 +166,9 @@ impl Host {
 
     /// A frame's payload came from a peer. After a [`FrameError::Jump`] the link is to be made anew:
     /// the greetings then tell which of the two clocks is behind.
+    ///
+    /// # Errors
+    /// Why it was dropped; nothing changed.
     pub fn handle_frame(
         &mut self,
         from: NodeId,
@@ -224,6 +194,9 @@ impl Host {
     }
 
     /// A client's request, encoded as postcard, for the protocol at `place`.
+    ///
+    /// # Errors
+    /// The bytes are no request of the protocol; nothing changed.
     pub fn handle_request(
         &mut self,
         place: usize,
@@ -292,6 +265,9 @@ impl Host {
 
     /// A peer's greeting said where its Lamport clock stands. An error means that it cannot be true:
     /// the link is not to be made. Only with the greeting of whoever is known to be the peer.
+    ///
+    /// # Errors
+    /// The peer's clock is too far ahead; nothing changed.
     pub fn handle_greeting(&mut self, lamport: LamportTime, now: Now) -> Result<(), Jump> {
         self.io.set_now(now);
         let caught_up = self.io.lamport.catch_up(lamport);
@@ -414,6 +390,14 @@ impl Host {
         let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;
         let owner = self.protocols.iter().find(|protocol| protocol.tag() == envelope.tag)?;
         Some((owner.name(), envelope.lamport, owner.describe(body)))
+    }
+
+    /// The message of a frame's payload in short; none where it has no short form, or is none of this
+    /// node's.
+    pub fn brief(&self, payload: &[u8]) -> Option<String> {
+        let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;
+        let owner = self.protocols.iter().find(|protocol| protocol.tag() == envelope.tag)?;
+        owner.brief(body)
     }
 
     /// The tag of the protocol whose frame's payload it is, and its encoded message.

@@ -122,6 +122,9 @@ impl LamportClock {
 
     /// Whether it stands where no other clock would follow it: its bound was made by lies, and by
     /// an older version, or the machine's wall clock is not set.
+    ///
+    /// # Errors
+    /// It is too far ahead.
     pub fn check(&self) -> Result<(), Jump> {
         self.believe(self.value())
     }
@@ -171,6 +174,9 @@ impl LamportClock {
     }
 
     /// A receive of a frame that was sent at `received`.
+    ///
+    /// # Errors
+    /// The value is too far ahead; the clock stays where it is.
     pub fn observe(&mut self, received: LamportTime) -> Result<LamportTime, Jump> {
         if received.0 > self.value.saturating_add(MAX_JUMP) {
             return Err(Jump { local: self.value(), received });
@@ -180,6 +186,9 @@ impl LamportClock {
     }
 
     /// A receive, at `now`, of a request that a client sent at `received` on its own clock.
+    ///
+    /// # Errors
+    /// The value is too far ahead; the clock stays where it is.
     pub fn observe_client(
         &mut self,
         received: LamportTime,
@@ -216,6 +225,9 @@ impl LamportClock {
 
     /// A link to a peer whose clock stands at `theirs` is made: this one is not behind any more. No
     /// event, and so no step.
+    ///
+    /// # Errors
+    /// The value is too far ahead; the clock stays where it is.
     pub fn catch_up(&mut self, theirs: LamportTime) -> Result<(), Jump> {
         self.believe(theirs)?;
         self.value = self.value.max(theirs.0);

@@ -25,6 +25,10 @@ pub struct Group {
     end: u32,
 }
 
+/// The place of a fact in the [`Outbox`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FactPlace(u32);
+
 /// One thing to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
@@ -77,7 +81,7 @@ pub enum Effect {
         /// The protocol's place in config order.
         place: usize,
         /// The fact.
-        fact: Fact,
+        fact: FactPlace,
     },
     /// End the node, as when it is told to stop. Where a node has no process to end, it may go on.
     Stop {
@@ -100,6 +104,8 @@ pub struct Outbox {
     clients: Vec<ClientId>,
     /// The last push's.
     group: Group,
+    /// What was published.
+    facts: Vec<Fact>,
     /// What pushes to several clients take beyond the arena, once each has its own.
     copied: usize,
     records: Vec<u8>,
@@ -128,6 +134,11 @@ impl Outbox {
     /// The clients of a push.
     pub fn clients(&self, group: Group) -> &[ClientId] {
         &self.clients[group.start as usize..group.end as usize]
+    }
+
+    /// What was published.
+    pub fn fact(&self, place: FactPlace) -> &Fact {
+        &self.facts[place.0 as usize]
     }
 
     /// How many bytes the effects have, here and where they go: what is pushed to several clients
@@ -176,6 +187,8 @@ impl Outbox {
         self.clients.clear();
         self.clients.shrink_to(ARENA_KEPT / size_of::<ClientId>());
         self.group = Group::default();
+        self.facts.clear();
+        self.facts.shrink_to(ARENA_KEPT / size_of::<Fact>());
         self.copied = 0;
         self.arena.clear();
         self.arena.shrink_to(ARENA_KEPT);
@@ -207,6 +220,12 @@ impl Outbox {
 
     pub(crate) fn push(&mut self, effect: Effect) {
         self.effects.push(effect);
+    }
+
+    pub(crate) fn publish(&mut self, place: usize, fact: Fact) {
+        let at = FactPlace(index(self.facts.len()));
+        self.facts.push(fact);
+        self.effects.push(Effect::Fact { place, fact: at });
     }
 
     /// Pushes to these clients what `fill` writes, if there are any.

@@ -3,6 +3,8 @@
 /// Defines `Planted`, which of the module's `Mutant`s a node has: the key `mutant` of its `Config`. They
 /// exist only with the feature `mutants`, which nothing but that test turns on; without it no config can
 /// name one, and `Planted::has` is false at compile time.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! planted {
     () => {
         /// Which bug a node has.
@@ -35,5 +37,3 @@ macro_rules! planted {
         }
     };
 }
-
-pub(crate) use planted;

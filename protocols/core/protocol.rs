@@ -40,7 +40,7 @@ pub trait Protocol: Sized + 'static {
     const INTERNAL: &'static [&'static str] = &[];
 
     /// The table `[protocols.NAME]` of the config.
-    type Config: DeserializeOwned + Serialize;
+    type Config: DeserializeOwned + Serialize + Clone + Send + Sync + 'static;
     /// What goes between nodes.
     type Message<'a>: Serialize + Deserialize<'a> + Debug;
     /// What is written to the log.
@@ -53,6 +53,9 @@ pub trait Protocol: Sized + 'static {
     type Reply<'a>: Serialize + Deserialize<'a> + Debug;
 
     /// Builds the initial state, or says which key of the config is wrong.
+    ///
+    /// # Errors
+    /// Which key breaks which rule.
     fn new(config: Self::Config, env: &Env) -> Result<Self, ConfigError>;
 
     /// The request that has a JSON client's line that is none answered, and why it is none; without one
@@ -84,6 +87,9 @@ pub trait Protocol: Sized + 'static {
     }
 
     /// Takes back one record, in the order in which they were written. Runs before `on_start`.
+    ///
+    /// # Errors
+    /// The record is none that this config can have written.
     fn on_recover(&mut self, record: Self::Record<'_>) -> Result<(), Corrupt> {
         let _ = record;
         Err(Corrupt("this protocol writes no records"))
@@ -101,6 +107,9 @@ pub trait Protocol: Sized + 'static {
 
     /// The protocol's file has this many bytes; runs after the records, before `on_start`. Answers
     /// how many of them its records know of: the rest is cut.
+    ///
+    /// # Errors
+    /// The file is shorter than the log knows.
     fn on_file(&mut self, bytes: u64) -> Result<u64, Corrupt> {
         Ok(bytes)
     }
@@ -172,6 +181,48 @@ pub trait Protocol: Sized + 'static {
     /// state is.
     fn digest(&self) -> u64 {
         0
+    }
+
+    /// What somebody who watches the node wants to see of the state: a handful of fields by name, with
+    /// lists cut to [`MAX_LISTED`](super::MAX_LISTED). `()` is nothing. It is asked for at the end of
+    /// turns where a trace is written, and never otherwise.
+    fn view(&self) -> impl Serialize {}
+
+    /// A message in short, for the arrow that shows it: `REPL k=v @35`, about 24 characters. What is
+    /// longer than [`MAX_BRIEF`](super::MAX_BRIEF) is cut, and control characters are escaped, whoever
+    /// writes them. Nothing written is no short form; the default is the text of [`Debug`].
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn brief(message: &Self::Message<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "{message:?}")
+    }
+
+    /// A client's request in short, likewise; there is none by default.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn brief_request(request: &Self::Request<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        let _ = (request, out);
+        Ok(())
+    }
+
+    /// What a client is answered in short, likewise; there is none by default.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn brief_reply(reply: &Self::Reply<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        let _ = (reply, out);
+        Ok(())
+    }
+
+    /// What is written to the log in short, likewise; there is none by default.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn brief_record(record: &Self::Record<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        let _ = (record, out);
+        Ok(())
     }
 
     /// Asserts what must always hold. Test drivers call it after every event.

@@ -83,7 +83,7 @@ impl fmt::Display for WallTime {
 
 /// What is added to a node's wall clock to have a better one. It moves from one value to another at
 /// a bounded rate, so that the better clock neither jumps nor runs backwards.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Correction {
     since: WallTime,
     from: i64,
@@ -108,6 +108,11 @@ impl Correction {
         let gap = self.to.saturating_sub(self.from);
         let step = u128::from(gap.unsigned_abs()).min(most) as i64;
         if gap < 0 { self.from - step } else { self.from + step }
+    }
+
+    /// What it moves to, in nanoseconds.
+    pub fn target(self) -> i64 {
+        self.to
     }
 
     /// What is still to be added, in nanoseconds.

@@ -13,8 +13,9 @@
 //! server of document 001 does before its fifth exercise.
 
 use crate::core::{
-    Bytes, Caller, ConfigError, Context, Decoded, Env, Gateway, Never, NodeId, Protocol,
+    Bytes, Caller, Clipped, ConfigError, Context, Decoded, Env, Gateway, Never, NodeId, Protocol,
 };
+use ::core::fmt::{self, Write};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +60,18 @@ impl Protocol for Echo {
     fn on_request(&mut self, caller: Caller, request: Data<'_>, cx: &mut Context<'_, Self>) {
         cx.reply(caller.request, &request);
     }
+
+    fn brief_request(Data { data }: &Data<'_>, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{}", Clipped(data, MAX_SHOWN))
+    }
+
+    fn brief_reply(Data { data }: &Data<'_>, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{}", Clipped(data, MAX_SHOWN))
+    }
 }
+
+/// How many of the bytes a label shows.
+const MAX_SHOWN: usize = 24;
 
 /// The bare bytes.
 #[derive(Default)]
@@ -89,6 +101,16 @@ impl Gateway for EchoBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
+
+    #[test]
+    fn it_has_nothing_to_see_but_the_bytes() {
+        assert_eq!(testing::view(&Echo), "null");
+        let data = Data { data: Bytes::new(b"a\x1b and what is longer than a label") };
+        let brief = "a\\u{1b} and what is long…";
+        testing::assert_briefs(Echo::brief_request, &[(data.clone(), brief)]);
+        testing::assert_briefs(Echo::brief_reply, &[(data, brief)]);
+    }
 
     #[test]
     fn whatever_comes_is_a_request_and_goes_back() {

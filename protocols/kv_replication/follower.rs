@@ -3,7 +3,8 @@
 
 use super::message::{ForwardId, Hash, History, Standing};
 use super::mutants::{Mutant, Planted};
-use super::transfer::{Incoming, Part, send_chunk};
+use super::shown::SeenFollower;
+use super::transfer::{Incoming, Part, is_later, send_chunk};
 use super::{Config, Cx, KvReplication, Message, Outcome, Put, Reply, Role, Timer, Timestamp};
 use crate::core::{Bytes, Caller, Epoch, Escaped, NodeId, Protocol, RequestId, Time};
 use alloc::collections::VecDeque;
@@ -25,7 +26,8 @@ pub(crate) struct Follower {
     /// The replica is complete once it has this PUT, with this hash.
     complete_at: Option<(Timestamp, Hash)>,
     incoming: Option<Incoming>,
-    last_transfer: u32,
+    /// The last copy begun in this epoch.
+    last_transfer: Option<u32>,
     incarnation: u64,
     /// PUTs that were passed on; the front one has sequence `first_forward`.
     /// What it has is to be acknowledged once the turn ends.
@@ -55,7 +57,7 @@ impl Follower {
             resumed: false,
             complete_at: None,
             incoming: None,
-            last_transfer: 0,
+            last_transfer: None,
             incarnation,
             ack_due: false,
             forwards: VecDeque::new(),
@@ -67,6 +69,15 @@ impl Follower {
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    pub(crate) fn seen(&self) -> SeenFollower {
+        SeenFollower {
+            linked: self.leader_up,
+            resumed: self.resumed,
+            copying: self.incoming.is_some(),
+            waiting: self.forwards.iter().flatten().count(),
+        }
     }
 
     /// Why it answers no GET, as long as it is not complete.
@@ -174,7 +185,7 @@ impl Follower {
     }
 
     fn start_copy(&mut self, transfer: u32, config: &Config, cx: &mut Cx<'_>) {
-        self.last_transfer = transfer;
+        self.last_transfer = Some(transfer);
         self.ack_due = false;
         let incoming = Incoming::new(transfer, self.table_seed, self.planted);
         incoming.pull(self.epoch, self.leader, cx);
@@ -189,7 +200,7 @@ impl Follower {
             self.ack_due = false;
             self.incoming = None;
             if !self.planted.has(Mutant::TransferNotReset) {
-                self.last_transfer = 0;
+                self.last_transfer = None;
             }
             self.complete_at = None;
         }
@@ -216,7 +227,7 @@ impl KvReplication {
             }
             Message::Resume { epoch, history } if epoch == current => self.on_resume(history, cx),
             Message::Resync { epoch, transfer, contradicts } if epoch == current => {
-                if transfer > follower.last_transfer {
+                if follower.last_transfer.is_none_or(|last| is_later(transfer, last)) {
                     follower.start_copy(transfer, &self.config, cx);
                     self.lacks(contradicts);
                 } else if follower.incoming.is_none() {

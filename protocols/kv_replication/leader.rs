@@ -7,9 +7,10 @@ use super::history::{Chain, Finding, Report};
 use super::log::{Log, Origin, Waiting};
 use super::message::{FollowerInfo, ForwardId, Hash, History, Standing};
 use super::mutants::{Mutant, Planted};
-use super::transfer::Incoming;
+use super::shown::SeenLeader;
+use super::transfer::{Incoming, is_later};
 use super::{Config, Cx, KvReplication, Message, Outcome, Put, Timestamp};
-use crate::core::{Bytes, Env, Epoch, Escaped, NodeId, Protocol};
+use crate::core::{Bytes, Env, Epoch, Escaped, MAX_LISTED, NodeId, Protocol};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -51,6 +52,8 @@ struct Follower {
     /// The PUT to send next.
     next: Timestamp,
     transfer: u32,
+    /// It pulled this copy, which it was not told to make, and has acknowledged nothing since.
+    strayed: Option<u32>,
     /// The last PUT when the present copy began; none before its first part was asked for.
     copy_base: Option<Timestamp>,
     last_forward: Option<ForwardId>,
@@ -110,6 +113,21 @@ impl Leader {
     pub(crate) fn info(&self) -> BTreeMap<NodeId, FollowerInfo> {
         let info = |follower: &Follower| FollowerInfo { up: follower.up, acked: follower.acked };
         self.followers.iter().map(|follower| (follower.id, info(follower))).collect()
+    }
+
+    pub(crate) fn seen(&self) -> SeenLeader {
+        let is_in_step = |one: &&Follower| one.up && one.stage == Stage::Streaming;
+        let lags = |one: &&Follower| !is_in_step(one);
+        let ids = |list: &mut dyn Iterator<Item = &Follower>| {
+            list.map(|follower| follower.id).take(MAX_LISTED).collect()
+        };
+        SeenLeader {
+            active: self.active,
+            log: self.log.len(),
+            waiting: self.pending,
+            in_step: ids(&mut self.followers.iter().filter(is_in_step)),
+            behind: ids(&mut self.followers.iter().filter(lags)),
+        }
     }
 
     /// A PUT of an earlier incarnation, from the disk: some follower may lack it.
@@ -247,12 +265,40 @@ impl Leader {
     /// Starts or restarts the copy of a follower that cannot go on from the log.
     fn resync(&mut self, place: usize, cx: &mut Cx<'_>) {
         let follower = &mut self.followers[place];
+        if follower.stage != Stage::Copying {
+            ::log::info!(target: KvReplication::NAME, "node {} copies the table", follower.id);
+        }
         follower.stage = Stage::Copying;
-        follower.transfer += 1;
+        follower.transfer = follower.transfer.wrapping_add(1);
+        follower.strayed = None;
         follower.copy_base = None;
-        ::log::info!(target: KvReplication::NAME, "node {} copies the table", follower.id);
         let message = follower.resync_message(self.epoch);
         cx.send(follower.id, &message);
+    }
+
+    /// A follower pulls what it was not told to copy: a lie or a replayed Resync had it begin, and it takes
+    /// no Replication until it has a copy. So it is told to begin another; answers whether it is.
+    fn stray_pull(&mut self, place: usize, transfer: u32, cx: &mut Cx<'_>) -> bool {
+        let follower = &mut self.followers[place];
+        let is_late = is_later(follower.transfer, transfer);
+        match follower.stage {
+            // It will be told what to do.
+            Stage::Probing => return false,
+            // Its present Resync is sent until it follows that, which it does if that is later.
+            Stage::Copying if is_late => return false,
+            Stage::Copying => {}
+            // The first may be one of a copy that is done, late or twice.
+            Stage::Resuming | Stage::Streaming => {
+                if follower.strayed.replace(transfer) != Some(transfer) {
+                    return false;
+                }
+            }
+        }
+        if !is_late {
+            follower.transfer = transfer;
+        }
+        self.resync(place, cx);
+        true
     }
 
     /// A follower holds what this leader's history does not have: that was never acknowledged, since
@@ -428,6 +474,7 @@ impl Follower {
             received: Timestamp(0),
             next: Timestamp(1),
             transfer: 0,
+            strayed: None,
             copy_base: None,
             last_forward: None,
             repeated: None,

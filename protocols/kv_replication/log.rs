@@ -80,6 +80,10 @@ impl Log {
         Timestamp(self.first.0 - 1 + self.entries.len() as u64)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.end() - self.start
     }

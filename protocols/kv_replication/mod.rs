@@ -52,6 +52,7 @@ mod log;
 mod message;
 mod mutants;
 mod resp;
+mod shown;
 mod table;
 mod transfer;
 
@@ -73,6 +74,7 @@ use crate::core::{
     Bytes, Caller, ConfigError, Context, Corrupt, Env, Epoch, Escaped, NodeId, Protocol,
     RecordSink, Rng,
 };
+use ::core::fmt;
 use ::core::time::Duration;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -402,6 +404,26 @@ impl Protocol for KvReplication {
 
     fn digest(&self) -> u64 {
         self.replica.table.digest() ^ self.replica.applied().0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
+    }
+
+    fn brief_record(record: &Record<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::record(record, out)
     }
 
     fn check_invariants(&self) {

@@ -4,6 +4,8 @@
 //! The sender goes on taking PUTs meanwhile, so parts are of different ages. The copy is in order
 //! again once it has every PUT from `base` (the sender's last PUT at the first part) to `head`
 //! (its last PUT at the last part), which reach the receiver as ordinary Replications.
+//!
+//! Whoever pulls a copy that its leader does not make is told to begin one that it does.
 
 use super::history::Chain;
 use super::message::{Entry, History};
@@ -11,6 +13,12 @@ use super::mutants::{Mutant, Planted};
 use super::{Cx, Message, Put, Replica, Timestamp};
 use crate::core::{Bytes, Epoch, NodeId};
 use alloc::vec::Vec;
+
+/// Whether a copy was begun after another. A number that a lie took far ahead is followed by others all
+/// the same, since they go round.
+pub(crate) fn is_later(transfer: u32, than: u32) -> bool {
+    transfer.wrapping_sub(than).cast_signed() > 0
+}
 
 /// The receiver's side.
 pub(crate) struct Incoming {

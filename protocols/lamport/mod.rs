@@ -35,6 +35,7 @@
 
 mod message;
 mod mutants;
+mod shown;
 
 pub use self::message::{Message, NUMBERS, Reply, Request, Status};
 #[cfg(feature = "mutants")]
@@ -197,6 +198,22 @@ impl Protocol for Lamport {
     /// Calls made, and calls answered in the lower half: legible in a trace.
     fn digest(&self) -> u64 {
         (self.calls << 32) | (self.answered & 0xffff_ffff)
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
     }
 
     fn check_invariants(&self) {

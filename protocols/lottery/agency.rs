@@ -3,6 +3,7 @@
 
 use super::line::{Line, Value};
 use super::rows::{BadRow, Chunk, Rows};
+use super::shown::{SeenStep, View};
 use super::{Config, Lottery, Message, Reply, Request};
 use crate::core::{ConfigError, Context, Counter, Env, Escaped, Exit, Input, NodeId, RequestId};
 use ::core::time::Duration;
@@ -84,6 +85,23 @@ impl Agency {
             step: Step::Finished,
             number: 0,
         })
+    }
+
+    pub(super) fn seen(&self) -> View {
+        let (step, in_chunk) = match &self.step {
+            Step::Bets(chunk) => (SeenStep::Bets, chunk.bets.len()),
+            Step::Finished => (SeenStep::Finished, 0),
+            Step::Results => (SeenStep::Results, 0),
+            Step::Over => (SeenStep::Over, 0),
+        };
+        View::Agency {
+            agency: self.id,
+            step,
+            ask: self.number,
+            in_chunk,
+            read_bytes: self.taken,
+            file_bytes: self.file.len(),
+        }
     }
 
     pub(super) fn input(&self) -> Input<'_> {

@@ -1,7 +1,6 @@
 //! What the central answers, and the lines that it prints, as the document's log has them.
 
 use super::bet::Fault;
-use super::central::DISK_FULL;
 use super::{Bet, Lottery, Message, Reply, Request};
 use crate::core::{Context, NodeId, RequestId};
 use ::core::fmt;
@@ -15,6 +14,8 @@ pub(super) enum Asker {
     Node(NodeId, u64),
 }
 
+/// Why bets and ends are put off: the disk takes no more for now.
+pub const DISK_FULL: &str = "the disk is full: make room, then send again";
 pub(super) const CHUNK: &str = "chunk_received";
 pub(super) const NOTIFY: &str = "notify_received";
 pub(super) const RESULTS: &str = "results_query_received";

@@ -5,9 +5,10 @@ use super::answers::{
 };
 use super::bet::Fault;
 use super::mutants::Mutant;
+use super::shown::View;
 use super::{Bet, Config, Lottery, Message, Record, Reply, Request};
 use crate::core::{
-    Caller, ConfigError, Context, Corrupt, Counter, Env, Escaped, NodeId, RecordSink,
+    Caller, ConfigError, Context, Corrupt, Counter, Env, Escaped, MAX_LISTED, NodeId, RecordSink,
 };
 use ::core::net::SocketAddr;
 use alloc::collections::BTreeMap;
@@ -122,6 +123,18 @@ impl Central {
             if agency.finished {
                 sink.record(&Record::Finished { agency: *id });
             }
+        }
+    }
+
+    pub(super) fn seen(&self) -> View {
+        let finished = self.agencies.iter().filter(|(_, agency)| agency.finished);
+        View::Central {
+            bets: self.bets,
+            finished: self.finished,
+            agencies: self.config.agencies,
+            list: finished.map(|(id, _)| *id).take(MAX_LISTED).collect(),
+            drawn: self.is_drawn(),
+            winners: self.agencies.values().map(|agency| agency.winners.len()).sum(),
         }
     }
 
@@ -457,8 +470,6 @@ impl Central {
 }
 
 const FINISHED: &str = "the agency has finished";
-/// Why bets and ends are put off: the disk takes no more for now.
-pub const DISK_FULL: &str = "the disk is full: make room, then send again";
 
 /// Of one request; also those of the native and JSON gateways, which know no 8 KiB.
 const MAX_BETS: usize = 10_000;

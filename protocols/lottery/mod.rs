@@ -45,11 +45,12 @@ mod line;
 mod message;
 mod mutants;
 mod rows;
+mod shown;
 mod text;
 
 pub use self::agency::Ask;
+pub use self::answers::DISK_FULL;
 pub use self::bet::{Bet, MAX_NAME_BYTES};
-pub use self::central::DISK_FULL;
 pub use self::line::{Line, Value};
 pub use self::message::{Message, Record, Reply, Request};
 #[cfg(feature = "mutants")]
@@ -62,6 +63,7 @@ use self::central::Central;
 use crate::core::{
     Caller, ClientId, ConfigError, Context, Corrupt, Env, Input, NodeId, Protocol, RecordSink,
 };
+use ::core::fmt;
 use ::core::net::SocketAddr;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -321,6 +323,26 @@ impl Protocol for Lottery {
             Role::Central(central) => central.digest(),
             Role::Agency(agency) => agency.digest(),
         }
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
+    }
+
+    fn brief_record(record: &Record, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::record(record, out)
     }
 
     fn check_invariants(&self) {

@@ -97,6 +97,9 @@ impl Rows {
 
     /// Takes from `input` up to the end of the next chunk, which it answers; none when the input ends
     /// before. No input at all is the file's end: then the last chunk comes, and none after it.
+    ///
+    /// # Errors
+    /// Which row is none.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Chunk>, BadRow> {
         // Input that ends with a row is no end of the file.
         let is_end = input.is_empty();
@@ -197,6 +200,9 @@ const FORM: &str = "name,surname,document,birthdate,number";
 
 /// The bet that these fields of a row are: name, surname, document, birthdate, number; or what is wrong
 /// with them. How high numbers go is for the central to say.
+///
+/// # Errors
+/// What is wrong with the row.
 pub fn bet_of(agency: u32, fields: &[&[u8]]) -> Result<Bet<'static>, String> {
     let &[name, surname, document, birthdate, number] = fields else {
         return Err(format!("a row is {FORM}"));

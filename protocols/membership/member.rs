@@ -1,7 +1,8 @@
 //! A member: joins, says that it is there, and tells this node's other protocols who has which rank.
 
 use super::{Member, Membership, Message, Timer, fingerprint};
-use crate::core::{Context, Counter, Escaped, Fact, NodeId};
+use crate::core::{Context, Counter, Escaped, NodeId};
+use crate::facts::Rank;
 use ::core::time::Duration;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -12,18 +13,24 @@ const MAX_MEMBERS: usize = 10_000;
 
 /// A member of the group.
 pub(super) struct Follower {
-    name: String,
+    me: NodeId,
+    pub(super) name: String,
     reference: NodeId,
     every: Duration,
     /// What has been published.
-    ranks: BTreeMap<NodeId, u32>,
+    pub(super) ranks: BTreeMap<NodeId, u32>,
     /// The last list that came, as a number.
     list: u64,
 }
 
 impl Follower {
-    pub(super) fn new(name: String, reference: NodeId, every: Duration) -> Follower {
-        Follower { name, reference, every, ranks: BTreeMap::new(), list: 0 }
+    pub(super) fn new(me: NodeId, name: String, reference: NodeId, every: Duration) -> Follower {
+        Follower { me, name, reference, every, ranks: BTreeMap::new(), list: 0 }
+    }
+
+    /// Its own rank, once it knows it.
+    pub(super) fn rank(&self) -> Option<u32> {
+        self.ranks.get(&self.me).copied()
     }
 
     pub(super) fn on_link(&mut self, peer: NodeId, up: bool, cx: &mut Context<'_, Membership>) {
@@ -70,7 +77,7 @@ impl Follower {
                         let (clock, name) = (cx.lamport().0, Escaped(self.name.as_bytes()));
                         cx.print(format_args!("[{clock}.{id}] {name} has rank {rank}"));
                     }
-                    cx.publish(Fact::Rank { id, rank });
+                    cx.publish(Rank { id, rank });
                 }
             }
             Message::Refused { reason } => {

@@ -36,6 +36,7 @@ mod member;
 mod message;
 mod mutants;
 mod reference;
+mod shown;
 
 pub use self::message::{Listed, Member, Message, Record, Reply, Request};
 #[cfg(feature = "mutants")]
@@ -50,6 +51,8 @@ use self::reference::Reference;
 use crate::core::{
     Caller, ConfigError, Context, Corrupt, Env, FactKind, NodeId, Protocol, RecordSink,
 };
+use crate::facts::{self, Rank};
+use ::core::fmt;
 use ::core::time::Duration;
 use alloc::borrow::Cow;
 use alloc::format;
@@ -125,7 +128,8 @@ pub enum Timer {
 
 impl Protocol for Membership {
     const NAME: &'static str = "membership";
-    const PUBLISHES: &'static [FactKind] = &[FactKind::Rank, FactKind::Listed];
+    const PUBLISHES: &'static [FactKind] =
+        &[FactKind::of::<Rank>(), FactKind::of::<facts::Listed>()];
     const JSON_KEYS: Option<(&'static str, &'static str)> = Some(("service", "data"));
     const INTERNAL: &'static [&'static str] = &["malformed"];
     type Config = Config;
@@ -177,7 +181,7 @@ impl Protocol for Membership {
             }
             Role::Member => {
                 let every = Duration::from_millis(config.heartbeat_ms);
-                Part::Member(Follower::new(config.name, NodeId(config.reference), every))
+                Part::Member(Follower::new(env.id, config.name, NodeId(config.reference), every))
             }
         };
         Ok(Membership { part })
@@ -245,6 +249,26 @@ impl Protocol for Membership {
             Part::Reference(reference) => reference.digest(),
             Part::Member(member) => member.digest(),
         }
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.seen()
+    }
+
+    fn brief(message: &Message<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::message(message, out)
+    }
+
+    fn brief_request(request: &Request<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::request(request, out)
+    }
+
+    fn brief_reply(reply: &Reply<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::reply(reply, out)
+    }
+
+    fn brief_record(record: &Record<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+        shown::record(record, out)
     }
 
     fn check_invariants(&self) {

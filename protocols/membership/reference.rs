@@ -4,7 +4,8 @@ use super::{
     Listed, Member, Membership, Message, Mutant, Planted, Record, Reply, Request, Timer,
     fingerprint, is_name,
 };
-use crate::core::{Context, Corrupt, Counter, Escaped, Fact, NodeId, RecordSink, Time};
+use crate::core::{Context, Corrupt, Counter, Escaped, NodeId, RecordSink, Time};
+use crate::facts;
 use ::core::time::Duration;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -37,8 +38,8 @@ enum Telling {
     Due,
 }
 
-struct Server {
-    name: String,
+pub(super) struct Server {
+    pub(super) name: String,
     /// The node that has the name; none where a JSON client brought it.
     node: Option<NodeId>,
     /// When it was last heard from; none while it is off the list.
@@ -247,11 +248,11 @@ impl Reference {
         let what = if on { "is listed" } else { "is off the list: no heartbeat" };
         cx.print(format_args!("[{clock}.{me}] {name} (rank {rank}) {what}"));
         if let Some(id) = *node {
-            cx.publish(Fact::Listed { id, rank, on });
+            cx.publish(facts::Listed { id, rank, on });
         }
     }
 
-    fn listed(&self) -> impl Iterator<Item = (u32, &Server)> {
+    pub(super) fn listed(&self) -> impl Iterator<Item = (u32, &Server)> {
         (1..).zip(&self.servers).filter(|(_, server)| server.heard.is_some())
     }
 
@@ -319,6 +320,11 @@ impl Reference {
             }
             Request::Malformed { reason } => return Err(reason),
         })
+    }
+
+    /// How many ranks it has given out.
+    pub(super) fn ranks(&self) -> usize {
+        self.servers.len()
     }
 
     pub(super) fn digest(&self) -> u64 {

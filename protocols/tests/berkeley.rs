@@ -6,7 +6,9 @@ mod group;
 use group::{Group, MS, SECOND};
 use node_protocols::berkeley::{Berkeley, Config, Message, Reply, Request};
 use node_protocols::bully::{self, Bully};
-use node_protocols::core::{Correction, DynProtocol, Env, Epoch, Fact, NodeId, WallTime, erase};
+use node_protocols::core::{
+    ClockOffset, Correction, DynProtocol, Env, Epoch, NodeId, WallTime, erase,
+};
 use std::collections::BTreeMap;
 
 const SLEW_PPM: i64 = 100_000;
@@ -33,11 +35,9 @@ fn clock(group: &Group, id: u32) -> WallTime {
 }
 
 fn correction(group: &Group, id: u32) -> Correction {
-    let last = group.facts.iter().rev().find_map(|(node, fact)| match fact {
-        Fact::ClockOffset { correction } if *node == id => Some(*correction),
-        _ => None,
-    });
-    last.unwrap_or_default()
+    let mut own = group.facts.iter().rev().filter(|(node, _)| *node == id);
+    let last = own.find_map(|(_, fact)| fact.read());
+    last.map_or_else(Correction::default, |ClockOffset { correction }| correction)
 }
 
 /// The largest difference between two of these clocks.
@@ -333,14 +333,15 @@ fn a_round_is_due_after_enough_messages() {
 /// Processes a message for each request.
 mod board {
     use node_protocols::core::{
-        Caller, ConfigError, Context, Env, Fact, FactKind, Never, NodeId, Protocol,
+        Caller, ConfigError, Context, Env, FactKind, Never, NodeId, Protocol,
     };
+    use node_protocols::facts::Processed;
 
     pub struct Board;
 
     impl Protocol for Board {
         const NAME: &'static str = "test-board";
-        const PUBLISHES: &'static [FactKind] = &[FactKind::Processed];
+        const PUBLISHES: &'static [FactKind] = &[FactKind::of::<Processed>()];
         type Config = ();
         type Message<'a> = Never;
         type Record<'a> = Never;
@@ -358,7 +359,7 @@ mod board {
             match timer {}
         }
         fn on_request(&mut self, caller: Caller, (): (), cx: &mut Context<'_, Self>) {
-            cx.publish(Fact::Processed);
+            cx.publish(Processed);
             cx.reply(caller.request, &());
         }
     }

@@ -3,9 +3,10 @@
 
 use node_protocols::bully::{Bully, Config, Message, Reply, Request};
 use node_protocols::core::{
-    Caller, ClientId, ConfigError, Counter, Effect, Env, Epoch, Fact, Host, LamportRule,
-    LamportTime, NodeId, Now, Protocol, RequestId, Time, WallTime, encode, erase, protocol_tag,
+    Caller, ClientId, ConfigError, Counter, Effect, Env, Epoch, Host, LamportRule, LamportTime,
+    NodeId, Now, Protocol, RequestId, Time, WallTime, encode, erase, protocol_tag,
 };
+use node_protocols::facts::Coordinator;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `T` of these tests, and how long a message takes.
@@ -157,8 +158,12 @@ impl Net {
                         self.ways.insert((self.now + DELAY_MS, self.number, id, to.0, payload));
                     }
                 }
-                Effect::Fact { fact: Fact::Coordinator { id: coordinator, epoch }, .. } => {
-                    self.said.push((id, coordinator.0, epoch.0));
+                Effect::Fact { fact, .. } => {
+                    if let Some(Coordinator { id: coordinator, epoch }) =
+                        host.outbox().fact(fact).read()
+                    {
+                        self.said.push((id, coordinator.0, epoch.0));
+                    }
                 }
                 Effect::Print { line } => {
                     let line = String::from_utf8_lossy(host.outbox().bytes(line)).into_owned();

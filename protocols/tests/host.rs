@@ -2,10 +2,11 @@
 //! the wire forms that everything rests on.
 
 use node_protocols::core::{
-    Caller, ClientId, Context, Counter, Effect, Env, Epoch, Fact, FactKind, FrameError, Host,
-    LamportRule, LamportTime, Malformed, Never, NodeId, Now, Protocol, RequestId, Time, WallTime,
-    erase, protocol_tag,
+    Caller, ClientId, Context, Counter, Effect, Env, Epoch, Fact, FactKind, FactType, FrameError,
+    Host, LamportRule, LamportTime, Malformed, Never, NodeId, Now, Protocol, RequestId, Time,
+    WallTime, erase, protocol_tag,
 };
+use node_protocols::facts::{Coordinator, Rank};
 use node_protocols::kv_replication::{
     Config, Durability, Entry, FollowerInfo, ForwardId, Hash, History, Info, KvReplication,
     Message, Outcome, Record, Reply, Request, Standing, Timestamp,
@@ -37,13 +38,28 @@ fn frame(protocol: &str, lamport: u64, message: &impl Serialize) -> Vec<u8> {
 
 // Facts.
 
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 struct ToyConfig {
     /// The rank to publish when it starts.
     rank: Option<u32>,
 }
 
-/// Publishes the coordinator that a request names, and its rank when it starts; shows what it gets.
+/// A fact that no crate but this one knows.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+struct Suspected {
+    who: NodeId,
+    why: String,
+}
+
+impl FactType for Suspected {
+    const NAME: &'static str = "Suspected";
+    fn subject(&self) -> Option<NodeId> {
+        Some(self.who)
+    }
+}
+
+/// Publishes the coordinator that a request names, or for 0 whom it suspects, and its rank when it
+/// starts; shows what it gets.
 struct Publisher(ToyConfig);
 
 /// Shows what it gets, with every request too.
@@ -53,7 +69,8 @@ struct Listener {
 
 impl Protocol for Publisher {
     const NAME: &'static str = "publisher";
-    const PUBLISHES: &'static [FactKind] = &[FactKind::Coordinator, FactKind::Rank];
+    const PUBLISHES: &'static [FactKind] =
+        &[FactKind::of::<Coordinator>(), FactKind::of::<Rank>(), FactKind::of::<Suspected>()];
     type Config = ToyConfig;
     type Message<'a> = u32;
     type Record<'a> = Never;
@@ -66,17 +83,20 @@ impl Protocol for Publisher {
     }
     fn on_start(&mut self, cx: &mut Context<'_, Self>) {
         if let Some(rank) = self.0.rank {
-            cx.publish(Fact::Rank { id: cx.me(), rank });
+            cx.publish(Rank { id: cx.me(), rank });
         }
     }
     fn on_message(&mut self, _: NodeId, id: u32, cx: &mut Context<'_, Self>) {
-        cx.publish(Fact::Coordinator { id: NodeId(id), epoch: Epoch(1) });
+        cx.publish(Coordinator { id: NodeId(id), epoch: Epoch(1) });
     }
     fn on_timer(&mut self, timer: Never, _: &mut Context<'_, Self>) {
         match timer {}
     }
     fn on_request(&mut self, _: Caller, id: u32, cx: &mut Context<'_, Self>) {
-        cx.publish(Fact::Coordinator { id: NodeId(id), epoch: Epoch(0) });
+        match id {
+            0 => cx.publish(Suspected { who: NodeId(9), why: "it is late".into() }),
+            _ => cx.publish(Coordinator { id: NodeId(id), epoch: Epoch(0) }),
+        }
         cx.print(format_args!("published {id}"));
     }
     fn on_fact(&mut self, fact: &Fact, cx: &mut Context<'_, Self>) {
@@ -98,7 +118,7 @@ macro_rules! listener {
             type Reply<'a> = ();
 
             fn needs(&self) -> &'static [FactKind] {
-                &[FactKind::Coordinator]
+                const { &[FactKind::of::<Coordinator>()] }
             }
             fn new((): (), _: &Env) -> Result<Self, node_protocols::core::ConfigError> {
                 Ok($type(Listener { heard: Vec::new() }))
@@ -114,7 +134,7 @@ macro_rules! listener {
             }
             fn on_fact(&mut self, fact: &Fact, cx: &mut Context<'_, Self>) {
                 cx.print(format_args!("{} heard {fact:?}", $name));
-                self.0.heard.push(*fact);
+                self.0.heard.push(fact.clone());
             }
         }
     };
@@ -159,7 +179,7 @@ fn a_fact_reaches_the_others_in_config_order_before_the_next_event() {
     host.handle_start(now());
     assert_eq!(printed(&mut host), [""; 0]);
     host.handle_request(1, caller(), &bytes(&3_u32), now()).expect("it is well formed");
-    let fact = Fact::Coordinator { id: NodeId(3), epoch: Epoch(0) };
+    let fact = Coordinator { id: NodeId(3), epoch: Epoch(0) };
     assert_eq!(
         printed(&mut host),
         ["published 3".into(), format!("first heard {fact:?}"), format!("second heard {fact:?}")],
@@ -173,12 +193,28 @@ fn a_fact_reaches_the_others_in_config_order_before_the_next_event() {
 fn a_fact_of_a_start_or_a_message_reaches_the_others_too() {
     let mut host = toys(Some(7));
     host.handle_start(now());
-    let fact = Fact::Rank { id: NodeId(1), rank: 7 };
+    let fact = Fact::of(Rank { id: NodeId(1), rank: 7 });
     let heard = |fact: Fact| [format!("first heard {fact:?}"), format!("second heard {fact:?}")];
     assert_eq!(printed(&mut host), heard(fact));
     host.handle_frame(NodeId(2), &frame("publisher", 1, &5_u32), now()).expect("well formed");
-    let fact = Fact::Coordinator { id: NodeId(5), epoch: Epoch(1) };
+    let fact = Fact::of(Coordinator { id: NodeId(5), epoch: Epoch(1) });
     assert_eq!(printed(&mut host), heard(fact));
+}
+
+#[test]
+fn a_protocol_of_any_crate_has_facts_of_its_own() {
+    let mut host = toys(None);
+    host.handle_start(now());
+    host.handle_request(1, caller(), &bytes(&0_u32), now()).expect("it is well formed");
+    let said = Suspected { who: NodeId(9), why: "it is late".into() };
+    let fact = host.outbox().effects().iter().find_map(|effect| match *effect {
+        Effect::Fact { place: 1, fact } => Some(host.outbox().fact(fact).clone()),
+        _ => None,
+    });
+    let fact = fact.expect("the driver hears of it");
+    assert_eq!((fact.read(), fact.subject()), (Some(said.clone()), Some(NodeId(9))));
+    let heard = [format!("first heard {said:?}"), format!("second heard {said:?}")];
+    assert_eq!(printed(&mut host)[1..], heard);
 }
 
 // What is not of its form.
@@ -245,6 +281,20 @@ fn a_malformed_frame_is_counted_and_changes_nothing() {
     }
     assert_eq!(host.handle_frame(NodeId(1), &good, now()), Ok(()));
     assert_eq!(host.counters().value(Counter::FramesIn), 1);
+}
+
+/// A protocol that says nothing of how it is shown.
+#[test]
+fn a_protocol_has_no_view_and_the_messages_own_text_unless_it_says_otherwise() {
+    let toy = erase::<Publisher>(ToyConfig { rank: None }, &env(1)).expect("the config is right");
+    assert_eq!(toy.view(), None);
+    assert_eq!(toy.brief(&bytes(&7_u32)), Some("7".into()));
+    assert_eq!(toy.brief_request(&bytes(&7_u32)), None);
+    assert_eq!((toy.brief_reply(&[]), toy.brief_record(&[])), (None, None));
+    assert_eq!(toy.brief(b""), None, "what does not decode has no short form");
+    let host = store(2);
+    assert_eq!(host.brief(&frame("kv_replication", 9, &probe())), Some("PROBE".into()));
+    assert_eq!(host.brief(&frame("bully", 9, &probe())), None);
 }
 
 #[test]

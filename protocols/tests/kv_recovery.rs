@@ -653,6 +653,55 @@ fn a_resync_behind_its_copys_end_is_answered_and_copies_nothing() {
     assert!(is_ok(&follower.receive(&replication(11)), 11));
 }
 
+/// It takes nothing else as long as it waits for the copy, and no PUT is done without it.
+#[test]
+fn a_follower_that_pulls_what_nobody_copies_is_told_to_begin_anew() {
+    for loss_percent in [0, 20] {
+        let mut cluster = with(|_| {});
+        cluster.options.loss_percent = loss_percent;
+        // The second is one that was copied before, the fourth comes after the highest.
+        for transfer in [1, 2, 1_000, u32::MAX, 1, 1 << 31, 5] {
+            if transfer == 5 {
+                // One that has forgotten what it copied takes any.
+                restart(&mut cluster, TWO);
+                cluster.run(ms(1_000));
+            }
+            cluster.put(LEADER, "k", "v");
+            cluster.run(ms(1_000));
+            assert!(cluster.has_converged(), "before {transfer}");
+            cluster.lie(LEADER, TWO, &resync(transfer));
+            cluster.run(ms(1_000));
+            cluster.put(THREE, "k", "w");
+            cluster.run(ms(3_000));
+            assert!(cluster.has_converged(), "{transfer}");
+        }
+    }
+}
+
+#[test]
+fn a_pull_that_comes_late_begins_no_copy_and_one_that_insists_begins_one() {
+    let mut leader = Alone::new(LEADER, TWO, 1_000);
+    let resume = leader.receive(&empty(EPOCH));
+    let hash = hash_in(&resume[0], "hash: ");
+    let ok = || Message::ReplicationOk { epoch: EPOCH, applied: Timestamp(0), hash };
+    let pull = |transfer| Message::Pull { epoch: EPOCH, transfer, cursor: 0 };
+    leader.receive(&ok());
+    for _ in 0..3 {
+        assert_eq!(leader.receive(&pull(9)), [""; 0]);
+        assert_eq!(leader.receive(&ok()), [""; 0]);
+    }
+    assert_eq!(leader.receive(&pull(9)), [""; 0]);
+    let begun = format!("{:?}", resync(10));
+    assert_eq!(leader.receive(&pull(9)), [begun.as_str()]);
+    assert_eq!(leader.receive(&pull(9)), [""; 0], "it has been told");
+    assert!(leader.silence(100).contains(&begun), "and is again until it hears");
+    assert!(leader.receive(&pull(10))[0].starts_with("Chunk"));
+    // A number far ahead is followed by one after it; to one behind the present Resync will do.
+    assert_eq!(leader.receive(&pull(1 << 31)), [format!("{:?}", resync((1 << 31) + 1))]);
+    assert_eq!(leader.receive(&pull(u32::MAX)), [format!("{:?}", resync(0))]);
+    assert_eq!(leader.receive(&pull(u32::MAX - 1)), [""; 0]);
+}
+
 #[test]
 fn a_resume_that_a_resync_overtook_does_not_drop_the_copy() {
     let mut follower = Alone::new(TWO, LEADER, 1_000);

@@ -4,7 +4,8 @@
 mod group;
 
 use group::{Group, MS, SECOND};
-use node_protocols::core::{Fact, LamportTime, NodeId, erase};
+use node_protocols::core::{LamportTime, NodeId, erase};
+use node_protocols::facts::Rank;
 use node_protocols::membership::{Config, Member, Membership, Message, Reply, Request, Role};
 
 const REFERENCE: u32 = 9;
@@ -57,11 +58,7 @@ fn heartbeat(group: &mut Group, user: &str) -> Reply<'static> {
 /// The ranks that a node published, in order.
 fn published(group: &Group, node: u32) -> Vec<(u32, u32)> {
     let ranks = group.facts.iter().filter(|(id, _)| *id == node);
-    let ranks = ranks.filter_map(|(_, fact)| match fact {
-        Fact::Rank { id, rank } => Some((id.0, *rank)),
-        _ => None,
-    });
-    ranks.collect()
+    ranks.filter_map(|(_, fact)| fact.read().map(|Rank { id, rank }| (id.0, rank))).collect()
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::output::Output;
 use super::tell;
-use crate::explain::{Error, Source, elections, html, merge, shiviz, text};
 use clap::{Args, ValueEnum};
+use node_lab::explain::{Error, Source, html, merge, shiviz, text};
+use node_studies::bully::elections;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;

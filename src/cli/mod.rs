@@ -22,9 +22,9 @@ macro_rules! tell {
 use tell;
 
 use self::output::Output;
-use crate::registry::Registry;
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
+use node_lab::registry::Registry;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -101,7 +101,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Board(args)), _) => board::run(&args),
         (Some(Command::Skew(args)), _) => skew::run(&args),
         (Some(Command::Bench(args)), _) => bench::run(args),
-        (Some(Command::Verify(args)), _) => verify::run(args),
+        (Some(Command::Verify(args)), _) => verify::run(args, &registry),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),
         (Some(Command::Explain(args)), _) => explain::run(args),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),

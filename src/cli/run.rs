@@ -2,10 +2,10 @@
 
 use super::output::Output;
 use crate::client::escaped;
-use crate::config::Config;
 use crate::net::Node;
-use crate::registry::Registry;
 use clap::Args;
+use node_lab::config::Config;
+use node_lab::registry::Registry;
 use node_protocols::core::Exit;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ pub(super) fn check(args: &CheckArgs, registry: &Registry) -> ExitCode {
     let (mut out, mut code) = (Output::default(), 0);
     for file in &args.files {
         match Config::load(file, registry) {
-            Ok(config) => out.say(format_args!("# {}\n{}", file.display(), config.show(registry))),
+            Ok(config) => out.say(format_args!("# {}\n{}", file.display(), config.show())),
             Err(error) => {
                 super::tell!("node: {}", escaped(error.to_string().as_bytes()));
                 code = 1;

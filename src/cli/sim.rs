@@ -2,16 +2,16 @@
 
 use super::output::Output;
 use super::tell;
-use crate::check::{History, Property};
-use crate::registry::Registry;
-use crate::sim::plan::{self, Plan};
-use crate::sim::run::{Failure, Outcome, run};
-use crate::sim::scenario::Scenario;
-use crate::sim::shrink::shrink;
-use crate::sim::tally::{Judged, Tally, Word};
-use crate::sim::tracer::Tracer;
-use crate::text;
 use clap::Args;
+use node_lab::registry::Registry;
+use node_lab::sim::plan::{self, Plan};
+use node_lab::sim::run::{Failure, Outcome, run};
+use node_lab::sim::scenario::Scenario;
+use node_lab::sim::shrink::shrink;
+use node_lab::sim::tally::{Judged, Tally, Word};
+use node_lab::sim::tracer::Tracer;
+use node_lab::study::Run;
+use node_lab::text;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -240,26 +240,16 @@ fn run_one(
         unwritten.push(format!("{}: the trace is not whole: {why}", path.display()));
     }
     if let Some((path, mut file)) = history
-        && let Err(why) = write_history(&outcome.history, &mut file)
+        && let Err(why) = write_lines(registry, &outcome.run, &mut file)
     {
         unwritten.push(format!("{}: the history is not whole: {why}", path.display()));
     }
     Ok(outcome)
 }
 
-fn write_history(history: &History, file: &mut impl Write) -> io::Result<()> {
-    let mut line = |record: serde_json::Result<String>| writeln!(file, "{}", record?);
-    for op in &history.ops {
-        line(serde_json::to_string(op))?;
-    }
-    for replica in &history.replicas {
-        line(serde_json::to_string(replica))?;
-    }
-    if let Some(lottery) = &history.lottery {
-        line(serde_json::to_string(lottery))?;
-    }
-    if let Some(board) = &history.board {
-        line(serde_json::to_string(board))?;
+fn write_lines(registry: &Registry, run: &Run, file: &mut impl Write) -> io::Result<()> {
+    for study in registry.studies() {
+        study.write_lines(run, file)?;
     }
     file.flush()
 }
@@ -293,7 +283,7 @@ fn run_many(
                     let mut outcome = run(scenario, registry, &plan, Tracer::new());
                     if outcome.failure.is_none() {
                         // Only failing histories are looked at again.
-                        outcome.history = History::default();
+                        outcome.run = Run::default();
                         outcome.plan.faults = Vec::new();
                     }
                     if sender.send(outcome).is_err() {
@@ -326,7 +316,7 @@ fn summarize(
     let mut summary = Summary {
         scenario: scenario.path.display().to_string(),
         verdict: tally.verdict(),
-        violates: scenario.violates.map(Property::name),
+        violates: scenario.violates.map(|property| property.name),
         runs: outcomes.len() as u64,
         failed: 0,
         shown: 0,

@@ -1,7 +1,7 @@
 //! Blocking fake nodes for the tests of clients: one thread to listen, one for each connection.
 
 use super::push_request;
-use crate::net::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Welcome};
+use node_lab::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Welcome};
 use node_protocols::core::{LamportTime, NodeId};
 use node_protocols::kv_replication::{Reply, Request, Timestamp};
 use std::collections::HashMap;

@@ -1,10 +1,10 @@
 //! The folder itself: its lock, the file that says whose it is, and the log that it has or gets.
 
 use super::files;
-use super::identity::{self, Claim};
-use super::recovery::{Verdict, recover};
-use crate::wal::format::{Replayed, Unsound};
 use crate::wal::{LOG_NAME, Wal, WalError, io_error, sync_dir};
+use node_lab::log::format::{Replayed, Unsound};
+use node_lab::log::identity::{self, Claim};
+use node_lab::log::recovery::{Verdict, recover};
 use node_protocols::core::{Host, NodeId};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufReader, ErrorKind, Read, Write};

@@ -17,8 +17,6 @@
 
 mod directory;
 mod files;
-pub mod identity;
-pub mod recovery;
 mod watch;
 
 pub use self::directory::{Directory, Log};
@@ -26,8 +24,9 @@ pub use self::directory::{Directory, Log};
 use self::directory::{IDENTITY_NAME, LOCK_NAME};
 use self::files::Appended;
 use self::watch::Watched;
-use crate::wal::format::record_len;
 use crate::wal::{Wal, WalError, io_error, sync_dir};
+use node_lab::log::format::record_len;
+use node_lab::log::{MIN_CHECKPOINT_BYTES, checkpoint_at};
 use node_protocols::core::{Host, Time};
 use std::fs::File;
 use std::io::Write;
@@ -64,10 +63,6 @@ struct Room {
     /// It was little, and that was told.
     low: bool,
 }
-
-/// A log shorter than this is not worth a checkpoint; a longer one is rewritten when it has
-/// doubled since the last.
-const MIN_CHECKPOINT_BYTES: u64 = 64 << 20;
 
 /// What the disk keeps free besides: parts of blocks, batch headers, bounds of the Lamport clock,
 /// and what the file system needs for itself.
@@ -131,7 +126,8 @@ impl Disk {
         })
     }
 
-    /// Looks whether what the node writes to is still in its place, when it is time to.
+    /// Looks whether what the node writes to is still in its place, and the log as long as it was made,
+    /// when it is time to.
     ///
     /// # Errors
     /// When it is not.
@@ -140,7 +136,8 @@ impl Disk {
             return Ok(());
         }
         self.look_at = Some(now + LOOK_EVERY);
-        self.watched.iter().chain([&self.log]).try_for_each(Watched::look)
+        self.watched.iter().chain([&self.log]).try_for_each(Watched::look)?;
+        self.wal.check_length()
     }
 
     /// When it is time to look again.
@@ -176,6 +173,9 @@ impl Disk {
 
     /// Makes what the Host's outbox asks for durable, files first, and answers how many bytes
     /// that were. A failure is final: nothing is written after it.
+    ///
+    /// # Errors
+    /// The disk failed: fatal, and never tried again.
     pub fn write(&mut self, host: &mut Host) -> Result<usize, WalError> {
         let outbox = host.outbox();
         if !outbox.has_to_be_durable() {
@@ -196,6 +196,8 @@ impl Disk {
             self.room.until_measured = 0;
             log::info!(target: "wal", "checkpoint: the log has {} bytes now", self.wal.len());
         } else if !outbox.records().is_empty() {
+            // What is written behind a hole would hide that something is missing until the next start.
+            self.wal.check_length()?;
             self.wal.append(outbox.records())?;
             self.wal.sync()?;
         }
@@ -258,12 +260,8 @@ impl Room {
     }
 }
 
-/// How long a log of `len` bytes may grow until the next checkpoint.
-pub fn checkpoint_at(len: u64) -> u64 {
-    (2 * len).max(MIN_CHECKPOINT_BYTES)
-}
-
 #[cfg(test)]
+#[path = "../lab/log/testing.rs"]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use super::directory::{Directory, Log};
 use super::testing::{ask, count, counted, env};
 use super::*;
 use crate::wal::LOG_NAME;
-use crate::wal::format::{FILE_HEADER_LEN, Unsound};
+use node_lab::log::format::{FILE_HEADER_LEN, Unsound};
 use node_protocols::core::{LamportRule, NodeId, erase};
 use node_protocols::lottery::{Config, Lottery, Request};
 use std::fs;
@@ -343,6 +343,38 @@ fn a_file_that_was_there_before_the_node_is_not_touched() {
         let error = start(dir.path(), self::host).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("there is no log beside it"), "{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine\n");
+    }
+}
+
+/// Where a write comes before the next look, a hole would take the place of what is missing.
+#[test]
+fn a_log_that_another_process_changes_in_place_is_noticed() {
+    let change: [Vanish; 3] = [
+        ("truncated", |dir| fs::write(dir.join("log"), "").unwrap()),
+        ("cut", |dir| {
+            let length = dir.join("log").metadata().unwrap().len();
+            let log = fs::OpenOptions::new().write(true).open(dir.join("log")).unwrap();
+            log.set_len(length - 1).unwrap();
+        }),
+        ("a longer one", |dir| fs::write(dir.join("log"), [0; 1_000]).unwrap()),
+    ];
+    for (what, change) in change {
+        for writes in [false, true] {
+            let dir = tempdir().unwrap();
+            let mut host = host();
+            let mut disk = open(dir.path(), &mut host);
+            persist(&mut host, 1);
+            disk.write(&mut host).unwrap();
+            disk.look(Time(0)).expect(what);
+            change(dir.path());
+            let error = if writes {
+                persist(&mut host, 2);
+                disk.write(&mut host).map(|_| ()).expect_err(what)
+            } else {
+                disk.look(Time(500_000_000)).expect_err(what)
+            };
+            assert!(matches!(error, WalError::Changed { .. }), "{what}: {error}");
+        }
     }
 }
 

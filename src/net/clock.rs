@@ -1,6 +1,6 @@
 //! The real clocks, read once a turn, and what the config does to them.
 
-use crate::config::ClockError;
+use node_lab::config::ClockError;
 use node_protocols::core::{Now, Time, WallTime};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

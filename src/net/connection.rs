@@ -1,9 +1,9 @@
 //! One nonblocking connection: its socket, what came in and is not whole yet, what is to go out.
 //! Knows bytes and times, not what they mean to the node.
 
-use super::clients::Session;
 use super::tracing::LinkNames;
 use mio::net::TcpStream;
+use node_lab::wire::Session;
 use node_protocols::core::{LamportTime, NodeId, Time};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;

@@ -1,18 +1,18 @@
 //! How connections begin: accepting, dialling, and the greeting that says who is who. Whether it is
 //! true is found out in `verify`.
 
-use super::clients::Session;
+use super::Node;
 use super::connection::{Claim, Connection, Dial, Kind, Purpose};
 use super::places::Class;
 use super::table::{Key, token};
 use super::tracing::LinkNames;
-use super::wire::{
-    Frame, Hello, MAGIC, MAX_HELLO_BYTES, Role, VERSION, Welcome, next_frame, push_message,
-};
-use super::{ACCEPTS_PER_TURN, Node};
-use crate::registry::NATIVE;
 use mio::Interest;
 use mio::net::TcpStream;
+use node_lab::registry::NATIVE;
+use node_lab::wire::Session;
+use node_lab::wire::{
+    Frame, Hello, MAGIC, MAX_HELLO_BYTES, Role, VERSION, Welcome, next_frame, push_message,
+};
 use node_protocols::core::{Counter, Env, Escaped, LamportTime, NodeId};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -30,7 +30,7 @@ const SAME_IDENTITY: &str = "both nodes have the same identity: the data directo
 
 impl Node {
     pub(super) fn accept(&mut self, place: usize) {
-        for _ in 0..ACCEPTS_PER_TURN {
+        for _ in 0..self.places.accepts_per_turn() {
             let Some(listening) = self.listeners.get_mut(place) else { return };
             listening.more = false;
             match listening.socket.accept() {

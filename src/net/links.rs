@@ -2,7 +2,7 @@
 //! say that they should be. Makes no sockets itself.
 
 use super::table::Key;
-use crate::config::Config;
+use node_lab::config::Config;
 use node_protocols::core::{NodeId, Rng, Time};
 use std::time::Duration;
 

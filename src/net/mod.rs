@@ -11,7 +11,6 @@
 //! `Outbox`, and with one sync a turn it is group commit by itself. This module owns policy on
 //! sockets, time and memory; what messages mean is the Host's.
 
-pub(crate) mod clients;
 mod clock;
 mod connection;
 mod console;
@@ -26,7 +25,6 @@ mod tracing;
 mod traffic;
 mod upkeep;
 mod verify;
-pub mod wire;
 
 pub(crate) use self::clock::since_epoch;
 
@@ -40,12 +38,12 @@ use self::pushes::Pushes;
 use self::signals::Signals;
 use self::table::{Key, Table};
 use self::tracing::Tracing;
-use crate::config::{Config, ConfigError, Listener};
 use crate::disk::{Directory, Disk};
-use crate::registry::Registry;
 use crate::wal::WalError;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
+use node_lab::config::{Config, ConfigError, Listener};
+use node_lab::registry::Registry;
 use node_protocols::core::{Counter, Env, Exit, Host, NodeId, Now, Rng, Time};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -127,8 +125,6 @@ const EVENTS: usize = 1_024;
 /// How much one connection may bring in a turn: enough to empty a default socket buffer, little
 /// enough that no connection holds up the others.
 const READ_BYTES: usize = 256 << 10;
-/// How many connections one listener may take in a turn.
-const ACCEPTS_PER_TURN: usize = 256;
 /// How often the effects of one turn may set off further requests that waited for them.
 const ROUNDS_PER_TURN: usize = 16;
 
@@ -141,6 +137,9 @@ fn listener_token(place: usize) -> Token {
 impl Node {
     /// Binds, recovers and starts the protocols. With `trace`, every event is also written to that
     /// file.
+    ///
+    /// # Errors
+    /// What hinders the node from starting.
     pub fn start(
         mut config: Config,
         registry: Registry,
@@ -172,7 +171,7 @@ impl Node {
             let nodes = [env.id].iter().chain(&env.peers).map(|id| id.0).collect();
             // A clock whose log was lost does not go on from where it was.
             let env = Env { durable: env.durable && !is_lost, ..env.clone() };
-            tracing.run(&config.cluster, nodes, &env, &host);
+            tracing.run(&config, nodes, &env, &host);
         }
         let mut node = Node {
             now: clock.now(),
@@ -216,6 +215,9 @@ impl Node {
     }
 
     /// Runs until told to stop, until a protocol asks for it, or until the log fails.
+    ///
+    /// # Errors
+    /// What the node cannot go on after.
     pub fn run(mut self) -> Result<Exit, Fatal> {
         let mut events = Events::with_capacity(EVENTS);
         self.finish_turn()?;

@@ -6,7 +6,7 @@
 use super::Node;
 use super::connection::{Connection, Kind};
 use super::table::{Key, Table};
-use crate::config::Config;
+use node_lab::config::Config;
 use node_protocols::core::Counter;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -51,10 +51,10 @@ const DESCRIPTORS_PER_PEER: usize = 3;
 const STRANGERS: usize = 64;
 const STRANGERS_PER_PEER: usize = 2;
 
-/// A client that has said nothing keeps its place for so long: its first request may be under way.
-const GRACE: Duration = Duration::from_secs(1);
-
 const MIN_CLEAN: usize = 64;
+
+/// How many connections one listener may take in a turn, however many places there are.
+const ACCEPTS_PER_TURN: usize = 256;
 
 impl Class {
     pub(super) fn of(kind: &Kind) -> Class {
@@ -86,6 +86,12 @@ impl Places {
             silent_clients: Silent::default(),
             silent_strangers: Silent::default(),
         }
+    }
+
+    /// How many connections a listener may take in a turn: few of the places, so that whoever gets one is
+    /// read from before it goes to another.
+    pub(super) fn accepts_per_turn(&self) -> usize {
+        (self.max_clients / 4).clamp(1, ACCEPTS_PER_TURN)
     }
 
     /// Of whom there are too many for one more of this class.
@@ -179,17 +185,19 @@ impl Node {
         let Node { places, table, now, .. } = self;
         let silent = places.silent(class)?;
         while let Some(key) = silent.keys.front().copied() {
-            let connection = table.get(key);
+            let connection = table.get_mut(key);
             let Some(connection) = connection.filter(|one| is_silent(Some(one), class)) else {
                 silent.keys.pop_front();
                 continue;
             };
-            let wait = now.time - connection.last_heard;
-            if class == Class::Client && wait < GRACE {
-                return None;
-            }
             silent.keys.pop_front();
-            return Some((key, wait));
+            // Its first request may lie in the socket, and this turn has not come to that yet.
+            let asks =
+                class == Class::Client && matches!(connection.stream.peek(&mut [0]), Ok(1..));
+            connection.silent &= !asks;
+            if !asks {
+                return Some((key, now.time - connection.last_heard));
+            }
         }
         None
     }

@@ -3,8 +3,10 @@
 //! A message has the same name at both ends: its link's (who dialled, its incarnation, its how
 //! many-th dial), its direction, and its number on it. TCP keeps the order, so counting is enough.
 
-use crate::trace::{self, Event, LineWriter};
+use node_lab::config::Config;
+use node_lab::trace::{self, Event, LineWriter};
 use node_protocols::core::{Effect, Env, Host, NodeId, RequestId, Time};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
@@ -63,12 +65,13 @@ impl Tracing {
         })
     }
 
-    pub(super) fn run(&mut self, config: &str, nodes: Vec<u32>, env: &Env, host: &Host) {
-        let (source, scenario) = ("node".into(), config.to_string().into());
+    pub(super) fn run(&mut self, config: &Config, nodes: Vec<u32>, env: &Env, host: &Host) {
+        let (source, scenario) = ("node".into(), config.cluster.clone().into());
         self.writer.line(self.at, None, None, Event::Run { source, scenario, seed: None, nodes });
         let (incarnation, durable) = (env.incarnation, env.durable);
         let elects = trace::elects(host);
-        self.line(None, Event::Start { incarnation, durable, elects });
+        let name = config.name.clone().map(Cow::Owned);
+        self.line(None, Event::Start { incarnation, durable, elects, name });
     }
 
     pub(super) fn begin_turn(&mut self, now: Time) {
@@ -77,7 +80,7 @@ impl Tracing {
 
     /// Hands a turn's lines over; a trace that cannot be written ends, the node goes on.
     pub(super) fn end_turn(&mut self, host: &Host) {
-        self.writer.end_turn(self.node, host.digest());
+        self.writer.end_turn(self.at, self.node, host);
         if let Err(error) = self.writer.flush() {
             log::error!(target: "net", "the trace ends here, it cannot be written: {error}");
             self.whole = false;
@@ -120,8 +123,9 @@ impl Tracing {
                 format!("lost:{}>{to}:{}.{}", self.node, self.origin, self.lost)
             }
         };
-        let (protocol, label) = (protocol.into(), label.into());
-        self.line(Some(lamport.0), Event::Send { id: id.into(), to: to.0, protocol, label });
+        let brief = trace::brief(host.brief(payload), &label);
+        let (id, protocol, label) = (id.into(), protocol.into(), label.into());
+        self.line(Some(lamport.0), Event::Send { id, to: to.0, protocol, label, brief });
     }
 
     pub(super) fn received(
@@ -149,9 +153,12 @@ impl Tracing {
         request: &[u8],
         host: &Host,
     ) {
-        let label = host.protocols()[place].describe_request(request).into();
+        let protocol = &host.protocols()[place];
+        let label = protocol.describe_request(request);
+        let brief = trace::brief(protocol.brief_request(request), &label);
         let (op, client) = (self.op(id).into(), addr.to_string().into());
-        self.line(None, Event::Request { op, client, label });
+        let (protocol, label) = (protocol.name().into(), label.into());
+        self.line(None, Event::Request { op, client, protocol, label, brief });
     }
 
     pub(super) fn reply(
@@ -162,14 +169,16 @@ impl Tracing {
         reply: &[u8],
         host: &Host,
     ) {
-        let label = host.protocols()[place].describe_reply(reply).into();
+        let (label, brief) = reply_text(place, reply, host);
         let (op, client) = (self.op(id).into(), addr.to_string().into());
-        self.line(None, Event::Reply { op, client, label });
+        let protocol = host.protocols()[place].name().into();
+        self.line(None, Event::Reply { op, client, protocol, label, brief });
     }
 
     pub(super) fn push(&mut self, addr: SocketAddr, place: usize, reply: &[u8], host: &Host) {
-        let label = host.protocols()[place].describe_reply(reply).into();
-        self.line(None, Event::Push { client: addr.to_string().into(), label });
+        let (label, brief) = reply_text(place, reply, host);
+        let (client, protocol) = (addr.to_string().into(), host.protocols()[place].name().into());
+        self.line(None, Event::Push { client, protocol, label, brief });
     }
 
     fn op(&self, id: RequestId) -> String {
@@ -193,14 +202,22 @@ impl Tracing {
                 self.line(None, Event::Timer { protocol, label: text(label).into() });
             }
             Effect::Fact { place, fact } => {
-                let protocol = host.protocols()[place].name().into();
-                let kind = format!("{:?}", fact.kind()).into();
-                let label = format!("{fact:?}").into();
-                self.line(None, Event::Fact { protocol, fact: kind, label });
+                let protocol = host.protocols()[place].name();
+                self.line(None, Event::of_fact(protocol, host.outbox().fact(fact)));
             }
         }
     }
 }
+
+/// What a client is told, as a label and in short.
+fn reply_text(place: usize, reply: &[u8], host: &Host) -> (Text, Option<Text>) {
+    let protocol = &host.protocols()[place];
+    let label = protocol.describe_reply(reply);
+    let brief = trace::brief(protocol.brief_reply(reply), &label);
+    (label.into(), brief)
+}
+
+type Text = Cow<'static, str>;
 
 /// A node that was killed may have left half a line; the rest of the trace is whole.
 fn cut_torn_line(file: &mut File) -> io::Result<()> {

@@ -2,11 +2,11 @@
 //! connections.
 
 use super::Node;
-use super::clients::{Fault, Step};
 use super::connection::{Buffer, Kind, ReadOutcome, kept_bytes};
 use super::places::Class;
 use super::table::Key;
-use super::wire::{Frame, next_frame, push_frame};
+use node_lab::wire::{Fault, Step};
+use node_lab::wire::{Frame, next_frame, push_frame};
 use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId, Span};
 use std::net::Shutdown;
 
@@ -86,6 +86,9 @@ impl Node {
             ReadOutcome::Drained => {}
             ReadOutcome::Eof => {
                 connection.eof = true;
+                if let Kind::Client(session) = &mut connection.kind {
+                    session.end();
+                }
                 self.consume_inbox(key);
             }
             ReadOutcome::Broken(error) => {

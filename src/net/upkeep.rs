@@ -4,7 +4,7 @@
 use super::Node;
 use super::connection::{Connection, Kind};
 use super::table::Key;
-use super::wire::push_frame;
+use node_lab::wire::push_frame;
 use node_protocols::core::{Counter, Time};
 use std::time::Duration;
 

@@ -6,8 +6,8 @@
 use super::connection::{Claim, Dial, Kind, Purpose};
 use super::table::Key;
 use super::tracing::LinkNames;
-use super::wire::{Frame, MAX_HELLO_BYTES, Proof, next_frame, push_message};
 use super::{Node, entropy};
+use node_lab::wire::{Frame, MAX_HELLO_BYTES, Proof, next_frame, push_message};
 use node_protocols::core::NodeId;
 use std::time::Duration;
 

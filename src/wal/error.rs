@@ -1,6 +1,6 @@
 //! What can go wrong with a data directory, and what to do then.
 
-use super::format::{MAX_BATCH_LEN, Unsound};
+use node_lab::log::format::{MAX_BATCH_LEN, Unsound};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,15 @@ pub enum WalError {
         path: PathBuf,
         /// What is there now.
         now: String,
+    },
+    /// The log has not the length that this node gave it: another process truncated it, or wrote to it.
+    Changed {
+        /// The log.
+        path: PathBuf,
+        /// How many bytes it has.
+        length: u64,
+        /// How many this node has written.
+        written: u64,
     },
     /// What is to be written is longer than a batch may be.
     TooLong {
@@ -104,6 +113,13 @@ impl fmt::Display for WalError {
                 f,
                 "{path} is not what this node writes to: {now}; what it has promised since is not \
                  there; put the data_dir back where it was, then start the node again"
+            ),
+            WalError::Changed { length, written, .. } => write!(
+                f,
+                "{path} has {length} bytes, and this node has written {written}: another process \
+                 truncated or replaced it, and what this node has promised may not be there; find \
+                 out which, and put this node's own log back whole, or move what is left of it \
+                 away; then start the node again"
             ),
             WalError::TooLong { len, .. } => write!(
                 f,
@@ -160,6 +176,7 @@ impl WalError {
             | WalError::Unsound { path, .. }
             | WalError::File { path, .. }
             | WalError::Vanished { path, .. }
+            | WalError::Changed { path, .. }
             | WalError::TooLong { path, .. }
             | WalError::NoRoom { path, .. }
             | WalError::Poisoned { path } => path,
@@ -176,6 +193,7 @@ impl std::error::Error for WalError {
             | WalError::Unsound { .. }
             | WalError::File { .. }
             | WalError::Vanished { .. }
+            | WalError::Changed { .. }
             | WalError::TooLong { .. }
             | WalError::NoRoom { .. }
             | WalError::Poisoned { .. } => None,

@@ -5,12 +5,11 @@
 //! back, in order, and that nothing else ever is. The bytes are in [`format`], which knows no file.
 
 mod error;
-pub mod format;
 
 pub use self::error::WalError;
 pub(crate) use self::error::io_error;
 
-use self::format::{Replayed, Sink, Tail, WriteError};
+use node_lab::log::format::{Replayed, Sink, Tail, WriteError};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -80,7 +79,10 @@ impl Wal {
     /// # Errors
     /// When the disk refuses; the log takes nothing more then.
     pub fn append(&mut self, records: &[u8]) -> Result<(), WalError> {
-        debug_assert!(format::is_well_framed(records), "a body is made by push_record");
+        debug_assert!(
+            node_lab::log::format::is_well_framed(records),
+            "a body is made by push_record"
+        );
         self.guarded(|wal| {
             if records.is_empty() {
                 return Ok(());
@@ -126,6 +128,19 @@ impl Wal {
     #[expect(clippy::len_without_is_empty, reason = "the file always holds its header")]
     pub fn len(&self) -> u64 {
         self.tail.len
+    }
+
+    /// Whether the file is as long as this made it. Nobody else writes to it.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_length(&self) -> Result<(), WalError> {
+        let found = self.tail.out.metadata().map_err(io_error(&self.path, "looking at"))?;
+        let (length, written) = (found.len(), self.tail.len);
+        if length != written {
+            return Err(WalError::Changed { path: self.path.clone(), length, written });
+        }
+        Ok(())
     }
 
     /// The file under the name `log`.

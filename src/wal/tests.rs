@@ -1,11 +1,11 @@
 //! The log on real files, cut and flipped at every byte.
 
-use super::format::{
+use super::*;
+use node_lab::log::format::{
     BATCH_HEADER_LEN, BATCH_MAGIC, BatchHeader, CHECKPOINT_BATCH_LEN, FILE_HEADER_LEN,
     MAX_BATCH_LEN, OnRecord, RECORD_HEADER_LEN, SCAN_LEN, Start, Torn, Unsound, file_header,
     push_record, read_start, replay,
 };
-use super::*;
 use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::io::BufReader;

@@ -1,7 +1,7 @@
 //! Small blocking clients of the three gateways. Every wait of theirs ends after [`LONG`].
 
 use super::LONG;
-use node::net::wire::{
+use node_lab::wire::{
     Frame, Hello, Proof, Role, Welcome, next_frame, push_frame_with, push_message,
 };
 use node_protocols::core::{LamportTime, NodeId};

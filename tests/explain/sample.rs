@@ -4,8 +4,10 @@
 //!
 //! This is no simulator; it only writes what one would.
 
-use node::check::timeline::Elects;
-use node::trace::{Event, Line};
+use node_lab::check::timeline::Elects;
+use node_lab::trace::{Event, Line};
+use node_protocols::core::{Epoch, Fact, NodeId};
+use node_protocols::facts::Coordinator;
 use std::collections::BTreeMap;
 
 /// What to write.
@@ -95,7 +97,7 @@ impl Sample {
             world.write(
                 Some(node),
                 None,
-                Event::Start { incarnation: 1, durable: false, elects: Elects::No },
+                Event::Start { incarnation: 1, durable: false, elects: Elects::No, name: None },
             );
             world.coordinator(node);
             let first = world.below(50) * MS;
@@ -130,7 +132,12 @@ impl World {
                     self.write(
                         Some(node),
                         None,
-                        Event::Start { incarnation: 2, durable: false, elects: Elects::No },
+                        Event::Start {
+                            incarnation: 2,
+                            durable: false,
+                            elects: Elects::No,
+                            name: None,
+                        },
                     );
                     self.coordinator(node);
                     self.at(20 * MS, Act::Timer(node));
@@ -186,9 +193,9 @@ impl World {
     }
 
     fn coordinator(&mut self, node: u32) {
-        let label = if self.now < 900 * MS { "1 in reign 1" } else { "1 in reign 2" };
-        let (protocol, fact) = ("bully".into(), "Coordinator".into());
-        self.write(Some(node), None, Event::Fact { protocol, fact, label: label.into() });
+        let epoch = Epoch(if self.now < 900 * MS { 1 } else { 2 });
+        let fact = Fact::of(Coordinator { id: NodeId(1), epoch });
+        self.write(Some(node), None, Event::of_fact("bully", &fact));
     }
 
     fn ask(&mut self, client: u32) {
@@ -213,7 +220,17 @@ impl World {
         self.ops.push(Op { client, key, node, version, acks: 1, done: false });
         let label = if put { format!("PUT k{key}=v{version}") } else { format!("GET k{key}") };
         let (op, who) = (format!("c{client}/{index}").into(), format!("client {client}").into());
-        self.write(Some(node), None, Event::Request { op, client: who, label: label.into() });
+        self.write(
+            Some(node),
+            None,
+            Event::Request {
+                op,
+                client: who,
+                protocol: "".into(),
+                label: label.into(),
+                brief: None,
+            },
+        );
         if put {
             self.servers[1].table.insert(key, version);
             self.write(Some(1), None, Event::Sync { bytes: 64, ok: true });
@@ -254,7 +271,12 @@ impl World {
         let (node, name) = (op.node, format!("c{}/{index}", op.client).into());
         let client = format!("client {}", op.client).into();
         let label = label.to_string().into();
-        self.write(Some(node), None, Event::Reply { op: name, client, label });
+        let protocol = "".into();
+        self.write(
+            Some(node),
+            None,
+            Event::Reply { op: name, client, protocol, label, brief: None },
+        );
     }
 
     fn send(&mut self, from: u32, to: u32, message: Message) {
@@ -271,7 +293,7 @@ impl World {
         self.servers[from as usize].lamport += 1;
         let lamport = self.servers[from as usize].lamport;
         let (name, protocol) = (id.clone().into(), protocol.into());
-        let event = Event::Send { id: name, to, protocol, label: label.into() };
+        let event = Event::Send { id: name, to, protocol, label: label.into(), brief: None };
         self.write(Some(from), Some(lamport), event);
         let delay = (3 + self.below(9)) * MS + self.below(1000) * 1000;
         if self.below(40) == 0 {

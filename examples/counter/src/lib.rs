@@ -16,6 +16,7 @@
 use node_protocols::core::{Caller, ConfigError, Context, Env, Never, NodeId, Protocol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// The table `[protocols.counter]`.
@@ -108,5 +109,15 @@ impl Protocol for Counter {
         }
         let total = self.shares.values().fold(0, |sum: u64, share| sum.saturating_add(*share));
         cx.reply(caller.request, &Reply { total });
+    }
+
+    /// What a trace shows of a node, whenever it has changed.
+    fn view(&self) -> impl Serialize {
+        &self.shares
+    }
+
+    /// What stands at an arrow.
+    fn brief(Share(share): &Share, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "SHARE {share}")
     }
 }

@@ -1,10 +1,9 @@
 //! A `node` binary with one protocol more.
 
-use node::registry::Registry;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut registry = Registry::new();
+    let mut registry = node_studies::registry();
     registry.register::<counter::Counter>();
     node::cli::main(registry)
 }

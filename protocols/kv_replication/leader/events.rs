@@ -38,6 +38,7 @@ impl KvReplication {
         follower.stage = Stage::Probing;
         follower.reported = None;
         follower.quiet = 0;
+        follower.strayed = None;
         follower.last_forward = None;
         follower.disk_full = false;
         if up {
@@ -68,6 +69,7 @@ impl KvReplication {
                 }
                 let Role::Leader(leader) = &mut self.role else { return };
                 let follower = &mut leader.followers[place];
+                follower.strayed = None;
                 if follower.stage == Stage::Resuming || applied > follower.acked {
                     follower.progress = true;
                     follower.disk_full = false;
@@ -106,18 +108,8 @@ impl KvReplication {
                 }
                 leader.pump(place, cx);
             }
-            Message::Pull { epoch, transfer, cursor }
-                if epoch == current && transfer == follower.transfer =>
-            {
-                follower.progress = true;
-                let base = *follower.copy_base.get_or_insert_with(|| {
-                    follower.received = head;
-                    follower.next = head.next();
-                    head
-                });
-                let base = self.copy_base(base);
-                let part = Part { epoch, transfer, cursor, base };
-                send_chunk(&self.replica, from, &part, self.config.chunk_bytes, cx);
+            Message::Pull { epoch, transfer, cursor } if epoch == current => {
+                self.on_pull(place, transfer, cursor, cx);
             }
             Message::Chunk { epoch, cursor, next, base, head, entries, .. } if epoch == current => {
                 let reported = follower.reported.as_ref().map(|report| report.history);
@@ -169,6 +161,29 @@ impl KvReplication {
             self.spread_word(cx);
             self.find_state(cx);
         }
+    }
+
+    fn on_pull(&mut self, place: usize, transfer: u32, cursor: u32, cx: &mut Cx<'_>) {
+        let head = self.replica.applied();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let (epoch, follower) = (leader.epoch, &mut leader.followers[place]);
+        if follower.stage != Stage::Copying || follower.transfer != transfer {
+            let armed = leader.owed(head);
+            if leader.stray_pull(place, transfer, cx) && !armed {
+                cx.set_timer(Timer::Resend, self.config.resend_after());
+            }
+            return;
+        }
+        follower.progress = true;
+        let base = *follower.copy_base.get_or_insert_with(|| {
+            follower.received = head;
+            follower.next = head.next();
+            head
+        });
+        let to = follower.id;
+        let base = self.copy_base(base);
+        let part = Part { epoch, transfer, cursor, base };
+        send_chunk(&self.replica, to, &part, self.config.chunk_bytes, cx);
     }
 
     pub(crate) fn put_from_client(

@@ -299,7 +299,7 @@ impl Group {
                     }
                 }
                 Effect::Print { line } => self.printed.push((id, text(line))),
-                Effect::Fact { fact, .. } => self.facts.push((id, fact)),
+                Effect::Fact { fact, .. } => self.facts.push((id, outbox.fact(fact).clone())),
                 Effect::Over { .. }
                 | Effect::Note { .. }
                 | Effect::Timer { .. }

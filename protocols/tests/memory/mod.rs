@@ -305,6 +305,15 @@ impl Cluster {
 
     // Events and effects.
 
+    /// Has a node hear what another never said.
+    pub fn lie(&mut self, from: NodeId, to: NodeId, message: &Message<'_>) {
+        let envelope = (protocol_tag(KvReplication::NAME), 0_u64);
+        let frame = postcard::to_allocvec(&(envelope, message)).expect("it has a postcard form");
+        let now = self.clock();
+        let done = self.event(to, |host| host.handle_frame(from, &frame, now));
+        assert_eq!(done, Some(Ok(())), "it is well formed");
+    }
+
     /// Has a node handle one event, if it is up, and carries out what it wants done.
     fn event<T>(&mut self, id: NodeId, handle: impl FnOnce(&mut Host) -> T) -> Option<T> {
         let node = self.nodes.get_mut(&id).expect("it exists");

@@ -4,6 +4,7 @@
 mod connection;
 mod load;
 mod process;
+mod run;
 mod stats;
 mod wire;
 

@@ -5,6 +5,7 @@ mod alarm;
 mod connection;
 mod history;
 mod load;
+mod run;
 mod stats;
 mod workload;
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::client::testing::{Answer, FakeNode, LONG_MS, raw_server, with_more_time};
-use crate::net::wire::{PUSHED, Welcome, push_frame_with, push_message};
 use clap::Parser;
+use node_lab::wire::{PUSHED, Welcome, push_frame_with, push_message};
 use node_protocols::board::{Maybe, Reply, Request, Role};
 use node_protocols::core::{Bytes, LamportTime, NodeId};
 use serde_json::{Value, json};

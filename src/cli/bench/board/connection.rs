@@ -2,7 +2,7 @@
 //! does not. It dials, greets and subscribes, takes what the server says, and knows which messages have
 //! come. It never blocks; the loop tells it what its socket can do.
 
-use super::load::{MAX_UNWRITTEN_BYTES, Run};
+use super::run::{MAX_UNWRITTEN_BYTES, Run};
 use super::wire::{self, Info, Op, Parsed};
 use crate::cli::bench::socket::Socket;
 use crate::cli::bench::stats::{Failure, Trouble};

@@ -2,14 +2,14 @@
 //! dials, greets, keeps up to `depth` operations in flight, and takes
 //! their replies. It never blocks; the loop tells it what its socket can do.
 
-use super::load::Run;
+use super::run::{Operation, Run};
 use super::workload::Kind;
 use crate::cli::bench::socket::Socket;
 use crate::cli::bench::stats::{Failure, Trouble};
 use crate::client::{MAX_FRAME_BYTES, push_request};
-use crate::net::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Role, Welcome};
 use mio::event::Event;
 use mio::{Registry, Token};
+use node_lab::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Role, Welcome};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
 use std::io;
@@ -24,23 +24,6 @@ const SLOT_BITS: u32 = 12;
 
 /// The deepest pipeline: what the slot's bits can name.
 pub const MAX_DEPTH: usize = 1 << SLOT_BITS;
-
-/// One operation in flight. Times are nanoseconds since the run began.
-#[derive(Clone, Copy)]
-pub struct Operation {
-    /// Whose it is.
-    pub client: u32,
-    /// PUT or GET.
-    pub kind: Kind,
-    /// The key's number.
-    pub key: u32,
-    /// Its place among the connection's operations.
-    pub number: u64,
-    /// When it should have been sent: latency counts from here.
-    pub due: u64,
-    /// When it was.
-    pub sent: u64,
-}
 
 /// One connection.
 pub struct Connection {
@@ -233,13 +216,13 @@ impl Connection {
         };
         self.free.push(slot);
         let answered = match postcard::from_bytes::<Reply<'_>>(body) {
-            Ok(reply) => run.complete(self, operation, &reply, now),
+            Ok(reply) => run.complete(self.server, operation, &reply, now),
             Err(_) => false,
         };
         if answered {
             return Ok(());
         }
-        run.lose(self, operation);
+        run.lose(self.server, operation);
         Err(self.malformed("a reply that does not fit its request"))
     }
 
@@ -257,7 +240,7 @@ impl Connection {
     pub fn abandon(&mut self, run: &mut Run) {
         for slot in 0..self.slots.len() {
             if let Some(operation) = self.slots[slot].1.take() {
-                run.lose(self, operation);
+                run.lose(self.server, operation);
             }
         }
     }

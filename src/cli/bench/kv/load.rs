@@ -7,16 +7,14 @@
 
 use super::Plan;
 use super::alarm::Alarm;
-use super::connection::{Connection, Operation};
-use super::history::{History, Line};
+use super::connection::Connection;
+use super::history::History;
+use super::run::Run;
 use super::stats::{Leftover, Stats};
-use super::workload::{Kind, Workload};
 use crate::cli::bench::SECOND_NS;
-use crate::cli::bench::stats::Trouble;
 use mio::{Events, Poll, Token};
-use node_protocols::kv_replication::{Reply, Timestamp};
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often connections are looked after that no event tells of.
 const TICK_NS: u64 = 20_000_000;
@@ -25,157 +23,6 @@ const EVENTS: usize = 1024;
 /// What one read takes at most.
 const READ_BYTES: usize = 64 << 10;
 const ALARM: Token = Token(usize::MAX);
-
-/// What all connections share.
-pub struct Run {
-    /// When it ends, in nanoseconds since it began.
-    pub end_ns: u64,
-    /// What is asked.
-    pub workload: Workload,
-    /// What is counted.
-    pub stats: Stats,
-    began: Instant,
-    keys: usize,
-    /// The last timestamp of each key at each client; empty when clients do not remember.
-    known: Vec<Timestamp>,
-    history: Option<History>,
-    /// Why the history is not whole.
-    history_error: Option<io::Error>,
-    servers: Vec<String>,
-}
-
-impl Run {
-    fn new(plan: &Plan, history: Option<History>) -> Result<Run, String> {
-        let end_ns = plan.warmup_ns() + plan.measured_ns();
-        let remembered = if plan.sessions { plan.clients() * plan.keys as usize } else { 0 };
-        Ok(Run {
-            end_ns,
-            workload: Workload::new(
-                plan.seed,
-                plan.keys,
-                plan.put_percent,
-                plan.value_bytes,
-                history.is_some(),
-            ),
-            stats: Stats::new((plan.warmup_ns(), end_ns))?,
-            began: Instant::now(),
-            keys: plan.keys as usize,
-            known: vec![Timestamp(0); remembered],
-            history,
-            history_error: None,
-            servers: plan.servers.iter().map(ToString::to_string).collect(),
-        })
-    }
-
-    /// The run's one clock: nanoseconds since it began.
-    pub fn now_ns(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// What a client knows of a key.
-    pub fn known(&self, client: u32, key: u32) -> Timestamp {
-        self.known.get(client as usize * self.keys + key as usize).copied().unwrap_or_default()
-    }
-
-    /// Takes the reply to an operation; false when it fits no such operation.
-    pub fn complete(
-        &mut self,
-        connection: &Connection,
-        operation: Operation,
-        reply: &Reply<'_>,
-        now: u64,
-    ) -> bool {
-        let (outcome, timestamp) = match (operation.kind, reply) {
-            (Kind::Put, Reply::PutOk { timestamp })
-            | (Kind::Get, Reply::Value { timestamp, .. }) => ("ok", *timestamp),
-            (Kind::Get, Reply::Null {}) => ("null", Timestamp(0)),
-            (Kind::Get, Reply::TryOtherServerOrLater { timestamp }) => {
-                self.stats.troubles.add(Trouble::TryOther, String::new);
-                ("try_other", *timestamp)
-            }
-            (_, Reply::NotApplied { reason }) => {
-                self.stats.troubles.add(Trouble::NotApplied, || reason.to_string());
-                ("not_applied", Timestamp(0))
-            }
-            (_, Reply::MayStillApply { reason }) => {
-                self.stats.troubles.add(Trouble::MayStillApply, || reason.to_string());
-                ("may_still_apply", Timestamp(0))
-            }
-            (Kind::Put, Reply::Value { .. } | Reply::Null {})
-            | (Kind::Put, Reply::TryOtherServerOrLater { .. })
-            | (Kind::Get, Reply::PutOk { .. })
-            | (_, Reply::Info(_)) => return false,
-        };
-        if matches!(outcome, "ok" | "null") {
-            self.stats.done(operation.kind, operation.due, now);
-            self.saw(operation.client, operation.key, timestamp);
-        }
-        let value = if let Reply::Value { value, .. } = reply { Some(&value[..]) } else { None };
-        self.record(
-            connection,
-            operation,
-            Ending { outcome, returned: Some(now), timestamp, value },
-        );
-        true
-    }
-
-    /// An operation will get no reply any more.
-    pub fn lose(&mut self, connection: &Connection, operation: Operation) {
-        self.stats.troubles.add(Trouble::Lost, || "in flight when its connection ended".into());
-        self.record(connection, operation, UNKNOWN);
-    }
-
-    fn saw(&mut self, client: u32, key: u32, timestamp: Timestamp) {
-        let known = self.known.get_mut(client as usize * self.keys + key as usize);
-        if let Some(known) = known {
-            *known = timestamp.max(*known);
-        }
-    }
-
-    fn record(&mut self, connection: &Connection, operation: Operation, ending: Ending<'_>) {
-        let Some(history) = &mut self.history else { return };
-        let (client, number) = (operation.client, operation.number);
-        let (key, put) = self.workload.key_and_value(operation.key, client, number);
-        let value = match operation.kind {
-            Kind::Put => Some(put),
-            Kind::Get => ending.value,
-        };
-        let line = Line {
-            client,
-            op: operation.kind.name(),
-            key: String::from_utf8_lossy(key),
-            value: value.map(String::from_utf8_lossy),
-            invoke_ns: operation.sent,
-            return_ns: ending.returned,
-            outcome: ending.outcome,
-            timestamp: ending.timestamp.0,
-            server: &self.servers[connection.server],
-        };
-        if let Err(error) = history.write(&line) {
-            // Half a history would mislead whoever checks it: the loop stops.
-            self.history_error.get_or_insert(error);
-        }
-    }
-
-    fn finish_history(&mut self) -> Result<(), String> {
-        let flushed = self.history.as_mut().map_or(Ok(()), History::finish);
-        let error = self.history_error.take().or(flushed.err());
-        error.map_or(Ok(()), |error| {
-            Err(format!("the history cannot be written and is not whole: {error}"))
-        })
-    }
-}
-
-/// How an operation ended, for the history.
-struct Ending<'a> {
-    outcome: &'static str,
-    returned: Option<u64>,
-    timestamp: Timestamp,
-    value: Option<&'a [u8]>,
-}
-
-const UNKNOWN: Ending<'static> =
-    Ending { outcome: "unknown", returned: None, timestamp: Timestamp(0), value: None };
 
 /// All of it.
 pub struct Load<'p> {
@@ -229,7 +76,7 @@ impl<'p> Load<'p> {
         let (mut next_tick, mut next_second, mut shown) = (0, SECOND_NS, (0, 0));
         loop {
             let now = self.run.now_ns();
-            if now >= self.run.end_ns || self.run.history_error.is_some() {
+            if now >= self.run.end_ns || self.run.has_failed() {
                 break;
             }
             if now >= next_tick {
@@ -321,7 +168,7 @@ impl<'p> Load<'p> {
                 let age_us = now.saturating_sub(operation.due) / 1_000;
                 leftover.in_flight += 1;
                 leftover.oldest_in_flight_us = leftover.oldest_in_flight_us.max(age_us);
-                self.run.record(connection, operation, UNKNOWN);
+                self.run.leave(connection.server, operation);
             }
         }
         if let Some(rate) = self.plan.rate {

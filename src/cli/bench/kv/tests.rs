@@ -1,11 +1,11 @@
 //! `node bench kv` against fake nodes.
 
 use super::*;
-use crate::check::history as check;
 use crate::cli::bench::{BenchArgs, BenchCommand};
 use crate::client::testing::{Answer, FakeNode, raw_server, with_more_time};
 use clap::Parser;
 use node_protocols::kv_replication::{Reply, Timestamp};
+use node_studies::kv_replication::history as check;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

@@ -1,0 +1,95 @@
+//! The study of the bulletin board: its clients, and what they hear.
+
+mod clients;
+pub mod history;
+mod json;
+mod judge;
+mod nats;
+mod settings;
+mod wire;
+
+use self::clients::Crowd;
+use self::history::{Known, Reader};
+use self::settings::{Roles, Settings};
+use node_lab::study::{Bound, Cast, Clients, Lines, NOTICE, Needs, Property, Run, Study, Verdict};
+use node_protocols::board::Board;
+use node_protocols::core::Protocol;
+use std::io::{self, Write};
+
+/// The bulletin board.
+pub struct BoardStudy;
+
+const fn heard(
+    name: &'static str,
+    statement: &'static str,
+    bounds: &'static [Bound],
+    judge: fn(&Run) -> Verdict,
+) -> Property {
+    Property {
+        name,
+        statement,
+        source: "Hadzilacos and Toueg: A Modular Approach to Fault-Tolerant Broadcasts and Related \
+                 Problems, 1994; document 002",
+        needs: Needs::OPERATIONS,
+        bounds,
+        is_promised: true,
+        missing: |cast| {
+            let run = "the nodes be a bulletin system, with all its roles";
+            cast.lacks_clients(Board::NAME, "the board's clients", run)
+        },
+        shows: |run| Known::of(run).board.is_some(),
+        judge,
+    }
+}
+
+impl Study for BoardStudy {
+    type Protocol = Board;
+    type Settings = Settings;
+    const PROPERTIES: &'static [Property] = &[
+        heard(
+            "per_publisher_order",
+            "a user's posts are heard in the order in which they were sent",
+            &[],
+            judge::per_publisher_order,
+        ),
+        heard(
+            "delivered_at_most_once",
+            "no client hears a post twice",
+            &[],
+            judge::delivered_at_most_once,
+        ),
+        heard(
+            "no_silent_gap",
+            "who listens hears what is published, or is told that something is missing",
+            &[NOTICE],
+            judge::no_silent_gap,
+        ),
+        heard(
+            "answers_match_deliveries",
+            "what is heard was posted, and its client not told that it was not",
+            &[],
+            judge::answers_match_deliveries,
+        ),
+    ];
+
+    fn lines() -> Option<Box<dyn Lines>> {
+        Some(Box::new(Reader::default()))
+    }
+
+    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
+        match &Known::of(run).board {
+            Some(board) => writeln!(out, "{}", serde_json::to_string(board)?),
+            None => Ok(()),
+        }
+    }
+
+    fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
+        let Some(roles) = Roles::read(cast.nodes)? else { return Ok(None) };
+        if let Some(wire) = settings.wire {
+            for place in roles.spoken_to(wire) {
+                cast.listens(&cast.nodes[place..=place], wire.gateway(), Board::NAME)?;
+            }
+        }
+        Ok(Some(Box::new(Crowd { settings, roles })))
+    }
+}

@@ -1,0 +1,124 @@
+//! The study of elections: that nodes agree on who coordinates.
+
+mod election;
+pub mod elections;
+
+use node_lab::study::Run;
+use node_lab::study::{
+    AGREE, Bound, Cast, Most, Needs, NoSettings, Property, Study, Unit, Verdict,
+};
+use node_protocols::bully::Bully;
+use node_protocols::core::FactKind;
+use node_protocols::facts::Coordinator;
+
+/// Elections by the bully algorithm.
+pub struct BullyStudy;
+
+/// How long two nodes may both hold themselves coordinator.
+pub const HANDOVER: Bound = Bound {
+    name: "handover_ms",
+    unit: Unit::Millis,
+    default: 1_000,
+    most: Most::Run,
+    statement: "while a coordinator takes over from a live one, both may hold themselves coordinator \
+                for this long",
+};
+/// For how long a node that was heard from counts as live.
+pub const ALIVE: Bound = Bound {
+    name: "alive_ms",
+    unit: Unit::Millis,
+    default: 1_000,
+    most: Most::Run,
+    statement: "who was heard of within this time is taken to live, as long as its link is up: T of \
+                the election",
+};
+
+const SOURCE: &str = "Garcia-Molina: Elections in a Distributed Computing System, IEEE Transactions on \
+                      Computers C-31(1), 1982";
+
+/// A property of elections that is promised.
+const fn promised(
+    name: &'static str,
+    statement: &'static str,
+    judge: fn(&Run) -> Verdict,
+) -> Property {
+    Property {
+        name,
+        statement,
+        source: SOURCE,
+        needs: Needs::NODES,
+        bounds: &[AGREE],
+        is_promised: true,
+        missing: elect,
+        shows: |history| history.saw(|what| what.read::<Coordinator>().is_some()),
+        judge,
+    }
+}
+
+fn elect(cast: &Cast<'_>) -> Option<String> {
+    cast.lacks_publisher(FactKind::of::<Coordinator>())
+}
+
+impl Study for BullyStudy {
+    type Protocol = Bully;
+    type Settings = NoSettings;
+    const PROPERTIES: &'static [Property] = &[
+        promised(
+            "election_terminates",
+            "each node that elects holds a coordinator, which is one of them, up and within reach, \
+             when nothing disturbs them",
+            election::election_terminates,
+        ),
+        promised(
+            "one_coordinator_per_component",
+            "nodes that can reach each other hold the same coordinator, of one reign, when nothing \
+             disturbs them",
+            election::one_coordinator_per_component,
+        ),
+        promised(
+            "highest_live_id_wins",
+            "the coordinator is the highest node within reach, by id or by rank, when nothing \
+             disturbs them",
+            election::highest_live_id_wins,
+        ),
+        Property {
+            bounds: &[HANDOVER],
+            is_promised: false,
+            ..promised(
+                "one_coordinator",
+                "no two nodes hold themselves coordinator for longer than it takes to hand over; not \
+                 promised under partition, nor when messages take longer than the timeout",
+                election::one_coordinator,
+            )
+        },
+        Property {
+            bounds: &[],
+            // A short run has one reign.
+            shows: |history| {
+                let verdict = election::reigns_go_forward(history);
+                matches!(verdict, Verdict::Held | Verdict::Violated(_))
+            },
+            ..promised(
+                "reigns_go_forward",
+                "no node turns back to a reign, by epoch and id, before the one that it knew",
+                election::reigns_go_forward,
+            )
+        },
+        Property {
+            needs: Needs::NODES.and(Needs::MESSAGES),
+            bounds: &[ALIVE],
+            is_promised: false,
+            missing: |cast| {
+                let runs_more = cast.nodes.iter().any(|node| node.protocols.len() > 1);
+                let why = "is judged where nodes elect, and run no other protocol";
+                elect(cast).or_else(|| runs_more.then(|| why.into()))
+            },
+            ..promised(
+                "live_higher_prevails",
+                "a node that heard from a higher one a short while ago follows nobody lower; where \
+                 nodes run nothing but the election",
+                election::live_higher_prevails,
+            )
+        },
+    ];
+}

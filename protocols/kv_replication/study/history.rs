@@ -1,0 +1,424 @@
+//! What the store's clients saw, and what its replicas held: made of a run's operations, or read from a
+//! file of one operation a line, which `node bench kv --history` and anybody else can write.
+
+use node_lab::check::describe::Short;
+use node_lab::study::{Lines, Met, Operation, Run};
+use node_protocols::core::Protocol;
+use node_protocols::kv_replication::{KvReplication, Reply, Request};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// A run as the store's clients saw it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Store {
+    /// The operations.
+    pub ops: Vec<Op>,
+    /// What replicas held at the end; empty when nobody looked.
+    pub replicas: Vec<Replica>,
+    /// The place in the run of each of `ops`; those that were read from a file have none.
+    places: Vec<usize>,
+}
+
+/// A client's operation on a key-value store.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Op {
+    /// The client; its operations do not overlap.
+    pub client: u64,
+    /// Which operation.
+    pub op: Kind,
+    /// The key.
+    pub key: String,
+    /// PUT: the value written, unique in the history. GET: the value read; none where none was.
+    pub value: Option<String>,
+    /// When it was sent, in nanoseconds of one clock for the whole history.
+    pub invoke_ns: u64,
+    /// When its answer came; none when none did.
+    pub return_ns: Option<u64>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// PUT: the timestamp that the server gave. GET: the timestamp of the value, or the server's
+    /// own for the key when it refused; 0 for none.
+    #[serde(default)]
+    pub timestamp: u64,
+    /// The server that was asked.
+    #[serde(default)]
+    pub server: String,
+}
+
+/// Which operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Store a value.
+    Put,
+    /// Read a value.
+    Get,
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// PUT_OK, or a value.
+    Ok,
+    /// GET: the key was never PUT.
+    Null,
+    /// GET: refused, the server is behind the client.
+    TryOther,
+    /// PUT: it did not and will not take effect.
+    NotApplied,
+    /// PUT: it may have taken effect, or still take effect.
+    MayStillApply,
+    /// No answer came: as `MayStillApply` for a PUT, nothing for a GET.
+    Unknown,
+}
+
+/// What a replica held at the end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Replica {
+    /// Which replica.
+    pub replica: String,
+    /// Its last PUT.
+    pub applied: u64,
+    /// A digest of its table, in hexadecimal.
+    pub digest: String,
+}
+
+impl Op {
+    /// A PUT that was answered with PUT_OK.
+    pub(crate) fn is_acknowledged_put(&self) -> bool {
+        self.op == Kind::Put && self.outcome == Outcome::Ok
+    }
+
+    /// The timestamp that a GET saw, NULL counting as 0; none for a PUT, and for a GET that was
+    /// refused or not answered, which is no read.
+    pub(crate) fn seen_timestamp(&self) -> Option<u64> {
+        match (self.op, self.outcome) {
+            (Kind::Get, Outcome::Ok) => Some(self.timestamp),
+            (Kind::Get, Outcome::Null) => Some(0),
+            (
+                Kind::Get,
+                Outcome::TryOther | Outcome::NotApplied | Outcome::MayStillApply | Outcome::Unknown,
+            )
+            | (Kind::Put, _) => None,
+        }
+    }
+
+    /// The end of the operation, in nanoseconds; no time is later than that of one that never
+    /// ended.
+    pub(crate) fn end_ns(&self) -> u64 {
+        self.return_ns.unwrap_or(u64::MAX)
+    }
+}
+
+/// An operation in words: `client 1 PUT k=[v] (timestamp 3, 10..20 ns)`.
+pub(super) struct Described<'a>(pub &'a Op);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = self.0;
+        let key = Short(&op.key);
+        match op.op {
+            Kind::Put => write!(f, "client {} PUT {key}", op.client)?,
+            Kind::Get => write!(f, "client {} GET {key}", op.client)?,
+        }
+        if let Some(value) = &op.value {
+            write!(f, "=[{}]", Short(value))?;
+        }
+        match op.outcome {
+            Outcome::Ok => write!(f, " (timestamp {}, ", op.timestamp)?,
+            Outcome::Null => write!(f, "=NULL (")?,
+            Outcome::TryOther => write!(f, " (refused, ")?,
+            Outcome::NotApplied => write!(f, " (not applied, ")?,
+            Outcome::MayStillApply => write!(f, " (may still apply, ")?,
+            Outcome::Unknown => write!(f, " (no answer, ")?,
+        }
+        write!(f, "{}..", op.invoke_ns)?;
+        if let Some(return_ns) = op.return_ns {
+            write!(f, "{return_ns}")?;
+        }
+        write!(f, " ns)")
+    }
+}
+
+/// What was read from a file.
+#[derive(Clone, Default)]
+struct Given {
+    ops: Vec<Op>,
+    replicas: Vec<Replica>,
+}
+
+/// What a second process of a node's id has behind the id.
+pub const TWIN: &str = "'";
+
+impl Store {
+    /// What the store's clients saw in a run.
+    pub fn of(run: &Run) -> Arc<Store> {
+        run.derive(Store::new)
+    }
+
+    fn new(run: &Run) -> Store {
+        let mut sessions = Sessions::default();
+        let mut statuses: BTreeMap<(Option<u32>, bool), Replica> = BTreeMap::new();
+        let mut store = Store::default();
+        if let Some(given) = run.given::<Given>() {
+            store.ops.clone_from(&given.ops);
+            store.replicas.clone_from(&given.replicas);
+        }
+        sessions.next = store.ops.iter().map(|op| op.client + 1).max().unwrap_or(0);
+        let mut of: BTreeMap<usize, usize> = BTreeMap::new();
+        for (place, operation) in run.operations_of(KvReplication::NAME) {
+            match run.request::<Request<'_>>(operation) {
+                Some(Request::Info {}) => {
+                    let node = (operation.node, operation.is_twin);
+                    if let Some(Reply::Info(info)) = run.reply::<Reply<'_>>(operation) {
+                        let replica = Replica {
+                            replica: info.node.to_string(),
+                            applied: info.applied.0,
+                            digest: info.table_digest.to_string(),
+                        };
+                        statuses.insert(node, replica);
+                    }
+                }
+                Some(request) => {
+                    if let Some(op) = store_op(operation, &request) {
+                        of.insert(place, store.ops.len());
+                        store.places.push(place);
+                        store.ops.push(op);
+                    }
+                }
+                None => {}
+            }
+        }
+        for (place, at) in &of {
+            let operation = &run.operations[*place];
+            if let Some((reply, at_ns)) = run.reply::<Reply<'_>>(operation).zip(operation.return_ns)
+            {
+                store.ops[*at].answer(at_ns, &reply);
+            }
+        }
+        sessions.name(run, &mut store, &of);
+        store.replicas.extend(statuses.into_values());
+        store
+    }
+
+    /// The place in the run of an operation of the store; none for one that was read from a file.
+    pub fn place(&self, op: usize) -> Option<usize> {
+        let given = self.ops.len() - self.places.len();
+        self.places.get(op.checked_sub(given)?).copied()
+    }
+
+    /// Writes it, a line an operation.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        for op in &self.ops {
+            writeln!(out, "{}", serde_json::to_string(op)?)?;
+        }
+        for replica in &self.replicas {
+            writeln!(out, "{}", serde_json::to_string(replica)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A PUT or GET without its answer; none for what is neither.
+fn store_op(operation: &Operation, request: &Request<'_>) -> Option<Op> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (op, key, value) = match request {
+        Request::Put { key, value } => (Kind::Put, text(key), Some(text(value))),
+        Request::Get { key, .. } => (Kind::Get, text(key), None),
+        Request::Info {} => return None,
+    };
+    let node = operation.node.map(|node| node.to_string()).unwrap_or_default();
+    Some(Op {
+        client: operation.client,
+        op,
+        key,
+        value,
+        invoke_ns: operation.invoke_ns,
+        return_ns: None,
+        outcome: Outcome::Unknown,
+        timestamp: 0,
+        server: if operation.is_twin { node + TWIN } else { node },
+    })
+}
+
+impl Op {
+    fn answer(&mut self, at_ns: u64, reply: &Reply<'_>) {
+        let (outcome, timestamp) = match reply {
+            Reply::PutOk { timestamp } => (Outcome::Ok, timestamp.0),
+            Reply::Value { value, timestamp } => {
+                self.value = Some(String::from_utf8_lossy(value).into_owned());
+                (Outcome::Ok, timestamp.0)
+            }
+            Reply::Null {} => (Outcome::Null, 0),
+            Reply::TryOtherServerOrLater { timestamp } => (Outcome::TryOther, timestamp.0),
+            Reply::NotApplied { .. } => (Outcome::NotApplied, 0),
+            Reply::MayStillApply { .. } => (Outcome::MayStillApply, 0),
+            Reply::Info(_) => return,
+        };
+        self.return_ns = Some(at_ns);
+        (self.outcome, self.timestamp) = (outcome, timestamp);
+    }
+}
+
+/// Which client an operation is of, where only its connection was seen, at the node. A connection is a
+/// client; what it pipelines counts as of other clients, since a client's operations do not overlap. So
+/// does a GET that passes no timestamp though the connection knows one: it asks as somebody who has seen
+/// nothing yet.
+#[derive(Default)]
+struct Sessions {
+    /// Clients' numbers, and how many operations of each are under way.
+    clients: BTreeMap<u32, (u64, usize)>,
+    /// Which connections know a timestamp of which keys.
+    known: BTreeSet<(u32, String)>,
+    next: u64,
+}
+
+impl Sessions {
+    /// Numbers the clients of what was seen at nodes.
+    fn name(&mut self, run: &Run, store: &mut Store, of: &BTreeMap<usize, usize>) {
+        for contact in &run.contacts {
+            match contact.what {
+                Met::Asked(place) if run.operations[place].is_seen_at_node => {
+                    let Some(at) = of.get(&place) else { continue };
+                    let operation = &run.operations[place];
+                    let op = &mut store.ops[*at];
+                    op.client = self.client(operation.connection);
+                    let passes = match run.request::<Request<'_>>(operation) {
+                        Some(Request::Get { timestamp, applied, .. }) => {
+                            timestamp.max(applied).0 > 0
+                        }
+                        _ => true,
+                    };
+                    if !passes && self.known.contains(&(operation.connection, op.key.clone())) {
+                        op.client = self.next;
+                    }
+                }
+                Met::Told(place) if run.operations[place].is_seen_at_node => {
+                    let Some(at) = of.get(&place) else { continue };
+                    let connection = run.operations[place].connection;
+                    if let Some((_, open)) = self.clients.get_mut(&connection) {
+                        *open = open.saturating_sub(1);
+                    }
+                    let op = &store.ops[*at];
+                    if op.timestamp > 0 && op.outcome == Outcome::Ok {
+                        self.known.insert((connection, op.key.clone()));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn client(&mut self, connection: u32) -> u64 {
+        self.next += 1;
+        let fresh = self.next;
+        let (number, open) = self.clients.entry(connection).or_insert((fresh, 0));
+        *open += 1;
+        if *open == 1 { *number } else { fresh }
+    }
+}
+
+/// The indexes of `ops` client by client, each client's in the order in which it issued them.
+pub(super) fn by_client(ops: &[Op]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..ops.len()).collect();
+    order.sort_by_key(|&i| (ops[i].client, ops[i].invoke_ns, ops[i].end_ns(), i));
+    order
+}
+
+/// The indexes of `ops` in the order in which they were sent.
+pub(super) fn by_invocation(ops: &[Op]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..ops.len()).collect();
+    order.sort_by_key(|&i| (ops[i].invoke_ns, ops[i].end_ns(), i));
+    order
+}
+
+/// Reads lines, one operation or replica each.
+#[derive(Default)]
+pub(super) struct Reader {
+    given: Given,
+    /// The line of each operation.
+    lines: Vec<usize>,
+}
+
+impl Lines for Reader {
+    fn take(&mut self, number: usize, line: &serde_json::Value) -> Result<bool, String> {
+        let told = |error: serde_json::Error| error.to_string();
+        if line.get("replica").is_some() {
+            self.given.replicas.push(Replica::deserialize(line).map_err(told)?);
+        } else if line.get("op").is_some() {
+            let op = Op::deserialize(line).map_err(told)?;
+            check_op(&op)?;
+            self.given.ops.push(op);
+            self.lines.push(number);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn finish(self: Box<Self>, run: &mut Run) -> Result<u64, (usize, String)> {
+        let Reader { given, lines } = *self;
+        check_clients(&given.ops, &lines)?;
+        let all = run.give::<Given>();
+        let shift = all.ops.iter().map(|op| op.client.saturating_add(1)).max().unwrap_or(0);
+        all.replicas.extend(given.replicas);
+        let moved = given.ops.into_iter().map(|op| {
+            // Only absurd numbers come near the end; two of them may then fall together.
+            Op { client: op.client.saturating_add(shift), ..op }
+        });
+        all.ops.extend(moved);
+        Ok(shift)
+    }
+}
+
+/// What an operation must satisfy by itself.
+fn check_op(op: &Op) -> Result<(), &'static str> {
+    if op.return_ns.is_some_and(|end| end < op.invoke_ns) {
+        return Err("return_ns is before invoke_ns");
+    }
+    let fits = match op.outcome {
+        Outcome::Ok | Outcome::Unknown => true,
+        Outcome::Null | Outcome::TryOther => op.op == Kind::Get,
+        Outcome::NotApplied | Outcome::MayStillApply => op.op == Kind::Put,
+    };
+    if !fits {
+        return Err("this operation cannot have this outcome");
+    }
+    if op.return_ns.is_none() && op.outcome != Outcome::Unknown {
+        return Err("an answer without return_ns");
+    }
+    match (op.op, op.outcome, &op.value) {
+        (Kind::Put, _, None) => Err("a put without its value"),
+        (Kind::Get, Outcome::Ok, None) => Err("a get that was answered without a value"),
+        (Kind::Get, Outcome::Null, Some(_)) => Err("a get that was answered null has a value"),
+        _ => Ok(()),
+    }
+}
+
+/// `lines` has the line of each of `ops`.
+fn check_clients(ops: &[Op], lines: &[usize]) -> Result<(), (usize, String)> {
+    let order = by_client(ops);
+    for pair in order.windows(2) {
+        let (before, after) = (&ops[pair[0]], &ops[pair[1]]);
+        let overlap = before.return_ns.is_some_and(|end| after.invoke_ns < end);
+        if before.client == after.client && overlap {
+            let why = format!(
+                "client {} has an operation that is not over, that of line {}",
+                after.client, lines[pair[0]]
+            );
+            return Err((lines[pair[1]], why));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

@@ -1,0 +1,77 @@
+//! Whether replicas agree in the end. Knows nothing of clients.
+
+use super::history::Replica;
+use node_lab::check::describe::Short;
+use node_lab::study::{Verdict, Violation};
+
+/// **Replicas equal.** Once nothing is under way any more, all replicas have applied the same
+/// number of PUTs and hold byte-identical tables, which their digests stand for.
+///
+/// Evidence: two replicas, and a PUT that one of them has.
+///
+/// The convergence that remains to be shown once all updates reached all replicas: Vogels,
+/// Eventually Consistent, CACM 52(1), 2009; here for replicas that apply one log (Schneider,
+/// Implementing Fault-Tolerant Services Using the State Machine Approach, ACM Computing Surveys
+/// 22(4), 1990).
+pub(super) fn replicas_equal(replicas: &[Replica]) -> Verdict {
+    let Some((first, others)) = replicas.split_first() else {
+        return Verdict::Unknown { why: "the history says nothing of replicas".into() };
+    };
+    let differs =
+        |other: &&Replica| (other.applied, &other.digest) != (first.applied, &first.digest);
+    match others.iter().find(differs) {
+        None if others.is_empty() => {
+            Verdict::Unknown { why: "the history has one replica, which equals itself".into() }
+        }
+        None if first.applied == 0 => {
+            Verdict::Unknown { why: "the replicas have no PUT in which they could differ".into() }
+        }
+        None => Verdict::Held,
+        Some(other) => Verdict::Violated(Violation::of(
+            Vec::new(),
+            format!("{} but {}", show(first), show(other)),
+        )),
+    }
+}
+
+fn show(replica: &Replica) -> String {
+    let Replica { replica, applied, digest } = replica;
+    format!("{} ends at PUT {applied} with digest {}", Short(replica), Short(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(name: &str, applied: u64, digest: &str) -> Replica {
+        Replica { replica: name.into(), applied, digest: digest.into() }
+    }
+
+    #[test]
+    fn equal_replicas_hold_and_one_or_none_or_empty_ones_say_nothing() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| replica(name, 7, "00ff"));
+        assert_eq!(replicas_equal(&[a.clone(), b, c]), Verdict::Held);
+        let empty = ["a", "b"].map(|name| replica(name, 0, "0"));
+        for nothing in [&[][..], &[a], &empty] {
+            assert!(matches!(replicas_equal(nothing), Verdict::Unknown { .. }), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn another_count_or_another_table_is_named() {
+        let a = replica("a", 7, "00ff");
+        for c in [replica("c", 6, "00ff"), replica("c", 7, "00fe")] {
+            let Verdict::Violated(violation) = replicas_equal(&[a.clone(), a.clone(), c.clone()])
+            else {
+                panic!("{c:?} differs")
+            };
+            let (applied, digest) = (c.applied, c.digest);
+            assert_eq!(
+                violation.why,
+                format!(
+                    "a ends at PUT 7 with digest 00ff but c ends at PUT {applied} with digest {digest}"
+                )
+            );
+        }
+    }
+}

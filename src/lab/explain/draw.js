@@ -1,0 +1,670 @@
+// The picture: what the view shows of the model, on two canvases. Only what is visible is drawn,
+// and what would cover exactly the same pixels is drawn once.
+
+const canvas = document.getElementById("diagram");
+const overview = document.getElementById("overview");
+const SANS = 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif';
+let ink = {};
+
+// The colours are the style sheet's, so that light and dark are said once.
+function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  const names = ["paper", "panel", "ink", "soft", "line", "life", "accent", "bad", "bad-soft", "good", "op", "op-line",
+    "down", "pause", "cut", "clog", "loss", "clock", "disk"];
+  for (let at = 0; at < 6; at++) names.push(`arrow-${at}`);
+  for (let at = 0; at < 8; at++) names.push(`band-${at}`);
+  ink = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+function prepare(target) {
+  const ratio = window.devicePixelRatio || 1;
+  const box = target.getBoundingClientRect();
+  const [width, height] = [Math.round(box.width * ratio), Math.round(box.height * ratio)];
+  if (target.width !== width || target.height !== height) [target.width, target.height] = [width, height];
+  const pen = target.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.fillStyle = ink.paper;
+  pen.fillRect(0, 0, box.width, box.height);
+  pen.textBaseline = "middle";
+  return pen;
+}
+
+// While something moves and a picture takes long, arrows closer than some pixels are drawn as one;
+// the whole picture follows when it rests.
+let hurry = false;
+
+function draw() {
+  const pen = prepare(canvas);
+  const rows = layout();
+  const [low, high] = visibleRange();
+  pen.save();
+  pen.beginPath();
+  pen.rect(GUTTER, rows.fixed - 4, view.width - GUTTER, view.height);
+  pen.clip();
+  pen.translate(0, -view.top);
+  drawShades(pen, rows);
+  drawBands(pen, rows, low, high);
+  drawLifelines(pen, rows);
+  const labels = drawArrows(pen, rows, low, high);
+  drawEvents(pen, rows, low, high);
+  drawOperations(pen, rows);
+  drawArrowLabels(pen, labels, rows);
+  drawSelection(pen, rows);
+  pen.restore();
+  drawTop(pen, rows);
+  drawNames(pen, rows);
+  drawOverview();
+}
+
+// The indices of the events on the screen, one more on each side.
+function visibleRange() {
+  const low = Math.max(view.from, indexAtPlace(placeAtX(GUTTER)) - 1);
+  const high = Math.min(view.to, indexAtPlace(placeAtX(view.width) + 1e-9) + 1);
+  return [low, high];
+}
+
+const endX = (index) => (index < 0 ? xOf(windowPlaces()[1]) : xAt(index));
+const dim = (index) => view.marks !== null && !view.marks[index];
+
+// The nodes that a fault shades; none are named when it concerns all.
+const concerned = (event) => (event.nodes.length ? event.nodes : data.run.nodes);
+
+function faultX(event, index) {
+  return [xAt(index), Math.max(xAt(index) + 2, Math.min(xOf(placeOfTime(event.until)), endX(-1)))];
+}
+
+function drawShades(pen, rows) {
+  for (const fault of model.faults) {
+    const event = events[fault.index];
+    // A node that is down or paused says so itself.
+    if (event.until <= event.t || fault.family === "down" || fault.family === "pause") continue;
+    const [x1, x2] = faultX(event, fault.index);
+    if (x2 < GUTTER || x1 > view.width) continue;
+    pen.fillStyle = ink[fault.family];
+    pen.globalAlpha = event.nodes.length ? 1 : 0.45;
+    for (const id of concerned(event)) {
+      const y = rows.y.get(id);
+      if (y !== undefined) pen.fillRect(x1, y - rows.row * 0.4, x2 - x1, rows.row - 2);
+    }
+    pen.globalAlpha = 1;
+  }
+  for (const span of model.spans) {
+    const y = rows.y.get(span.node);
+    const [x1, x2] = [xAt(span.from), endX(span.to)];
+    if (y === undefined || x2 < GUTTER || x1 > view.width) continue;
+    pen.fillStyle = ink[span.kind];
+    const [top, height] = [y - Math.min(rows.row * 0.4, 24), Math.min(rows.row - 2, 56)];
+    pen.fillRect(x1, top, x2 - x1, height);
+    hatch(pen, x1, top, x2 - x1, height, span.kind);
+    const word = span.kind === "pause" ? "paused" : events[span.from].kind === "stop" ? "stopped" : "crashed";
+    pinned(pen, word, x1, x2, top + height - 7, ink.soft);
+  }
+}
+
+function hatch(pen, x, y, width, height, kind) {
+  const [left, right] = [Math.max(x, GUTTER), Math.min(x + width, view.width)];
+  if (right - left < 4) return;
+  pen.save();
+  pen.beginPath();
+  pen.rect(left, y, right - left, height);
+  pen.clip();
+  pen.strokeStyle = ink.life;
+  pen.globalAlpha = 0.35;
+  pen.beginPath();
+  const gap = kind === "pause" ? 12 : 7;
+  for (let at = left - height; at < right; at += gap) {
+    pen.moveTo(at, y + height);
+    pen.lineTo(kind === "pause" ? at : at + height, y);
+  }
+  pen.stroke();
+  pen.restore();
+}
+
+// A word at the visible beginning of a span, if it fits.
+function pinned(pen, word, x1, x2, y, colour, font = `11px ${SANS}`, always = false) {
+  const [left, right] = [Math.max(x1, GUTTER) + 4, Math.min(x2, view.width) - 3];
+  if (right - left < 16 && !always) return 0;
+  pen.font = font;
+  const text = always ? word : shorten(pen, word, right - left);
+  if (!text) return 0;
+  pen.fillStyle = colour;
+  pen.fillText(text, left, y);
+  return left + pen.measureText(text).width;
+}
+
+function shorten(pen, text, room) {
+  if (text.length < 2000 && pen.measureText(text).width <= room) return text;
+  // Nothing is narrower than two pixels a letter, so the search may begin there.
+  let [low, high] = [0, Math.min(text.length, Math.ceil(room / 2))];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (pen.measureText(`${text.slice(0, middle)}…`).width <= room) low = middle; else high = middle - 1;
+  }
+  return low > 1 ? `${text.slice(0, low)}…` : "";
+}
+
+function drawBands(pen, rows, low, high) {
+  for (const id of rows.ids) {
+    const kinds = [...model.bands.get(id).values()].slice(0, 3);
+    kinds.forEach((list, at) => {
+      const height = rows.row < 44 ? Math.max(4, 10 / kinds.length) : 15;
+      const y = rows.y.get(id) + 8 + at * (height + 1);
+      for (const band of list) {
+        if (band.from >= high || (band.to >= 0 && band.to < low)) continue;
+        const [x1, x2] = [Math.max(xAt(band.from), GUTTER), Math.min(endX(band.to), view.width)];
+        pen.fillStyle = ink[`band-${band.colour}`];
+        pen.fillRect(x1, y, Math.max(1, x2 - x1 - 1), height);
+        if (height > 9) pinned(pen, band.label, x1, x2, y + height / 2 + 0.5, ink.ink);
+      }
+    });
+  }
+}
+
+function drawLifelines(pen, rows) {
+  const end = Math.min(view.width, xOf(windowPlaces()[1]));
+  for (const id of rows.ids) {
+    const y = rows.y.get(id);
+    pen.strokeStyle = ink.life;
+    pen.lineWidth = 1.25;
+    pen.beginPath();
+    pen.moveTo(GUTTER, y);
+    pen.lineTo(end, y);
+    pen.stroke();
+    // A node that is down has no line.
+    pen.strokeStyle = ink.paper;
+    pen.setLineDash([3, 4]);
+    pen.lineWidth = 2.5;
+    for (const span of model.spans) {
+      if (span.node !== id || span.kind !== "down") continue;
+      pen.beginPath();
+      pen.moveTo(Math.max(GUTTER, xAt(span.from)), y);
+      pen.lineTo(Math.min(end, endX(span.to)), y);
+      pen.stroke();
+    }
+    pen.setLineDash([]);
+  }
+}
+
+// How an arrow runs on the screen; null when it is not there.
+function arrowLine(arrow, rows) {
+  const [y1, y2] = [rows.y.get(arrow.from), rows.y.get(arrow.to)];
+  if (y1 === undefined || y2 === undefined) return null;
+  const known = arrow.send >= 0 ? arrow.send : arrow.end;
+  if (!view.shown[known]) return null;
+  let [x1, x2] = [arrow.send < 0 ? xAt(arrow.end) - 14 : xAt(arrow.send), arrow.end < 0 ? xAt(arrow.send) + 14 : xAt(arrow.end)];
+  let [fromY, toY] = [y1, y2];
+  // What was lost never came: the arrow stops on its way. So does what nobody knows more of.
+  const part = arrow.fate === "lost" ? (arrow.why === "down" ? 0.86 : 0.6) : arrow.fate === "open" ? 0.35 : 1;
+  if (part < 1) {
+    toY = y1 + (y2 - y1) * part;
+    x2 = arrow.fate === "lost" ? x1 + (x2 - x1) * part : x2;
+  }
+  if (arrow.fate === "orphan") fromY = y2 + (y1 - y2) * 0.35;
+  return { x1, y1: fromY, x2, y2: toY };
+}
+
+function drawArrows(pen, rows, low, high) {
+  const styles = new Map();
+  const drawn = new Map();
+  const labels = [];
+  const grain = hurry ? 4 : 1;
+  const first = firstReaching(low);
+  for (let at = first; at < model.arrows.length; at++) {
+    const arrow = model.arrows[at];
+    const begin = arrow.send >= 0 && arrow.end >= 0 ? Math.min(arrow.send, arrow.end) : Math.max(arrow.send, arrow.end);
+    if (begin >= high) break;
+    const line = arrowLine(arrow, rows);
+    if (!line || Math.max(line.x1, line.x2) < GUTTER || Math.min(line.x1, line.x2) > view.width) continue;
+    const faded = dim(arrow.end < 0 ? arrow.send : arrow.end);
+    const protocol = Math.max(0, model.protocols.indexOf(model.protocolOf(arrow.send < 0 ? arrow.end : arrow.send)));
+    const style = `${arrow.fate}|${arrow.copy}|${protocol % 6}|${faded}`;
+    const pixel = `${arrow.from}>${arrow.to}|${style}`;
+    const covered = Math.round(line.x1 / grain) * 65536 + Math.round(line.x2 / grain);
+    if (!drawn.has(pixel)) drawn.set(pixel, new Set());
+    if (drawn.get(pixel).has(covered)) continue;
+    drawn.get(pixel).add(covered);
+    if (!styles.has(style)) styles.set(style, []);
+    styles.get(style).push(line);
+    if (!faded) labels.push({ at, line });
+  }
+  const clear = labels.length;
+  for (const [style, lines] of styles) {
+    const [fate, copy, protocol, faded] = style.split("|");
+    pen.strokeStyle = pen.fillStyle = fate === "lost" ? ink.bad : fate === "ok" ? ink[`arrow-${protocol}`] : ink.soft;
+    // Many arrows are a texture; few are to be followed.
+    const all = faded === "true" ? Infinity : clear;
+    pen.globalAlpha = faded === "true" ? 0.1 : fate === "lost" ? 0.85 : all > 3000 ? 0.25 : all > 600 ? 0.45 : 0.8;
+    // Below one pixel browsers draw hairlines, several times as fast.
+    pen.lineWidth = all > 1200 ? 0.7 : 1.15;
+    pen.setLineDash(copy === "true" ? [5, 4] : fate === "ok" || fate === "lost" ? [] : [2, 3]);
+    // One path of thousands of crossing lines costs more than many short ones.
+    for (let from = 0; from < lines.length; from += 256) {
+      pen.beginPath();
+      for (const line of lines.slice(from, from + 256)) {
+        pen.moveTo(line.x1, line.y1);
+        pen.lineTo(line.x2, line.y2);
+      }
+      pen.stroke();
+    }
+    pen.setLineDash([]);
+    if (fate === "lost") crosses(pen, lines, all > 600 ? 2.5 : 4.5);
+    else if (fate === "open") rings(pen, lines);
+    else if (all <= 1500) heads(pen, lines);
+    pen.globalAlpha = 1;
+  }
+  return labels;
+}
+
+// The first arrow that may reach `low` or beyond.
+function firstReaching(low) {
+  let [from, to] = [0, model.arrows.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (model.reach[middle] < low) from = middle + 1; else to = middle;
+  }
+  return from;
+}
+
+function heads(pen, lines) {
+  pen.beginPath();
+  for (const { x1, y1, x2, y2 } of lines) {
+    const angle = Math.atan2(y2 - y1, x2 - x1);
+    const [tipX, tipY] = [x2 - 2 * Math.cos(angle), y2 - 2 * Math.sin(angle)];
+    pen.moveTo(tipX, tipY);
+    pen.lineTo(tipX - 8 * Math.cos(angle - 0.36), tipY - 8 * Math.sin(angle - 0.36));
+    pen.lineTo(tipX - 8 * Math.cos(angle + 0.36), tipY - 8 * Math.sin(angle + 0.36));
+    pen.closePath();
+  }
+  pen.fill();
+}
+
+function crosses(pen, lines, size) {
+  pen.lineWidth = size > 3 ? 2 : 1.2;
+  pen.beginPath();
+  for (const { x2, y2 } of lines) {
+    pen.moveTo(x2 - size, y2 - size); pen.lineTo(x2 + size, y2 + size);
+    pen.moveTo(x2 - size, y2 + size); pen.lineTo(x2 + size, y2 - size);
+  }
+  pen.stroke();
+}
+
+function rings(pen, lines) {
+  pen.beginPath();
+  for (const { x2, y2 } of lines) { pen.moveTo(x2 + 3, y2); pen.arc(x2, y2, 3, 0, 7); }
+  pen.stroke();
+}
+
+// A message's label as far as it is shown, and how wide that is. Measuring text is what costs most
+// in a picture, and labels come again.
+const measured = new Map();
+function fitted(pen, label) {
+  let known = measured.get(label);
+  if (!known) {
+    const text = shorten(pen, label, 150);
+    known = { text, width: pen.measureText(text).width };
+    if (measured.size > 20000) measured.clear();
+    measured.set(label, known);
+  }
+  return known;
+}
+
+// Labels where there is room for them, and never on each other.
+function drawArrowLabels(pen, labels, rows) {
+  const many = rows.row < 44 ? 30 : 160;
+  if (hurry || labels.length > many || (view.axis === "order" && view.scale < 1.5)) return;
+  pen.font = `11px ${SANS}`;
+  const taken = [];
+  for (const { at, line } of labels) {
+    const arrow = model.arrows[at];
+    const message = events[arrow.send];
+    const lost = arrow.fate === "lost" ? ` (${arrow.why})` : arrow.copy ? " (copy)" : "";
+    const { text, width } = fitted(pen, (message ? message.brief || message.label : "?") + lost);
+    for (const part of [0.5, 0.36, 0.64, 0.25, 0.75]) {
+      const x = line.x1 + (line.x2 - line.x1) * part - width / 2;
+      const y = line.y1 + (line.y2 - line.y1) * part;
+      const box = [x - 3, y - 6.5, x + width + 3, y + 6.5];
+      // Lifelines, bands and their numbers keep their place, as far as rows are wide enough.
+      const [above, below] = rows.row < 44 ? [4, 4] : [14, 24];
+      if (rows.ids.some((id) => box[1] < rows.y.get(id) + below && box[3] > rows.y.get(id) - above)) continue;
+      if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
+      taken.push(box);
+      pen.fillStyle = ink.paper;
+      pen.globalAlpha = 0.88;
+      pen.fillRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+      pen.globalAlpha = 1;
+      pen.fillStyle = arrow.fate === "lost" ? ink.bad : ink.soft;
+      pen.fillText(text, x, y);
+      break;
+    }
+  }
+}
+
+function drawEvents(pen, rows, low, high) {
+  const last = new Map();
+  const numbers = new Map();
+  const dense = high - low > 1500;
+  for (let index = low; index < high; index++) {
+    const event = events[index];
+    const y = rows.y.get(event.node);
+    if (y === undefined || !view.shown[index] || event.kind === "violation") continue;
+    const x = xAt(index);
+    const pixel = Math.round(x);
+    const loud = event.kind === "crash" || event.kind === "start" || event.kind === "stop";
+    // A dimmed event does not hide one that matters.
+    const weight = dim(index) ? pixel - 0.5 : pixel;
+    if (last.get(event.node) >= weight && !loud) continue;
+    last.set(event.node, weight);
+    pen.globalAlpha = dim(index) ? 0.2 : 1;
+    // At this size a square is as good as a circle, and far cheaper.
+    if (dense && !loud) {
+      pen.fillStyle = event.kind === "send" || event.kind === "recv" ? ink.ink : event.kind === "drop" ? ink.bad : event.op !== undefined ? ink.accent : ink.life;
+      pen.fillRect(x - 1.5, y - 1.5, 3, 3);
+    } else glyph(pen, event, x, y);
+    // The Lamport value above its end of the arrow, as long as it is legible.
+    if (event.lamport !== undefined && (event.kind === "send" || event.kind === "recv") && !dense) {
+      pen.font = `11px ${SANS}`;
+      const text = String(event.lamport);
+      const width = pen.measureText(text).width;
+      if (x - width / 2 > (numbers.get(event.node) || -Infinity)) {
+        pen.fillStyle = ink.soft;
+        pen.fillText(text, x - width / 2, y - 9);
+        numbers.set(event.node, x + width / 2 + 3);
+      }
+    }
+    pen.globalAlpha = 1;
+  }
+}
+
+function glyph(pen, event, x, y) {
+  pen.fillStyle = pen.strokeStyle = ink.ink;
+  pen.lineWidth = 1.5;
+  pen.beginPath();
+  switch (event.kind) {
+    case "send": pen.arc(x, y, 3, 0, 7); pen.fill(); break;
+    case "recv": pen.arc(x, y, 3, 0, 7); pen.fillStyle = ink.paper; pen.fill(); pen.stroke(); break;
+    case "request": case "reply":
+      pen.fillStyle = ink.accent; pen.fillRect(x - 3, y - 3, 6, 6); break;
+    case "timer": pen.fillStyle = ink.life; pen.moveTo(x, y - 5); pen.lineTo(x + 4, y + 3); pen.lineTo(x - 4, y + 3); pen.fill(); break;
+    case "fact": pen.fillStyle = ink["arrow-4"]; pen.moveTo(x, y - 5); pen.lineTo(x + 4, y); pen.lineTo(x, y + 5); pen.lineTo(x - 4, y); pen.fill(); break;
+    case "crash": pen.strokeStyle = ink.bad; pen.lineWidth = 2.5; pen.moveTo(x - 5, y - 5); pen.lineTo(x + 5, y + 5); pen.moveTo(x + 5, y - 5); pen.lineTo(x - 5, y + 5); pen.stroke(); break;
+    case "start": pen.fillStyle = ink.good; pen.moveTo(x - 3, y - 6); pen.lineTo(x + 6, y); pen.lineTo(x - 3, y + 6); pen.fill(); break;
+    case "stop": pen.fillStyle = ink.soft; pen.fillRect(x - 5, y - 5, 10, 10); break;
+    case "sync": pen.strokeStyle = event.ok ? ink.life : ink.bad; pen.moveTo(x, y - 5); pen.lineTo(x, y + 5); pen.stroke(); break;
+    case "drop": pen.fillStyle = ink.bad; pen.arc(x, y, 1.6, 0, 7); pen.fill(); break;
+    default: pen.fillStyle = ink.life; pen.arc(x, y, 2, 0, 7); pen.fill();
+  }
+}
+
+function drawOperations(pen, rows) {
+  if (!model.clients.length) return;
+  const end = endX(-1);
+  for (const name of model.clients) {
+    const y = rows.lane.get(name);
+    if (y - view.top < rows.fixed - LANE || y - view.top > view.height + LANE) continue;
+    pen.fillStyle = ink.line;
+    pen.fillRect(GUTTER, y + LANE / 2 - 1, view.width, 1);
+    let covered = -Infinity;
+    const lane = model.lanes.get(name);
+    // What a violation rests on lies above the rest.
+    for (const bad of [false, true]) lane.forEach((op, at) => {
+      if (op.bad !== bad) return;
+      if (op.request >= view.to || (op.reply >= 0 && op.reply < view.from)) return;
+      if (!view.shown[op.request] && !op.bad) return;
+      const [x1, x2] = [xAt(op.request), op.reply < 0 ? end : Math.max(xAt(op.reply), xAt(op.request) + (op.bad ? 6 : 2))];
+      if (x2 < GUTTER || x1 > view.width || (x2 <= covered && !op.bad)) return;
+      covered = Math.max(covered, Math.ceil(x2));
+      const next = lane[at + 1] ? xAt(lane[at + 1].request) : view.width;
+      drawOperation(pen, op, x1, x2, y, rows, next);
+    });
+  }
+}
+
+function drawOperation(pen, op, x1, x2, y, rows, next) {
+  const faded = dim(op.request) && !op.bad;
+  const [left, right] = [Math.max(x1, GUTTER - 2), Math.min(x2, view.width + 2)];
+  pen.globalAlpha = faded ? 0.25 : 1;
+  pen.fillStyle = op.bad ? ink["bad-soft"] : ink.op;
+  pen.strokeStyle = op.bad ? ink.bad : ink["op-line"];
+  pen.lineWidth = op.bad ? 2 : 1;
+  pen.setLineDash(op.reply < 0 ? [3, 3] : []);
+  pen.fillRect(left, y - 8, right - left, 16);
+  if (right - left > 3) pen.strokeRect(left, y - 8, right - left, 16);
+  pen.setLineDash([]);
+  const reply = op.reply < 0 ? "no reply" : events[op.reply].label;
+  const text = `${events[op.request].label} → ${reply}`;
+  const colour = op.bad ? ink.bad : ink.ink;
+  pen.font = `${op.bad ? "600 " : ""}11px ${SANS}`;
+  const width = pen.measureText(text).width;
+  // Inside if it fits, else beside; what a violation rests on is said in any case.
+  if (width + 8 <= right - left) pinned(pen, text, x1, x2, y + 0.5, colour, pen.font);
+  else if (x2 + width + 8 < Math.min(op.bad ? Infinity : next, view.width)) beside(pen, text, x2 + 5, y, colour, op.bad);
+  else if (op.bad) beside(pen, text, x1 - width - 5, y, colour, true);
+  else pinned(pen, text, x1, x2, y + 0.5, colour, pen.font);
+  // Which node was asked, and which answered: only where it matters or is asked for.
+  if (op.bad || view.selected === op.request || (op.reply >= 0 && view.selected === op.reply)) {
+    pen.strokeStyle = op.bad ? ink.bad : ink.accent;
+    pen.lineWidth = 1.25;
+    pen.setLineDash([1, 3]);
+    pen.beginPath();
+    for (const [index, x] of [[op.request, x1], [op.reply, x2]]) {
+      const node = index < 0 ? undefined : rows.y.get(events[index].node);
+      if (node === undefined) continue;
+      pen.moveTo(x, y - 8);
+      pen.lineTo(x, node + 4);
+      if (op.bad) { pen.moveTo(x + 7, node); pen.arc(x, node, 7, 0, 7); }
+    }
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+  pen.globalAlpha = 1;
+}
+
+function beside(pen, text, x, y, colour, opaque) {
+  if (opaque) {
+    pen.fillStyle = ink.paper;
+    pen.fillRect(x - 2, y - 8, pen.measureText(text).width + 4, 16);
+  }
+  pen.fillStyle = colour;
+  pen.fillText(text, x, y + 0.5);
+}
+
+function drawSelection(pen, rows) {
+  if (view.selected < 0) return;
+  const event = events[view.selected];
+  const x = xAt(view.selected);
+  pen.strokeStyle = ink.accent;
+  pen.lineWidth = 2.25;
+  for (const at of model.arrowsOf.get(view.selected) || []) {
+    const line = arrowLine(model.arrows[at], rows);
+    if (!line) continue;
+    pen.setLineDash(model.arrows[at].copy ? [5, 4] : []);
+    pen.beginPath();
+    pen.moveTo(line.x1, line.y1);
+    pen.lineTo(line.x2, line.y2);
+    pen.stroke();
+    pen.fillStyle = ink.accent;
+    if (model.arrows[at].fate === "ok") heads(pen, [line]);
+  }
+  pen.setLineDash([]);
+  const y = rows.y.get(event.node);
+  if (y !== undefined) {
+    pen.beginPath();
+    pen.arc(x, y, 8, 0, 7);
+    pen.stroke();
+  }
+  pen.globalAlpha = 0.5;
+  pen.lineWidth = 1;
+  pen.beginPath();
+  pen.moveTo(x, 0);
+  pen.lineTo(x, rows.bottom + view.height);
+  pen.stroke();
+  pen.globalAlpha = 1;
+}
+
+// What stays on top when rows scroll: ruler, flags, faults.
+function drawTop(pen, rows) {
+  pen.save();
+  pen.beginPath();
+  pen.rect(GUTTER, 0, view.width, view.height);
+  pen.clip();
+  pen.strokeStyle = ink.line;
+  pen.fillStyle = ink.soft;
+  pen.font = `11.5px ${SANS}`;
+  for (const [x, word] of ticks()) {
+    pen.fillText(word, x + 4, 12);
+    pen.fillRect(x, 6, 1, RULER - 8);
+  }
+  for (const fault of model.faults) drawFault(pen, rows, fault);
+  let edge = -Infinity;
+  for (const index of model.violations) {
+    const x = xAt(index);
+    if (x < GUTTER - 200 || x > view.width + 10) continue;
+    pen.strokeStyle = ink.bad;
+    pen.lineWidth = 1.75;
+    pen.beginPath();
+    pen.moveTo(x, rows.flags);
+    pen.lineTo(x, view.height);
+    pen.stroke();
+    const y = rows.y.get(events[index].node);
+    if (y !== undefined) {
+      pen.fillStyle = ink.bad;
+      pen.beginPath();
+      pen.arc(x, y - view.top, 6, 0, 7);
+      pen.fill();
+    }
+    if (x < edge) continue;
+    pen.font = `600 12px ${SANS}`;
+    const word = `⚑ ${events[index].property}`;
+    const width = pen.measureText(word).width + 12;
+    // At the right border the flag flies to the left.
+    const left = x + width > view.width ? x - width : x;
+    pen.fillStyle = ink.bad;
+    pen.fillRect(left, rows.flags + 1, width, FLAGS - 4);
+    pen.fillStyle = ink.paper;
+    pen.fillText(word, left + 6, rows.flags + FLAGS / 2 - 0.5);
+    edge = left + width;
+  }
+  pen.restore();
+}
+
+function drawFault(pen, rows, fault) {
+  const event = events[fault.index];
+  const [x1, x2] = faultX(event, fault.index);
+  if (x2 < GUTTER || x1 > view.width) return;
+  const y = rows.faults + fault.lane * FAULT;
+  pen.fillStyle = ink[fault.family];
+  pen.fillRect(Math.max(x1, GUTTER), y, Math.min(x2, view.width) - Math.max(x1, GUTTER), FAULT - 3);
+  pen.fillStyle = ink.soft;
+  pen.fillRect(x1, y, 2, FAULT - 3);
+  // What is over at once has its word beside it, if no other fault is there.
+  const right = event.until <= event.t ? Math.min(fault.next < 0 ? view.width : xAt(fault.next), x1 + 260) : x2;
+  pinned(pen, event.label || event.fault, x1, right, y + FAULT / 2 - 1, ink.ink);
+}
+
+// Times at round places: true to time, or of the event that is there.
+function ticks() {
+  const list = [];
+  if (!events.length) return list;
+  if (view.axis === "time") {
+    const rough = 110 / view.scale;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
+    for (let t = Math.ceil(placeAtX(GUTTER) / step) * step; xOf(t) < view.width; t += step) list.push([xOf(t), clock(t)]);
+    return list;
+  }
+  let word = "";
+  for (let x = GUTTER + MARGIN; x < view.width - 40; x += 110) {
+    const index = indexAtPlace(placeAtX(x));
+    if (index >= events.length) break;
+    const next = clock(events[index].t);
+    // Of several equal times the first says it.
+    if (next !== word) list.push([xAt(index), next]);
+    word = next;
+  }
+  return list;
+}
+
+// The names stay at the left.
+function drawNames(pen, rows) {
+  pen.fillStyle = ink.panel;
+  pen.fillRect(0, 0, GUTTER, view.height);
+  pen.fillStyle = ink.line;
+  pen.fillRect(GUTTER - 1, 0, 1, view.height);
+  pen.save();
+  pen.beginPath();
+  pen.rect(0, rows.fixed - 4, GUTTER, view.height);
+  pen.clip();
+  pen.translate(0, -view.top);
+  const here = view.selected < 0 ? undefined : events[view.selected].node;
+  for (const id of rows.ids) {
+    pen.fillStyle = id === here ? ink.accent : ink.ink;
+    pen.font = `600 13px ${SANS}`;
+    pen.fillText(shorten(pen, laneWord(id), GUTTER - 24), 14, rows.y.get(id));
+  }
+  if (model.clients.length) {
+    pen.fillStyle = ink.soft;
+    pen.font = `11px ${SANS}`;
+    pen.fillText("CLIENTS", 14, rows.clientsTop + 2);
+  }
+  for (const name of model.clients) {
+    pen.fillStyle = model.lanes.get(name).some((op) => op.bad) ? ink.bad : ink.ink;
+    pen.font = `12.5px ${SANS}`;
+    pen.fillText(shorten(pen, name, GUTTER - 24), 14, rows.lane.get(name));
+  }
+  pen.restore();
+  pen.fillStyle = ink.soft;
+  pen.font = `11px ${SANS}`;
+  if (rows.bottom - view.top > view.height + 8) {
+    pen.fillStyle = ink.panel;
+    pen.fillRect(0, view.height - 18, GUTTER - 1, 18);
+    pen.fillStyle = ink.accent;
+    pen.fillText("↓ more below", 14, view.height - 9);
+    pen.fillStyle = ink.soft;
+  }
+  pen.fillText("TIME", 14, 12);
+  if (model.faults.length) pen.fillText("FAULTS", 14, rows.faults + FAULT / 2);
+  if (model.violations.length) pen.fillText("VIOLATIONS", 14, rows.flags + FLAGS / 2);
+}
+
+// The whole run in a strip, true to time: how much happened when, faults, violations, and where
+// one is.
+let strip = null;
+const beginning = () => (events.length ? events[0].t : 0);
+
+function drawOverview() {
+  const pen = prepare(overview);
+  const { width } = overview.getBoundingClientRect();
+  const scale = (width - GUTTER - 2 * MARGIN) / Math.max(model.end - beginning(), 1);
+  const x = (t) => GUTTER + MARGIN + (t - beginning()) * scale;
+  if (!strip || strip.width !== width) {
+    const counts = new Uint32Array(Math.max(1, Math.ceil(width)));
+    for (const event of events) counts[Math.min(counts.length - 1, Math.floor(x(event.t)))]++;
+    strip = { width, counts, most: counts.reduce((a, b) => Math.max(a, b), 1) };
+  }
+  for (const fault of model.faults) {
+    const event = events[fault.index];
+    pen.fillStyle = ink[fault.family];
+    pen.fillRect(x(event.t), 3, Math.max(2, x(Math.min(event.until, model.end)) - x(event.t)), 9);
+  }
+  pen.fillStyle = ink.life;
+  strip.counts.forEach((count, at) => {
+    const height = count ? 2 + Math.sqrt(count / strip.most) * 24 : 0;
+    pen.fillRect(at, 42 - height, 1, height);
+  });
+  pen.fillStyle = ink.bad;
+  for (const index of model.violations) pen.fillRect(x(events[index].t) - 1.5, 2, 3, 42);
+  if (events.length) {
+    const [low, high] = visibleRange();
+    const left = x(events[Math.min(low, events.length - 1)].t);
+    const wide = Math.max(4, x(events[Math.max(low, high - 1)].t) - left);
+    pen.fillStyle = pen.strokeStyle = ink.accent;
+    pen.globalAlpha = 0.14;
+    pen.fillRect(left, 1, wide, 43);
+    pen.globalAlpha = 1;
+    pen.lineWidth = 1.5;
+    pen.strokeRect(left, 1.5, wide, 42);
+  }
+  pen.fillStyle = ink.soft;
+  pen.font = `11px ${SANS}`;
+  pen.fillText("WHOLE RUN", 14, 23);
+}

@@ -1,0 +1,192 @@
+//! The run as one page: the assets beside this file with the run's data in their midst. The page
+//! asks no network for anything, and shows what is in the trace as text only.
+//!
+//! The data is JSON in a `<script type="application/json">`, where the one thing that could end
+//! it early is a `<`: it is escaped, as are `>`, `&` and the two line ends that JSON has and old
+//! JavaScript has not. The page's own script puts strings into `textContent` or on a canvas.
+
+use super::{Merged, text};
+use crate::trace::Event;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+const PAGE: &str = include_str!("page.html");
+const CSS: &str = include_str!("page.css");
+/// In the order in which they are needed.
+const SCRIPTS: [&str; 5] = [
+    include_str!("model.js"),
+    include_str!("view.js"),
+    include_str!("draw.js"),
+    include_str!("panel.js"),
+    include_str!("page.js"),
+];
+
+/// The largest integer up to which JavaScript's numbers are exact; what is larger goes as text.
+const EXACT: u64 = 1 << 53;
+
+/// Writes the page.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
+    // The template is cut before anything is inserted, so that nothing inserted is looked at.
+    let (head, rest) = PAGE.split_once("/*css*/").unwrap_or((PAGE, ""));
+    let (body, rest) = rest.split_once("/*data*/").unwrap_or((rest, ""));
+    let (between, end) = rest.split_once("/*js*/").unwrap_or((rest, ""));
+    put(out, head)?;
+    put(out, CSS)?;
+    put(out, body)?;
+    data(run, out)?;
+    put(out, between)?;
+    for script in SCRIPTS {
+        put(out, script)?;
+    }
+    put(out, end)
+}
+
+fn put(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())
+}
+
+/// The data: one event a line.
+fn data(run: &Merged, out: &mut impl Write) -> io::Result<()> {
+    let head = json!({
+        "title": text::title(run),
+        "source": run.source,
+        "scenario": run.scenario,
+        "seed": run.seed.map(|seed| seed.to_string()),
+        "nodes": run.nodes,
+        "base": run.base.to_string(),
+        "notes": run.notes,
+    });
+    write!(out, "{{\"run\":{},\"events\":[", escaped(&head.to_string()))?;
+    for (index, entry) in run.entries.iter().enumerate() {
+        let mut event = serde_json::to_value(&entry.line)?;
+        if let Value::Object(fields) = &mut event {
+            fields.remove("at");
+            if let Some(until) = fields.get_mut("until") {
+                let from_base = until.as_u64().unwrap_or(0).saturating_sub(run.base);
+                *until = from_base.into();
+            }
+            // Times stay numbers: the page computes with them, and a run of 100 days is exact.
+            for (_, value) in fields.iter_mut().filter(|(name, _)| *name != "until") {
+                exact(value);
+            }
+            if let Event::Fact { fact, value, .. } = &entry.line.event {
+                fields.insert("label".into(), text::statement(fact, value).into());
+            }
+            fields.insert("t".into(), entry.t.into());
+            if let Some(cause) = entry.cause {
+                fields.insert("cause".into(), cause.into());
+            }
+        }
+        let comma = if index == 0 { "\n" } else { ",\n" };
+        write!(out, "{comma}{}", escaped(&event.to_string()))?;
+    }
+    put(out, "\n]}")
+}
+
+/// Makes text of the numbers that JavaScript would round, however deep they lie.
+fn exact(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let is_large = number.as_u64().is_some_and(|number| number > EXACT)
+                || number.as_i64().is_some_and(|number| number.unsigned_abs() > EXACT);
+            if is_large {
+                *value = Value::String(number.to_string());
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(exact),
+        Value::Object(fields) => fields.values_mut().for_each(exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// JSON that cannot end the element it is in. These characters stand in JSON's strings only,
+/// where an escape means the same.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' => text.push_str("\\u003c"),
+            '>' => text.push_str("\\u003e"),
+            '&' => text.push_str("\\u0026"),
+            '\u{2028}' => text.push_str("\\u2028"),
+            '\u{2029}' => text.push_str("\\u2029"),
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Source, merge};
+
+    fn page(label: &str) -> String {
+        let run = r#"{"at":0,"kind":"run","source":"sim","scenario":"SCENARIO","nodes":[1]}"#;
+        let line = serde_json::json!({"at": 1, "node": 1, "kind": "print", "line": label});
+        let scenario = serde_json::to_string(label).unwrap();
+        let text = format!("{}\n{line}\n", run.replace("\"SCENARIO\"", &scenario));
+        let sources = [Source { name: "t".into(), text }];
+        let mut out = Vec::new();
+        super::write(&merge(&sources).unwrap(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn nothing_in_a_trace_becomes_markup() {
+        let hostile = "</script><img src=x onerror=alert(1)><!--<script>/*js*/ & \u{2028}";
+        let page = page(hostile);
+        assert_eq!(page.len() - page.replace("<img", "").len(), 0);
+        assert!(!page.contains("onerror=alert(1)>"), "the label's `>` is escaped");
+        assert!(!page.contains('\u{2028}'));
+        let blank = super::tests::page("plain");
+        let count = |page: &str, what: &str| page.matches(what).count();
+        for what in ["<script", "</script>", "<!--", "/*css*/", "/*data*/"] {
+            assert_eq!(count(&page, what), count(&blank, what), "{what}");
+        }
+        // And it is still the same label.
+        let json = page.split("type=\"application/json\">").nth(1).unwrap();
+        let json = json.split("</script>").next().unwrap();
+        let data: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(data["events"][0]["line"], hostile);
+        assert_eq!(data["run"]["scenario"], hostile);
+    }
+
+    #[test]
+    fn the_page_gets_a_fact_as_it_is_and_in_words_and_no_number_is_rounded() {
+        let text = format!(
+            "{}\n{}\n",
+            r#"{"at":0,"kind":"run","source":"sim","scenario":"","nodes":[1]}"#,
+            r#"{"at":1,"node":1,"kind":"fact","protocol":"p","fact":"Load","subject":1,"value":{"a":[9007199254740993,-9007199254740993],"b":9007199254740992}}"#,
+        );
+        let sources = [Source { name: "t".into(), text }];
+        let mut out = Vec::new();
+        super::write(&merge(&sources).unwrap(), &mut out).unwrap();
+        let page = String::from_utf8(out).unwrap();
+        let json = page.split("type=\"application/json\">").nth(1).unwrap();
+        let json = json.split("</script>").next().unwrap();
+        let data: serde_json::Value = serde_json::from_str(json).unwrap();
+        let (event, exact) = (&data["events"][0], 9_007_199_254_740_992_u64);
+        let value = serde_json::json!({"a": ["9007199254740993", "-9007199254740993"], "b": exact});
+        assert_eq!((&event["value"], &event["subject"]), (&value, &1.into()));
+        assert_eq!(
+            event["label"],
+            "Load a [9007199254740993,-9007199254740993], b 9007199254740992"
+        );
+    }
+
+    #[test]
+    fn the_page_refers_to_nothing_outside() {
+        let page = page("plain").to_lowercase();
+        for what in ["http:", "https:", "src=", "href=", "@import", "url(", "fetch(", "xmlhttp"] {
+            assert!(!page.contains(what), "{what}");
+        }
+        for what in ["innerhtml", "outerhtml", "insertadjacent", "document.write", "eval("] {
+            assert!(!page.contains(what), "{what}");
+        }
+        assert!(page.contains("default-src 'none'"));
+        assert!(page.trim_end().ends_with("</html>"));
+    }
+}

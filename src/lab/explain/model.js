@@ -1,0 +1,273 @@
+"use strict";
+// What the run means, computed once from its events: arrows, spans, bands, operations. Knows
+// nothing of the page. Places are indices into `events`, which are in causal order.
+
+// Whatever goes wrong is kept for the self-test, and still shown where it belongs.
+const problems = [];
+window.addEventListener("error", (event) => problems.push(String(event.message)));
+window.addEventListener("unhandledrejection", (event) => problems.push(String(event.reason)));
+for (const level of ["error", "warn"]) {
+  const original = console[level];
+  console[level] = (...words) => { problems.push(words.join(" ")); original.apply(console, words); };
+}
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const events = data.events;
+const model = buildModel(data.run, events);
+
+function buildModel(run, events) {
+  const rowOf = new Map(run.nodes.map((id, row) => [id, row]));
+  const count = events.length;
+  const end = count ? events[count - 1].t : 0;
+
+  // The sending that an event goes back to, through a copy if there was one.
+  const origin = (index) => {
+    let copy = false;
+    for (let hops = 0; hops < 4; hops++) {
+      const event = events[index];
+      if (event.kind === "send") return { send: index, copy };
+      if (event.kind === "duplicate") copy = true;
+      if (event.cause === undefined) return null;
+      index = event.cause;
+    }
+    return null;
+  };
+
+  // Messages. `fate`: ok, lost, open (no one knows), orphan (sent in no trace here).
+  const arrows = [];
+  const arrived = new Set();
+  events.forEach((event, index) => {
+    if (event.kind !== "recv" && event.kind !== "drop") return;
+    const lost = event.kind === "drop";
+    const from = origin(index);
+    if (from && !from.copy) arrived.add(from.send);
+    arrows.push({
+      from: event.from, to: event.node, send: from ? from.send : -1, end: index,
+      fate: lost ? "lost" : from ? "ok" : "orphan", copy: Boolean(from && from.copy), why: event.why,
+    });
+  });
+  events.forEach((event, index) => {
+    if (event.kind === "send" && !arrived.has(index)) {
+      arrows.push({ from: event.node, to: event.to, send: index, end: -1, fate: "open", copy: false });
+    }
+  });
+
+  // A word to an event for filters and labels: a receipt has its message's.
+  const protocolOf = (index) => {
+    const from = origin(index);
+    return events[from ? from.send : index].protocol;
+  };
+  const messageOf = (index) => {
+    const from = origin(index);
+    return from ? events[from.send] : null;
+  };
+
+  // Down and paused, per node; faults as the simulator has planned them.
+  const spans = [];
+  const open = new Map();
+  const begin = (node, kind, index) => { if (!open.has(node + kind)) open.set(node + kind, index); };
+  const finish = (node, kind, index) => {
+    const from = open.get(node + kind);
+    if (from === undefined) return;
+    open.delete(node + kind);
+    spans.push({ node, kind, from, to: index });
+  };
+  const faults = [];
+  const violations = [];
+  const bands = new Map(run.nodes.map((id) => [id, new Map()]));
+  const colours = new Map();
+  const ops = [];
+  const opOf = new Map();
+  const lanes = new Map();
+  const consoleLines = [];
+  const digests = new Map(run.nodes.map((id) => [id, []]));
+  const lamports = new Map(run.nodes.map((id) => [id, []]));
+  const statuses = new Map(run.nodes.map((id) => [id, []]));
+  const names = new Map();
+
+  const endBands = (node, index) => {
+    for (const list of bands.get(node).values()) {
+      const last = list[list.length - 1];
+      if (last && last.to < 0) last.to = index;
+    }
+  };
+  events.forEach((event, index) => {
+    const node = event.node;
+    if (node !== undefined && rowOf.has(node)) {
+      if (event.digest !== undefined) digests.get(node).push(index);
+      if (event.lamport !== undefined) lamports.get(node).push(index);
+      const status = { start: "up", crash: "crashed", stop: "stopped", pause: event.on ? "paused" : "up" }[event.kind];
+      if (status) statuses.get(node).push(index);
+      if (event.kind === "start" && event.name !== undefined) names.set(node, event.name);
+    }
+    // What happens on a node is shown on its line; a trace may have it without one.
+    const placeless = node === undefined && /^(crash|stop|start|pause|fact)$/.test(event.kind);
+    if (!placeless) switch (event.kind) {
+      case "crash": case "stop":
+        finish(node, "pause", index); endBands(node, index); begin(node, "down", index); break;
+      case "start": finish(node, "down", index); finish(node, "pause", index); endBands(node, index); break;
+      case "pause": if (event.on) begin(node, "pause", index); else finish(node, "pause", index); break;
+      case "fault": faults.push({ index, lane: 0, next: -1, family: familyOf(event.fault) }); break;
+      case "violation": violations.push(index); break;
+      case "print": case "note": consoleLines.push(index); break;
+      case "fact": {
+        const kinds = bands.get(node);
+        const kind = `${event.protocol}: ${event.fact}`;
+        if (!kinds.has(kind)) kinds.set(kind, []);
+        const list = kinds.get(kind);
+        const last = list[list.length - 1];
+        const statement = JSON.stringify(event.value);
+        if (last && last.to < 0) {
+          if (last.statement === statement) break;
+          last.to = index;
+        }
+        // The same statement has the same colour on all nodes: agreement is seen at once.
+        const key = `${kind} ${statement}`;
+        if (!colours.has(key)) colours.set(key, colours.size % 8);
+        list.push({ from: index, to: -1, statement, label: event.label, colour: colours.get(key) });
+        break;
+      }
+      case "request": {
+        const op = { op: event.op, client: event.client, request: index, reply: -1, bad: false };
+        opOf.set(event.op, ops.push(op) - 1);
+        if (!lanes.has(event.client)) lanes.set(event.client, []);
+        lanes.get(event.client).push(op);
+        break;
+      }
+      case "reply": {
+        const op = ops[opOf.get(event.op)];
+        if (op && op.reply < 0) op.reply = index;
+        break;
+      }
+    }
+  });
+  for (const [key, from] of open) {
+    spans.push({ node: events[from].node, kind: key.endsWith("down") ? "down" : "pause", from, to: -1 });
+  }
+  spans.sort((a, b) => a.from - b.from);
+
+  // What a violation rests on, and who did it first: their lanes come first.
+  for (const index of violations) {
+    for (const name of events[index].ops) {
+      const op = ops[opOf.get(name)];
+      if (op) op.bad = true;
+    }
+  }
+  const clients = [...lanes.keys()].sort((a, b) => lanes.get(b).some((op) => op.bad) - lanes.get(a).some((op) => op.bad));
+
+  // Faults side by side where they overlap, in few lanes; the last lane takes what is left.
+  const laneEnds = [];
+  const before = [];
+  for (const fault of faults) {
+    const event = events[fault.index];
+    let lane = laneEnds.findIndex((busy) => busy <= event.t);
+    if (lane < 0) lane = Math.min(laneEnds.length, 3);
+    laneEnds[lane] = Math.max(laneEnds[lane] || 0, event.until, event.t + 1);
+    fault.lane = lane;
+    if (before[lane]) before[lane].next = fault.index;
+    before[lane] = fault;
+  }
+
+  // Where a search for arrows that reach into a range of events may begin.
+  arrows.sort((a, b) => Math.max(0, Math.min(...ends(a))) - Math.max(0, Math.min(...ends(b))));
+  const arrowsOf = new Map();
+  const reach = new Int32Array(arrows.length);
+  arrows.forEach((arrow, at) => {
+    reach[at] = Math.max(at ? reach[at - 1] : 0, ...ends(arrow));
+    for (const index of ends(arrow)) {
+      if (!arrowsOf.has(index)) arrowsOf.set(index, []);
+      arrowsOf.get(index).push(at);
+    }
+  });
+
+  const protocols = [...new Set(events.map((event) => event.protocol).filter((name) => name !== undefined))].sort();
+  return {
+    run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf,
+    clients, lanes, consoleLines, digests, lamports, statuses, names, protocols, protocolOf, messageOf,
+  };
+}
+
+// What stands before a node's lane.
+const laneWord = (id) => (model.names.has(id) ? `${id} ${model.names.get(id)}` : `node ${id}`);
+
+// The indices that an arrow is tied to.
+function ends(arrow) {
+  return arrow.send < 0 ? [arrow.end] : arrow.end < 0 ? [arrow.send] : [arrow.send, arrow.end];
+}
+
+// Families of faults, by what their names say; an unknown one looks like a cut, with its name.
+function familyOf(name) {
+  const families = [
+    ["down", /crash|kill|restart|wipe|stop/], ["pause", /pause|freeze|stall/], ["disk", /disk|write|sync|torn|full/],
+    ["clock", /clock|drift|skew|step/], ["clog", /clog|delay|slow|latency/], ["loss", /loss|lose|drop|dup|reorder|reset/],
+  ];
+  const found = families.find(([, pattern]) => pattern.test(name));
+  return found ? found[0] : "cut";
+}
+
+// The last of the ascending `list` that is at most `limit`, or -1.
+function lastUpTo(list, limit) {
+  let low = 0, high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle] <= limit) low = middle + 1; else high = middle;
+  }
+  return low ? list[low - 1] : -1;
+}
+
+// The events that can have influenced `index`, itself among them.
+function causesOf(index) {
+  const marks = new Uint8Array(events.length);
+  // The last event of each node that is known to be a cause.
+  const known = new Map();
+  const learn = (at) => {
+    marks[at] = 1;
+    const { node } = events[at];
+    if (node !== undefined && !(known.get(node) >= at)) known.set(node, at);
+  };
+  learn(index);
+  for (let at = index; at >= 0; at--) {
+    const event = events[at];
+    if (!marks[at] && !(onItsNode(event) && known.get(event.node) >= at)) continue;
+    marks[at] = 1;
+    if (event.cause !== undefined && event.cause < at) learn(event.cause);
+  }
+  return marks;
+}
+
+// The events that `index` can have influenced, itself among them.
+function effectsOf(index) {
+  const marks = new Uint8Array(events.length);
+  const touched = new Set();
+  for (let at = index; at < events.length; at++) {
+    const event = events[at];
+    const caused = event.cause !== undefined && marks[event.cause];
+    if (at !== index && !caused && !(onItsNode(event) && touched.has(event.node))) continue;
+    marks[at] = 1;
+    if (onItsNode(event)) touched.add(event.node);
+  }
+  return marks;
+}
+
+// A loss is told at the node that did not hear of it, and a violation by a judge.
+const onItsNode = (event) => event.node !== undefined && event.kind !== "drop" && event.kind !== "violation";
+
+// What had a part in a violation: between each operation's request and its reply, and what of it
+// was lost until then.
+function storyOf(index) {
+  const marks = new Uint8Array(events.length);
+  marks[index] = 1;
+  for (const name of events[index].ops) {
+    const op = model.ops[model.opOf.get(name)];
+    if (!op) continue;
+    const future = effectsOf(op.request);
+    const past = op.reply < 0 ? future : causesOf(op.reply);
+    for (let at = op.request; at < events.length; at++) if (future[at] && past[at]) marks[at] = 1;
+  }
+  for (let at = 0; at < index; at++) {
+    const event = events[at];
+    if (event.kind === "fault" || event.kind === "crash" || event.kind === "start") marks[at] = 1;
+    if (event.kind === "drop" && event.cause !== undefined && marks[event.cause]) marks[at] = 1;
+  }
+  return marks;
+}

@@ -1,0 +1,180 @@
+// What of the run is on the screen: axis, window, zoom, filters, rows. Draws nothing.
+
+// More events than this at once are neither legible nor smooth; the rest is a window away.
+const WINDOW = 50000;
+// Where the diagram begins, right of the names.
+const GUTTER = 132;
+const RULER = 26, FLAGS = 22, FAULT = 19, LANE = 22, MARGIN = 14;
+
+const view = {
+  axis: "order", from: 0, to: Math.min(events.length, WINDOW),
+  left: 0, scale: 1, top: 0, width: 800, height: 400,
+  nodes: new Set(data.run.nodes), protocol: "", text: "", timers: true, past: false,
+  selected: -1, marks: null, shown: new Uint8Array(events.length), place: new Float64Array(events.length + 1),
+};
+
+// The words of an event that the text filter looks at, in lower case.
+function wordsOf(index) {
+  const event = events[index];
+  const message = model.messageOf(index);
+  const said = message ? [message.label, message.brief] : [];
+  return [event.label, event.brief, event.line, event.op, event.client, event.fact, event.property, ...said]
+    .filter((word) => word !== undefined && word !== null).join(" ").toLowerCase();
+}
+
+// Which events the filters let through. The run's frame (faults, crashes, violations) always is.
+function applyFilters() {
+  const text = view.text.toLowerCase();
+  // An operation is shown whole: its reply need not name the key again.
+  const ops = new Set();
+  if (text) model.ops.forEach((op) => {
+    if (wordsOf(op.request).includes(text) || (op.reply >= 0 && wordsOf(op.reply).includes(text))) ops.add(op.op);
+  });
+  for (let index = 0; index < events.length; index++) {
+    const event = events[index];
+    let shown = true;
+    if (/^(fault|violation)$/.test(event.kind)) shown = true;
+    else if (event.node !== undefined && !view.nodes.has(event.node)) shown = false;
+    else if (/^(start|crash|stop|pause)$/.test(event.kind)) shown = true;
+    else if (event.kind === "timer" && !view.timers) shown = false;
+    else if (event.kind === "view") shown = false;
+    else {
+      const protocol = view.protocol ? model.protocolOf(index) : "";
+      if (view.protocol && protocol !== undefined && protocol !== view.protocol) shown = false;
+      else if (text && !ops.has(event.op) && !wordsOf(index).includes(text)) shown = false;
+    }
+    view.shown[index] = shown ? 1 : 0;
+  }
+  applyAxis();
+}
+
+// Where each event is along the axis; never falling. "Even" gives each shown event a place, so
+// that a turn's events, which have one time, do not lie on each other.
+function applyAxis() {
+  let rank = 0;
+  for (let index = 0; index < events.length; index++) {
+    view.place[index] = view.axis === "time" ? events[index].t : rank;
+    rank += view.shown[index];
+  }
+  view.place[events.length] = view.axis === "time" ? model.end : rank;
+}
+
+// The first event whose time is at least `t`; their number when none is.
+function indexAt(t) {
+  let low = 0, high = events.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (events[middle].t < t) low = middle + 1; else high = middle;
+  }
+  return low;
+}
+
+// The first event at or right of a place.
+function indexAtPlace(place) {
+  let low = 0, high = events.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (view.place[middle] < place) low = middle + 1; else high = middle;
+  }
+  return low;
+}
+
+const placeOfTime = (t) => (view.axis === "time" ? t : view.place[indexAt(t)]);
+const xOf = (place) => GUTTER + MARGIN + (place - view.left) * view.scale;
+const xAt = (index) => xOf(view.place[index]);
+const placeAtX = (x) => view.left + (x - GUTTER - MARGIN) / view.scale;
+const room = () => Math.max(50, view.width - GUTTER - 2 * MARGIN);
+const windowPlaces = () => [view.place[view.from], view.place[view.to]];
+
+function fitScale() {
+  const [from, to] = windowPlaces();
+  return room() / Math.max(to - from, 1);
+}
+
+function clampView() {
+  const [from, to] = windowPlaces();
+  const most = view.axis === "time" ? 0.01 : 72;
+  view.scale = Math.min(Math.max(view.scale, fitScale()), Math.max(most, fitScale()));
+  const span = room() / view.scale;
+  view.left = Math.max(from, Math.min(view.left, Math.max(from, to - span)));
+  view.top = Math.max(0, Math.min(view.top, layout().bottom - view.height));
+}
+
+function zoom(factor, x = GUTTER + room() / 2) {
+  const place = placeAtX(x);
+  view.scale *= factor;
+  clampView();
+  view.left = place - (x - GUTTER - MARGIN) / view.scale;
+  clampView();
+}
+
+function fit() {
+  [view.left] = windowPlaces();
+  view.scale = fitScale();
+  clampView();
+}
+
+// Shows the events from..to, with some air.
+function showRange(from, to) {
+  useWindowOf(from);
+  const [a, b] = [view.place[from], view.place[Math.min(to, events.length)]];
+  const span = Math.max(b - a, 1e-9);
+  view.scale = (room() * 0.82) / span;
+  clampView();
+  view.left = (a + b) / 2 - room() / 2 / view.scale;
+  clampView();
+}
+
+function useWindowOf(index) {
+  if (index >= view.from && index < view.to) return;
+  view.from = Math.floor(index / WINDOW) * WINDOW;
+  view.to = Math.min(events.length, view.from + WINDOW);
+}
+
+// Brings an event into the picture, moving no more than needed.
+function reveal(index) {
+  useWindowOf(index);
+  const x = xAt(index);
+  if (x < GUTTER + 40 || x > view.width - 40) view.left = view.place[index] - room() / 2 / view.scale;
+  const row = layout().y.get(events[index].node);
+  if (row !== undefined) {
+    if (row - 20 < view.top + layout().fixed) view.top = row - layout().fixed - 30;
+    if (row + 40 > view.top + view.height) view.top = row + 60 - view.height;
+  }
+  clampView();
+}
+
+// The rows, from top to bottom: ruler, flags of violations, faults (these stay), then nodes and
+// clients, which scroll when there are many.
+let rows = null;
+function layout() {
+  if (rows) return rows;
+  const ids = data.run.nodes.filter((id) => view.nodes.has(id));
+  const flags = RULER, faults = flags + (model.violations.length ? FLAGS : 0);
+  const fixed = faults + model.faultLanes * FAULT + 6;
+  const clients = model.clients.length;
+  const left = view.height - fixed - (clients ? Math.min(clients, 6) * LANE + 26 : 0) - 6;
+  const row = Math.max(27, Math.min(180, ids.length ? left / ids.length : left));
+  const y = new Map(ids.map((id, at) => [id, fixed + at * row + Math.min(row * 0.42, 44)]));
+  const clientsTop = fixed + ids.length * row + 4;
+  const lane = new Map(model.clients.map((name, at) => [name, clientsTop + 20 + at * LANE]));
+  rows = { ids, flags, faults, fixed, row, y, clientsTop, lane, bottom: clientsTop + (clients ? 24 + clients * LANE : 0) };
+  return rows;
+}
+
+// The next shown event in a direction, on one node if that is asked for; -1 when there is none.
+function nextShown(index, direction, node) {
+  for (let at = index + direction; at >= 0 && at < events.length; at += direction) {
+    if (view.shown[at] && (node === undefined || events[at].node === node)) return at;
+  }
+  return -1;
+}
+
+// Nanoseconds for people; `precise` keeps all digits.
+function clock(t, precise) {
+  if (precise) return `${Math.floor(t / 1e9)}.${String(Math.floor(t % 1e9)).padStart(9, "0").replace(/(000)+$/, "") || "0"} s`;
+  const span = room() / view.scale;
+  const nanos = view.axis === "time" ? span : events.length ? events[Math.max(0, Math.min(events.length, indexAtPlace(view.left + span)) - 1)].t - events[Math.min(events.length - 1, indexAtPlace(view.left))].t : 1e9;
+  const digits = nanos > 2e10 ? 1 : nanos > 1e9 ? 2 : nanos > 1e7 ? 4 : nanos > 1e5 ? 6 : 9;
+  return `${(t / 1e9).toFixed(digits)} s`;
+}

@@ -1,0 +1,121 @@
+//! What is registered: protocols, gateways and studies, by name. The plugin point: those of this tree and
+//! those of somebody else's crate come in by [`Registry::register_study`] alike.
+
+pub use crate::plugins::{DynGateway, JSON, NATIVE, Plugins, TypedConfig};
+
+use crate::study::{Cast, Clients, Property, Study, StudyPlugin, Table};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+
+/// The protocols, gateways and studies that configs and scenarios can name.
+#[derive(Default)]
+pub struct Registry {
+    plugins: Plugins,
+    studies: Vec<StudyPlugin>,
+}
+
+impl Deref for Registry {
+    type Target = Plugins;
+
+    fn deref(&self) -> &Plugins {
+        &self.plugins
+    }
+}
+
+impl DerefMut for Registry {
+    fn deref_mut(&mut self) -> &mut Plugins {
+        &mut self.plugins
+    }
+}
+
+impl Registry {
+    /// Nothing yet.
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// Adds a protocol together with its study: what a scenario can say of its clients, and the properties
+    /// that can be asked of a run of it.
+    ///
+    /// # Panics
+    /// When the protocol's name or tag, or the name of a property, is taken.
+    pub fn register_study<S: Study>(&mut self) {
+        self.register::<S::Protocol>();
+        let study = StudyPlugin::of::<S>();
+        for property in study.properties {
+            let name = property.name;
+            assert!(self.property(name).is_none(), "there is already a property {name}");
+        }
+        self.studies.push(study);
+    }
+
+    /// The studies, in the order in which they were registered.
+    pub fn studies(&self) -> &[StudyPlugin] {
+        &self.studies
+    }
+
+    /// All properties.
+    pub fn properties(&self) -> impl Iterator<Item = &'static Property> {
+        self.studies.iter().flat_map(|study| study.properties)
+    }
+
+    /// The property of that name.
+    pub fn property(&self, name: &str) -> Option<&'static Property> {
+        self.properties().find(|property| property.name == name)
+    }
+
+    /// The clients of a scenario whose text is given: those of the study whose table `[workload.NAME]` it
+    /// has, or of the one study that has clients for these nodes. None where nodes act by themselves.
+    ///
+    /// # Errors
+    /// What is wrong with the tables, in one line.
+    pub(crate) fn clients(
+        &self,
+        path: &Path,
+        text: &str,
+        named: &[String],
+        cast: &Cast<'_>,
+    ) -> Result<Option<Chosen>, String> {
+        let table = Table { path, text };
+        let at = |why: String| format!("{}: {why}", path.display());
+        let studies = &self.studies;
+        if let Some(other) =
+            named.iter().find(|name| studies.iter().all(|study| study.name != **name))
+        {
+            let names: Vec<&str> = studies.iter().map(|study| study.name).collect();
+            let names = names.join(", ");
+            return Err(at(format!("workload.{other}: no protocol's study; there are {names}")));
+        }
+        let runs =
+            |name: &str| cast.nodes.iter().any(|node| node.protocols.iter().any(|p| p == name));
+        let mut found: Option<Chosen> = None;
+        for study in studies {
+            let is_named = named.iter().any(|name| name == study.name);
+            let is_meant = is_named || named.is_empty() && runs(study.name);
+            if !is_meant {
+                continue;
+            }
+            match (study.clients(&table, cast)?, found.as_ref()) {
+                (Some(clients), None) => found = Some((study.name, clients)),
+                (Some(_), Some((other, _))) => {
+                    let name = study.name;
+                    return Err(at(format!(
+                        "workload: {other} and {name} both have clients for these nodes, and a run has \
+                         those of one: name it, as [workload.{name}]"
+                    )));
+                }
+                (None, _) if is_named => {
+                    let name = study.name;
+                    return Err(at(format!(
+                        "workload.{name}: what the nodes run has no simulated clients of {name}"
+                    )));
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Clients, and the protocol whose study they are of.
+pub(crate) type Chosen = (&'static str, Box<dyn Clients>);

@@ -1,0 +1,41 @@
+//! Plans: runs to be, as data. A seed makes one of a scenario, and a file can hold one.
+
+use super::fault::Fault;
+use crate::study::Load;
+use crate::text::line_of;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A run to be: a scenario and a plan give one trace, always the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Seeds every stream of random numbers.
+    pub seed: u64,
+    /// How many clients.
+    pub clients: u32,
+    /// How many operations each.
+    pub operations: u32,
+    /// What breaks when.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<Fault>,
+}
+
+impl Plan {
+    /// What it asks of the clients.
+    pub fn load(&self) -> Load {
+        Load { seed: self.seed, clients: self.clients, operations: self.operations }
+    }
+}
+
+/// What a scenario's or a plan's text says of a `T`, or where it is wrong.
+///
+/// # Errors
+/// The line, and what is wrong with it.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = line_of(text.as_bytes(), at);
+        format!("{}:{line}: {}", path.display(), error.message().replace('\n', "; "))
+    })
+}

@@ -1,0 +1,363 @@
+//! One run: a scenario and a plan in, verdicts, history and trace out. Always the same ones.
+
+use super::errors::Lines;
+use super::fault::Kind;
+use super::plan::Plan;
+use super::scenario::Scenario;
+use super::token::Token;
+use super::tracer::{FaultText, Tracer};
+use super::world::{Nanos, Step, World};
+use crate::registry::Registry;
+use crate::study::{Needs, Property, Run, Verdict, Workload};
+use node_core::{Env, NodeId, Rng};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The plan that it followed.
+    pub plan: Plan,
+    /// The hash of its events.
+    pub hash: u64,
+    /// How many events there were.
+    pub events: u64,
+    /// How many messages arrived.
+    pub deliveries: u64,
+    /// How long it was, in nanoseconds of its own time.
+    pub virtual_ns: Nanos,
+    /// What was seen of it.
+    pub run: Run,
+    /// What broke; none when everything held.
+    pub failure: Option<Failure>,
+    /// The verdicts, in the order in which they were given, up to the first violation: a property
+    /// that is not among them was not judged.
+    pub verdicts: Vec<(&'static Property, Verdict)>,
+    /// What no checker could decide, and what nobody could see. That a run has no evidence of a
+    /// property is among `verdicts`.
+    pub unknown: Vec<String>,
+    /// Which nodes did not start with what was on their disks, and why.
+    pub refused: Vec<String>,
+    /// Why the trace is not whole, if it is not.
+    pub trace_error: Option<String>,
+}
+
+/// What broke in a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The property, or `invariant`, `error_log`, `recovery`, `codec`, `converges`.
+    pub property: String,
+    /// One line.
+    pub why: String,
+    /// When it showed first, in nanoseconds.
+    pub at: Nanos,
+    /// The operations that it rests on, by their places in the run.
+    pub ops: Vec<usize>,
+}
+
+impl Failure {
+    fn new(property: &str, why: impl Into<String>, at: Nanos) -> Failure {
+        Failure { property: property.into(), why: why.into(), at, ops: Vec::new() }
+    }
+}
+
+/// What is said to be broken when a run does not come to rest.
+const CONVERGES: &str = "converges";
+
+/// A run has this many events at most: one that has more is stuck in a loop.
+const MAX_EVENTS: u64 = 50_000_000;
+
+/// How often it is asked whether a run is over: long enough for a probe's answers to come.
+pub const PROBE_EVERY: Nanos = 200_000_000;
+
+/// How often all clocks are read, where somebody wants to know.
+const CLOCKS_EVERY: Nanos = 100_000_000;
+
+/// Runs a plan.
+pub fn run(
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    plan: &Plan,
+    tracer: Tracer,
+) -> Outcome {
+    let lines = Lines::collect();
+    let mut state = State::new(scenario, registry, plan, tracer);
+    // A Host asserts its invariants; one that does not hold is a finding, not the end of the
+    // simulator. The state is only read afterwards.
+    let went = catch_unwind(AssertUnwindSafe(|| state.go(scenario, plan)));
+    let went_on = went.is_ok();
+    let mut failure = match went {
+        Ok(failure) => failure,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let why = text.unwrap_or("a Host panicked").replace('\n', " ");
+            Some(Failure::new("invariant", why, state.world.now()))
+        }
+    };
+    // A line that says what must not happen tells more than that nothing went on after it.
+    let told = lines.take().into_iter().next();
+    if let Some(line) = told.filter(|_| went_on) {
+        failure = Some(Failure::new("error_log", line, state.world.now()));
+    }
+    let seen = state.seen(scenario);
+    let mut unknown: Vec<String> = lines.unseen().into_iter().map(str::to_string).collect();
+    let mut verdicts = Vec::with_capacity(scenario.properties.len());
+    // That a run does not come to rest tells less than what it broke on the way.
+    let at_rest = failure.is_none();
+    if !scenario.settles {
+        failure = failure.filter(|failure| failure.property != CONVERGES);
+    }
+    if failure.as_ref().is_none_or(|failure| failure.property == CONVERGES) {
+        // The one that the scenario is there to show comes last, so that it hides no other.
+        let (shown, others): (Vec<&'static Property>, Vec<&'static Property>) =
+            scenario.properties.iter().partition(|one| Some(**one) == scenario.violates);
+        for property in others.into_iter().chain(shown) {
+            if !at_rest && property.needs.contains(Needs::REPLICAS) {
+                continue;
+            }
+            let verdict = (property.judge)(&seen);
+            verdicts.push((property, verdict.clone()));
+            match verdict {
+                Verdict::Held | Verdict::Unknown { .. } => {}
+                Verdict::Undecided { why } => unknown.push(format!("{property}: {why}")),
+                Verdict::Violated(violation) => {
+                    let first = violation.ops.first().and_then(|op| seen.operations.get(*op));
+                    let at = first.map(|op| op.return_ns.unwrap_or(op.invoke_ns));
+                    let at = violation.at.or(at).unwrap_or(state.world.now());
+                    let property = property.name.to_string();
+                    let (why, ops) = (violation.why, violation.ops);
+                    failure = Some(Failure { property, why, at, ops });
+                    break;
+                }
+            }
+        }
+    }
+    if let Some(failure) = &failure {
+        let ops = failure.ops.iter().filter_map(|op| seen.operations.get(*op));
+        let ops: Vec<(u32, u32)> = ops.map(|op| (op.connection, op.sequence)).collect();
+        state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
+    }
+    let (events, deliveries) = state.world.counts();
+    let refused = state.world.refusals().iter();
+    let refused = refused.map(|(at, id, why)| format!("{} ms: node {id}: {why}", at / 1_000_000));
+    let refused = refused.collect();
+    let trace_error = state.world.tracer.finish().err().map(|error| error.to_string());
+    Outcome {
+        plan: plan.clone(),
+        hash: state.world.tracer.hash(),
+        events,
+        deliveries,
+        virtual_ns: state.world.now(),
+        run: seen,
+        failure,
+        verdicts,
+        unknown,
+        refused,
+        trace_error,
+    }
+}
+
+struct State {
+    world: World,
+    workload: Option<Box<dyn Workload>>,
+}
+
+impl State {
+    fn new(
+        scenario: &Arc<Scenario>,
+        registry: &Arc<Registry>,
+        plan: &Plan,
+        mut tracer: Tracer,
+    ) -> State {
+        let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
+        tracer.run(&scenario.path.display().to_string(), plan.seed, &scenario.nodes);
+        let (scene, plugins, seed) = (scenario.clone(), registry.clone(), plan.seed);
+        let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
+            let given =
+                workload.inputs(&plan.load()).into_iter().map(|(place, protocol, content)| {
+                    let mut config = scene.nodes[place].clone();
+                    config.give_input(protocol, content);
+                    (place, config)
+                });
+            given.collect()
+        });
+        let twins: Vec<(u32, NodeId)> = (0..)
+            .zip(&plan.faults)
+            .filter_map(|(number, fault)| match fault.kind {
+                Kind::Twin { node } => Some((number, NodeId(node))),
+                _ => None,
+            })
+            .collect();
+        let twins_of: Vec<usize> = twins
+            .iter()
+            .filter_map(|(_, id)| scenario.nodes.iter().position(|config| config.id == *id))
+            .collect();
+        let places: Vec<usize> = (0..ids.len()).chain(twins_of).collect();
+        let of = places.clone();
+        let build = move |place: usize, incarnation: u64, identity: u128| {
+            let place = of[place];
+            let config = given.get(&place).unwrap_or(&scene.nodes[place]);
+            let label = format!("host/{}/{incarnation}", config.id);
+            let env: Env = config.env(incarnation, identity, Rng::stream(seed, &label).next_u64());
+            let host = config.host(&plugins, &env);
+            host.expect("the scenario was checked when it was loaded")
+        };
+        tracer.watch(scenario.properties.iter().copied());
+        let network = scenario.network.clone();
+        let mut world = World::new(plan.seed, &ids, &twins, network, Box::new(build), tracer);
+        for (place, of) in places.into_iter().enumerate() {
+            let config = &scenario.nodes[of];
+            world.set_clock(place, config.clock);
+            if config.data_dir.is_some() {
+                world.set_home(place, &config.cluster, scenario.checkpoint_bytes.clone());
+            }
+        }
+        for (place, clock) in scenario.draw_clocks(plan.seed) {
+            world.set_clock(place, clock);
+        }
+        world.set_codecs(registry.clone());
+        let clients = scenario.workload.as_ref();
+        let workload = clients.map(|clients| clients.start(&plan.load(), &mut world));
+        State { world, workload }
+    }
+
+    /// Faults, then order again, within bounds.
+    fn go(&mut self, scenario: &Scenario, plan: &Plan) -> Option<Failure> {
+        for node in 0..self.world.len() {
+            self.world.start(node);
+        }
+        if plan.faults.iter().any(|fault| matches!(fault.kind, Kind::Liar { .. })) {
+            self.world.listen();
+        }
+        for (place, fault) in (0..).zip(&plan.faults) {
+            self.world.wake(fault.at(), Token::Begin(place).pack());
+            self.world.wake(fault.until(), Token::End(place).pack());
+            if let Some((at, _)) = fault.copies() {
+                self.world.wake(at, Token::Copy(place).pack());
+            }
+        }
+        if self.world.tracer.reads_clocks() {
+            self.world.wake(0, Token::Clocks.pack());
+        }
+        let calm = scenario.millis * 1_000_000;
+        self.world.wake(calm, Token::Settle.pack());
+        let limit = calm + scenario.settle_millis * 1_000_000;
+        loop {
+            if let Some(failure) = self.stopped() {
+                return Some(failure);
+            }
+            match self.world.step() {
+                Step::Inside => {}
+                Step::End => {
+                    return Some(Failure::new(CONVERGES, "nothing happens any more", limit));
+                }
+                Step::Reply { client, sequence, reply } => {
+                    if let Some(workload) = &mut self.workload {
+                        workload.reply(client, sequence, &reply, &mut self.world);
+                    }
+                    self.world.recycle(reply);
+                }
+                Step::Heard { client, bytes } => {
+                    if let Some(workload) = &mut self.workload {
+                        workload.hear(client, &bytes, &mut self.world);
+                    }
+                    self.world.recycle(bytes);
+                }
+                Step::Closed { client } => {
+                    if let Some(workload) = &mut self.workload {
+                        workload.closed(client, &mut self.world);
+                    }
+                }
+                Step::Wake { token } => match Token::unpack(token) {
+                    Token::Think(client) => {
+                        if let Some(workload) = &mut self.workload {
+                            workload.wake(client, &mut self.world);
+                        }
+                    }
+                    Token::Timeout(client, sequence) => {
+                        if let Some(workload) = &mut self.workload {
+                            workload.timeout(client, sequence, &mut self.world);
+                        }
+                    }
+                    Token::Clocks => {
+                        self.world.read_clocks();
+                        self.world.wake(self.world.now() + CLOCKS_EVERY, Token::Clocks.pack());
+                    }
+                    Token::Copy(place) => self.copy(scenario, plan, place),
+                    Token::Begin(place) => self.fault(scenario, plan, place, true),
+                    Token::End(place) => self.fault(scenario, plan, place, false),
+                    Token::Settle => {
+                        // A disk that fails at the first sync after its fault stops its node
+                        // when nobody would start it again.
+                        self.world.mend();
+                        // Without clients the run is over when its time is.
+                        let is_over = match &mut self.workload {
+                            Some(workload) => workload.is_over(&mut self.world, limit),
+                            None => self.world.now() >= limit,
+                        };
+                        if is_over {
+                            return None;
+                        }
+                        if self.world.now() > limit {
+                            let seconds = scenario.settle_millis / 1_000;
+                            let nodes = self.workload.as_ref();
+                            let nodes = nodes.map(|one| one.unsettled(&self.world));
+                            let nodes = nodes.unwrap_or_default();
+                            let why = format!("{seconds} s after the last fault: {nodes}");
+                            return Some(Failure::new(CONVERGES, why, self.world.now()));
+                        }
+                        let next = self.world.now() + PROBE_EVERY;
+                        self.world.wake(next, Token::Settle.pack());
+                    }
+                },
+            }
+        }
+    }
+
+    /// Why the run cannot go on.
+    fn stopped(&mut self) -> Option<Failure> {
+        let now = self.world.now();
+        if let Some(why) = self.world.failure.take() {
+            return Some(Failure::new("recovery", why, now));
+        }
+        if let Some(why) = self.world.garbled.take() {
+            return Some(Failure::new("codec", why, now));
+        }
+        let is_stuck = self.world.counts().0 > MAX_EVENTS;
+        is_stuck.then(|| Failure::new(CONVERGES, format!("{MAX_EVENTS} events and no end"), now))
+    }
+
+    /// Copies the directory that a fault to come brings back.
+    fn copy(&mut self, scenario: &Scenario, plan: &Plan, place: u32) {
+        let copied = plan.faults[place as usize].copies();
+        let at = |id: u32| scenario.nodes.iter().position(|config| config.id.0 == id);
+        if let Some(node) = copied.and_then(|(_, node)| at(node)) {
+            self.world.copy_directory(node, place);
+        }
+    }
+
+    fn fault(&mut self, scenario: &Scenario, plan: &Plan, place: u32, begins: bool) {
+        let fault = &plan.faults[place as usize];
+        let at = |id: u32| scenario.nodes.iter().position(|config| config.id.0 == id);
+        if begins {
+            let text =
+                || FaultText { kind: fault.name(), nodes: fault.nodes(), label: fault.to_string() };
+            let now = self.world.now();
+            self.world.tracer.fault(now, place as usize, fault.until(), &text);
+            fault.begin(&mut self.world, place, &at);
+        } else {
+            fault.end(&mut self.world, place, &at);
+        }
+    }
+
+    fn seen(&mut self, scenario: &Scenario) -> Run {
+        let mut run = self.world.take_run();
+        run.timeline = self.world.tracer.take_timeline(self.world.now());
+        run.bounds = scenario.bounds.clone();
+        run.nodes = scenario.nodes.clone();
+        run.is_simulated = true;
+        run
+    }
+}

@@ -1,0 +1,435 @@
+//! A scenario: which nodes, what clients do, what may break, what must hold.
+
+use super::fault::{Fault, Kind, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
+use super::plan::{Plan, parse};
+use super::world::Network;
+use crate::config::{ClockError, Config};
+use crate::registry::Registry;
+use crate::study::{Bounds, Cast, Clients, Property};
+use crate::text;
+use node_core::Rng;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A scenario's file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    nodes: Vec<PathBuf>,
+    properties: Vec<String>,
+    violates: Option<String>,
+    /// Makes this many nodes of the one config.
+    count: Option<u32>,
+    #[serde(default = "default_seconds")]
+    seconds: u64,
+    #[serde(default = "default_settle_seconds")]
+    settle_seconds: u64,
+    /// Whether everything must be in order again after the faults.
+    #[serde(default = "default_settles")]
+    settles: bool,
+    /// A table for each study that it names; the study reads it.
+    #[serde(default)]
+    workload: BTreeMap<String, IgnoredAny>,
+    #[serde(default)]
+    bounds: BTreeMap<String, u64>,
+    clocks: Option<Clocks>,
+    #[serde(default)]
+    network: RawNetwork,
+    #[serde(default)]
+    disk: RawDisk,
+    #[serde(default)]
+    faults: Ranges,
+    #[serde(default)]
+    fault: Vec<Fault>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawNetwork {
+    delay_us: Option<[u64; 2]>,
+    sync_us: Option<[u64; 2]>,
+    /// Instead of what the nodes' configs say.
+    link_timeout_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDisk {
+    /// By how many bytes a log grows before it is rewritten; without, as on real disks.
+    checkpoint_bytes: Option<[u64; 2]>,
+}
+
+/// How wrong nodes' clocks are from the beginning: drawn for each node, and instead of what its config
+/// says, so that many nodes of one config have clocks of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clocks {
+    /// The most that a clock is ahead or behind, in milliseconds.
+    pub offset_ms: u64,
+    /// The most that it runs faster or slower, in parts per million.
+    pub drift_ppm: u64,
+    /// How far one of them is ahead or behind instead, in milliseconds; 0 for none.
+    pub liar_ms: u64,
+}
+
+fn default_seconds() -> u64 {
+    20
+}
+fn default_settle_seconds() -> u64 {
+    60
+}
+fn default_settles() -> bool {
+    true
+}
+
+/// A checked scenario.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its file.
+    pub path: PathBuf,
+    /// The nodes' configs.
+    pub nodes: Arc<[Config]>,
+    /// What must hold.
+    pub properties: Vec<&'static Property>,
+    /// The one of them that it is there to show violated, by some seed; all others hold.
+    pub violates: Option<&'static Property>,
+    /// How long faults happen, in milliseconds.
+    pub millis: u64,
+    /// How long after that everything must be in order again, in milliseconds.
+    pub settle_millis: u64,
+    /// Whether it must be: where what was lost is lost, whoever refuses to go on is right.
+    pub settles: bool,
+    /// What clients do; none where no protocol of the nodes has simulated clients.
+    pub workload: Option<Box<dyn Clients>>,
+    /// What elections, clocks and lists are held against.
+    pub bounds: Bounds,
+    /// How wrong clocks are; none for what nodes' configs say.
+    pub clocks: Option<Clocks>,
+    /// The network when nothing is broken.
+    pub network: Network,
+    /// By how many bytes a log grows before it is rewritten; without, as on real disks.
+    pub checkpoint_bytes: Option<RangeInclusive<u64>>,
+    /// What to draw faults from.
+    pub ranges: Ranges,
+    /// Faults that the file fixes instead.
+    pub fixed: Vec<Fault>,
+    /// The ids of the nodes that have disks.
+    pub disks: Vec<u32>,
+}
+
+/// Bounds that keep a run finite.
+const MAX_SECONDS: u64 = 3_600;
+/// The nodes' links are a square.
+const MAX_NODES: u32 = 2_000;
+/// The longest delay of a message or a sync.
+const MAX_DELAY_US: u64 = 60_000_000;
+/// Why a fault is not one of a scenario.
+const NO_TWINS: &str = "nobody would meet it: it needs clients that do, as the store's";
+
+impl Scenario {
+    /// Reads a scenario and the configs that it names, relative to its folder.
+    ///
+    /// # Errors
+    /// What is wrong with the scenario or one of its configs, in one line.
+    pub fn load(path: &Path, registry: &Registry) -> Result<Scenario, String> {
+        Scenario::load_with(path, registry, &[])
+    }
+
+    /// Like `load`, with some protocols' keys set otherwise than in the nodes' files, in all of
+    /// them that run it: protocol, key, value; or of all nodes, where the protocol is `node`.
+    ///
+    /// # Errors
+    /// As `load`, and that no node runs a protocol that is named.
+    pub fn load_with(
+        path: &Path,
+        registry: &Registry,
+        keys: &[(&str, &str, toml::Value)],
+    ) -> Result<Scenario, String> {
+        let text = text::read(path).map_err(|error| error.of(path))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let load = &mut |config: &Path| load_node(&folder.join(config), registry, keys);
+        let scenario = Scenario::parse(path, &text, registry, load)?;
+        let runs = |name: &str| {
+            scenario.nodes.iter().any(|node| node.protocols.iter().any(|one| one == name))
+        };
+        let names_none = |protocol: &str| protocol != "node" && !runs(protocol);
+        match keys.iter().find(|(protocol, ..)| names_none(protocol)) {
+            Some((protocol, ..)) => Err(format!("{}: no node runs {protocol}", path.display())),
+            None => Ok(scenario),
+        }
+    }
+
+    /// Checks a text; `path` only names it, and `load` reads the configs that it names.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    #[doc(hidden)]
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        registry: &Registry,
+        load: &mut dyn FnMut(&Path) -> Result<Config, String>,
+    ) -> Result<Scenario, String> {
+        let name = path.display();
+        let file: File = parse(path, text)?;
+        let rule = |what: &str| Err(format!("{name}: {what}"));
+        if file.nodes.is_empty() {
+            return rule("nodes: name at least one config");
+        }
+        let seconds = 1..=MAX_SECONDS;
+        if !seconds.contains(&file.seconds) || !seconds.contains(&file.settle_seconds) {
+            return rule("seconds and settle_seconds must be 1 to 3600");
+        }
+        let (millis, settle_millis) = (file.seconds * 1_000, file.settle_seconds * 1_000);
+        file.faults.check().map_err(|why| format!("{name}: faults: {why}"))?;
+        let mut nodes = Vec::new();
+        for config in &file.nodes {
+            nodes.push(load(config)?);
+        }
+        if let Some(count) = file.count {
+            if nodes.len() != 1 || !(1..=MAX_NODES).contains(&count) {
+                return rule(&format!("count: 1 to {MAX_NODES} nodes, made of one config"));
+            }
+            nodes = nodes[0].multiply(count);
+        }
+        let mut ids = BTreeSet::new();
+        for config in &nodes {
+            if !ids.insert(config.id.0) {
+                return rule(&format!("nodes: two of them have id {}", config.id));
+            }
+        }
+        let known = |property: &String| {
+            registry.property(property).ok_or_else(|| {
+                let all: Vec<&str> = registry.properties().map(|one| one.name).collect();
+                let all = all.join(", ");
+                format!("{name}: {property}: no such property; there are {all}")
+            })
+        };
+        let properties: Vec<&'static Property> =
+            file.properties.iter().map(known).collect::<Result<_, _>>()?;
+        let violates = file.violates.as_ref().map(known).transpose()?;
+        if violates.is_some_and(|property| !properties.contains(&property)) {
+            return rule("violates: name one of properties");
+        }
+        let named: Vec<String> = file.workload.into_keys().collect();
+        let cast = Cast { nodes: &nodes, plugins: registry, clients_of: None };
+        let (clients_of, workload) = registry.clients(path, text, &named, &cast)?.unzip();
+        let drawn = workload.as_ref().map_or(&[][..], |clients| clients.draws_inputs_of());
+        for (_, node) in nodes.iter_mut().enumerate().filter(|(place, _)| !drawn.contains(place)) {
+            node.read_inputs(registry).map_err(|error| error.to_string())?;
+        }
+        if let Some(clients) = &workload {
+            clients.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
+        }
+        if let Some(Clocks { offset_ms, drift_ppm, liar_ms }) = file.clocks
+            && (offset_ms.max(liar_ms) > MAX_OFFSET_MS || drift_ppm > MAX_DRIFT_PPM)
+        {
+            return rule(
+                "clocks: offset_ms and liar_ms are at most 86400000 (a day), drift_ppm 500000 (half)",
+            );
+        }
+        let cast = Cast { nodes: &nodes, plugins: registry, clients_of };
+        for property in &properties {
+            if let Some(why) = (property.missing)(&cast) {
+                return rule(&format!("properties: {property} {why}"));
+            }
+        }
+        let bounds = resolve_bounds(&file.bounds, registry, millis + settle_millis);
+        let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
+        let mut network = Network::default();
+        for (range, given) in
+            [(&mut network.delay, file.network.delay_us), (&mut network.sync, file.network.sync_us)]
+        {
+            if let Some([low, high]) = given {
+                if low > high || high > MAX_DELAY_US {
+                    return rule(
+                        "network: a range goes from its lower to its higher bound, which is at \
+                         most 60000000 (a minute)",
+                    );
+                }
+                *range = low * 1_000..=high * 1_000;
+            }
+        }
+        if file.disk.checkpoint_bytes.is_some_and(|[low, high]| low > high) {
+            return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
+        }
+        let link_timeout_ms = file.network.link_timeout_ms;
+        if link_timeout_ms.is_some_and(|ms| !(1..=MAX_DELAY_US / 1_000).contains(&ms)) {
+            return rule("network: link_timeout_ms is 1 to 60000 (a minute)");
+        }
+        let link_timeout_ms = link_timeout_ms.unwrap_or(nodes[0].limits.link_timeout_ms);
+        network.link_timeout = link_timeout_ms * 1_000_000;
+        let durable = nodes.iter().filter(|config| config.data_dir.is_some());
+        let disks: Vec<u32> = durable.map(|config| config.id.0).collect();
+        if disks.is_empty() && file.faults.are_of_disks() {
+            return rule("faults: no node has a data_dir, so no disk can fail: leave these out");
+        }
+        let meets_twins = workload.as_ref().is_some_and(|clients| clients.meet_twins());
+        if file.faults.twin != [0, 0] && !meets_twins {
+            return rule(&format!("faults: twin: {NO_TWINS}"));
+        }
+        if let Some(id) = file.faults.liar_spares.iter().find(|id| !ids.contains(*id)) {
+            return rule(&format!("faults: liar_spares: there is no node {id}"));
+        }
+        let scenario = Scenario {
+            path: path.into(),
+            nodes: nodes.into(),
+            properties,
+            violates,
+            millis,
+            settle_millis,
+            workload,
+            bounds,
+            clocks: file.clocks,
+            network,
+            settles: file.settles,
+            checkpoint_bytes: file.disk.checkpoint_bytes.map(|[low, high]| low..=high),
+            ranges: file.faults,
+            fixed: file.fault,
+            disks,
+        };
+        scenario.check_faults(&scenario.fixed).map_err(|why| format!("{name}: fault {why}"))?;
+        Ok(scenario)
+    }
+
+    /// Whether a plan that was read from a file is one of this scenario.
+    ///
+    /// # Errors
+    /// Why the plan is none of this scenario.
+    pub fn check(&self, plan: &Plan) -> Result<(), String> {
+        if let Some(workload) = &self.workload {
+            let most = workload.most();
+            if !(1..=most).contains(&plan.clients) {
+                return Err(format!("clients must be 1 to {most}"));
+            }
+            let (_, most) = workload.counts();
+            if plan.operations > most {
+                return Err(format!("operations must be at most the scenario's, {most}"));
+            }
+        } else if plan.clients > 0 {
+            return Err("clients must be 0: the scenario has none".into());
+        }
+        self.check_faults(&plan.faults).map_err(|why| format!("fault {why}"))
+    }
+
+    fn meets_twins(&self) -> bool {
+        self.workload.as_ref().is_some_and(|clients| clients.meet_twins())
+    }
+
+    /// A fault that begins after the run, or at a node that is not there, breaks nothing: that
+    /// everything held would then mean little.
+    fn check_faults(&self, faults: &[Fault]) -> Result<(), String> {
+        for (place, fault) in faults.iter().enumerate() {
+            let wrong = |why: String| Err(format!("{} ({}): {why}", place + 1, fault.name()));
+            if fault.at_ms.checked_add(fault.for_ms).is_none_or(|end| end > self.millis) {
+                return wrong(format!("it must end within the run's {} ms", self.millis));
+            }
+            let known = |id: &u32| self.nodes.iter().any(|config| config.id.0 == *id);
+            if let Some(id) = fault.nodes().iter().find(|id| !known(id)) {
+                return wrong(format!("there is no node {id}"));
+            }
+            if matches!(fault.kind, Kind::Twin { .. }) && !self.meets_twins() {
+                return wrong(NO_TWINS.into());
+            }
+            if let Some(id) = fault.spared().iter().find(|id| !known(id)) {
+                return wrong(format!("spares: there is no node {id}"));
+            }
+            let nodes = fault.nodes();
+            let bare = nodes.iter().find(|id| fault.is_of_disks() && !self.disks.contains(id));
+            if let Some(id) = bare {
+                return wrong(format!("node {id} has no data_dir"));
+            }
+            if let Some(why) = fault.excess() {
+                return wrong(why.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// How wrong a seed makes the nodes' clocks, by their places.
+    pub fn draw_clocks(&self, seed: u64) -> Vec<(usize, ClockError)> {
+        let Some(Clocks { offset_ms, drift_ppm, liar_ms }) = self.clocks else {
+            return Vec::new();
+        };
+        let either_way = |rng: &mut Rng, most: u64| rng.below(2 * most + 1) as i64 - most as i64;
+        let mut rng = Rng::stream(seed, "sim/clock/liar");
+        let liar = rng.below(self.nodes.len() as u64) as usize;
+        let lie = if rng.below(2) == 0 { liar_ms as i64 } else { -(liar_ms as i64) };
+        let draw = |place: usize| {
+            let mut rng = Rng::stream(seed, &format!("sim/clock/{}", self.nodes[place].id));
+            let mut offset = either_way(&mut rng, offset_ms);
+            if liar_ms > 0 && place == liar {
+                offset = lie;
+            }
+            let drift = either_way(&mut rng, drift_ppm);
+            (place, ClockError { offset_ms: offset, drift_ppm: drift })
+        };
+        (0..self.nodes.len()).map(draw).collect()
+    }
+
+    /// What a seed makes of the scenario.
+    pub fn plan(&self, seed: u64) -> Plan {
+        let ids: Vec<u32> = self.nodes.iter().map(|config| config.id.0).collect();
+        let faults = if self.fixed.is_empty() {
+            self.ranges.draw(seed, &ids, self.millis, &self.disks)
+        } else {
+            self.fixed.clone()
+        };
+        let (clients, operations) = self.workload.as_ref().map_or((0, 0), |one| one.counts());
+        Plan { seed, clients, operations, faults }
+    }
+}
+
+fn resolve_bounds(
+    given: &BTreeMap<String, u64>,
+    registry: &Registry,
+    whole_ms: u64,
+) -> Result<Bounds, String> {
+    let all = || registry.properties().flat_map(|property| property.bounds);
+    let mut bounds = Bounds::default();
+    for (name, value) in given {
+        let bound = all().find(|bound| bound.name == name).ok_or_else(|| {
+            let names: BTreeSet<&str> = all().map(|bound| bound.name).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            format!("{name}: no property is held against it; there are {names}")
+        })?;
+        bounds.set(bound, *value, whole_ms)?;
+    }
+    Ok(bounds)
+}
+
+fn load_node(
+    path: &Path,
+    registry: &Registry,
+    keys: &[(&str, &str, toml::Value)],
+) -> Result<Config, String> {
+    let mut config = Config::load(path, registry).map_err(|error| error.to_string())?;
+    if !keys.is_empty() {
+        config = with_keys(path, &config, registry, keys)?;
+    }
+    Ok(config)
+}
+
+fn with_keys(
+    path: &Path,
+    config: &Config,
+    registry: &Registry,
+    keys: &[(&str, &str, toml::Value)],
+) -> Result<Config, String> {
+    let text = config.show();
+    let mut table: toml::Table = toml::from_str(&text).map_err(|error| error.to_string())?;
+    for (protocol, key, value) in keys {
+        let place = match *protocol {
+            "node" => table.get_mut("node"),
+            _ => table.get_mut("protocols").and_then(|table| table.get_mut(protocol)),
+        };
+        if let Some(table) = place.and_then(toml::Value::as_table_mut) {
+            table.insert((*key).into(), value.clone());
+        }
+    }
+    Config::parse(path, table.to_string(), registry).map_err(|error| error.to_string())
+}

@@ -1,0 +1,447 @@
+//! What is kept of a run as it happens: always a hash of every event, and on demand the lines of
+//! `trace`, written as they come, so that memory does not grow with the run.
+
+use crate::check::timeline::{Elects, FaultKind, Happening, What};
+use crate::config::Config;
+use crate::study::{Nanos, Needs, Property};
+use crate::trace::{self, Event, LineWriter};
+use node_core::{DynProtocol, Escaped, Fact, Host, NodeId};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// Where events go.
+pub struct Tracer {
+    hash: u64,
+    /// The last message's number.
+    last_id: u64,
+    full: Option<LineWriter>,
+    /// What configs call their nodes.
+    names: BTreeMap<NodeId, String>,
+    /// What checkers want to see.
+    watched: Watched,
+    /// Whether they want to see what corrected clocks show.
+    clocks: bool,
+    timeline: Vec<Happening>,
+    /// How many send events there were: one for all copies of a multicast.
+    sends: u64,
+    /// The messages whose second copies these are.
+    copies: BTreeMap<u64, u64>,
+}
+
+/// What checkers want to see of what nodes do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Watched {
+    /// Nothing: they judge what clients saw.
+    Nothing,
+    /// Failures, repairs, and what protocols tell each other.
+    Nodes,
+    /// Also every message, and every link.
+    Messages,
+}
+
+/// A fault as a trace shows it.
+pub struct FaultText {
+    /// Its kind.
+    pub kind: &'static str,
+    /// The nodes that it concerns; empty for all.
+    pub nodes: Vec<u32>,
+    /// The fault, for people.
+    pub label: String,
+}
+
+/// What an event is, in the hash.
+#[repr(u64)]
+enum Kind {
+    Start = 1,
+    Crash,
+    Pause,
+    Timer,
+    Sync,
+    Send,
+    Lost,
+    Duplicate,
+    Recv,
+    Link,
+    Request,
+    Reply,
+    Fault,
+    Push,
+    Refused,
+}
+
+impl Tracer {
+    /// Keeps only the hash.
+    pub fn new() -> Tracer {
+        Tracer {
+            hash: 0xCBF2_9CE4_8422_2325,
+            last_id: 0,
+            full: None,
+            names: BTreeMap::new(),
+            watched: Watched::Nothing,
+            clocks: false,
+            timeline: Vec::new(),
+            sends: 0,
+            copies: BTreeMap::new(),
+        }
+    }
+
+    /// Also writes every event as a line.
+    pub fn to(sink: Box<dyn Write + Send>) -> Tracer {
+        Tracer { full: Some(LineWriter::new(sink)), ..Tracer::new() }
+    }
+
+    /// Whether lines are written.
+    pub fn is_full(&self) -> bool {
+        self.full.is_some()
+    }
+
+    /// The hash of everything so far.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Keeps what these properties are judged by.
+    pub fn watch(&mut self, properties: impl IntoIterator<Item = &'static Property>) {
+        for property in properties {
+            let least = match property.needs {
+                needs if needs.contains(Needs::MESSAGES) => Watched::Messages,
+                needs if needs.contains(Needs::NODES) => Watched::Nodes,
+                _ => Watched::Nothing,
+            };
+            self.watched = self.watched.max(least);
+            self.clocks |= property.needs.contains(Needs::CLOCKS);
+        }
+    }
+
+    /// Whether somebody wants to know what corrected clocks show.
+    pub fn reads_clocks(&self) -> bool {
+        self.clocks
+    }
+
+    /// What a node's corrected clock shows; see [`What::Clock`].
+    pub(super) fn clock(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        ahead: i64,
+        correction: i64,
+        owed: i64,
+        own: bool,
+    ) {
+        let node = node.0;
+        self.saw(at, Watched::Nodes, || What::Clock { node, ahead, correction, owed, own });
+    }
+
+    /// What nodes did, in a run that ends now.
+    pub fn take_timeline(&mut self, at: Nanos) -> Vec<Happening> {
+        self.saw(at, Watched::Nodes, || What::End);
+        std::mem::take(&mut self.timeline)
+    }
+
+    fn saw(&mut self, at: Nanos, least: Watched, what: impl FnOnce() -> What) {
+        if self.watched >= least {
+            self.timeline.push(Happening { at, what: what() });
+        }
+    }
+
+    fn mix(&mut self, kind: Kind, at: Nanos, a: u64, b: u64) {
+        let word = at ^ (kind as u64) << 56 ^ a.rotate_left(40) ^ b.rotate_left(20);
+        self.word(word);
+    }
+
+    fn word(&mut self, word: u64) {
+        self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.hash ^= self.hash >> 29;
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.word(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+    }
+
+    fn line(
+        &mut self,
+        at: Nanos,
+        node: Option<NodeId>,
+        lamport: Option<u64>,
+        event: Event<'static>,
+    ) {
+        if let Some(full) = &mut self.full {
+            full.line(at, node.map(|node| node.0), lamport, event);
+        }
+    }
+
+    /// The first line of a trace.
+    pub fn run(&mut self, scenario: &str, seed: u64, nodes: &[Config]) {
+        let named = nodes.iter().filter_map(|node| Some((node.id, node.name.clone()?)));
+        self.names = named.collect();
+        let nodes = nodes.iter().map(|node| node.id.0).collect();
+        let (source, scenario) = ("sim".into(), Cow::Owned(scenario.to_string()));
+        self.line(0, None, None, Event::Run { source, scenario, seed: Some(seed), nodes });
+    }
+
+    /// A fault begins.
+    pub fn fault(&mut self, at: Nanos, place: usize, until: Nanos, fault: &dyn Fn() -> FaultText) {
+        self.mix(Kind::Fault, at, place as u64, until);
+        if self.watched >= Watched::Nodes {
+            let FaultText { kind, nodes, .. } = fault();
+            if let Some(kind) = FaultKind::named(kind, &nodes) {
+                self.timeline.push(Happening { at, what: What::Fault { kind, until } });
+            }
+        }
+        if self.is_full() {
+            let FaultText { kind, nodes, label } = fault();
+            let (fault, label) = (kind.into(), label.into());
+            self.line(at, None, None, Event::Fault { place, fault, nodes, until, label });
+        }
+    }
+
+    /// A property does not hold.
+    pub fn violation(&mut self, at: Nanos, property: &str, why: &str, ops: &[(u32, u32)]) {
+        if self.is_full() {
+            let (property, label) = (property.to_string().into(), why.to_string().into());
+            let ops = ops.iter().map(|(client, sequence)| format!("{client}-{sequence}").into());
+            let ops = ops.collect();
+            self.line(at, None, None, Event::Violation { property, label, ops });
+        }
+    }
+
+    /// Writes what is left, and says whether everything could be written.
+    ///
+    /// # Errors
+    /// Not everything could be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.full.as_mut().map_or(Ok(()), LineWriter::flush)
+    }
+
+    pub(super) fn start(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        incarnation: u64,
+        durable: bool,
+        elects: Elects,
+    ) {
+        self.mix(Kind::Start, at, node.0.into(), incarnation);
+        self.saw(at, Watched::Nodes, || What::Start { node: node.0, durable, elects });
+        if self.is_full() {
+            let name = self.names.get(&node).cloned().map(Cow::Owned);
+            let event = Event::Start { incarnation, durable, elects, name };
+            self.line(at, Some(node), None, event);
+        }
+    }
+
+    /// A node does not start with what is on its disk.
+    pub(super) fn refused(&mut self, at: Nanos, node: NodeId, why: &str) {
+        self.mix(Kind::Refused, at, node.0.into(), 0);
+        let line = format!("does not start: {why}").into();
+        self.line(at, Some(node), None, Event::Note { line });
+    }
+
+    pub(super) fn crash(&mut self, at: Nanos, node: NodeId) {
+        self.mix(Kind::Crash, at, node.0.into(), 0);
+        self.saw(at, Watched::Nodes, || What::Down { node: node.0 });
+        self.line(at, Some(node), None, Event::Crash);
+    }
+
+    pub(super) fn pause(&mut self, at: Nanos, node: NodeId, on: bool) {
+        self.mix(Kind::Pause, at, node.0.into(), on.into());
+        self.saw(at, Watched::Nodes, || What::Pause { node: node.0, on });
+        self.line(at, Some(node), None, Event::Pause { on });
+    }
+
+    pub(super) fn timer(&mut self, at: Nanos, node: NodeId) {
+        self.mix(Kind::Timer, at, node.0.into(), 0);
+    }
+
+    pub(super) fn fired(&mut self, at: Nanos, node: NodeId, protocol: &'static str, label: &[u8]) {
+        let (protocol, label) = (protocol.into(), text(label));
+        self.line(at, Some(node), None, Event::Timer { protocol, label });
+    }
+
+    pub(super) fn fact(&mut self, at: Nanos, node: NodeId, protocol: &'static str, fact: &Fact) {
+        self.saw(at, Watched::Nodes, || What::Fact { node: node.0, fact: fact.clone() });
+        if self.is_full() {
+            self.line(at, Some(node), None, Event::of_fact(protocol, fact));
+        }
+    }
+
+    pub(super) fn sync(&mut self, at: Nanos, node: NodeId, bytes: usize, ok: bool) {
+        self.mix(Kind::Sync, at, node.0.into(), (bytes as u64) << 1 | u64::from(ok));
+        self.line(at, Some(node), None, Event::Sync { bytes: bytes as u64, ok });
+    }
+
+    pub(super) fn print(&mut self, at: Nanos, node: NodeId, line: &[u8]) {
+        self.line(at, Some(node), None, Event::Print { line: text(line) });
+    }
+
+    pub(super) fn note(&mut self, at: Nanos, node: NodeId, line: &[u8]) {
+        self.line(at, Some(node), None, Event::Note { line: text(line) });
+    }
+
+    /// What of a node's state can be seen after a turn, and its digest with the turn's last line.
+    pub(super) fn end_turn(&mut self, at: Nanos, node: NodeId, host: &Host) {
+        if let Some(full) = &mut self.full {
+            full.end_turn(at, node.0, host);
+        }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        at: Nanos,
+        from: NodeId,
+        to: NodeId,
+        payload: &[u8],
+        is_copy: bool,
+        host: &Host,
+    ) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.mix(Kind::Send, at, from.0.into(), to.0.into());
+        self.bytes(payload);
+        if self.watched == Watched::Messages {
+            self.sends += u64::from(!is_copy);
+            let lamport = Host::lamport_of(payload).unwrap_or_default().0;
+            let event = self.sends;
+            let what = What::Send { node: from.0, message: id, lamport, event };
+            self.timeline.push(Happening { at, what });
+        }
+        if self.is_full() {
+            let (protocol, lamport, label) = match host.describe_parts(payload) {
+                Some((protocol, lamport, label)) => (protocol, Some(lamport.0), label),
+                None => ("?", None, String::from("(malformed)")),
+            };
+            let brief = trace::brief(host.brief(payload), &label);
+            let (protocol, label) = (protocol.into(), label.into());
+            let event = Event::Send { id: name(id), to: to.0, protocol, label, brief };
+            self.line(at, Some(from), lamport, event);
+        }
+        id
+    }
+
+    pub(super) fn lost(&mut self, at: Nanos, from: NodeId, to: NodeId, id: u64, why: &str) {
+        self.mix(Kind::Lost, at, to.0.into(), id);
+        if self.is_full() {
+            let why = why.to_string().into();
+            self.line(at, Some(to), None, Event::Drop { id: name(id), from: from.0, why });
+        }
+    }
+
+    pub(super) fn duplicate(&mut self, at: Nanos, to: NodeId, of: u64) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.mix(Kind::Duplicate, at, to.0.into(), of);
+        if self.watched == Watched::Messages {
+            self.copies.insert(id, of);
+        }
+        self.line(at, Some(to), None, Event::Duplicate { id: name(id), of: name(of) });
+        id
+    }
+
+    pub(super) fn recv(&mut self, at: Nanos, from: NodeId, to: NodeId, id: u64, host: &Host) {
+        self.mix(Kind::Recv, at, to.0.into(), id);
+        if self.watched == Watched::Messages {
+            let (message, lamport) =
+                (*self.copies.get(&id).unwrap_or(&id), host.lamport_of_receive().0);
+            let what = What::Receive { node: to.0, message, lamport };
+            self.timeline.push(Happening { at, what });
+        }
+        if self.is_full() {
+            let lamport = Some(host.lamport_of_receive().0);
+            self.line(at, Some(to), lamport, Event::Recv { id: name(id), from: from.0 });
+        }
+    }
+
+    pub(super) fn link(&mut self, at: Nanos, node: NodeId, peer: NodeId, up: bool) {
+        self.mix(Kind::Link, at, node.0.into(), u64::from(peer.0) << 1 | u64::from(up));
+        self.saw(at, Watched::Messages, || What::Link { node: node.0, peer: peer.0, up });
+        self.line(at, Some(node), None, Event::Link { peer: peer.0, up });
+    }
+
+    pub(super) fn request(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        client: u32,
+        sequence: u32,
+        request: &[u8],
+        protocol: &dyn DynProtocol,
+    ) {
+        self.mix(Kind::Request, at, node.0.into(), client.into());
+        self.bytes(request);
+        if self.is_full() {
+            let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
+            let label = protocol.describe_request(request);
+            let brief = trace::brief(protocol.brief_request(request), &label);
+            let (op, client, label) = (op.into(), client.into(), label.into());
+            let protocol = protocol.name().into();
+            let event = Event::Request { op, client, protocol, label, brief };
+            self.line(at, Some(node), None, event);
+        }
+    }
+
+    pub(super) fn reply(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        client: u32,
+        sequence: u32,
+        reply: &[u8],
+        protocol: &dyn DynProtocol,
+    ) {
+        self.mix(Kind::Reply, at, node.0.into(), client.into());
+        self.bytes(reply);
+        if self.is_full() {
+            let (op, client) = (format!("{client}-{sequence}"), format!("client {client}"));
+            let label = protocol.describe_reply(reply);
+            let brief = trace::brief(protocol.brief_reply(reply), &label);
+            let (op, client, label) = (op.into(), client.into(), label.into());
+            let protocol = protocol.name().into();
+            let event = Event::Reply { op, client, protocol, label, brief };
+            self.line(at, Some(node), None, event);
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        at: Nanos,
+        node: NodeId,
+        client: u32,
+        reply: &[u8],
+        protocol: &dyn DynProtocol,
+    ) {
+        self.mix(Kind::Push, at, node.0.into(), client.into());
+        self.bytes(reply);
+        if self.is_full() {
+            let client = format!("client {client}").into();
+            let label = protocol.describe_reply(reply);
+            let brief = trace::brief(protocol.brief_reply(reply), &label);
+            let (protocol, label) = (protocol.name().into(), label.into());
+            self.line(at, Some(node), None, Event::Push { client, protocol, label, brief });
+        }
+    }
+}
+
+impl Default for Tracer {
+    fn default() -> Self {
+        Tracer::new()
+    }
+}
+
+fn name(id: u64) -> Cow<'static, str> {
+    id.to_string().into()
+}
+
+/// What a protocol wrote is escaped already; this only makes text of it.
+fn text(bytes: &[u8]) -> Cow<'static, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_string().into(),
+        Err(_) => Escaped(bytes).to_string().into(),
+    }
+}

@@ -1,0 +1,146 @@
+//! A protocol's study: who uses it, what must hold, and what a scenario can say of both. The boundary
+//! between the laboratory and what is studied in it: knows no protocol.
+
+mod cast;
+mod client;
+mod lines;
+mod property;
+mod run;
+mod seen;
+
+pub use self::cast::Cast;
+pub use self::client::{Clients, Load, NoSettings, Port, Said, Workload};
+pub use self::lines::{Lines, ReadError, Taken, read_lines};
+pub use self::property::{
+    AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation, nothing_of,
+};
+
+pub use self::run::{Asked, Body, Contact, Met, Operation, Run};
+pub use self::seen::{FileSeen, FrameSeen, Seen};
+
+/// Nanoseconds since a run's beginning, by no node's clock.
+pub type Nanos = u64;
+
+use crate::text::line_of;
+use node_core::Protocol;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use std::io::{self, Write};
+use std::path::Path;
+use toml::de::{DeTable, DeValue};
+
+/// What is known about a protocol beside the protocol. Registered by
+/// [`Registry::register_study`](crate::registry::Registry::register_study).
+pub trait Study: 'static {
+    /// Whose study it is.
+    type Protocol: Protocol;
+    /// What a scenario's `[workload.NAME]` says; [`NoSettings`] where there are no clients.
+    type Settings: DeserializeOwned + Default;
+    /// What must hold.
+    const PROPERTIES: &'static [Property];
+
+    /// The clients of a scenario, from its settings and its nodes; none where these nodes have none.
+    ///
+    /// # Errors
+    /// Which setting breaks which rule, in one line.
+    fn clients(
+        settings: Self::Settings,
+        cast: &Cast<'_>,
+    ) -> Result<Option<Box<dyn Clients>>, String> {
+        let _ = (settings, cast);
+        Ok(None)
+    }
+
+    /// Reads files of runs in a form of the study's own; none where it has none.
+    fn lines() -> Option<Box<dyn Lines>> {
+        None
+    }
+
+    /// Writes a run in that form.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
+        let _ = (run, out);
+        Ok(())
+    }
+}
+
+/// The clients of a study, where a scenario has some; or what is wrong with the table that says so.
+pub type Found = Result<Option<Box<dyn Clients>>, String>;
+
+/// A study without its types, as a registry holds it.
+#[derive(Clone, Copy)]
+pub struct StudyPlugin {
+    /// The protocol's name.
+    pub name: &'static str,
+    /// What must hold.
+    pub properties: &'static [Property],
+    clients: fn(&Table<'_>, &Cast<'_>) -> Found,
+    lines: fn() -> Option<Box<dyn Lines>>,
+    write_lines: fn(&Run, &mut dyn Write) -> io::Result<()>,
+}
+
+impl StudyPlugin {
+    /// That of `S`.
+    pub fn of<S: Study>() -> StudyPlugin {
+        StudyPlugin {
+            name: S::Protocol::NAME,
+            properties: S::PROPERTIES,
+            clients: |table, cast| {
+                let name = S::Protocol::NAME;
+                let settings = table.read::<S::Settings>(name)?.unwrap_or_default();
+                let at = |why| format!("{}: {why}", table.path.display());
+                S::clients(settings, cast).map_err(at)
+            },
+            lines: S::lines,
+            write_lines: S::write_lines,
+        }
+    }
+
+    /// See [`Study::clients`].
+    ///
+    /// # Errors
+    /// What is wrong with the table, in one line.
+    pub fn clients(&self, table: &Table<'_>, cast: &Cast<'_>) -> Found {
+        (self.clients)(table, cast)
+    }
+
+    /// See [`Study::lines`].
+    pub fn lines(&self) -> Option<Box<dyn Lines>> {
+        (self.lines)()
+    }
+
+    /// See [`Study::write_lines`].
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_lines(&self, run: &Run, out: &mut dyn Write) -> io::Result<()> {
+        (self.write_lines)(run, out)
+    }
+}
+
+/// A scenario's text, for the tables that studies read.
+pub struct Table<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// The text.
+    pub text: &'a str,
+}
+
+impl Table<'_> {
+    /// The table `[workload.NAME]`, if it is there.
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
+        let document = DeTable::parse(self.text).map_err(|error| self.error(&error))?;
+        let Some(workload) = document.get_ref().get("workload") else { return Ok(None) };
+        let DeValue::Table(tables) = workload.get_ref() else { return Ok(None) };
+        let Some(table) = tables.get(name) else { return Ok(None) };
+        let read = T::deserialize(table.clone().into_deserializer());
+        read.map(Some).map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, error: &toml::de::Error) -> String {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = line_of(self.text.as_bytes(), at);
+        format!("{}:{line}: {}", self.path.display(), error.message().replace('\n', "; "))
+    }
+}

@@ -1,0 +1,165 @@
+//! The shape of the code, as far as a test can keep it: which room knows which, no circle among files, no
+//! protocol's name in the engine, and the house's style. Cargo keeps the rest: what is in a package that
+//! does not depend on another cannot name it.
+
+#[path = "tidy/rooms.rs"]
+mod rooms;
+
+use self::rooms::{Package, code, files};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// The packages, the folder of each, and what in it is not the package's.
+const PACKAGES: [Package; 5] = [
+    Package { name: "node-core", folder: "protocols/core", without: &[] },
+    Package {
+        name: "node-protocols",
+        folder: "protocols",
+        without: &["core", "studies", "tests", "study"],
+    },
+    Package { name: "node-lab", folder: "src/lab", without: &[] },
+    Package { name: "node-studies", folder: "protocols/studies", without: &[] },
+    Package { name: "node", folder: "src", without: &["lab"] },
+];
+
+/// The rooms of the laboratory and of the node, and which others each may know: ARCHITECTURE has the same.
+const ROOMS: [(&str, &str, &[&str]); 16] = [
+    ("node-lab", "text", &[]),
+    ("node-lab", "log", &[]),
+    ("node-lab", "check", &[]),
+    ("node-lab", "plugins", &[]),
+    ("node-lab", "config", &["plugins", "text"]),
+    ("node-lab", "wire", &["plugins"]),
+    ("node-lab", "study", &["check", "config", "plugins", "text"]),
+    ("node-lab", "registry", &["plugins", "study"]),
+    ("node-lab", "trace", &["check", "study", "text"]),
+    ("node-lab", "sim", &["check", "config", "log", "registry", "study", "text", "trace", "wire"]),
+    ("node-lab", "explain", &["check", "text", "trace"]),
+    ("node", "wal", &[]),
+    ("node", "client", &[]),
+    ("node", "disk", &["wal"]),
+    ("node", "net", &["disk", "wal"]),
+    ("node", "cli", &["client", "net"]),
+];
+
+/// Where no protocol is named: whoever comes from outside is served like this tree's.
+const ENGINE: [&str; 4] = ["src/lab", "src/net", "src/disk", "src/wal"];
+/// The protocols of this tree, and what only they are about. Not `lamport`: that clock is in the envelope.
+const NAMES: [&str; 7] = ["bully", "berkeley", "lottery", "kv_", "membership", "bulletin", "board"];
+
+/// The longest line, in columns.
+const COLUMNS: usize = 100;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All that is wrong, a line each.
+#[track_caller]
+fn assert_none(what: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
+}
+
+#[test]
+fn no_file_knows_one_that_knows_it() {
+    let circles: Vec<String> =
+        PACKAGES.iter().flat_map(|package| package.graph(root()).circles()).collect();
+    assert_none("files that import each other, by whatever way", &circles);
+}
+
+#[test]
+fn a_room_knows_only_those_below_it() {
+    let mut wrong = Vec::new();
+    for package in PACKAGES.iter().filter(|one| ["node", "node-lab"].contains(&one.name)) {
+        let graph = package.graph(root());
+        for (from, to) in graph.between_rooms() {
+            let room = ROOMS.iter().find(|(of, name, _)| *of == package.name && *name == from);
+            let Some((_, _, may)) = room else {
+                wrong.push(format!("{}: the room {from} is not in the table", package.name));
+                continue;
+            };
+            if !may.contains(&&*to) {
+                wrong.push(format!("{}: {from} knows {to}", package.name));
+            }
+        }
+    }
+    assert_none("rooms that must not know each other", &wrong);
+}
+
+#[test]
+fn the_engine_names_no_protocol() {
+    let mut wrong = Vec::new();
+    for file in ENGINE.iter().flat_map(|folder| files(&root().join(folder))) {
+        for (number, line) in code(&file).lines().enumerate() {
+            if let Some(name) = NAMES.iter().find(|name| line.contains(*name)) {
+                wrong.push(format!("{}:{}: {name}: {}", file.display(), number + 1, line.trim()));
+            }
+        }
+        for line in code(&file).lines().filter(|line| line.contains("node_protocols")) {
+            let is_core = line.contains("node_protocols::core");
+            if !is_core || file.starts_with(root().join("src/lab")) {
+                wrong.push(format!("{}: {}", file.display(), line.trim()));
+            }
+        }
+    }
+    assert_none("protocols in the engine", &wrong);
+}
+
+#[test]
+fn every_file_opens_with_what_it_owns_and_no_line_is_longer_than_a_screen() {
+    let folders = ["src", "protocols", "tests", "benches", "examples", "fuzz/src", "fuzz/targets"];
+    let mut wrong = Vec::new();
+    for file in folders.iter().flat_map(|folder| files(&root().join(folder))) {
+        let text = fs::read_to_string(&file).expect("a file");
+        let name = file.strip_prefix(root()).unwrap_or(&file).display();
+        if !text.starts_with("//!") {
+            wrong.push(format!("{name}: it does not say what it owns"));
+        }
+        for (number, line) in text.lines().enumerate() {
+            let is_data = line.contains("r#\"") || line.trim_start().starts_with('{');
+            if line.chars().count() > COLUMNS && !is_data {
+                wrong.push(format!("{name}:{}: longer than {COLUMNS} columns", number + 1));
+            }
+        }
+    }
+    assert_none("style", &wrong);
+}
+
+/// What the compiler and clippy keep, as long as they are told to: documentation of everything public, the
+/// errors of what can fail, and functions that fit a screen.
+#[test]
+fn the_lints_of_the_house_are_on_in_every_package() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a manifest");
+    let workspace = read("Cargo.toml");
+    for lint in ["unsafe_code = \"forbid\"", "missing_docs", "missing_errors_doc", "too_many_lines"]
+    {
+        assert!(workspace.contains(lint), "Cargo.toml: {lint}");
+    }
+    assert!(read("clippy.toml").contains("too-many-lines-threshold = 70"));
+    for package in &PACKAGES {
+        let manifest = match package.folder {
+            "src" => workspace.clone(),
+            folder => read(&format!("{folder}/Cargo.toml")),
+        };
+        let has = manifest.contains("[lints]\nworkspace = true");
+        assert!(has, "{}: it has the workspace's lints", package.name);
+    }
+}
+
+/// The test's own eyes: a circle of three, and rooms.
+#[test]
+fn circles_and_rooms_are_seen() {
+    let edge = |to: &[&str]| to.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let edges = BTreeMap::from([
+        ("a".to_string(), edge(&["b::x"])),
+        ("b::x".to_string(), edge(&["c"])),
+        ("b::y".to_string(), edge(&["c"])),
+        ("c".to_string(), edge(&["a"])),
+    ]);
+    let graph = rooms::Graph { package: "p", edges };
+    assert_eq!(graph.circles(), ["p: a, b::x, c"]);
+    let between: Vec<(String, String)> = graph.between_rooms().into_iter().collect();
+    let pair = |a: &str, b: &str| (a.to_string(), b.to_string());
+    assert_eq!(between, [pair("a", "b"), pair("b", "c"), pair("c", "a")]);
+}
