@@ -161,6 +161,35 @@ fn the_board_reaches_what_it_is_there_for() {
     assert!(heard > 10_000 && gaps > 100 && ended > 20 && told > 500);
 }
 
+/// Who speaks in bytes posts, hears, and does not read, as others do. Over NATS nobody is told what
+/// it missed: connections end instead.
+#[test]
+fn the_boards_foreign_clients_reach_what_they_are_there_for() {
+    for (name, is_told) in [("board-json.toml", true), ("board-nats.toml", false)] {
+        let simulator = Simulator::new(name);
+        let (mut published, mut not, mut heard, mut ended, mut told) = (0, 0, 0, 0, 0);
+        for seed in 1..=60 {
+            let known = Known::of(&simulator.run(seed).run);
+            let board = known.board.as_ref().expect("a board");
+            let of = |answer| board.posts.iter().filter(|post| post.answer == Some(answer)).count();
+            published += of(Posted::Published);
+            not += of(Posted::Not) + of(Posted::Unknown);
+            for connection in &board.connections {
+                ended += usize::from(connection.until_ns.is_some());
+                heard += connection.heard.len();
+                told += connection.missed.len();
+            }
+        }
+        println!(
+            "{name}: {published} published, {not} not or unknown, {heard} heard, \
+             {ended} connections ended, {told} told what they missed"
+        );
+        assert!(published > 3_000 && not > 30 && heard > 10_000 && ended > 20, "{name}");
+        assert_eq!(told > 50, is_told, "{name}");
+        assert!(is_told || told == 0, "{name}");
+    }
+}
+
 /// What a run's own timeline shows and what its trace shows get the same verdicts; and a trace in
 /// which other nodes elected, or by other rules, does not hold.
 #[test]

@@ -5,9 +5,14 @@ use node_lab::registry::Registry;
 use node_lab::sim::run::run;
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::tracer::Tracer;
+use node_protocols::board::{self, Board, Nats};
 use node_protocols::core::{Bytes, ClientId, Decoded, Gateway};
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Resp};
+use node_studies::berkeley::BerkeleyStudy;
+use node_studies::board::BoardStudy;
+use node_studies::bully::BullyStudy;
 use node_studies::kv_replication::StoreStudy;
+use node_studies::membership::MembershipStudy;
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,6 +124,67 @@ impl Gateway for ChangesValues {
     }
 }
 
+/// NATS, but with a bug in what is pushed, or with none.
+#[derive(Default)]
+struct Pushed<const BUG: u8>(Nats);
+
+const NO_BUG: u8 = 0;
+/// The last byte of a text is another, in the last copy.
+const CHANGED: u8 = 1;
+/// What a connection gets that was encoded for another is not counted.
+const NOT_COUNTED: u8 = 2;
+/// All connections are taken for such as get the same bytes.
+const ONE_FORM: u8 = 3;
+
+impl<const BUG: u8> Gateway for Pushed<BUG> {
+    const NAME: &'static str = "nats";
+    const MAX_PENDING_BYTES: Option<usize> = Nats::MAX_PENDING_BYTES;
+    type Protocol = Board;
+
+    fn identify(&mut self, client: ClientId) {
+        self.0.identify(client);
+    }
+
+    fn greet(&mut self, output: &mut Vec<u8>) {
+        self.0.greet(output);
+    }
+
+    fn is_http(&self, input: &[u8]) -> bool {
+        self.0.is_http(input)
+    }
+
+    fn decode<'a>(
+        &mut self,
+        input: &'a [u8],
+        idle: bool,
+        output: &mut Vec<u8>,
+    ) -> Decoded<board::Request<'a>> {
+        self.0.decode(input, idle, output)
+    }
+
+    fn form(&mut self) -> &[u8] {
+        if BUG == ONE_FORM { &[] } else { self.0.form() }
+    }
+
+    fn take_tally(&mut self, tally: &mut Vec<(usize, u64)>) {
+        self.0.take_tally(tally);
+    }
+
+    fn apply_tally(&mut self, tally: &[(usize, u64)]) {
+        if BUG != NOT_COUNTED {
+            self.0.apply_tally(tally);
+        }
+    }
+
+    fn encode(&mut self, reply: board::Reply<'_>, output: &mut Vec<u8>) {
+        let is_message = matches!(reply, board::Reply::Message { .. });
+        self.0.encode(reply, output);
+        if let (true, CHANGED, Some(last)) = (is_message, BUG, output.len().checked_sub(3)) {
+            output[last] = b'x';
+        }
+    }
+}
+
 /// The same with its own bytes, of which so many more were used.
 fn owned<'a>(decoded: Decoded<Request<'_>>, lost: usize) -> Decoded<Request<'a>> {
     let own = |bytes: Bytes<'_>| Bytes(Cow::Owned(bytes.0.into_owned()));
@@ -144,13 +210,17 @@ fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
 }
 
-/// What the first failing seed of so many breaks, where RESP is this one.
-fn broken<G: Gateway>(seeds: u64) -> Option<String> {
+/// What the first failing seed of so many breaks, where a scenario's gateway is this one.
+fn broken<G: Gateway>(name: &str, seeds: u64) -> Option<String> {
     let mut registry = Registry::new();
+    registry.register_study::<BerkeleyStudy>();
+    registry.register_study::<BoardStudy>();
+    registry.register_study::<BullyStudy>();
+    registry.register_study::<MembershipStudy>();
     registry.register_study::<StoreStudy>();
     registry.register_gateway::<G>();
     let registry = Arc::new(registry);
-    let path = configs().join("sim/kv-resp.toml");
+    let path = configs().join("sim").join(name);
     let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
     let fails = |seed| run(&scenario, &registry, &scenario.plan(seed), Tracer::new()).failure;
     let failure = (1..=seeds).find_map(fails)?;
@@ -160,10 +230,20 @@ fn broken<G: Gateway>(seeds: u64) -> Option<String> {
 
 #[test]
 fn bugs_in_a_codec_are_found_and_its_own_seeds_hold() {
-    assert_eq!(broken::<Resp>(20), None);
-    assert_eq!(broken::<LosesBytes>(5).as_deref(), Some("codec"));
-    assert_eq!(broken::<NeverWaits>(5).as_deref(), Some("codec"));
-    assert_eq!(broken::<ChangesValues>(5).as_deref(), Some("regular_register"));
+    assert_eq!(broken::<Resp>("kv-resp.toml", 20), None);
+    assert_eq!(broken::<LosesBytes>("kv-resp.toml", 5).as_deref(), Some("codec"));
+    assert_eq!(broken::<NeverWaits>("kv-resp.toml", 5).as_deref(), Some("codec"));
+    assert_eq!(broken::<ChangesValues>("kv-resp.toml", 5).as_deref(), Some("regular_register"));
+}
+
+/// What is pushed comes through the codec: made once for those of one form, and counted by all.
+#[test]
+fn bugs_in_what_a_codec_makes_of_pushes_are_found() {
+    let of = "board-nats.toml";
+    assert_eq!(broken::<Pushed<NO_BUG>>(of, 10), None);
+    assert_eq!(broken::<Pushed<CHANGED>>(of, 5).as_deref(), Some("codec"));
+    assert_eq!(broken::<Pushed<NOT_COUNTED>>(of, 40).as_deref(), Some("codec"));
+    assert_eq!(broken::<Pushed<ONE_FORM>>(of, 5).as_deref(), Some("codec"));
 }
 
 #[test]
@@ -175,6 +255,11 @@ fn clients_that_cannot_speak_so_are_refused_with_the_reason() {
     fs::write(dir.path().join("bare.toml"), bare).expect("a file");
     let shipped = |name: &str| configs().join(name).display().to_string();
     let bare = dir.path().join("bare.toml").display().to_string();
+    let proxy = fs::read_to_string(configs().join("board/proxy.toml")).expect("a file");
+    let without = dir.path().join("proxy.toml");
+    fs::write(&without, proxy.replace("\"nats\"", "\"json\"")).expect("a file");
+    let with_proxy = |proxy: String| format!("{}\", \"{proxy}", shipped("board/broker.toml"));
+    let board_without = with_proxy(without.display().to_string());
     for (node, study, workload, why) in [
         (
             shipped("kv-leader.toml"),
@@ -195,6 +280,18 @@ fn clients_that_cannot_speak_so_are_refused_with_the_reason() {
             "node 1 has no listener with gateway = \"resp\"",
         ),
         (shipped("lottery/central.toml"), "lottery", "wire = \"json\"", "expected `lottery-text`"),
+        (
+            with_proxy(shipped("board/proxy.toml")),
+            "board",
+            "wire = \"resp\"",
+            "expected `json` or `nats`",
+        ),
+        (
+            board_without,
+            "board",
+            "wire = \"nats\"",
+            "node 7 has no listener with gateway = \"nats\"",
+        ),
         (shipped("clocks/durable.toml"), "lamport", "wire = \"json\"", "unknown field `wire`"),
     ] {
         let text =

@@ -1,88 +1,20 @@
 //! Clients of the bulletin board. Each has a connection to the broker, over which it posts one text
 //! after the other, and one to the proxy, over which it listens to every topic. What is not
 //! answered in time is given up with its connection, and not posted again; whose listening ends
-//! listens anew.
+//! listens anew. They make typed requests, or speak through a gateway: what they say then, and what
+//! they read, is recorded as what it means.
 
-use node_lab::config::Config;
+use super::json::Json;
+use super::nats::Nats;
+use super::settings::{MAX_CLIENTS, Roles, Settings};
+use super::wire::{Beside, End, Post, Told, Wire};
 use node_lab::study::Load;
 use node_lab::study::Nanos;
-use node_lab::study::{Clients, Port, Workload};
+use node_lab::study::{Clients, Port, Said, Workload};
 use node_lab::wire::PUSHED;
-use node_protocols::board::{Board, Reply, Request, Role};
-use node_protocols::core::{Bytes, LamportTime, Protocol, Rng, encode};
-use serde::Deserialize;
+use node_protocols::board::{Board, Reply, Request};
+use node_protocols::core::{LamportTime, Protocol, Rng, encode};
 use std::collections::BTreeMap;
-
-/// What clients do: the table `[workload.board]`.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// How many clients.
-    pub clients: u32,
-    /// How many posts each sends.
-    pub operations: u32,
-    /// Under how many topics.
-    pub topics: u64,
-    /// The longest pause between two posts of a client, in milliseconds.
-    pub think_ms: u64,
-    /// When a client gives up an answer, in milliseconds.
-    pub timeout_ms: u64,
-    /// How many of a hundred posts lose their connection on the way or on the way back.
-    pub cut_percent: u64,
-    /// How many of a hundred posts are followed by a time in which their client does not read what
-    /// it listens to.
-    pub doze_percent: u64,
-    /// The longest such time, in milliseconds.
-    pub doze_ms: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            clients: 4,
-            operations: 30,
-            topics: 2,
-            think_ms: 1_000,
-            timeout_ms: 5_000,
-            cut_percent: 0,
-            doze_percent: 0,
-            doze_ms: 5_000,
-        }
-    }
-}
-
-/// Bounds that keep a run finite.
-const MAX_CLIENTS: u32 = 1_000;
-const MAX_OPERATIONS: u32 = 10_000;
-const MAX_TOPICS: u64 = 100;
-
-impl Settings {
-    /// What of them makes no sense in a run of so many milliseconds.
-    pub fn check(&self, millis: u64, settle_millis: u64) -> Result<(), String> {
-        if !(1..=MAX_CLIENTS).contains(&self.clients)
-            || self.operations > MAX_OPERATIONS
-            || !(1..=MAX_TOPICS).contains(&self.topics)
-        {
-            return Err(format!(
-                "workload: clients 1 to {MAX_CLIENTS}, operations at most {MAX_OPERATIONS}, topics 1 \
-                 to {MAX_TOPICS}"
-            ));
-        }
-        if self.cut_percent > 100 || self.doze_percent > 100 || self.timeout_ms == 0 {
-            return Err(
-                "workload: cut_percent and doze_percent at most 100, timeout_ms at least 1".into(),
-            );
-        }
-        let pauses = u64::from(self.operations).saturating_mul(self.think_ms);
-        if self.timeout_ms.max(self.doze_ms) > settle_millis || pauses > millis + settle_millis {
-            return Err("workload: operations times think_ms must fit into seconds and \
-                        settle_seconds, and timeout_ms and doze_ms into settle_seconds, or clients would not \
-                        come to an end"
-                .into());
-        }
-        Ok(())
-    }
-}
 
 /// The clients of a scenario: its settings, and whom they talk to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,46 +41,26 @@ impl Clients for Crowd {
     }
 }
 
-/// Whom clients talk to: the places of the nodes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Roles {
-    broker: usize,
-    proxy: usize,
-}
-
-impl Roles {
-    /// Those that the nodes' configs give; none where no node runs the board.
-    pub fn read(nodes: &[Config]) -> Result<Option<Roles>, String> {
-        let (mut brokers, mut proxies, mut runs) = (Vec::new(), Vec::new(), false);
-        for (place, node) in nodes.iter().enumerate() {
-            let Some(config) = node.of::<Board>() else { continue };
-            runs = true;
-            match config.role {
-                Role::Broker => brokers.push(place),
-                Role::Proxy => proxies.push(place),
-                _ => {}
-            }
-        }
-        match (&brokers[..], &proxies[..]) {
-            _ if !runs => Ok(None),
-            ([broker], [proxy]) => Ok(Some(Roles { broker: *broker, proxy: *proxy })),
-            _ => Err("nodes: a board that is simulated has one broker and one proxy".into()),
-        }
-    }
-}
-
-/// All clients of a run. The port's client 2n is the connection of client n to the broker, 2n + 1
-/// that to the proxy.
+/// All clients of a run. The port's client 2n is the connection over which client n posts, 2n + 1
+/// that over which it listens.
 pub struct Crew {
     clients: Vec<Client>,
     settings: Settings,
     roles: Roles,
     operations: u32,
-    /// When each text was posted.
-    sent_at: BTreeMap<String, Nanos>,
+    /// What was posted, by its text.
+    sent: BTreeMap<String, Sent>,
     /// Since when every client is done and listens.
     done_at: Option<Nanos>,
     scratch: Vec<u8>,
+}
+
+/// What is known of a post.
+struct Sent {
+    at: Nanos,
+    user: String,
+    /// What went beside it.
+    beside: Beside,
 }
 
 struct Client {
@@ -168,6 +80,10 @@ struct Client {
     listening: Option<u64>,
     /// The subscription under way: its sequence.
     subscribing: Option<u32>,
+    /// Its ends of both connections, where it speaks in bytes.
+    ends: [Option<Box<dyn End>>; 2],
+    /// The place of the node where it posts.
+    posts_at: usize,
 }
 
 /// A time in which a client does not read what it listens to.
@@ -194,7 +110,13 @@ impl Crew {
         let client = |number: u32| {
             let stream =
                 |label: &str| Rng::stream(plan.seed, &format!("workload/board/{number}/{label}"));
+            // The broker speaks no NATS.
+            let at_proxy = settings.wire == Some(Wire::Nats) && stream("wire").below(2) == 0;
+            let is_typed = settings.wire == Some(Wire::Nats) && !at_proxy;
+            let end = |connection| settings.wire.map(|wire| end(wire, plan.seed, connection));
             Client {
+                ends: [end(2 * number).filter(|_| !is_typed), end(2 * number + 1)],
+                posts_at: if at_proxy { roles.proxy } else { roles.broker },
                 think: stream("think"),
                 cuts: stream("cuts"),
                 dozes: stream("dozes"),
@@ -212,17 +134,32 @@ impl Crew {
             settings: settings.clone(),
             roles: *roles,
             operations: plan.operations,
-            sent_at: BTreeMap::new(),
+            sent: BTreeMap::new(),
             done_at: None,
             scratch: Vec::new(),
         };
         for place in 0..plan.clients {
             for connection in [2 * place, 2 * place + 1] {
                 port.add_client(Board::NAME);
+                if let (Some(wire), Some(_)) = (settings.wire, clients.end(connection)) {
+                    port.set_wire(connection, wire.gateway());
+                }
                 clients.think(connection, port);
             }
         }
         clients
+    }
+
+    /// A client's end of a connection over which it speaks in bytes.
+    fn end(&mut self, connection: u32) -> Option<&mut Box<dyn End>> {
+        let (place, side) = (connection as usize / 2, connection as usize % 2);
+        self.clients[place].ends[side].as_mut()
+    }
+
+    /// The topic of that number. NATS' patterns are for words between dots.
+    fn topic(&self, number: u64) -> String {
+        let dot = if self.settings.wire == Some(Wire::Nats) { "." } else { "" };
+        format!("topic{dot}{number}")
     }
 
     fn think(&mut self, connection: u32, port: &mut dyn Port) {
@@ -241,26 +178,42 @@ impl Crew {
         client.sequence += 1;
         client.clock.0 += 1;
         let (sequence, connection) = (client.sequence, 2 * place);
-        let user = format!("user{place}");
-        let topic = format!("topic{}", client.think.below(self.settings.topics));
-        let text = format!("{place}-{}", client.sent);
-        self.sent_at.insert(text.clone(), port.now());
-        let request = Request::Send {
-            user: user.into(),
-            topic: topic.into(),
-            text: Bytes::new(text.as_bytes()),
-            timestamp: port.now() / 1_000_000,
-            clock: client.clock,
-        };
-        self.scratch.clear();
-        encode(&request, &mut self.scratch);
         client.posting = Some(sequence);
+        let topic = client.think.below(self.settings.topics);
         let is_cut = client.cuts.below(100) < self.settings.cut_percent;
         let cut = client.cuts.below(CUT_WITHIN);
         let patience = if is_cut { cut } else { self.settings.timeout_ms * 1_000_000 };
-        port.request(connection, place.into(), self.roles.broker, sequence, &self.scratch);
+        let post = Post {
+            user: format!("user{place}"),
+            text: format!("{place}-{}", client.sent),
+            timestamp: port.now() / 1_000_000,
+            clock: client.clock,
+            topic: self.topic(topic),
+        };
+        self.send(place, post, sequence, port);
         port.expire(port.now() + patience, connection, sequence);
         self.doze(place, port);
+    }
+
+    /// Sends a post, in what the client speaks.
+    fn send(&mut self, place: u32, post: Post, sequence: u32, port: &mut dyn Port) {
+        let client = &mut self.clients[place as usize];
+        let (connection, node) = (2 * place, client.posts_at);
+        self.scratch.clear();
+        encode(&post.request(), &mut self.scratch);
+        let request = &self.scratch[..];
+        let mut beside = Beside::default();
+        match &mut client.ends[0] {
+            None => port.request(connection, place.into(), node, sequence, request),
+            Some(end) => {
+                let (bytes, its) = end.post(&post);
+                beside = its;
+                let said = Said { request, bytes: &bytes };
+                port.say(connection, place.into(), node, sequence, said);
+            }
+        }
+        let Post { user, text, .. } = post;
+        self.sent.insert(text, Sent { at: port.now(), user, beside });
     }
 
     /// Perhaps does not read for a while.
@@ -293,14 +246,22 @@ impl Crew {
         if *topics >= self.settings.topics {
             return;
         }
-        let topic = format!("topic{topics}");
+        let number = *topics;
         *topics += 1;
         client.sequence += 1;
         client.subscribing = Some(client.sequence);
+        let (connection, sequence, node) = (2 * place + 1, client.sequence, self.roles.proxy);
+        let topic = self.topic(number);
         self.scratch.clear();
         encode(&Request::Subscribe { topic: topic[..].into(), member: None }, &mut self.scratch);
-        let (connection, sequence) = (2 * place + 1, client.sequence);
-        port.request(connection, place.into(), self.roles.proxy, sequence, &self.scratch);
+        let request = &self.scratch[..];
+        match &mut self.clients[place as usize].ends[1] {
+            None => port.request(connection, place.into(), node, sequence, request),
+            Some(end) => {
+                let said = Said { request, bytes: &end.subscribe(&topic) };
+                port.say(connection, place.into(), node, sequence, said);
+            }
+        }
         let patience = self.settings.timeout_ms * 1_000_000;
         port.expire(port.now() + patience, connection, sequence);
     }
@@ -321,7 +282,7 @@ impl Crew {
         }
         let clock = match reply {
             Reply::Sent { clock, .. } | Reply::Error { clock, .. } => clock,
-            // Nobody asked for these at the broker.
+            // Nobody asked for these where it posts.
             Reply::Subscribed { .. }
             | Reply::Unsubscribed { .. }
             | Reply::Published { .. }
@@ -347,7 +308,7 @@ impl Crew {
                 let text = String::from_utf8_lossy(&text).into_owned();
                 // What was missed is told before anything that is published later.
                 if let Some(until) = client.doze.as_ref().and_then(|doze| doze.until)
-                    && self.sent_at.get(&text).is_some_and(|at| *at >= until)
+                    && self.sent.get(&text).is_some_and(|sent| sent.at >= until)
                 {
                     client.doze = None;
                 }
@@ -357,7 +318,7 @@ impl Crew {
             }
             // What is refused is asked again on a new connection.
             Reply::Error { .. } => {
-                port.disconnect(2 * place + 1);
+                self.hang_up(2 * place + 1, port);
                 self.end_listening(place, port);
             }
             Reply::Subscribed { .. }
@@ -370,11 +331,84 @@ impl Crew {
         }
     }
 
+    /// What a client reads over a connection where it speaks in bytes.
+    fn read(&mut self, connection: u32, told: Told, port: &mut dyn Port) {
+        let place = connection / 2;
+        let client = &self.clients[place as usize];
+        let posts = connection.is_multiple_of(2);
+        // Whose connection is given up because of what it read reads no more over it.
+        if !posts && client.listening.is_none() {
+            return;
+        }
+        let (sequence, mut reply) = match told {
+            Told::Answer(reply) => {
+                let asked = if posts { client.posting } else { client.subscribing };
+                let Some(sequence) = asked else { return };
+                (sequence, reply)
+            }
+            Told::Pushed(reply) => (PUSHED, reply),
+        };
+        if let Err(why) = self.fill(connection, &mut reply) {
+            port.garbled(why);
+        }
+        self.scratch.clear();
+        encode(&reply, &mut self.scratch);
+        match sequence {
+            PUSHED => port.pushed(connection, &self.scratch),
+            _ => port.answered(connection, sequence, &self.scratch),
+        }
+        match posts {
+            true => self.told(place, sequence, reply, port),
+            false => self.heard(place, sequence, reply, port),
+        }
+    }
+
+    /// Fills in whose message it is, where the form does not tell: the text does. An error when
+    /// what went beside the text is not there.
+    fn fill(&self, connection: u32, reply: &mut Reply<'_>) -> Result<(), String> {
+        let (place, side) = (connection as usize / 2, connection as usize % 2);
+        let knows = self.clients[place].ends[side].as_ref().is_some_and(|end| end.knows_headers());
+        let Reply::Message { user, text, reply, headers, .. } = reply else { return Ok(()) };
+        let Some(sent) = self.sent.get(&*String::from_utf8_lossy(text)) else { return Ok(()) };
+        if user.is_empty() {
+            *user = sent.user.clone().into();
+        }
+        if sent.beside.is(reply.as_deref(), headers.as_deref(), knows) {
+            return Ok(());
+        }
+        Err(format!(
+            "client {place} hears [{}] with {reply:?} and {headers:?}, which was posted with {:?}",
+            String::from_utf8_lossy(text),
+            sent.beside
+        ))
+    }
+
+    /// The client gives up a connection.
+    fn hang_up(&mut self, connection: u32, port: &mut dyn Port) {
+        port.disconnect(connection);
+        self.lost(connection);
+    }
+
+    /// A connection is gone, with what was said over it.
+    fn lost(&mut self, connection: u32) {
+        if let Some(end) = self.end(connection) {
+            end.lost();
+        }
+    }
+
     fn is_done(&self, client: &Client) -> bool {
         let listens =
             client.listening == Some(self.settings.topics) && client.subscribing.is_none();
         let is_idle = client.posting.is_none() && !client.is_dozing();
         client.sent >= self.operations && is_idle && listens
+    }
+}
+
+/// A client's end of a connection.
+fn end(wire: Wire, seed: u64, connection: u32) -> Box<dyn End> {
+    match wire {
+        Wire::Json => Box::new(Json::new(seed, connection)),
+        Wire::Nats => Box::new(Nats::new(seed, connection)),
     }
 }
 
@@ -402,20 +436,38 @@ impl Workload for Crew {
         }
     }
 
+    fn hear(&mut self, connection: u32, bytes: &[u8], port: &mut dyn Port) {
+        let Some(end) = self.end(connection) else { return };
+        let (told, says) = (end.hear(bytes), end.say());
+        let told = match told {
+            Ok(told) => told,
+            Err(why) => return port.garbled(format!("client {} is told {why}", connection / 2)),
+        };
+        if !says.is_empty() {
+            let client = &mut self.clients[connection as usize / 2];
+            client.sequence += 1;
+            port.say_aside(connection, client.sequence, &says);
+        }
+        for told in told {
+            self.read(connection, told, port);
+        }
+    }
+
     fn timeout(&mut self, connection: u32, sequence: u32, port: &mut dyn Port) {
         let (place, client) = (connection / 2, &self.clients[connection as usize / 2]);
         if connection.is_multiple_of(2) {
             if client.posting == Some(sequence) {
-                port.disconnect(connection);
+                self.hang_up(connection, port);
                 self.over(place, port);
             }
         } else if client.subscribing == Some(sequence) {
-            port.disconnect(connection);
+            self.hang_up(connection, port);
             self.end_listening(place, port);
         }
     }
 
     fn closed(&mut self, connection: u32, port: &mut dyn Port) {
+        self.lost(connection);
         match connection % 2 {
             0 => self.over(connection / 2, port),
             _ => self.end_listening(connection / 2, port),

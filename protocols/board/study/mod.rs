@@ -2,10 +2,15 @@
 
 mod clients;
 pub mod history;
+mod json;
 mod judge;
+mod nats;
+mod settings;
+mod wire;
 
-use self::clients::{Crowd, Roles, Settings};
+use self::clients::Crowd;
 use self::history::{Known, Reader};
+use self::settings::{Roles, Settings};
 use node_lab::study::{Bound, Cast, Clients, Lines, NOTICE, Needs, Property, Run, Study, Verdict};
 use node_protocols::board::Board;
 use node_protocols::core::Protocol;
@@ -84,7 +89,12 @@ impl Study for BoardStudy {
     }
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
-        let roles = Roles::read(cast.nodes)?;
-        Ok(roles.map(|roles| -> Box<dyn Clients> { Box::new(Crowd { settings, roles }) }))
+        let Some(roles) = Roles::read(cast.nodes)? else { return Ok(None) };
+        if let Some(wire) = settings.wire {
+            for place in roles.spoken_to(wire) {
+                cast.listens(&cast.nodes[place..=place], wire.gateway(), Board::NAME)?;
+            }
+        }
+        Ok(Some(Box::new(Crowd { settings, roles })))
     }
 }

@@ -111,10 +111,15 @@ pub trait Port {
     /// Sends an operation in the bytes of the client's gateway; `request` is what they mean, and is
     /// noted.
     fn say(&mut self, client: u32, whose: u64, node: usize, sequence: u32, said: Said<'_>);
+    /// Sends more bytes over the client's connection, under a sequence of their own in traces: they
+    /// ask for nothing that counts, and are not noted.
+    fn say_aside(&mut self, client: u32, sequence: u32, bytes: &[u8]);
     /// The replies to what the client said last, as its gateway's codec got them.
     fn given(&self, client: u32) -> &[Vec<u8>];
     /// The client has read a whole answer to what it said, which means `reply`: it is noted.
     fn answered(&mut self, client: u32, sequence: u32, reply: &[u8]);
+    /// The client has read something that it subscribed to, which means `reply`: it is noted.
+    fn pushed(&mut self, client: u32, reply: &[u8]);
     /// The client gives up its connection, and whatever may still come over it.
     fn disconnect(&mut self, client: u32);
     /// The client stops reading what it subscribed to.

@@ -1,13 +1,11 @@
 //! Clients' connections: requests on their way to nodes, replies on their way back.
 
+use super::wires::{Shared, WAITING_PUSHES};
 use super::{Client, What, World, within};
 use crate::study::Met;
 use crate::wire::PUSHED;
 use node_core::{Caller, ClientId, Host, RequestId, Rng};
 use std::net::SocketAddr;
-
-/// How much waits in the connection of a client that does not read before its node knows.
-const WAITING_PUSHES: usize = 2;
 
 impl World {
     /// Adds a client of a protocol, which all nodes that it asks run.
@@ -101,7 +99,7 @@ impl World {
 
     pub(super) fn reply(&mut self, node: usize, to: RequestId, reply: &[u8], host: &Host) {
         if self.clients[to.client.slot as usize].wire.is_some() {
-            return self.reply_in_bytes(node, to, reply, host);
+            return self.reply_in_bytes(node, to, Some(reply), host);
         }
         let (client, generation) = (to.client.slot, to.client.generation);
         let state = &mut self.clients[client as usize];
@@ -114,8 +112,26 @@ impl World {
         self.at(at, What::Reply { client, generation, sequence: to.sequence, slot });
     }
 
-    /// What a client subscribed to: replies with the sequence [`PUSHED`], in their order.
-    pub(super) fn push(&mut self, node: usize, to: ClientId, reply: &[u8], host: &Host) {
+    /// A request is over without a reply: of typed ones nobody waits for it.
+    pub(super) fn over(&mut self, node: usize, to: RequestId, host: &Host) {
+        if self.clients[to.client.slot as usize].wire.is_some() {
+            self.reply_in_bytes(node, to, None, host);
+        }
+    }
+
+    /// What clients subscribed to.
+    pub(super) fn push(&mut self, node: usize, to: &[ClientId], reply: &[u8], host: &Host) {
+        let mut shared = Shared::default();
+        for client in to {
+            match self.clients[client.slot as usize].wire {
+                Some(_) => self.push_in_bytes(node, *client, reply, host, &mut shared),
+                None => self.push_typed(node, *client, reply, host),
+            }
+        }
+    }
+
+    /// Replies with the sequence [`PUSHED`], in their order.
+    fn push_typed(&mut self, node: usize, to: ClientId, reply: &[u8], host: &Host) {
         let state = &mut self.clients[to.slot as usize];
         if let Some(place) = host.place(state.protocol) {
             let protocol = &*host.protocols()[place];
@@ -143,7 +159,7 @@ impl World {
     }
 
     /// Has the client's node hear whether it reads.
-    fn tell(&mut self, client: u32, full: bool) {
+    pub(super) fn tell(&mut self, client: u32, full: bool) {
         let Client { node, generation, .. } = self.clients[client as usize];
         if let Some(node) = node {
             self.at(self.now, What::Backpressure { client, generation, node, full });
@@ -152,7 +168,7 @@ impl World {
 
     /// The client reads no more, until it [reads on](World::read_on): what it subscribed to waits
     /// in its connection, and when that is full its node hears of it. What it asked for still
-    /// comes.
+    /// comes, unless it speaks through a gateway: bytes do not overtake each other.
     pub fn stop_reading(&mut self, client: u32) {
         self.clients[client as usize].is_asleep = true;
     }
@@ -162,8 +178,15 @@ impl World {
         let state = &mut self.clients[client as usize];
         state.is_asleep = false;
         let to = ClientId { slot: client, generation: state.generation };
+        let in_bytes = state.wire.is_some();
         for slot in std::mem::take(&mut state.waiting) {
-            self.bring(to, slot);
+            if in_bytes {
+                let bytes = self.payloads.take(slot);
+                self.tell_in_bytes(client, to.generation, &bytes);
+                self.payloads.give(slot, bytes);
+            } else {
+                self.bring(to, slot);
+            }
         }
         if std::mem::take(&mut self.clients[client as usize].is_backed_up) {
             self.tell(client, false);

@@ -391,9 +391,8 @@ impl World {
                     self.reply(place, to, host.outbox().bytes(reply), &host);
                 }
                 Effect::Push { to, reply } => {
-                    for client in host.outbox().clients(to) {
-                        self.push(place, *client, host.outbox().bytes(reply), &host);
-                    }
+                    let (to, reply) = (host.outbox().clients(to), host.outbox().bytes(reply));
+                    self.push(place, to, reply, &host);
                 }
                 Effect::Print { line } => {
                     let line = host.outbox().bytes(line);
@@ -410,8 +409,7 @@ impl World {
                     let protocol = host.protocols()[place].name();
                     self.tracer.fired(self.now, id, protocol, host.outbox().bytes(label));
                 }
-                // Whose client waits for nothing.
-                Effect::Over { .. } => {}
+                Effect::Over { to } => self.over(place, to, &host),
                 // Nobody waits for a process: the node goes on, and answers what it still hears.
                 Effect::Stop { .. } => self.nodes[place].has_ended = true,
                 Effect::Fact { place: publisher, fact } => {

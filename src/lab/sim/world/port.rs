@@ -96,12 +96,22 @@ impl Port for World {
         World::say(self, client, node, sequence, said.bytes);
     }
 
+    fn say_aside(&mut self, client: u32, sequence: u32, bytes: &[u8]) {
+        if let Some(node) = self.clients[client as usize].node {
+            World::say(self, client, node.into(), sequence, bytes);
+        }
+    }
+
     fn given(&self, client: u32) -> &[Vec<u8>] {
         World::given(self, client)
     }
 
     fn answered(&mut self, client: u32, sequence: u32, reply: &[u8]) {
         self.note_reply(client, sequence, reply);
+    }
+
+    fn pushed(&mut self, client: u32, reply: &[u8]) {
+        self.run.push(self.now, client, reply);
     }
 
     fn disconnect(&mut self, client: u32) {

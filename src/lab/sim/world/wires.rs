@@ -22,6 +22,17 @@ pub(super) struct Wire {
     given: Vec<Vec<u8>>,
 }
 
+/// A push as it goes out to the connections of one form.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// The gateway, and what its sessions have in common.
+    form: Option<&'static str>,
+    common: Vec<u8>,
+    /// What goes out, and what that does to each session that gets it.
+    bytes: Vec<u8>,
+    tally: Vec<(usize, u64)>,
+}
+
 struct End {
     generation: u32,
     session: Session,
@@ -35,6 +46,11 @@ const MAX_REQUEST_BYTES: usize = 4 << 20;
 const MAX_PIECES: u64 = 64;
 /// How long a piece may come after the one before it.
 const MAX_GAP: Nanos = 3_000_000;
+/// How much waits in the connection of a client that does not read before its node knows.
+pub(super) const WAITING_PUSHES: usize = 2;
+/// How much waits for a client that cannot be told what it missed before its connection ends: more
+/// than what others are told after, so that some read on in time.
+const WAITING_UNTOLD: usize = 8;
 
 impl World {
     /// Has a client speak through a gateway from now on.
@@ -220,16 +236,30 @@ impl World {
         self.at(self.now, What::Piece { client, generation, node, slot });
     }
 
-    fn tell_in_bytes(&mut self, client: u32, generation: u32, bytes: &[u8]) {
+    /// Has bytes wait in the connection of a client that does not read, and sends them to others.
+    pub(super) fn tell_in_bytes(&mut self, client: u32, generation: u32, bytes: &[u8]) {
+        let state = &mut self.clients[client as usize];
+        if state.generation == generation && state.is_asleep {
+            if !bytes.is_empty() {
+                state.waiting.push(self.payloads.put(bytes));
+            }
+            return;
+        }
         self.send_pieces(client, bytes, 1, |slot| What::Heard { client, generation, slot });
     }
 
-    /// A reply on its way through the codec, in its turn.
-    pub(super) fn reply_in_bytes(&mut self, node: usize, to: RequestId, reply: &[u8], host: &Host) {
+    /// A reply on its way through the codec, in its turn; none for a request that has none.
+    pub(super) fn reply_in_bytes(
+        &mut self,
+        node: usize,
+        to: RequestId,
+        reply: Option<&[u8]>,
+        host: &Host,
+    ) {
         let ClientId { slot: client, generation } = to.client;
         let state = &mut self.clients[client as usize];
         let Some(wire) = &mut state.wire else { return };
-        if let Some(place) = host.place(state.protocol) {
+        if let (Some(place), Some(reply)) = (host.place(state.protocol), reply) {
             let protocol = &*host.protocols()[place];
             self.tracer.reply(self.now, self.ids[node], client, wire.sequence, reply, protocol);
         }
@@ -239,13 +269,68 @@ impl World {
         if state.generation != generation {
             return;
         }
-        wire.given.push(reply.to_vec());
+        wire.given.extend(reply.map(<[u8]>::to_vec));
         let mut out = Vec::new();
-        end.session.reply(to.sequence, Some(reply), &mut out);
+        end.session.reply(to.sequence, reply, &mut out);
         let has_more = !end.input.is_empty();
         self.tell_in_bytes(client, generation, &out);
         if has_more {
             self.go_on(client, generation, node as u16);
+        }
+    }
+
+    /// What a client subscribed to, on its way through the codec: made once for all of one form, as
+    /// on real nodes (`src/net/pushes.rs`).
+    pub(super) fn push_in_bytes(
+        &mut self,
+        node: usize,
+        to: ClientId,
+        reply: &[u8],
+        host: &Host,
+        shared: &mut Shared,
+    ) {
+        let ClientId { slot: client, generation } = to;
+        let state = &mut self.clients[client as usize];
+        if let Some(place) = host.place(state.protocol) {
+            let protocol = &*host.protocols()[place];
+            self.tracer.push(self.now, self.ids[node], client, reply, protocol);
+        }
+        let end = state.wire.as_mut().and_then(|wire| wire.end.as_mut());
+        let Some(End { session, .. }) = end.filter(|end| end.generation == generation) else {
+            return;
+        };
+        if state.generation != generation {
+            return;
+        }
+        let (form, common) = session.form();
+        if shared.form == Some(form) && shared.common == common {
+            session.apply_tally(&shared.tally);
+        } else {
+            *shared = Shared { form: Some(form), common: common.to_vec(), ..Shared::default() };
+            session.encode_push(reply, &mut shared.bytes);
+            session.take_tally(&mut shared.tally);
+        }
+        let is_told = session.max_pending_bytes().is_none();
+        self.tell_in_bytes(client, generation, &shared.bytes);
+        self.back_up(client, is_told);
+    }
+
+    /// Too much may wait for a client that does not read: its node hears of it, or ends the
+    /// connection of one that cannot be told what it missed.
+    fn back_up(&mut self, client: u32, is_told: bool) {
+        let most = if is_told { WAITING_PUSHES } else { WAITING_UNTOLD };
+        let state = &mut self.clients[client as usize];
+        if state.waiting.len() <= most || state.is_backed_up {
+            return;
+        }
+        state.is_backed_up = true;
+        let (generation, node) = (state.generation, state.node);
+        if is_told {
+            self.tell(client, true);
+        } else if let Some(node) = node {
+            // What waited goes with it, and the client may make another.
+            self.at(self.now, What::Gone { client, generation, node });
+            self.at(self.now + self.network.notice, What::Closed { client, generation });
         }
     }
 }
