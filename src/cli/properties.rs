@@ -39,7 +39,7 @@ type Found = (&'static str, &'static Property);
 /// Prints them.
 pub fn run(args: &PropertiesArgs, registry: &Registry) -> ExitCode {
     let of_study = registry.studies().iter();
-    let all = of_study.flat_map(|study| study.properties.iter().map(|one| (study.name, one)));
+    let all = of_study.flat_map(|study| study.judged().map(|one| (study.name, one)));
     let is_meant = |(_, one): &Found| args.name.as_ref().is_none_or(|name| name == one.name);
     let found: Vec<Found> = all.filter(is_meant).collect();
     if found.is_empty()

@@ -42,8 +42,7 @@ impl Registry {
     pub fn register_study<S: Study>(&mut self) {
         self.register::<S::Protocol>();
         let study = StudyPlugin::of::<S>();
-        let invariants = study.invariants.iter().map(|invariant| &invariant.property);
-        for property in study.properties.iter().chain(invariants) {
+        for property in study.judged() {
             let name = property.name;
             assert!(self.property(name).is_none(), "there is already a property {name}");
         }
@@ -57,10 +56,7 @@ impl Registry {
 
     /// All properties, and among them those that are invariants.
     pub fn properties(&self) -> impl Iterator<Item = &'static Property> {
-        self.studies.iter().flat_map(|study| {
-            let invariants = study.invariants.iter().map(|invariant| &invariant.property);
-            study.properties.iter().chain(invariants)
-        })
+        self.studies.iter().flat_map(StudyPlugin::judged)
     }
 
     /// All invariants.

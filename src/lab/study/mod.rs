@@ -108,6 +108,12 @@ impl StudyPlugin {
         }
     }
 
+    /// All that can be asked of a run: its properties, and among them those that are invariants.
+    pub fn judged(&self) -> impl Iterator<Item = &'static Property> + use<> {
+        let invariants = self.invariants.iter().map(|invariant| &invariant.property);
+        self.properties.iter().chain(invariants)
+    }
+
     /// See [`Study::clients`].
     ///
     /// # Errors
