@@ -4,9 +4,8 @@
 use crate::Counter;
 use crate::{Reply, Request};
 use node_core::{Protocol, Rng, decode, encode};
-use node_lab::sim::plan::Plan;
 use node_lab::study::{
-    Cast, Clients, Needs, Port, Property, Run, Study, Verdict, Violation, Workload,
+    Cast, Clients, Load, Needs, Port, Property, Run, Study, Verdict, Violation, Workload,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -137,7 +136,7 @@ impl Clients for Settings {
         MAX_CLIENTS
     }
 
-    fn start(&self, plan: &Plan, port: &mut dyn Port) -> Box<dyn Workload> {
+    fn start(&self, plan: &Load, port: &mut dyn Port) -> Box<dyn Workload> {
         let adder = |id| Adder {
             rng: Rng::stream(plan.seed, &format!("workload/{id}")),
             left: plan.operations,

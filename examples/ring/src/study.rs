@@ -4,9 +4,10 @@
 use crate::{Epoch, Inside, Ring};
 use node_core::FactKind;
 use node_lab::check::describe::Millis;
-use node_lab::check::timeline::{Happening, What, begin, nothing_of};
+use node_lab::check::timeline::{Happening, What, begin};
 use node_lab::study::{
     Bound, Cast, Most, Needs, NoSettings, Property, Run, Study, Unit, Verdict, Violation,
+    nothing_of,
 };
 use std::collections::BTreeMap;
 
