@@ -212,7 +212,6 @@ impl Store {
             store.replicas.clone_from(&given.replicas);
         }
         sessions.next = store.ops.iter().map(|op| op.client + 1).max().unwrap_or(0);
-        let mut of: BTreeMap<usize, usize> = BTreeMap::new();
         for (place, operation) in run.operations_of(KvReplication::NAME) {
             match run.request::<Request<'_>>(operation) {
                 Some(Request::Info {}) => {
@@ -227,8 +226,11 @@ impl Store {
                     }
                 }
                 Some(request) => {
-                    if let Some(op) = store_op(operation, &request) {
-                        of.insert(place, store.ops.len());
+                    if let Some(mut op) = store_op(operation, &request) {
+                        let reply = run.reply::<Reply<'_>>(operation);
+                        if let Some((reply, at_ns)) = reply.zip(operation.return_ns) {
+                            op.answer(at_ns, &reply);
+                        }
                         store.places.push(place);
                         store.ops.push(op);
                     }
@@ -236,14 +238,9 @@ impl Store {
                 None => {}
             }
         }
-        for (place, at) in &of {
-            let operation = &run.operations[*place];
-            if let Some((reply, at_ns)) = run.reply::<Reply<'_>>(operation).zip(operation.return_ns)
-            {
-                store.ops[*at].answer(at_ns, &reply);
-            }
+        if run.operations.iter().any(|operation| operation.is_seen_at_node) {
+            sessions.name(run, &mut store);
         }
-        sessions.name(run, &mut store, &of);
         store.replicas.extend(statuses.into_values());
         store
     }
@@ -325,7 +322,9 @@ struct Sessions {
 
 impl Sessions {
     /// Numbers the clients of what was seen at nodes.
-    fn name(&mut self, run: &Run, store: &mut Store, of: &BTreeMap<usize, usize>) {
+    fn name(&mut self, run: &Run, store: &mut Store) {
+        let given = store.ops.len() - store.places.len();
+        let of: BTreeMap<usize, usize> = store.places.iter().copied().zip(given..).collect();
         for contact in &run.contacts {
             match contact.what {
                 Met::Asked(place) if run.operations[place].is_seen_at_node => {

@@ -4,7 +4,7 @@ use super::wires::{Shared, WAITING_PUSHES};
 use super::{Client, What, World, within};
 use crate::study::Met;
 use crate::wire::PUSHED;
-use node_core::{Caller, ClientId, Host, RequestId, Rng};
+use node_core::{Caller, ClientId, Host, RequestId, Rng, protocol_tag};
 use std::net::SocketAddr;
 
 impl World {
@@ -14,6 +14,7 @@ impl World {
         let port = 20_000 + (client % 40_000) as u16;
         self.clients.push(Client {
             protocol,
+            tag: protocol_tag(protocol),
             generation: 0,
             node: None,
             rng: Rng::stream(seed, &format!("sim/client/{client}")),

@@ -258,6 +258,8 @@ struct Stream {
 struct Client {
     /// Whose requests it makes.
     protocol: &'static str,
+    /// Its tag.
+    tag: u16,
     generation: u32,
     node: Option<u16>,
     rng: Rng,

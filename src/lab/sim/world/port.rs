@@ -3,7 +3,7 @@
 use super::{Nanos, World};
 use crate::sim::token::Token;
 use crate::study::{Asked, Met, Port, Run, Said};
-use node_core::{NodeId, protocol_tag};
+use node_core::NodeId;
 use std::mem::take;
 
 impl World {
@@ -23,7 +23,7 @@ impl World {
             client: whose,
             connection: client,
             sequence,
-            tag: protocol_tag(state.protocol),
+            tag: state.tag,
             is_seen_at_node: false,
             node: Some(self.ids[node].0),
             is_twin: node >= self.nodes.len() - self.twins.len(),
