@@ -7,7 +7,7 @@ use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::tally::{Tally, Word};
 use node_lab::sim::tracer::Tracer;
-use node_lab::study::{Invariant, NoSettings, Property, Snapshot, Study, Verdict};
+use node_lab::study::{Invariant, Needs, NoSettings, Property, Snapshot, Study, Verdict};
 use node_lab::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, MAX_BRIEF, Never, NodeId, Protocol};
 use node_studies::kv_replication::history::Outcome as Answer;
@@ -867,4 +867,40 @@ fn seeds_that_broke_the_store_hold() {
             assert_eq!(outcome.failure, None, "{name}, seed {seed}");
         }
     }
+}
+
+/// A run is a trace: what clients say in it gets the verdicts that the run got.
+#[test]
+fn a_trace_is_judged_as_its_run_was() {
+    let registry = Arc::new(node_studies::registry());
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("trace.jsonl");
+    let mut violated = 0;
+    for (name, seeds) in [
+        ("kv-all", 1..=20),
+        ("kv-resp", 1..=10),
+        ("kv-linearizable", 10..=20),
+        ("kv-twin", 1..=5),
+        ("board", 1..=10),
+        ("board-nats", 1..=10),
+    ] {
+        let file = root().join(format!("configs/sim/{name}.toml"));
+        let scenario = Arc::new(Scenario::load(&file, &registry).expect("it loads"));
+        for seed in seeds {
+            let tracer = Tracer::to(Box::new(fs::File::create(&path).expect("a file")));
+            let outcome = run(&scenario, &registry, &scenario.plan(seed), tracer);
+            let trace = fs::read(&path).expect("a trace");
+            let read = node_lab::trace::history::read(&trace[..]).expect("it reads");
+            assert_eq!(read.operations.len(), outcome.run.operations.len(), "{name}, seed {seed}");
+            let of_clients = |needs: Needs| needs.contains(Needs::OPERATIONS);
+            for (property, verdict) in &outcome.verdicts {
+                if of_clients(property.needs) {
+                    let again = (property.judge)(&read);
+                    assert_eq!(&again, verdict, "{name}, seed {seed}: {property}");
+                    violated += u32::from(matches!(again, Verdict::Violated(_)));
+                }
+            }
+        }
+    }
+    assert!(violated > 0, "some of them show a violation");
 }

@@ -133,7 +133,10 @@ impl Source {
                         let why = "a trace begins with a line of kind \"run\"";
                         return Err(broken(index + 1, why.into()));
                     }
-                    lines.push(line);
+                    // What clients say of themselves stands at the nodes, too.
+                    if !line.event.is_of_client() {
+                        lines.push(line);
+                    }
                 }
                 Err(_) if is_last(&self.text, text) && is_beginning(text.as_bytes()) => {
                     notes.push(format!(
@@ -217,6 +220,9 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Request { .. } => "request",
         Event::Reply { .. } => "reply",
         Event::Push { .. } => "push",
+        Event::Invoke { .. } => "invoke",
+        Event::Return { .. } => "return",
+        Event::Contact { .. } => "contact",
         Event::Fact { .. } => "fact",
         Event::View { .. } => "view",
         Event::Sync { .. } => "sync",

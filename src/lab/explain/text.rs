@@ -79,6 +79,13 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
         Event::Fact { protocol, fact, value, .. } => {
             format!("{protocol}: {}", statement(fact, value))
         }
+        Event::Invoke { op, client, to, label, .. } => {
+            format!("client {client} [{op}] -> {to} {label}")
+        }
+        Event::Return { op, label } => format!("[{op}] {label}"),
+        Event::Contact { connection, what, label } => {
+            format!("connection {connection} {what} {label}")
+        }
         Event::View { protocol, value } => format!("{protocol}: {value}"),
         Event::Sync { bytes, ok } => format!("{bytes} bytes{}", if *ok { "" } else { " FAILED" }),
         Event::Print { line } | Event::Note { line } => line.to_string(),

@@ -91,6 +91,8 @@ pub struct JsonForm {
     encode: fn(&[u8], &mut Vec<u8>) -> Result<(), String>,
     request: fn(&[u8]) -> Option<Value>,
     reply: fn(&[u8]) -> Option<Value>,
+    request_text: fn(&[u8]) -> Option<String>,
+    reply_text: fn(&[u8]) -> Option<String>,
 }
 
 impl fmt::Debug for JsonForm {
@@ -116,6 +118,14 @@ impl JsonForm {
                 let typed: P::Reply<'_> = postcard::from_bytes(body).ok()?;
                 Some(keyed::<P>(&typed))
             },
+            request_text: |body| {
+                let typed: P::Request<'_> = postcard::from_bytes(body).ok()?;
+                Some(text(&typed))
+            },
+            reply_text: |body| {
+                let typed: P::Reply<'_> = postcard::from_bytes(body).ok()?;
+                Some(text(&typed))
+            },
         }
     }
 
@@ -132,10 +142,25 @@ impl JsonForm {
         (self.request)(body)
     }
 
+    /// An encoded request as traces have it.
+    pub fn request_text(&self, body: &[u8]) -> Option<String> {
+        (self.request_text)(body)
+    }
+
+    /// An encoded reply as traces have it.
+    pub fn reply_text(&self, body: &[u8]) -> Option<String> {
+        (self.reply_text)(body)
+    }
+
     /// An encoded reply, likewise.
     pub fn reply(&self, body: &[u8]) -> Option<Value> {
         (self.reply)(body)
     }
+}
+
+/// As traces have it: JSON without the keys of a document; what JSON cannot carry is only for people.
+fn text(typed: &(impl Serialize + fmt::Debug)) -> String {
+    serde_json::to_string(typed).unwrap_or_else(|_| format!("{typed:?}"))
 }
 
 /// As the gateway writes it; what JSON cannot carry is text, as in traces.

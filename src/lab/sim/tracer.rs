@@ -408,6 +408,11 @@ impl Tracer {
         }
     }
 
+    /// What a client says; the hash has what nodes do.
+    pub(super) fn of_client(&mut self, at: Nanos, event: Event<'static>) {
+        self.line(at, None, None, event);
+    }
+
     pub(super) fn push(
         &mut self,
         at: Nanos,

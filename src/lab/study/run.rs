@@ -136,6 +136,20 @@ impl Default for Run {
     }
 }
 
+impl Met {
+    /// What traces call it; none for what has lines of its own.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Met::Asked(_) | Met::Told(_) => None,
+            Met::Pushed(_) => Some("pushed"),
+            Met::Closed => Some("closed"),
+            Met::Left => Some("left"),
+            Met::Dozes => Some("dozes"),
+            Met::Reads => Some("reads"),
+        }
+    }
+}
+
 impl Run {
     /// A client asks for something, in its encoded form. Answers the operation's place.
     pub fn ask(&mut self, operation: Asked<'_>) -> usize {
@@ -190,6 +204,12 @@ impl Run {
     /// What a client subscribed to reached it.
     pub fn push(&mut self, at_ns: u64, connection: u32, reply: &[u8]) {
         let what = Met::Pushed(self.keep(reply, Form::Postcard));
+        self.contacts.push(Contact { at_ns, connection, what });
+    }
+
+    /// Likewise, as JSON.
+    pub fn push_json(&mut self, at_ns: u64, connection: u32, reply: &str) {
+        let what = Met::Pushed(self.keep(reply.as_bytes(), Form::Json));
         self.contacts.push(Contact { at_ns, connection, what });
     }
 

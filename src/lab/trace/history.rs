@@ -5,7 +5,7 @@ mod timeline;
 
 use self::timeline::Timeline;
 use super::{Event, Line};
-use crate::study::{Asked, Run};
+use crate::study::{Asked, Met, Run};
 use crate::text::is_beginning;
 use node_core::protocol_tag;
 use std::collections::BTreeMap;
@@ -35,6 +35,10 @@ struct Reader<'a> {
     /// Connections' numbers, by the clients' names.
     connections: BTreeMap<String, u32>,
     next_connection: &'a mut u32,
+    /// The operations that clients tell of themselves, by name: their places.
+    told: BTreeMap<String, usize>,
+    /// Whether clients do, as all simulated ones.
+    is_simulated: bool,
 }
 
 impl Traces {
@@ -59,6 +63,8 @@ impl Traces {
             open: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_connection: &mut self.connections,
+            told: BTreeMap::new(),
+            is_simulated: false,
         };
         let (mut buffer, mut cut) = (Vec::new(), None);
         for number in 1.. {
@@ -80,10 +86,19 @@ impl Traces {
             self.timeline.line(&line);
             let node = line.node.unwrap_or_default();
             match line.event {
+                Event::Run { source, .. } => reader.is_simulated = source == "sim",
                 Event::Request { op, client, protocol, label, .. } => {
                     reader.request(&op, &client, &protocol, &label, line.at, node);
                 }
                 Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),
+                Event::Invoke { op, client, to, twin, protocol, label } => {
+                    let asked = (to, twin, &*protocol, &*label);
+                    reader.invoke(&op, client, asked, line.at);
+                }
+                Event::Return { op, label } => reader.returned(&op, &label, line.at),
+                Event::Contact { connection, what, label } => {
+                    reader.contact(connection, &what, &label, line.at);
+                }
                 _ => {}
             }
         }
@@ -123,6 +138,10 @@ impl Reader<'_> {
         at_ns: u64,
         node: u32,
     ) {
+        // Its client tells of it.
+        if self.is_simulated {
+            return;
+        }
         let next = &mut *self.next_connection;
         let connection = *self.connections.entry(client.to_string()).or_insert_with(|| {
             *next += 1;
@@ -145,6 +164,48 @@ impl Reader<'_> {
     fn reply(&mut self, name: &str, label: &str, at_ns: u64) {
         if let Some(place) = self.open.remove(name) {
             self.run.answer_json(place, at_ns, label);
+        }
+    }
+
+    /// A client tells of an operation of its own.
+    fn invoke(
+        &mut self,
+        name: &str,
+        client: u64,
+        (to, is_twin, protocol, label): (u32, bool, &str, &str),
+        at_ns: u64,
+    ) {
+        let number = |text: &str| text.parse().unwrap_or_default();
+        let (connection, sequence) = name.split_once('-').unwrap_or((name, ""));
+        let place = self.run.ask_json(Asked {
+            client,
+            connection: number(connection),
+            sequence: number(sequence),
+            tag: protocol_tag(protocol),
+            is_seen_at_node: false,
+            node: Some(to),
+            is_twin,
+            at_ns,
+            request: label.as_bytes(),
+        });
+        self.told.insert(name.to_string(), place);
+    }
+
+    fn returned(&mut self, name: &str, label: &str, at_ns: u64) {
+        if let Some(place) = self.told.get(name) {
+            self.run.answer_json(*place, at_ns, label);
+        }
+    }
+
+    fn contact(&mut self, connection: u32, what: &str, label: &str, at_ns: u64) {
+        match what {
+            "pushed" => self.run.push_json(at_ns, connection, label),
+            "closed" => self.run.meet(at_ns, connection, Met::Closed),
+            "left" => self.run.meet(at_ns, connection, Met::Left),
+            "dozes" => self.run.meet(at_ns, connection, Met::Dozes),
+            "reads" => self.run.meet(at_ns, connection, Met::Reads),
+            // Of a later form of traces.
+            _ => {}
         }
     }
 }

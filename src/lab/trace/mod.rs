@@ -169,6 +169,41 @@ pub enum Event<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         brief: Option<Cow<'a, str>>,
     },
+    /// A client asked a node for something, at its own time. Only simulated clients say so; at the node
+    /// it is a `request`.
+    Invoke {
+        /// Names the operation, as its `request` and `reply` do: a connection's number, and its own.
+        op: Cow<'a, str>,
+        /// The client, whose operations do not overlap.
+        client: u64,
+        /// Whom it asked.
+        to: u32,
+        /// Whether that is a second process of the node's id.
+        #[serde(default, skip_serializing_if = "is_false")]
+        twin: bool,
+        /// Whose request it is.
+        protocol: Cow<'a, str>,
+        /// The request, as in `request`.
+        label: Cow<'a, str>,
+    },
+    /// The answer reached the client.
+    Return {
+        /// The operation.
+        op: Cow<'a, str>,
+        /// The reply, as in `reply`.
+        label: Cow<'a, str>,
+    },
+    /// Something else that a client met on a connection of its own.
+    Contact {
+        /// The connection's number.
+        connection: u32,
+        /// `pushed` (it got what it subscribed to), `closed` (it learned that the connection was
+        /// gone), `left` (it gave it up), `dozes` (it reads no more), `reads` (it reads on).
+        what: Cow<'a, str>,
+        /// What was pushed, as a reply; empty for the others.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        label: Cow<'a, str>,
+    },
     /// A protocol of the node told the others something.
     Fact {
         /// Whose fact.
@@ -242,7 +277,16 @@ impl Event<'static> {
     }
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl Event<'_> {
+    /// Whether a client says it, and no node.
+    pub fn is_of_client(&self) -> bool {
+        matches!(self, Event::Invoke { .. } | Event::Return { .. } | Event::Contact { .. })
+    }
+
     /// What a protocol told the others, if that is what happened.
     pub fn to_fact(&self) -> Option<Fact> {
         let Event::Fact { fact, subject, value, .. } = self else { return None };

@@ -228,7 +228,7 @@ impl World {
         let (generation, node) = (state.generation, state.node.take());
         self.next_generation(client);
         if let Some(node) = node {
-            self.run.meet(self.now, client, Met::Left);
+            self.note_contact(client, Met::Left);
             let at = self.now + self.network.notice;
             self.at(at, What::Gone { client, generation, node });
         }

@@ -456,7 +456,7 @@ impl World {
                 let reply = self.payloads.take(slot);
                 if self.clients[client as usize].generation == generation {
                     match sequence {
-                        PUSHED => self.run.push(self.now, client, &reply),
+                        PUSHED => self.note_push(client, &reply),
                         _ => self.note_reply(client, sequence, &reply),
                     }
                     return Step::Reply { client, sequence, reply };
@@ -477,7 +477,7 @@ impl World {
                 if self.clients[client as usize].generation == generation {
                     self.clients[client as usize].node = None;
                     self.next_generation(client);
-                    self.run.meet(self.now, client, Met::Closed);
+                    self.note_contact(client, Met::Closed);
                     return Step::Closed { client };
                 }
             }

@@ -1,8 +1,10 @@
 //! What clients may do in the world, and the record of it.
 
 use super::{Nanos, World};
+use crate::plugins::JsonForm;
 use crate::sim::token::Token;
 use crate::study::{Asked, Met, Port, Run, Said};
+use crate::trace::Event;
 use node_core::NodeId;
 use std::mem::take;
 
@@ -18,6 +20,7 @@ impl World {
     }
 
     fn note(&mut self, client: u32, whose: u64, node: usize, sequence: u32, request: &[u8]) {
+        let (to, twin) = (self.ids[node].0, node >= self.nodes.len() - self.twins.len());
         let state = &mut self.clients[client as usize];
         let place = self.run.ask(Asked {
             client: whose,
@@ -25,12 +28,58 @@ impl World {
             sequence,
             tag: state.tag,
             is_seen_at_node: false,
-            node: Some(self.ids[node].0),
-            is_twin: node >= self.nodes.len() - self.twins.len(),
+            node: Some(to),
+            is_twin: twin,
             at_ns: self.now,
             request,
         });
         state.open.push((sequence, place));
+        self.say_in_trace(client, |form| {
+            let operation = place_of(client, sequence);
+            Some(Event::Invoke {
+                op: operation.into(),
+                client: whose,
+                to,
+                twin,
+                protocol: form.protocol.into(),
+                label: form.request_text(request)?.into(),
+            })
+        });
+    }
+
+    /// Has a client say something in the trace, if there is one.
+    fn say_in_trace(
+        &mut self,
+        client: u32,
+        event: impl FnOnce(JsonForm) -> Option<Event<'static>>,
+    ) {
+        if !self.tracer.is_full() {
+            return;
+        }
+        let protocol = self.clients[client as usize].protocol;
+        let form = self.codecs.as_ref().and_then(|codecs| codecs.json_form(protocol));
+        if let Some(event) = form.and_then(event) {
+            self.tracer.of_client(self.now, event);
+        }
+    }
+
+    /// What a client subscribed to reached it.
+    pub(super) fn note_push(&mut self, client: u32, reply: &[u8]) {
+        self.run.push(self.now, client, reply);
+        self.say_in_trace(client, |form| {
+            let (what, label) = ("pushed".into(), form.reply_text(reply)?.into());
+            Some(Event::Contact { connection: client, what, label })
+        });
+    }
+
+    /// Something happened to a client's connection.
+    pub(super) fn note_contact(&mut self, client: u32, met: Met) {
+        self.run.meet(self.now, client, met);
+        if let Some(what) = met.word() {
+            let what = what.into();
+            let contact = Event::Contact { connection: client, what, label: "".into() };
+            self.say_in_trace(client, |_| Some(contact));
+        }
     }
 
     /// A reply reached a client.
@@ -39,7 +88,16 @@ impl World {
         let Some(at) = open.iter().rposition(|(asked, _)| *asked == sequence) else { return };
         let (_, place) = open.swap_remove(at);
         self.run.answer(place, self.now, reply);
+        self.say_in_trace(client, |form| {
+            let (op, label) = (place_of(client, sequence).into(), form.reply_text(reply)?.into());
+            Some(Event::Return { op, label })
+        });
     }
+}
+
+/// What traces call a client's operation.
+fn place_of(client: u32, sequence: u32) -> String {
+    format!("{client}-{sequence}")
 }
 
 impl Port for World {
@@ -111,7 +169,7 @@ impl Port for World {
     }
 
     fn pushed(&mut self, client: u32, reply: &[u8]) {
-        self.run.push(self.now, client, reply);
+        self.note_push(client, reply);
     }
 
     fn disconnect(&mut self, client: u32) {
@@ -119,12 +177,12 @@ impl Port for World {
     }
 
     fn stop_reading(&mut self, client: u32) {
-        self.run.meet(self.now, client, Met::Dozes);
+        self.note_contact(client, Met::Dozes);
         World::stop_reading(self, client);
     }
 
     fn read_on(&mut self, client: u32) {
-        self.run.meet(self.now, client, Met::Reads);
+        self.note_contact(client, Met::Reads);
         World::read_on(self, client);
     }
 

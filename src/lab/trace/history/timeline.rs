@@ -108,6 +108,9 @@ impl Timeline {
             | Event::Print { .. }
             | Event::Note { .. }
             | Event::Fault { .. }
+            | Event::Invoke { .. }
+            | Event::Return { .. }
+            | Event::Contact { .. }
             | Event::Violation { .. } => {}
         }
         self.nodes.entry(node).or_default().last = at;
