@@ -165,7 +165,7 @@ fn hostile_words_stay_words() {
         "at": 0, "kind": "run", "source": words, "scenario": words, "nodes": [1, 2] }));
     for event in [
         serde_json::json!({ "kind": "request", "op": words, "client": words, "label": words }),
-        serde_json::json!({ "kind": "fact", "protocol": words, "fact": words, "label": words }),
+        serde_json::json!({ "kind": "fact", "protocol": words, "fact": words, "value": { words: [words] } }),
         serde_json::json!({ "kind": "start", "incarnation": 1, "name": words }),
         serde_json::json!({ "kind": "view", "protocol": words, "value": { words: [words] } }),
         serde_json::json!({ "kind": "print", "line": words, "digest": words }),
@@ -179,7 +179,7 @@ fn hostile_words_stay_words() {
     }
     trace += &line(serde_json::json!({ "at": 2, "kind": "crash" }));
     trace += &line(
-        serde_json::json!({ "at": 2, "kind": "fact", "protocol": "", "fact": "", "label": "" }),
+        serde_json::json!({ "at": 2, "kind": "fact", "protocol": "", "fact": "", "value": "" }),
     );
     trace += &line(
         serde_json::json!({ "at": 2, "kind": "reply", "op": "none", "client": "", "label": "" }),
