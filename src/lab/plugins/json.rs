@@ -158,7 +158,8 @@ impl JsonForm {
     }
 }
 
-/// As traces have it: JSON without the keys of a document; what JSON cannot carry is only for people.
+/// As traces have it: JSON without the keys of a document; what JSON cannot carry is only for
+/// people.
 fn text(typed: &(impl Serialize + fmt::Debug)) -> String {
     serde_json::to_string(typed).unwrap_or_else(|_| format!("{typed:?}"))
 }

@@ -169,10 +169,11 @@ pub enum Event<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         brief: Option<Cow<'a, str>>,
     },
-    /// A client asked a node for something, at its own time. Only simulated clients say so; at the node
-    /// it is a `request`.
+    /// A client asked a node for something, at its own time. Only simulated clients say so; at the
+    /// node it is a `request`.
     Invoke {
-        /// Names the operation, as its `request` and `reply` do: a connection's number, and its own.
+        /// Names the operation, as its `request` and `reply` do: a connection's number, and its
+        /// own.
         op: Cow<'a, str>,
         /// The client, whose operations do not overlap.
         client: u64,

@@ -1,7 +1,7 @@
 //! What clients may do in the world, and the record of it.
 
 use super::{Nanos, World};
-use crate::plugins::JsonForm;
+use crate::registry::JsonForm;
 use crate::sim::token::Token;
 use crate::study::{Asked, Met, Port, Run, Said};
 use crate::trace::Event;
