@@ -2,12 +2,10 @@
 
 use super::Input;
 use super::nodes::{self, Blueprint};
-use node_lab::log::format::{
-    FILE_HEADER_LEN, Replayed, Unsound, file_header, push_batch, push_record, replay,
-};
+use node_lab::log::format::{FILE_HEADER_LEN, Replayed, Unsound, file_header, push_batch, replay};
 use node_lab::log::identity::{self, Claim};
 use node_lab::log::recovery::{Verdict, recover};
-use node_protocols::core::{NodeId, Now};
+use node_protocols::core::{NodeId, Now, push_record};
 use std::cell::OnceCell;
 use std::io::{Cursor, Seek, SeekFrom};
 
@@ -61,7 +59,7 @@ fn gone_bad(input: &mut Input<'_>) {
         batches.push((log.len(), written.len()));
         for _ in 0..1 + input.byte() % 4 {
             let (tag, record) = (input.number(), input.short());
-            push_record(&mut body, tag, record);
+            push_record(&mut body, tag, |body| body.extend_from_slice(record));
             written.push((tag, record.to_vec()));
         }
         push_batch(&mut log, seq, &body).expect("it is short");
@@ -112,7 +110,7 @@ fn recovery(input: &mut Input<'_>) {
                 let protocols = host.protocols();
                 let which = usize::from(input.byte());
                 let tag = protocols.get(which % (protocols.len() + 1)).map_or(0, |one| one.tag());
-                push_record(&mut body, tag, input.short());
+                push_record(&mut body, tag, |body| body.extend_from_slice(input.short()));
             }
             if how & 0x80 != 0 {
                 body.extend_from_slice(input.short());

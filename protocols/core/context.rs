@@ -1,7 +1,8 @@
 //! What a protocol may do in a callback: everything goes into the node's outbox.
 
 use super::io::Io;
-use super::outbox::{Effect, record_len};
+use super::outbox::Effect;
+use super::records::record_len;
 use super::timers::Timers;
 use super::{
     ClientId, Counter, Counters, Exit, Fact, FactKind, FactType, Jump, LamportTime, NodeId,

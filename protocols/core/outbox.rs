@@ -3,11 +3,11 @@
 //! All bytes lie in one arena that is reused, so collecting effects allocates nothing once the
 //! arena has grown to a turn's size.
 
+use super::records::push_record;
 use super::{ClientId, Exit, Fact, NodeId, RequestId};
 use ::core::fmt;
-use ::core::ops::Range;
 use alloc::vec::Vec;
-use postcard::ser_flavors::{Flavor, Size};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 /// A place in the [`Outbox`]'s arena.
@@ -163,7 +163,7 @@ impl Outbox {
         some.map(|(tag, bytes)| (*tag, &bytes[..]))
     }
 
-    /// Records to append to the log, each as tag (u16), length (u32), bytes, little-endian.
+    /// Records to append to the log, as [`split_record`](super::split_record) takes them apart.
     pub fn records(&self) -> &[u8] {
         &self.records
     }
@@ -264,7 +264,7 @@ impl Outbox {
     }
 
     pub(crate) fn record(&mut self, tag: u16, record: &impl Serialize) {
-        push_record(&mut self.records, tag, record);
+        push_record(&mut self.records, tag, |out| encode(record, out));
     }
 }
 
@@ -282,25 +282,6 @@ impl RecordSink<'_> {
         encode(record, &mut self.scratch);
         (self.write)(self.tag, &self.scratch);
     }
-}
-
-/// The tag and the length before each record.
-const RECORD_HEADER_BYTES: usize = 2 + 4;
-
-fn push_record(records: &mut Vec<u8>, tag: u16, record: &impl Serialize) {
-    let length_at: Range<usize> = records.len() + 2..records.len() + RECORD_HEADER_BYTES;
-    records.extend_from_slice(&tag.to_le_bytes());
-    records.extend_from_slice(&[0; 4]);
-    encode(record, records);
-    let length = index(records.len() - length_at.end);
-    records[length_at].copy_from_slice(&length.to_le_bytes());
-}
-
-/// How many bytes [`push_record`] would add.
-pub(crate) fn record_len(record: &impl Serialize) -> u64 {
-    let body = postcard::serialize_with_flavor(record, Size::default());
-    // One that has no postcard form fits nowhere.
-    body.map_or(u64::MAX, |body| (RECORD_HEADER_BYTES + body) as u64)
 }
 
 /// Appends the postcard form of `value`.

@@ -25,9 +25,8 @@ use self::directory::{IDENTITY_NAME, LOCK_NAME};
 use self::files::Appended;
 use self::watch::Watched;
 use crate::wal::{Wal, WalError, io_error, sync_dir};
-use node_lab::log::format::record_len;
 use node_lab::log::{MIN_CHECKPOINT_BYTES, checkpoint_at};
-use node_protocols::core::{Host, Time};
+use node_protocols::core::{Host, RECORD_HEADER_LEN, Time};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -213,7 +212,7 @@ impl Disk {
         let (outbox, room) = (host.outbox(), self.room.bytes);
         if outbox.checkpoint() {
             let mut bytes = 0;
-            host.snapshot(&mut |_, record| bytes += record_len(record));
+            host.snapshot(&mut |_, record| bytes += (RECORD_HEADER_LEN + record.len()) as u64);
             return match bytes <= room {
                 true => Ok(true),
                 false => Err(WalError::NoRoom { path: self.dir.clone(), bytes, room }),

@@ -3,9 +3,9 @@
 use super::*;
 use node_lab::log::format::{
     BATCH_HEADER_LEN, BATCH_MAGIC, BatchHeader, CHECKPOINT_BATCH_LEN, FILE_HEADER_LEN,
-    MAX_BATCH_LEN, OnRecord, RECORD_HEADER_LEN, SCAN_LEN, Start, Torn, Unsound, file_header,
-    push_record, read_start, replay,
+    MAX_BATCH_LEN, OnRecord, SCAN_LEN, Start, Torn, Unsound, file_header, read_start, replay,
 };
+use node_protocols::core::{RECORD_HEADER_LEN, push_record};
 use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::io::BufReader;
@@ -50,7 +50,7 @@ fn open_with(dir: &Path, on_record: &mut OnRecord) -> Result<(Wal, Replayed), Wa
 fn body(records: &[Record]) -> Vec<u8> {
     let mut body = Vec::new();
     for (tag, bytes) in records {
-        push_record(&mut body, *tag, bytes);
+        push_record(&mut body, *tag, |body| body.extend_from_slice(bytes));
     }
     body
 }

@@ -16,6 +16,7 @@
 //! valid follows, it is a write that a crash cut short, or the last batch that was synced, gone
 //! bad: nobody can tell the two apart by the log alone.
 
+use node_core::{RECORD_HEADER_LEN, push_record, split_record};
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -31,8 +32,6 @@ pub const BATCH_MAGIC: [u8; 4] = 0xD1A7_B49C_u32.to_le_bytes();
 pub const BATCH_HEADER_LEN: usize = 24;
 /// The part of a batch header that its own checksum covers.
 const CHECKED_LEN: usize = BATCH_HEADER_LEN - 4;
-/// The bytes before a record.
-pub const RECORD_HEADER_LEN: usize = 6;
 
 /// The longest body of a batch: reading holds one batch in memory, one write(2) moves less than
 /// 2 GiB, and the length field ends at 4 GiB.
@@ -300,14 +299,6 @@ pub fn is_well_framed(mut body: &[u8]) -> bool {
     body.is_empty()
 }
 
-/// The tag and bytes of the first record, and what follows it.
-fn split_record(body: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let (tag, rest) = body.split_first_chunk()?;
-    let (len, rest) = rest.split_first_chunk()?;
-    let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-    Some((u16::from_le_bytes(*tag), bytes, rest))
-}
-
 /// Where, at or after `from`, a valid header stands of a batch written after batch `seq`.
 fn find_later(log: &mut (impl Read + Seek), from: u64, seq: u64) -> io::Result<Option<u64>> {
     log.seek(SeekFrom::Start(from))?;
@@ -324,20 +315,6 @@ fn find_later(log: &mut (impl Read + Seek), from: u64, seq: u64) -> io::Result<O
         window_at += done as u64;
     }
     Ok(None)
-}
-
-/// How many bytes a record takes in a body.
-pub fn record_len(bytes: &[u8]) -> u64 {
-    (RECORD_HEADER_LEN + bytes.len()) as u64
-}
-
-/// Encodes one record at the end of a body.
-pub fn push_record(body: &mut Vec<u8>, tag: u16, bytes: &[u8]) {
-    // A length that does not fit makes a body above `MAX_BATCH_LEN`, which no write accepts.
-    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    body.extend_from_slice(&tag.to_le_bytes());
-    body.extend_from_slice(&len.to_le_bytes());
-    body.extend_from_slice(bytes);
 }
 
 /// A body that no batch can have.
@@ -445,7 +422,7 @@ impl<W: Write> Sink<W> {
         if self.body.len() + RECORD_HEADER_LEN + bytes.len() > CHECKPOINT_BATCH_LEN {
             self.flush();
         }
-        push_record(&mut self.body, tag, bytes);
+        push_record(&mut self.body, tag, |body| body.extend_from_slice(bytes));
     }
 
     fn flush(&mut self) {

@@ -208,7 +208,7 @@ impl Disk {
         let mut sink = Sink::create(Vec::new(), self.identity).expect("memory can be written");
         let mut bytes = 0;
         host.snapshot(&mut |tag, record| {
-            bytes += crate::log::format::record_len(record) as usize;
+            bytes += node_core::RECORD_HEADER_LEN + record.len();
             sink.record(tag, record);
         });
         let tail = sink.finish().expect("no simulated batch is as long as that");
