@@ -34,7 +34,7 @@ const ROOMS: [(&str, &str, &[&str]); 16] = [
     ("node-lab", "wire", &["plugins"]),
     ("node-lab", "study", &["check", "config", "plugins", "text"]),
     ("node-lab", "registry", &["plugins", "study"]),
-    ("node-lab", "trace", &["check", "study", "text"]),
+    ("node-lab", "trace", &["check", "plugins", "study", "text"]),
     ("node-lab", "sim", &["check", "config", "log", "registry", "study", "text", "trace", "wire"]),
     ("node-lab", "explain", &["check", "text", "trace"]),
     ("node", "wal", &[]),
