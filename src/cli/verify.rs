@@ -177,7 +177,7 @@ fn properties(asked: &[String], run: &Run, registry: &Registry) -> Vec<&'static 
 }
 
 /// 0, 1 or 2: a violation outweighs what is unknown.
-fn overall(verdicts: &[(&'static Property, Verdict)]) -> u8 {
+pub(super) fn overall(verdicts: &[(&'static Property, Verdict)]) -> u8 {
     let codes = verdicts.iter().map(|(_, verdict)| match verdict {
         Verdict::Held => 0,
         Verdict::Unknown { .. } | Verdict::Undecided { .. } => UNKNOWN,
@@ -186,7 +186,7 @@ fn overall(verdicts: &[(&'static Property, Verdict)]) -> u8 {
     codes.reduce(|a, b| if a == 1 || b == 1 { 1 } else { a.max(b) }).unwrap_or(0)
 }
 
-fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
+pub(super) fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
     let line = |(property, verdict): &(&Property, Verdict)| match verdict {
         Verdict::Held => format!("{property:<20} held\n"),
         Verdict::Violated(Violation { why, .. }) => format!("{property:<20} violated: {why}\n"),
@@ -197,7 +197,8 @@ fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
     verdicts.iter().map(line).collect()
 }
 
-fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
+/// A JSON object for each.
+pub(super) fn as_json(verdicts: &[(&'static Property, Verdict)]) -> Vec<serde_json::Value> {
     let one = |(property, verdict): &(&Property, Verdict)| {
         let name = property.name;
         match verdict {
@@ -210,15 +211,23 @@ fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
             }
         }
     };
-    let verdict = match overall(verdicts) {
+    verdicts.iter().map(one).collect()
+}
+
+/// All of them in a word.
+pub(super) fn word(verdicts: &[(&'static Property, Verdict)]) -> &'static str {
+    match overall(verdicts) {
         0 => "held",
         1 => "violated",
         _ => "unknown",
-    };
+    }
+}
+
+fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
     let all = json!({
-        "verdict": verdict,
+        "verdict": word(verdicts),
         "operations": run.operations.len(),
-        "properties": verdicts.iter().map(one).collect::<Vec<_>>(),
+        "properties": as_json(verdicts),
     });
     format!("{all}\n")
 }

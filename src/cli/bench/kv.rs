@@ -200,7 +200,7 @@ impl fmt::Display for Plan {
 }
 
 fn create_trace(path: &Path) -> Result<ClientWriter, String> {
-    ClientWriter::create(path, "bench kv").map_err(|error| {
+    ClientWriter::create(path, "bench kv", None).map_err(|error| {
         format!("trace {} cannot be made: {error}; name a file that is new", path.display())
     })
 }

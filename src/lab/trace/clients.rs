@@ -69,13 +69,14 @@ pub struct ClientWriter {
 }
 
 impl ClientWriter {
-    /// Writes to `sink`, as the clients of a run that has this name and begins now.
-    pub fn new(sink: Box<dyn Write + Send>, scenario: &str) -> ClientWriter {
+    /// Writes to `sink`, as the clients of a run that has this name and begins now; of a scenario,
+    /// with the seed that they are drawn from.
+    pub fn new(sink: Box<dyn Write + Send>, scenario: &str, seed: Option<u64>) -> ClientWriter {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let origin_ns = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         let mut lines = LineWriter::new(sink);
         let (source, scenario) = ("clients".into(), scenario.to_string().into());
-        let run = Event::Run { source, scenario, seed: None, nodes: Vec::new() };
+        let run = Event::Run { source, scenario, seed, nodes: Vec::new() };
         lines.line(origin_ns, None, None, run);
         ClientWriter { lines, origin_ns }
     }
@@ -84,9 +85,9 @@ impl ClientWriter {
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn create(path: &Path, scenario: &str) -> io::Result<ClientWriter> {
+    pub fn create(path: &Path, scenario: &str, seed: Option<u64>) -> io::Result<ClientWriter> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, File::create_new(path)?);
-        Ok(ClientWriter::new(Box::new(file), scenario))
+        Ok(ClientWriter::new(Box::new(file), scenario, seed))
     }
 
     /// When the run began, in nanoseconds since the Unix epoch.

@@ -40,6 +40,9 @@ struct Reader<'a> {
     told: Told<'a>,
     /// Whether all of them do, and the simulator wrote what they say.
     is_simulated: bool,
+    /// Whether they are a study's, drawn from a seed: its checkers know which operations of theirs
+    /// overlap.
+    is_of_workload: bool,
 }
 
 /// What the clients of one trace tell of themselves. The clients and connections of different
@@ -94,6 +97,7 @@ impl Traces {
             },
             next_connection: &mut self.connections,
             is_simulated: false,
+            is_of_workload: false,
         };
         let mut buffer = Vec::new();
         let mut taken = Taken { moved: 0, cut: None };
@@ -122,7 +126,7 @@ impl Traces {
             self.begin = Some(self.begin.map_or(line.at, |begin| begin.min(line.at)));
             let node = line.node.unwrap_or_default();
             match line.event {
-                Event::Run { source, .. } => reader.is_simulated = source == "sim",
+                Event::Run { source, seed, .. } => reader.begins(&source, seed),
                 Event::Request { op, client, protocol, label, .. } => {
                     reader.request(&op, &client, &protocol, &label, line.at, node);
                 }
@@ -172,6 +176,11 @@ pub fn read(input: impl BufRead) -> Result<Run, String> {
 }
 
 impl Reader<'_> {
+    fn begins(&mut self, source: &str, seed: Option<u64>) {
+        self.is_simulated = source == "sim";
+        self.is_of_workload = seed.is_some();
+    }
+
     fn request(
         &mut self,
         name: &str,
@@ -246,7 +255,7 @@ impl Reader<'_> {
         if at_ns < invoke_ns {
             return Err(format!("the answer to {name} is before what was asked"));
         }
-        if !self.is_simulated && self.told.last.get(&client) != Some(&place) {
+        if !self.is_of_workload && self.told.last.get(&client) != Some(&place) {
             let number = client - self.told.first_client;
             return Err(format!("client {number} has asked for more before this answer"));
         }

@@ -135,8 +135,8 @@ impl Port for World {
         }
     }
 
-    fn given(&self, client: u32) -> &[Vec<u8>] {
-        World::given(self, client)
+    fn given(&self, client: u32) -> Option<&[Vec<u8>]> {
+        Some(World::given(self, client))
     }
 
     fn answered(&mut self, client: u32, sequence: u32, reply: &[u8]) {

@@ -45,7 +45,7 @@ fn bytes(typed: &impl serde::Serialize) -> Vec<u8> {
 #[test]
 fn what_clients_write_is_read() {
     let sink = Sink::default();
-    let mut writer = ClientWriter::new(Box::new(sink.clone()), "load");
+    let mut writer = ClientWriter::new(Box::new(sink.clone()), "load", None);
     let (form, from) = (JsonForm::of::<KvReplication>(), writer.origin_ns());
     let request = bytes(&Request::Put { key: b"k"[..].into(), value: b"v"[..].into() });
     let reply = bytes(&Reply::PutOk { timestamp: Timestamp(7) });
@@ -83,7 +83,7 @@ fn what_cannot_be_written_is_told() {
             Ok(())
         }
     }
-    let mut writer = ClientWriter::new(Box::new(Full), "load");
+    let mut writer = ClientWriter::new(Box::new(Full), "load", None);
     writer.meet(1, 1, Met::Left);
     assert!(writer.has_failed() && writer.flush().is_err());
 }
@@ -152,6 +152,11 @@ fn what_cannot_have_happened_is_refused() {
     assert_eq!(early, "line 2: the answer to 1-1 is before what was asked");
     let both = error(&[invoke(5, "1-1", 1), invoke(6, "1-2", 1), returned(7, "1-1")]);
     assert_eq!(both, "line 3: client 1 has asked for more before this answer");
+    // Of a scenario's clients, its study knows.
+    let run = r#"{"at":5,"kind":"run","source":"clients","scenario":"s","seed":7,"nodes":[]}"#;
+    let all = [run.into(), invoke(5, "1-1", 1), invoke(6, "2-1", 1), returned(7, "1-1")];
+    let (run, _) = read_all(&[&all]).expect("it is a trace");
+    assert_eq!(run.operations[0].return_ns, Some(2));
     // Going on after what gets no answer is none of that.
     let on = [invoke(5, "1-1", 1), invoke(6, "1-2", 1), returned(7, "1-2"), returned(8, "4-4")];
     assert!(read_all(&[&on]).is_ok());

@@ -22,6 +22,9 @@ pub struct Socket {
 
 impl Socket {
     /// Begins to connect; events come with `token`.
+    ///
+    /// # Errors
+    /// The system's, or that nobody listens there.
     pub fn dial(&mut self, addr: SocketAddr, registry: &Registry, token: Token) -> io::Result<()> {
         let mut stream = TcpStream::connect(addr)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -31,6 +34,9 @@ impl Socket {
     }
 
     /// No event comes any more. The connection stays.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn ignore(&mut self, registry: &Registry) -> io::Result<()> {
         self.stream.as_mut().map_or(Ok(()), |stream| registry.deregister(stream))
     }
@@ -46,6 +52,9 @@ impl Socket {
     }
 
     /// Writes what waits, as far as the socket takes it.
+    ///
+    /// # Errors
+    /// The connection is gone.
     pub fn flush(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         while self.writable && self.written < self.out.len() {
@@ -65,6 +74,9 @@ impl Socket {
     }
 
     /// Reads once; 0 when there is nothing. The end of the stream is an error.
+    ///
+    /// # Errors
+    /// The connection is gone, or never was.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(stream) = &mut self.stream else { return Ok(0) };
         loop {
