@@ -287,9 +287,9 @@ fn what_gets_no_answer_is_neither_done_nor_held() {
 fn a_node_that_dies_leaves_no_promise_broken_and_the_end_unknown() {
     with_more_time(2_000, |ms| {
         let mut cluster = Cluster::start(Setup::default());
-        let replicas = PROMISES.replace(']', ", \"replicas_equal\"]");
+        let asked = PROMISES.replace(']', ", \"replicas_equal\", \"clock_condition\"]");
         let rest = format!(
-            "properties = {replicas}\nsettle_seconds = 2\n[workload.kv_replication]\n\
+            "properties = {asked}\nsettle_seconds = 2\n[workload.kv_replication]\n\
              timeout_ms = 1000\nthink_ms = 50\n"
         );
         let path = scenario(&cluster, &rest);
@@ -309,6 +309,8 @@ fn a_node_that_dies_leaves_no_promise_broken_and_the_end_unknown() {
         assert!(verdicts.values().all(|one| !one.starts_with("violated")), "{}", said.out);
         assert_eq!(verdicts["replicas_equal"], "unknown: the run did not come to rest");
         assert!(verdicts["converges"].contains("node 3 silent"), "{}", said.out);
+        let unseen = "unknown: clients do not see nodes, messages; node verify does";
+        assert!(verdicts["clock_condition"].starts_with(unseen), "{}", said.out);
         assert!(said.out.contains("errors: connect_failed "), "{}", said.out);
         Ok(())
     });

@@ -639,8 +639,8 @@ fn typed<'a>(answer: &'a Answer, given: &'a [Vec<u8>]) -> Option<Reply<'a>> {
     })
 }
 
-/// An answer as the reply that it says to be; none where its form does not tell all of it, as RESP's
-/// have no timestamps.
+/// An answer as the reply that it says to be; none where its form does not tell all of it, as
+/// RESP's have no timestamps.
 fn told(answer: &Answer) -> Option<Reply<'_>> {
     let timestamp = |told: &Option<u64>| told.map(Timestamp);
     match answer {
