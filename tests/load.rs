@@ -316,6 +316,36 @@ fn a_node_that_dies_leaves_no_promise_broken_and_the_end_unknown() {
     });
 }
 
+/// A server that answers each connection's first bytes with these, and ends it.
+fn babbler(words: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("it has one").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let _ = stream.read(&mut [0; 1024]);
+            // Whoever has gone does not want to know.
+            let _ = stream.write_all(words);
+        }
+    });
+    port
+}
+
+#[test]
+fn an_answer_that_is_none_is_a_violation_through_a_gateway_and_no_answer_in_frames() {
+    let (_cluster, path) = at_one_node();
+    let servers = format!("1=127.0.0.1:{}", babbler(b"\x02\0\0\0\x09\x09"));
+    let said = node(&["load", text(&path), "--servers", &servers]);
+    assert!(said.expect(2).out.contains("no greeting of a node"), "{}", said.out);
+    let gateway = fs::read_to_string(&path).expect("a scenario") + "wire = \"json\"\n";
+    fs::write(&path, gateway).expect("a scenario");
+    let servers = format!("{servers},1/json=127.0.0.1:{}", babbler(b"{\"odd\":1}\n"));
+    let said = node(&["load", text(&path), "--servers", &servers]);
+    let verdicts = said.expect(1).verdicts();
+    assert!(verdicts["codec"].starts_with("violated: "), "{}", said.out);
+    assert!(verdicts["regular_register"].starts_with("unknown: "), "{}", said.out);
+}
+
 #[test]
 fn what_has_no_clients_to_drive_is_told() {
     for (scenario, words) in [
