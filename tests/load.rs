@@ -7,6 +7,7 @@ use common::{Cluster, Setup, free_port, wait_until, with_more_time};
 use node_lab::wire::{Hello, LENGTH_BYTES, Welcome, push_frame_with, push_message};
 use node_protocols::core::{LamportTime, NodeId, encode};
 use node_protocols::kv_replication::{Reply, Request, Timestamp};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -314,6 +315,29 @@ fn a_node_that_dies_leaves_no_promise_broken_and_the_end_unknown() {
         assert!(said.out.contains("errors: connect_failed "), "{}", said.out);
         Ok(())
     });
+}
+
+#[test]
+fn a_load_that_is_stopped_is_judged_as_far_as_it_is() {
+    let cluster = Cluster::start(Setup::default());
+    let path = scenario(&cluster, "properties = [\"linearizable_writes\", \"replicas_equal\"]\n");
+    let clients = cluster.dir.path().join("clients.jsonl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    command.args(["load", text(&path), "--trace", text(&clients)]);
+    command.args(["--seconds", "86400", "--operations", "900000"]);
+    let load = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let load = load.expect("the binary runs");
+    wait_until("PUTs have taken effect", common::LONG, || {
+        let applied = &cluster.info(1)["applied_timestamp"];
+        applied.parse::<u64>().is_ok_and(|applied| applied > 8).then_some(())
+    });
+    kill_process(Pid::from_child(&load), Signal::INT).expect("the process is there");
+    let said = Said::of(load.wait_with_output().expect("it ends"));
+    let verdicts = said.expect(2).verdicts();
+    assert_eq!(verdicts["linearizable_writes"], "held", "{}", said.out);
+    assert_eq!(verdicts["replicas_equal"], "unknown: the run did not come to rest");
+    assert!(verdicts["converges"].contains("stopped"), "{}", said.out);
+    node(&["verify", text(&clients), "--property", "linearizable_writes"]).expect(0);
 }
 
 /// A server that answers each connection's first bytes with these, and ends it.

@@ -12,9 +12,13 @@ use node_lab::sim::scenario::Scenario;
 use node_lab::study::{Property, Verdict};
 use node_lab::trace::ClientWriter;
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// Let a scenario's clients loose on real nodes, over TCP
@@ -45,7 +49,8 @@ use std::time::{Duration, Instant};
 ///
 /// Exit codes, as of node sim: 0 every property held, 1 one was violated, 2 unknown, or could not
 /// run, or what was asked for could not be written. That a scenario is there to show a violation
-/// (`violates`) changes nothing: its faults are left out.
+/// (`violates`) changes nothing: its faults are left out. A load that is stopped by SIGINT or
+/// SIGTERM (^C) is judged as far as it is.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct LoadArgs {
@@ -110,8 +115,10 @@ fn load(args: &LoadArgs, registry: &Registry, out: &mut Output) -> Result<u8, St
         }
     };
     let mut bar = Bar::new(Duration::from_millis(millis));
-    let (scenario, plan) = (&scenario, &plan);
-    let load = Load { scenario, registry, plan, addresses: &addresses, millis, trace };
+    let (scenario, plan, addresses) = (&scenario, &plan, &addresses);
+    let is_stopped = stops().map_err(|error| format!("no signals: {error}"))?;
+    let is_stopped = &*is_stopped;
+    let load = Load { scenario, registry, plan, addresses, millis, trace, is_stopped };
     let driven = drive(load, &mut |progress| bar.show(progress));
     bar.end();
     let driven = driven.inspect_err(|_| {
@@ -133,6 +140,17 @@ fn load(args: &LoadArgs, registry: &Registry, out: &mut Output) -> Result<u8, St
         code = if code == 0 { UNKNOWN } else { code };
     }
     Ok(code)
+}
+
+/// What SIGINT and SIGTERM set: who stops a load wants to know what came of it so far. The second
+/// ends it at once.
+fn stops() -> io::Result<Arc<AtomicBool>> {
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_default(signal, Arc::clone(&is_stopped))?;
+        flag::register(signal, Arc::clone(&is_stopped))?;
+    }
+    Ok(is_stopped)
 }
 
 fn print(name: &str, driven: &Driven, out: &mut Output) {

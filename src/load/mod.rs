@@ -22,6 +22,7 @@ use node_lab::sim::scenario::Scenario;
 use node_lab::study::{Nanos, Port, Run, Workload};
 use node_lab::trace::ClientWriter;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How much is read of a connection at a time.
@@ -43,6 +44,8 @@ pub struct Load<'a> {
     pub millis: u64,
     /// What they see is written there.
     pub trace: Option<ClientWriter>,
+    /// Whether it is to end now, and be judged as far as it is.
+    pub is_stopped: &'a AtomicBool,
 }
 
 /// How far a load is.
@@ -76,7 +79,7 @@ pub struct Driven {
 /// # Errors
 /// The scenario has no clients that can be driven, or nobody they can speak to, in one line.
 pub fn drive(load: Load<'_>, watch: &mut dyn FnMut(Progress)) -> Result<Driven, String> {
-    let Load { scenario, registry, plan, addresses, millis, trace } = load;
+    let Load { scenario, registry, plan, addresses, millis, trace, is_stopped } = load;
     let name = scenario.path.display();
     let clients = scenario.workload.as_ref().ok_or_else(|| {
         format!("{name}: it has no clients to drive: its nodes act by themselves")
@@ -96,7 +99,8 @@ pub fn drive(load: Load<'_>, watch: &mut dyn FnMut(Progress)) -> Result<Driven, 
     port.check().map_err(|why| format!("{name}: {why}"))?;
     port.at(0, Due::Look);
     let (calm, settle) = (millis.saturating_mul(1_000_000), scenario.settle_millis * 1_000_000);
-    let mut driver = Driver { port, workload, calm, settle, idle_since: None, has_enough: false };
+    let (idle_since, has_enough) = (None, false);
+    let mut driver = Driver { port, workload, calm, settle, idle_since, has_enough, is_stopped };
     let unsettled = driver.go(&mut poll, watch)?;
     Ok(driver.end(scenario, unsettled))
 }
@@ -112,6 +116,7 @@ struct Driver<'a> {
     idle_since: Option<Nanos>,
     /// They know that they begin no more.
     has_enough: bool,
+    is_stopped: &'a AtomicBool,
 }
 
 /// How a run ends: why it did not come to rest, unless it did.
@@ -185,7 +190,11 @@ impl Driver<'_> {
         let limit = self.idle_since.unwrap_or(now).min(self.calm).saturating_add(self.settle);
         // Before they are asked again, or what nodes have answered since would be forgotten.
         if now > limit {
-            return Some(Some(self.workload.unsettled(&self.port)));
+            let (seconds, why) = (self.settle / 1_000_000_000, self.workload.unsettled(&self.port));
+            return Some(Some(format!("{seconds} s after clients were done: {why}")));
+        }
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return Some(Some("the load was stopped before that could be seen".into()));
         }
         let may_be_over = self.has_enough || self.idle_since.is_some();
         if may_be_over && self.workload.is_over(&mut self.port, limit) {

@@ -49,9 +49,7 @@ pub fn verdicts(
         all.push((&CODEC, Verdict::Violated(Violation::at(*at, why.clone()))));
     }
     if let Some(why) = driven.unsettled.as_ref().filter(|_| scenario.settles) {
-        let seconds = scenario.settle_millis / 1_000;
-        let why = format!("{seconds} s after clients were done: {why}");
-        all.push((&CONVERGES, Verdict::Unknown { why }));
+        all.push((&CONVERGES, Verdict::Unknown { why: why.clone() }));
     }
     all
 }
