@@ -5,6 +5,7 @@
 //! says what to do next, and whether the request may have reached the node: that decides whether
 //! sending it again, or elsewhere, could make it take effect twice.
 
+pub mod socket;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -9,5 +9,6 @@
 pub mod cli;
 pub mod client;
 pub mod disk;
+pub mod load;
 pub mod net;
 pub mod wal;

@@ -67,8 +67,8 @@ fn check(cases: &[Case<'_>]) {
 fn a_command_whose_output_is_lost_fails_in_words_or_without_a_reader_quietly() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = |name: &str| dir.path().join(name).to_str().expect("a name").to_string();
-    let (trace, history, save) = (path("trace.jsonl"), path("history.jsonl"), path("save"));
-    let words = ["sim", "configs/sim/kv-calm.toml", "--trace", &trace, "--history", &history];
+    let (trace, save) = (path("trace.jsonl"), path("save"));
+    let words = ["sim", "configs/sim/kv-calm.toml", "--trace", &trace];
     assert!(run(&words, "", Stdio::null()).status.success());
     let calm = "configs/sim/kv-calm.toml";
     let violated = "configs/sim/kv-linearizable.toml";
@@ -85,7 +85,7 @@ fn a_command_whose_output_is_lost_fails_in_words_or_without_a_reader_quietly() {
         (vec!["sim", violated, "--seed", "15", "--no-shrink"], "", [2, 0]),
         (vec!["sim", violated, "--seed", "15", "--json", "--save", &save], "", [2, 0]),
         (vec!["properties"], "", [2, 0]),
-        (vec!["verify", &history], "", [2, 0]),
+        (vec!["verify", &trace], "", [2, 0]),
         (vec!["verify", &trace, "--json"], "", [2, 0]),
         (vec!["explain", &trace], "", [1, 0]),
         (vec!["explain", &trace, "--format", "text"], "", [1, 0]),
@@ -190,13 +190,7 @@ fn a_file_that_is_not_whole_is_told_beside_the_verdict() {
     for (words, code, says, tells) in [
         (vec![calm, "--trace", "/dev/full"], 2, "every property held", "the trace is not whole"),
         (
-            vec![calm, "--history", "/dev/full"],
-            2,
-            "every property held",
-            "the history is not whole",
-        ),
-        (
-            vec![violated, "--seed", "15", "--history", "/dev/full"],
+            vec![violated, "--seed", "15", "--trace", "/dev/full"],
             2,
             "linearizable is violated",
             "not whole",
@@ -249,25 +243,19 @@ fn cut(name: &Path, whole: &str, bytes: usize) -> PathBuf {
 #[test]
 fn a_cut_last_line_is_left_out_with_a_note() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (trace, history) = (dir.path().join("trace.jsonl"), dir.path().join("history.jsonl"));
+    let trace = dir.path().join("trace.jsonl");
     let name = |path: &Path| path.to_str().expect("a name").to_string();
-    let (of_trace, of_history) = (name(&trace), name(&history));
-    let words = ["sim", "configs/sim/kv-calm.toml", "--trace", &of_trace, "--history", &of_history];
+    let words = ["sim", "configs/sim/kv-calm.toml", "--trace", &name(&trace)];
     assert!(run(&words, "", Stdio::null()).status.success());
-    let whole = [&trace, &history].map(|path| fs::read_to_string(path).expect("a file"));
+    let whole = fs::read_to_string(&trace).expect("a file");
     let part = dir.path().join("part.jsonl");
-    for (whole, commands) in [
-        (&whole[0], &[&["verify"][..], &["explain", "--format", "text"]][..]),
-        (&whole[1], &[&["verify"]]),
-    ] {
-        let path = name(&cut(&part, whole, 1));
-        let note = format!("{path}:{}: the last line is cut off", whole.lines().count());
-        for command in commands {
-            let words: Vec<&str> = command.iter().copied().chain([&path[..]]).collect();
-            let output = run(&words, "", Stdio::piped());
-            assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
-            assert!(text(&output.stderr).contains(&note), "{}", text(&output.stderr));
-        }
+    let path = name(&cut(&part, &whole, 1));
+    let note = format!("{path}:{}: the last line is cut off", whole.lines().count());
+    for command in [&["verify"][..], &["explain", "--format", "text"]] {
+        let words: Vec<&str> = command.iter().copied().chain([&path[..]]).collect();
+        let output = run(&words, "", Stdio::piped());
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(&note), "{}", text(&output.stderr));
     }
     // Within a character.
     let run_line = r#"{"at":0,"kind":"run","source":"node","scenario":"x","nodes":[1]}"#;
@@ -283,13 +271,14 @@ fn a_cut_last_line_is_left_out_with_a_note() {
     }
 }
 
-/// A history that lacks its end may lack the PUT of a value that was read.
+/// A trace that lacks its end may lack the PUT of a value that was read.
 #[test]
 fn what_was_cut_off_is_not_held_against_the_store() {
     let dir = tempfile::tempdir().expect("a folder");
-    let get = r#"{"client":1,"op":"get","key":"k","value":"v","invoke_ns":5,"return_ns":9,"outcome":"ok","timestamp":1}"#;
-    let path = dir.path().join("history.jsonl");
-    for (rest, code) in [("", 1), ("{\"client\":2,\"op\":\"put\",\"key\":", 2)] {
+    let get = r#"{"at":5,"kind":"invoke","op":"1-1","client":1,"to":1,"protocol":"kv_replication","label":"{\"get\":{\"key\":\"k\"}}"}
+        {"at":9,"kind":"return","op":"1-1","label":"{\"value\":{\"value\":\"v\",\"timestamp\":1}}"}"#;
+    let path = dir.path().join("trace.jsonl");
+    for (rest, code) in [("", 1), ("{\"at\":2,\"kind\":\"invoke\",\"op\":", 2)] {
         fs::write(&path, format!("{get}\n{rest}")).expect("a file");
         let words = ["verify", path.to_str().expect("a name"), "--property", "regular_register"];
         let output = run(&words, "", Stdio::piped());

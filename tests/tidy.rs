@@ -25,7 +25,7 @@ const PACKAGES: [Package; 5] = [
 
 /// The rooms of the laboratory and of the node, and which others each may know: ARCHITECTURE has
 /// the same.
-const ROOMS: [(&str, &str, &[&str]); 16] = [
+const ROOMS: [(&str, &str, &[&str]); 17] = [
     ("node-lab", "text", &[]),
     ("node-lab", "log", &[]),
     ("node-lab", "check", &[]),
@@ -34,18 +34,19 @@ const ROOMS: [(&str, &str, &[&str]); 16] = [
     ("node-lab", "wire", &["plugins"]),
     ("node-lab", "study", &["check", "config", "plugins", "text"]),
     ("node-lab", "registry", &["plugins", "study"]),
-    ("node-lab", "trace", &["check", "study", "text"]),
+    ("node-lab", "trace", &["check", "plugins", "study", "text"]),
     ("node-lab", "sim", &["check", "config", "log", "registry", "study", "text", "trace", "wire"]),
     ("node-lab", "explain", &["check", "text", "trace"]),
     ("node", "wal", &[]),
     ("node", "client", &[]),
     ("node", "disk", &["wal"]),
     ("node", "net", &["disk", "wal"]),
-    ("node", "cli", &["client", "net"]),
+    ("node", "load", &["client"]),
+    ("node", "cli", &["client", "load", "net"]),
 ];
 
 /// Where no protocol is named: whoever comes from outside is served like this tree's.
-const ENGINE: [&str; 4] = ["src/lab", "src/net", "src/disk", "src/wal"];
+const ENGINE: [&str; 5] = ["src/lab", "src/load", "src/net", "src/disk", "src/wal"];
 /// The protocols of this tree, and what only they are about. Not `lamport`: that clock is in the
 /// envelope.
 const NAMES: [&str; 7] = ["bully", "berkeley", "lottery", "kv_", "membership", "bulletin", "board"];

@@ -1,9 +1,8 @@
-//! Files that programs write and others read: traces, histories, agencies' bets, clients' sessions.
+//! Files that programs write and others read: traces, agencies' bets, clients' sessions.
 
 use super::{Input, cut};
 use node::cli::kv::session::Session;
 use node_lab::explain::{self, Source};
-use node_lab::study::{Run, read_lines};
 use node_lab::trace;
 use node_protocols::lottery::{Chunk, Rows};
 use std::path::Path;
@@ -11,18 +10,19 @@ use std::path::Path;
 /// The first byte says what the others are.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
-    match input.byte() % 4 {
+    match input.byte() % 3 {
         0 => traces(input.rest()),
-        1 => history(input.rest()),
-        2 => bets(&mut input),
+        1 => bets(&mut input),
         _ => session(input.rest()),
     }
 }
 
 /// What `node verify` and `node explain` make of a trace.
 fn traces(bytes: &[u8]) {
-    if let Ok(history) = trace::history::read(bytes) {
-        judge(&history);
+    if let Ok(run) = trace::history::read(bytes) {
+        for property in node_studies::registry().properties() {
+            (property.judge)(&run);
+        }
     }
     let Ok(text) = String::from_utf8(bytes.to_vec()) else { return };
     let sources = [Source { name: "trace".into(), text }];
@@ -32,19 +32,6 @@ fn traces(bytes: &[u8]) {
         write(&merged, &mut out).expect("memory takes it");
     }
     node_studies::bully::elections::write(&merged, &mut out).expect("memory takes it");
-}
-
-fn history(bytes: &[u8]) {
-    let mut run = Run::default();
-    if read_lines(bytes, node_studies::registry().studies(), &mut run).is_ok() {
-        judge(&run);
-    }
-}
-
-fn judge(run: &Run) {
-    for property in node_studies::registry().properties() {
-        (property.judge)(run);
-    }
 }
 
 /// The same chunks and the same error come out of a file wherever it is cut.

@@ -1,11 +1,10 @@
 //! `node bench`: load for the servers of a protocol, with latencies that can be believed.
 //!
-//! What the loads share is here: what is counted and how it is shown, and sockets. Each load has
-//! its own module, and knows nothing of the other.
+//! What the loads share is here: what is counted and how it is shown. Each load has its own module,
+//! and knows nothing of the other.
 
 mod board;
 mod kv;
-mod socket;
 mod stats;
 
 use super::output::Output;

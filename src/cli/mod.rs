@@ -6,6 +6,7 @@ mod board;
 mod clock;
 pub mod explain;
 pub mod kv;
+mod load;
 mod new;
 mod output;
 mod properties;
@@ -82,6 +83,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Properties(properties::PropertiesArgs),
     Sim(sim::SimArgs),
+    Load(load::LoadArgs),
     Explain(explain::ExplainArgs),
     New(new::NewArgs),
 }
@@ -108,6 +110,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Verify(args)), _) => verify::run(args, &registry),
         (Some(Command::Properties(args)), _) => properties::run(&args, &registry),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),
+        (Some(Command::Load(args)), _) => load::run(&args, &registry),
         (Some(Command::Explain(args)), _) => explain::run(args),
         (Some(Command::New(args)), _) => new::run(&args, &registry),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),

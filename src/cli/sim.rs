@@ -61,12 +61,9 @@ pub struct SimArgs {
     /// Run a failure again from the file that it was saved in
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "scenario"])]
     replay: Option<PathBuf>,
-    /// Write the events of the run; with one seed or --replay
+    /// Write the events of the run, for node verify and node explain; with one seed or --replay
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Write what clients and replicas saw, for node verify; with one seed or --replay
-    #[arg(long, value_name = "FILE")]
-    history: Option<PathBuf>,
     /// The folder for the file of the first failing seed
     #[arg(long, value_name = "DIR", default_value = "run/sim")]
     save: PathBuf,
@@ -189,8 +186,8 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
         (seed, seed)
     });
     let single = replay.is_some() || first == last;
-    if !single && (args.trace.is_some() || args.history.is_some()) {
-        return Err("--trace and --history are for one run: give --seed N".into());
+    if !single && args.trace.is_some() {
+        return Err("--trace is for one run: give --seed N".into());
     }
     let started = Instant::now();
     let mut unwritten = Vec::new();
@@ -236,10 +233,6 @@ fn run_one(
     plan: &Plan,
     unwritten: &mut Vec<String>,
 ) -> Result<Outcome, String> {
-    let history = match &args.history {
-        Some(path) => Some((path, BufWriter::new(create(path)?))),
-        None => None,
-    };
     let tracer = match &args.trace {
         Some(path) => Tracer::to(Box::new(BufWriter::new(create(path)?))),
         None => Tracer::new(),
@@ -248,19 +241,7 @@ fn run_one(
     if let Some((why, path)) = outcome.trace_error.as_ref().zip(args.trace.as_ref()) {
         unwritten.push(format!("{}: the trace is not whole: {why}", path.display()));
     }
-    if let Some((path, mut file)) = history
-        && let Err(why) = write_lines(registry, &outcome.run, &mut file)
-    {
-        unwritten.push(format!("{}: the history is not whole: {why}", path.display()));
-    }
     Ok(outcome)
-}
-
-fn write_lines(registry: &Registry, run: &Run, file: &mut impl Write) -> io::Result<()> {
-    for study in registry.studies() {
-        study.write_lines(run, file)?;
-    }
-    file.flush()
 }
 
 /// What is kept of one run among many.
@@ -291,7 +272,7 @@ fn run_many(
                     let plan = scenario.plan(seed);
                     let mut outcome = run(scenario, registry, &plan, Tracer::new());
                     if outcome.failure.is_none() {
-                        // Only failing histories are looked at again.
+                        // Only failing runs are looked at again.
                         outcome.run = Run::default();
                         outcome.plan.faults = Vec::new();
                     }

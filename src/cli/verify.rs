@@ -1,52 +1,43 @@
-//! `node verify`: verdicts on histories of real and simulated runs.
+//! `node verify`: verdicts on the traces of real and simulated runs.
 
 use super::output::Output;
 use super::tell;
 use crate::client::escaped;
 use clap::Args;
 use node_lab::registry::Registry;
-use node_lab::study::{AGREE, Bounds, Needs, Property, Run, Taken, Verdict, Violation, read_lines};
-use node_lab::trace::history::{self, Traces};
+use node_lab::study::{AGREE, Bounds, Needs, Property, Run, Verdict, Violation};
+use node_lab::trace::history::{Taken, Traces};
 use node_studies::bully::{ALIVE, HANDOVER};
 use serde_json::json;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Say which properties held in a run, from what clients saw and what nodes did
 ///
-/// A history of the key-value store is JSON lines, one operation a line:
+/// A run is the traces of whoever took part, with one clock: a simulated run (`node sim --trace`),
+/// all nodes of a cluster from its start (`node --trace`), and clients that tell what they asked
+/// and were told (`node bench kv --trace`, or a program of your own). A client has two lines for an
+/// operation, or one where no answer came:
 ///
-///   {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10,"return_ns":25,
-///    "outcome":"ok","timestamp":7,"server":"127.0.0.1:10097"}
+///   {"at":10,"kind":"invoke","op":"1-4","client":1,"to":2,"protocol":"kv_replication",
+///    "label":"{\"put\":{\"key\":\"k\",\"value\":\"v\"}}"}
+///   {"at":25,"kind":"return","op":"1-4","label":"{\"put_ok\":{\"timestamp\":7}}"}
 ///
-/// (in one line), with
+/// (each in one line), with
 ///
-///   client      a number; the operations of one client do not overlap
-///   op          put or get
-///   key, value  the value written or read; null where a get read none
-///   invoke_ns   when it was sent, in nanoseconds of one clock for all clients
-///   return_ns   when its answer came; null when none came
-///   outcome     ok; for a get also null (the key was never written) and try_other (refused: the
-///               server is behind the client); for a put also not_applied (it never takes effect)
-///               and may_still_apply (it may take effect, or have done so); unknown (no answer)
-///   timestamp   the one that the store gave to the put, or of the value read; 0 for none
-///   server      who was asked; not used
+///   at      when, in nanoseconds of one clock for all; since 1970 beside the traces of nodes
+///   op      names the operation: a connection's number, and its own there
+///   client  a number; the operations of one client do not overlap, but it may go on after one
+///           that gets no answer. In another file it is another client
+///   to      the id of the node that was asked
+///   label   the request and the reply: JSON, as the traces of nodes have them
 ///
-/// and, if known, one line for each replica with what it held in the end, once nothing was under
-/// way any more:
-///
-///   {"replica":"n1","applied":7,"digest":"9f3c"}
-///
-/// A history begins with an empty store and holds everybody who wrote to it: start the servers anew
-/// before each `node bench kv --history`, or what others wrote shows as violated. Several files are
-/// taken as parts of one run, with one clock and different clients in each. `node bench kv
-/// --history` and `node sim --history` write histories. A trace of a node (`--trace`) is taken as
-/// the history of the requests that reached it, of the messages that it sent and received, and of
-/// whom it held coordinator: name the traces of all nodes of a cluster, on one machine, from its
-/// start. A node whose trace ends a second before others without having stopped counts as killed
-/// then.
+/// Where clients tell what they asked of a protocol, nothing else counts as asked of it: name the
+/// traces of all of them. Of what only nodes saw, a connection is a client. The run begins with an
+/// empty store: start the servers anew before, or what others wrote shows as violated. A node whose
+/// trace ends a second before others without having stopped counts as killed then.
 ///
 /// `node properties` lists the properties: what each says, and what has to be seen to judge it.
 /// Traces of real nodes do not show that a node was held up, or cut off from others: whoever does
@@ -54,24 +45,24 @@ use std::process::ExitCode;
 /// know who was held up, only the simulator sees: skew_bound, clock_never_backwards,
 /// one_liar_moves_nobody and death_noticed_in_time are unknown here.
 ///
-/// Times in verdicts are milliseconds of the history's clock, or from the beginning of the traces.
+/// Times in verdicts are milliseconds from the beginning of the traces.
 ///
 /// Of a file whose writer was killed the last line may be cut off: it is left out, and a note says
 /// so.
 ///
 /// Prints a line for each property: held, violated and why, or unknown and why. A property is
-/// unknown where nothing in the history could have broken it (no client read a key twice, nobody
+/// unknown where nothing in the run could have broken it (no client read a key twice, nobody
 /// coordinated), or the checker gave up. Exit codes: 0 when all held, 1 when one was violated, 2
-/// when the answer is not known: a file cannot be read or is no history, a property is unknown, or
+/// when the answer is not known: a file cannot be read or is no trace, a property is unknown, or
 /// all held and that cannot be printed.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct VerifyArgs {
-    /// The histories or traces; - is standard input
-    #[arg(required = true, value_name = "HISTORY")]
-    histories: Vec<PathBuf>,
+    /// The traces; - is standard input
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
 
-    /// A property to check, by name; may be given several times [default: all that the history
+    /// A property to check, by name; may be given several times [default: all that the run
     /// shows something of, but linearizable, one_coordinator and live_higher_prevails]
     #[arg(long = "property", value_name = "PROPERTY")]
     properties: Vec<String>,
@@ -98,7 +89,7 @@ pub struct VerifyArgs {
 /// Exit code when nothing can be said.
 const UNKNOWN: u8 = 2;
 
-/// Checks the histories and prints the verdicts.
+/// Checks the traces and prints the verdicts.
 pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
     if let Some(name) = args.properties.iter().find(|name| registry.property(name).is_none()) {
         let all: Vec<&str> = registry.properties().map(|one| one.name).collect();
@@ -108,8 +99,8 @@ pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
     }
     let (mut traces, mut run) = (Traces::default(), Run::default());
     let mut is_cut = false;
-    for file in &args.histories {
-        let taken = match load(file, registry, &mut traces, &mut run) {
+    for file in &args.traces {
+        let taken = match load(file, &mut traces, &mut run) {
             Ok(taken) => taken,
             Err(why) => {
                 let file = file.display();
@@ -156,31 +147,12 @@ pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
 }
 
 /// Adds a file to a run.
-fn load(
-    file: &Path,
-    registry: &Registry,
-    traces: &mut Traces,
-    run: &mut Run,
-) -> Result<Taken, String> {
+fn load(file: &Path, traces: &mut Traces, run: &mut Run) -> Result<Taken, String> {
     if file == Path::new("-") {
-        return read(std::io::stdin().lock(), registry, traces, run);
+        return traces.read(std::io::stdin().lock(), run);
     }
     let input = BufReader::new(File::open(file).map_err(|error| error.to_string())?);
-    read(input, registry, traces, run)
-}
-
-/// A trace, or lines of a form that a study knows.
-fn read(
-    mut input: impl BufRead,
-    registry: &Registry,
-    traces: &mut Traces,
-    run: &mut Run,
-) -> Result<Taken, String> {
-    let head = input.fill_buf().map_err(|error| error.to_string())?;
-    if history::is_trace(head) {
-        return traces.read(input, run).map(|cut| Taken { moved: 0, cut });
-    }
-    read_lines(input, registry.studies(), run).map_err(|error| error.to_string())
+    traces.read(input, run)
 }
 
 /// What a cut off file lacks may be the PUT of a value that somebody read.
@@ -195,7 +167,7 @@ fn doubt(property: &Property, verdict: Verdict) -> Verdict {
     }
 }
 
-/// The properties asked for, each once, or those that are promised and that the history can show.
+/// The properties asked for, each once, or those that are promised and that the run can show.
 fn properties(asked: &[String], run: &Run, registry: &Registry) -> Vec<&'static Property> {
     let is_meant = |property: &&Property| match asked {
         [] => property.is_promised && (property.shows)(run),
@@ -205,7 +177,7 @@ fn properties(asked: &[String], run: &Run, registry: &Registry) -> Vec<&'static 
 }
 
 /// 0, 1 or 2: a violation outweighs what is unknown.
-fn overall(verdicts: &[(&'static Property, Verdict)]) -> u8 {
+pub(super) fn overall(verdicts: &[(&'static Property, Verdict)]) -> u8 {
     let codes = verdicts.iter().map(|(_, verdict)| match verdict {
         Verdict::Held => 0,
         Verdict::Unknown { .. } | Verdict::Undecided { .. } => UNKNOWN,
@@ -214,7 +186,7 @@ fn overall(verdicts: &[(&'static Property, Verdict)]) -> u8 {
     codes.reduce(|a, b| if a == 1 || b == 1 { 1 } else { a.max(b) }).unwrap_or(0)
 }
 
-fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
+pub(super) fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
     let line = |(property, verdict): &(&Property, Verdict)| match verdict {
         Verdict::Held => format!("{property:<20} held\n"),
         Verdict::Violated(Violation { why, .. }) => format!("{property:<20} violated: {why}\n"),
@@ -225,7 +197,8 @@ fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
     verdicts.iter().map(line).collect()
 }
 
-fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
+/// A JSON object for each.
+pub(super) fn as_json(verdicts: &[(&'static Property, Verdict)]) -> Vec<serde_json::Value> {
     let one = |(property, verdict): &(&Property, Verdict)| {
         let name = property.name;
         match verdict {
@@ -238,15 +211,23 @@ fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
             }
         }
     };
-    let verdict = match overall(verdicts) {
+    verdicts.iter().map(one).collect()
+}
+
+/// All of them in a word.
+pub(super) fn word(verdicts: &[(&'static Property, Verdict)]) -> &'static str {
+    match overall(verdicts) {
         0 => "held",
         1 => "violated",
         _ => "unknown",
-    };
+    }
+}
+
+fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
     let all = json!({
-        "verdict": verdict,
+        "verdict": word(verdicts),
         "operations": run.operations.len(),
-        "properties": verdicts.iter().map(one).collect::<Vec<_>>(),
+        "properties": as_json(verdicts),
     });
     format!("{all}\n")
 }
@@ -271,15 +252,24 @@ mod tests {
         node_studies::registry().properties().map(|property| property.name).collect()
     }
 
+    /// Client 2 does not read what client 1 has PUT; and what more is told.
     fn stale(more: &str) -> Run {
-        let mut run = Run::default();
-        read_lines(
-            format!("{STALE}{more}").as_bytes(),
-            node_studies::registry().studies(),
-            &mut run,
-        )
-        .unwrap();
+        read(&[format!("{RUN}{STALE}{more}")])
+    }
+
+    fn read(texts: &[String]) -> Run {
+        let (mut traces, mut run) = (Traces::default(), Run::default());
+        for text in texts {
+            traces.read(text.as_bytes(), &mut run).unwrap();
+        }
+        traces.finish(&mut run);
         run
+    }
+
+    /// Whoever elects has 50 ms for it.
+    fn held(texts: &[String]) -> Run {
+        let run = read(texts);
+        Run { bounds: Bounds::default().with(&AGREE, 50_000_000), ..run }
     }
 
     fn check(name: &str, run: &Run) -> Verdict {
@@ -287,43 +277,50 @@ mod tests {
     }
 
     const STALE: &str = r#"
-        {"client":1,"op":"put","key":"k","value":"v","invoke_ns":10000000,"return_ns":25000000,"outcome":"ok","timestamp":7}
-        {"client":2,"op":"get","key":"k","value":null,"invoke_ns":30000000,"return_ns":35000000,"outcome":"null"}
+        {"at":10000000,"kind":"invoke","op":"1-1","client":1,"to":1,"protocol":"kv_replication","label":"{\"put\":{\"key\":\"k\",\"value\":\"v\"}}"}
+        {"at":25000000,"kind":"return","op":"1-1","label":"{\"put_ok\":{\"timestamp\":7}}"}
+        {"at":30000000,"kind":"invoke","op":"2-1","client":2,"to":3,"protocol":"kv_replication","label":"{\"get\":{\"key\":\"k\"}}"}
+        {"at":35000000,"kind":"return","op":"2-1","label":"{\"null\":{}}"}
+    "#;
+
+    /// A replica is asked what it holds.
+    const INFO: &str = r#"
+        {"at":40000000,"kind":"invoke","op":"3-1","client":3,"to":1,"protocol":"kv_replication","label":"{\"info\":{}}"}
+        {"at":45000000,"kind":"return","op":"3-1","label":"{\"info\":{\"node\":1,\"leader\":1,\"epoch\":1,\"complete\":true,\"applied\":0,\"keys\":0,\"table_digest\":\"\",\"followers\":{},\"counters\":{}}}"}
     "#;
 
     #[test]
-    fn the_default_is_what_the_store_promises_and_the_history_can_show() {
-        let history = stale("");
-        assert_eq!(names(&[], &history), all()[..5]);
-        let history = stale(r#"{"replica":"a","applied":0,"digest":""}"#);
-        assert_eq!(names(&[], &history), all()[..6]);
+    fn the_default_is_what_the_store_promises_and_the_run_can_show() {
+        let run = stale("");
+        assert_eq!(names(&[], &run), all()[..5]);
+        let run = stale(INFO);
+        assert_eq!(names(&[], &run), all()[..6]);
         let asked = ["linearizable", "monotonic_reads", "linearizable"];
-        assert_eq!(names(&asked, &history), ["monotonic_reads", "linearizable"]);
+        assert_eq!(names(&asked, &run), ["monotonic_reads", "linearizable"]);
     }
 
     #[test]
     fn one_line_a_property_and_a_code_for_all() {
-        let history = stale("");
+        let run = stale("");
         let all = node_studies::registry();
-        let verdicts: Vec<_> =
-            all.properties().map(|one| (one, check(one.name, &history))).collect();
+        let verdicts: Vec<_> = all.properties().map(|one| (one, check(one.name, &run))).collect();
         let verdicts = &verdicts[..7];
         assert_eq!(
             show(&verdicts[1..]),
             "read_your_writes     unknown: no client read a key that it had PUT\n\
-             regular_register     violated: client 2 GET k returned NULL \
-             (30.000 to 35.000 ms) was sent after client 1 PUT k=v returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n\
+             regular_register     violated: client 2 GET k at node 3 returned NULL \
+             (30.000 to 35.000 ms) was sent after client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n\
              unique_timestamps    unknown: no timestamp of a key was seen twice\n\
              linearizable_writes  unknown: no two PUTs were acknowledged\n\
              replicas_equal       unknown: the history says nothing of replicas\n\
-             linearizable         violated: no order explains client 2 GET k returned NULL \
-             (30.000 to 35.000 ms) beside client 1 PUT k=v returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n"
+             linearizable         violated: no order explains client 2 GET k at node 3 returned NULL \
+             (30.000 to 35.000 ms) beside client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n"
         );
         assert_eq!(overall(verdicts), 1);
         assert_eq!(overall(&verdicts[3..6]), UNKNOWN);
         assert_eq!(overall(&verdicts[..2]), UNKNOWN, "what nothing could break is not held");
         assert_eq!(overall(&[(property("monotonic_reads"), Verdict::Held)]), 0);
-        let all: serde_json::Value = serde_json::from_str(&show_json(&history, verdicts)).unwrap();
+        let all: serde_json::Value = serde_json::from_str(&show_json(&run, verdicts)).unwrap();
         assert_eq!(all["verdict"], "violated");
         assert_eq!(all["properties"][2]["operations"][1]["timestamp"], 7);
         assert_eq!(all["properties"][5]["verdict"], "unknown");
@@ -349,21 +346,13 @@ mod tests {
             {{"at":90000000,"node":2,"kind":"note","line":"x"}}
             "#
         );
-        let mut traces = Traces::default();
-        let mut history = Run::default();
-        for text in [one, two] {
-            let text = text.trim_start().as_bytes();
-            read(text, &node_studies::registry(), &mut traces, &mut history).unwrap();
-        }
-        traces.finish(&mut history);
-        history.bounds = history.bounds.with(&AGREE, 50_000_000);
-        history
+        held(&[one, two])
     }
 
     #[test]
     fn traces_are_judged_by_what_they_show() {
-        let history = traces(5);
-        let shown = names(&[], &history);
+        let run = traces(5);
+        let shown = names(&[], &run);
         let expected = [
             "clock_condition",
             "clock_strictly_increases",
@@ -373,9 +362,9 @@ mod tests {
         ];
         assert_eq!(shown, expected);
         for property in shown {
-            assert_eq!(check(property, &history), Verdict::Held, "{property}");
+            assert_eq!(check(property, &run), Verdict::Held, "{property}");
         }
-        assert!(matches!(check("monotonic_reads", &history), Verdict::Unknown { .. }));
+        assert!(matches!(check("monotonic_reads", &run), Verdict::Unknown { .. }));
         let verdicts = [(property("clock_condition"), check("clock_condition", &traces(4)))];
         assert_eq!(
             show(&verdicts),
@@ -410,21 +399,15 @@ mod tests {
             r#"{RUN}{}{start}{}{{"at":90000000,"node":3,"kind":"note","line":"x"}}"#,
             '\n', '\n'
         );
-        let (mut traces, mut history) = (Traces::default(), Run::default());
-        for text in [server(1), server(2), reference] {
-            read(text.as_bytes(), &node_studies::registry(), &mut traces, &mut history).unwrap();
-        }
-        traces.finish(&mut history);
-        history.bounds = history.bounds.with(&AGREE, 50_000_000);
-        history
+        held(&[server(1), server(2), reference])
     }
 
     #[test]
     fn an_election_by_rank_is_judged_by_ranks_among_those_that_elect() {
         let verdicts = |winner| {
-            let history = by_rank(winner);
-            let shown = names(&[], &history).into_iter();
-            let judged = shown.map(|name| (property(name), check(name, &history)));
+            let run = by_rank(winner);
+            let shown = names(&[], &run).into_iter();
+            let judged = shown.map(|name| (property(name), check(name, &run)));
             show(&judged.collect::<Vec<_>>())
         };
         assert_eq!(
@@ -443,20 +426,20 @@ mod tests {
              ranks_unique_and_stable held\n"
         );
         assert!(verdicts(3).contains("node 3 coordinator, which takes no part in elections"));
-        let mut history = by_rank(1);
-        history.timeline.push(Happening {
+        let mut run = by_rank(1);
+        run.timeline.push(Happening {
             at: 95_000_000,
             what: What::fact(2, Rank { id: node_protocols::core::NodeId(1), rank: 1 }),
         });
-        let again = check("ranks_unique_and_stable", &history);
+        let again = check("ranks_unique_and_stable", &run);
         assert!(matches!(again, Verdict::Violated(_)), "{again:?}");
-        let listed = check("death_noticed_in_time", &history);
+        let listed = check("death_noticed_in_time", &run);
         assert!(matches!(listed, Verdict::Unknown { .. }), "{listed:?}");
     }
 
     #[test]
     fn a_trace_of_nothing_has_nothing_to_show() {
-        let history = history::read(RUN.as_bytes()).unwrap();
-        assert_eq!(names(&[], &history), [""; 0]);
+        let run = read(&[RUN.into()]);
+        assert_eq!(names(&[], &run), [""; 0]);
     }
 }

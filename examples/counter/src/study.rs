@@ -241,6 +241,10 @@ impl Workload for Crew {
         }
     }
 
+    fn enough(&mut self) {
+        self.adders.iter_mut().for_each(|adder| adder.left = 0);
+    }
+
     /// Every node is read again and again, until all say the same, or will not any more.
     fn is_over(&mut self, port: &mut dyn Port, _limit: u64) -> bool {
         if !self.are_done() {

@@ -474,6 +474,10 @@ impl Workload for Crew {
         }
     }
 
+    fn enough(&mut self) {
+        self.operations = 0;
+    }
+
     fn is_over(&mut self, port: &mut dyn Port, _: Nanos) -> bool {
         if !self.clients.iter().all(|client| self.is_done(client)) {
             self.done_at = None;

@@ -1,10 +1,9 @@
-//! A run of the bulletin board: made of what clients posted and heard, or read from a file of one
-//! line for the run.
+//! A run of the bulletin board, made of what clients posted and heard.
 
-use node_lab::study::{Lines, Met, Run};
+use node_lab::study::{Met, Run};
 use node_protocols::board::{self, Maybe, Reply, Request};
 use node_protocols::core::{Protocol, protocol_tag};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,20 +12,16 @@ use std::sync::Arc;
 pub struct Known {
     /// The run; none when there was none.
     pub board: Option<Board>,
-    /// The place in the run of each post; those read from a file have none.
+    /// The place in the run of each post.
     places: Vec<usize>,
 }
-
-/// What was read from a file.
-#[derive(Default)]
-struct Given(Option<Board>);
 
 #[cfg(test)]
 impl From<Board> for Run {
     /// A run of which that is all that is known.
     fn from(board: Board) -> Run {
-        let mut run = Run::default();
-        run.give::<Given>().0 = Some(board);
+        let run = Run::default();
+        run.derive(|_| Known { board: Some(board), places: Vec::new() });
         run
     }
 }
@@ -71,8 +66,7 @@ impl Known {
         }
         let Maker { mut board, places, .. } = maker;
         if board.posts.is_empty() && board.connections.is_empty() {
-            let given = run.given::<Given>().and_then(|given| given.0.clone());
-            return Known { board: given, places };
+            return Known::default();
         }
         board.end_ns = run.end_ns;
         Known { board: Some(board), places }
@@ -218,42 +212,8 @@ impl Maker {
     }
 }
 
-/// Reads lines, each a run of the board or a part of one.
-#[derive(Default)]
-pub(super) struct Reader(Option<Board>);
-
-impl Lines for Reader {
-    fn take(&mut self, _: usize, line: &serde_json::Value) -> Result<bool, String> {
-        if line.get("posts").is_none() {
-            return Ok(false);
-        }
-        let part = Board::deserialize(line).map_err(|error| error.to_string())?;
-        join(&mut self.0, part);
-        Ok(true)
-    }
-
-    fn finish(self: Box<Self>, run: &mut Run) -> Result<u64, (usize, String)> {
-        if let Some(board) = self.0 {
-            join(&mut run.give::<Given>().0, board);
-        }
-        Ok(0)
-    }
-}
-
-/// Joins parts of one run of the board.
-fn join(whole: &mut Option<Board>, part: Board) {
-    match whole {
-        None => *whole = Some(part),
-        Some(whole) => {
-            whole.posts.extend(part.posts);
-            whole.connections.extend(part.connections);
-            whole.end_ns = whole.end_ns.max(part.end_ns);
-        }
-    }
-}
-
 /// A run of the bulletin board: what clients posted and heard.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Board {
     /// What clients asked to have published, in any order.
     pub posts: Vec<Post>,
@@ -264,7 +224,7 @@ pub struct Board {
 }
 
 /// Something that a client asked to have published. No two have the same text.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Post {
     /// Who says it.
     pub user: String,
@@ -282,7 +242,7 @@ pub struct Post {
 }
 
 /// What became of a post, as its client was told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Posted {
     /// It was published.
@@ -294,7 +254,7 @@ pub enum Posted {
 }
 
 /// A connection over which a client listened.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Connection {
     /// The client; its connections do not overlap.
     pub client: u64,
@@ -310,7 +270,7 @@ pub struct Connection {
 }
 
 /// Something that a client heard.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Heard {
     /// When, in nanoseconds.
     pub at_ns: u64,

@@ -9,12 +9,11 @@ mod settings;
 mod wire;
 
 use self::clients::Crowd;
-use self::history::{Known, Reader};
+use self::history::Known;
 use self::settings::{Roles, Settings};
-use node_lab::study::{Bound, Cast, Clients, Lines, NOTICE, Needs, Property, Run, Study, Verdict};
+use node_lab::study::{Bound, Cast, Clients, NOTICE, Needs, Property, Run, Study, Verdict};
 use node_protocols::board::Board;
 use node_protocols::core::Protocol;
-use std::io::{self, Write};
 
 /// The bulletin board.
 pub struct BoardStudy;
@@ -76,17 +75,6 @@ impl Study for BoardStudy {
             judge::answers_match_deliveries,
         ),
     ];
-
-    fn lines() -> Option<Box<dyn Lines>> {
-        Some(Box::new(Reader::default()))
-    }
-
-    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
-        match &Known::of(run).board {
-            Some(board) => writeln!(out, "{}", serde_json::to_string(board)?),
-            None => Ok(()),
-        }
-    }
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
         let Some(roles) = Roles::read(cast.nodes)? else { return Ok(None) };

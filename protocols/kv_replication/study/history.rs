@@ -1,15 +1,13 @@
-//! What the store's clients saw, and what its replicas held: made of a run's operations, or read
-//! from a file of one operation a line, which `node bench kv --history` and anybody else can write.
+//! What the store's clients saw, and what its replicas held, made of a run's operations.
 
 use super::clients::NEWCOMERS;
 use node_lab::check::describe::{Millis, Short};
-use node_lab::study::{Lines, Met, Operation, Run};
+use node_lab::study::{Met, Operation, Run};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::{KvReplication, Reply, Request};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, Write};
 use std::sync::Arc;
 
 /// A run as the store's clients saw it.
@@ -19,12 +17,12 @@ pub struct Store {
     pub ops: Vec<Op>,
     /// What replicas held at the end; empty when nobody looked.
     pub replicas: Vec<Replica>,
-    /// The place in the run of each of `ops`; those that were read from a file have none.
+    /// The place in the run of each of `ops`.
     places: Vec<usize>,
 }
 
 /// A client's operation on a key-value store.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Op {
     /// The client; its operations do not overlap.
     pub client: u64,
@@ -42,15 +40,13 @@ pub struct Op {
     pub outcome: Outcome,
     /// PUT: the timestamp that the server gave. GET: the timestamp of the value, or the server's
     /// own for the key when it refused; 0 for none.
-    #[serde(default)]
     pub timestamp: u64,
     /// The server that was asked.
-    #[serde(default)]
     pub server: String,
 }
 
 /// Which operation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Store a value.
@@ -60,7 +56,7 @@ pub enum Kind {
 }
 
 /// How an operation ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// PUT_OK, or a value.
@@ -78,7 +74,7 @@ pub enum Outcome {
 }
 
 /// What a replica held at the end.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Replica {
     /// Which replica.
     pub replica: String,
@@ -187,13 +183,6 @@ impl Op {
     }
 }
 
-/// What was read from a file.
-#[derive(Clone, Default)]
-struct Given {
-    ops: Vec<Op>,
-    replicas: Vec<Replica>,
-}
-
 /// What a second process of a node's id has behind the id.
 pub const TWIN: &str = "'";
 
@@ -207,11 +196,6 @@ impl Store {
         let mut sessions = Sessions::default();
         let mut statuses: BTreeMap<(Option<u32>, bool), Replica> = BTreeMap::new();
         let mut store = Store::default();
-        if let Some(given) = run.given::<Given>() {
-            store.ops.clone_from(&given.ops);
-            store.replicas.clone_from(&given.replicas);
-        }
-        sessions.next = store.ops.iter().map(|op| op.client + 1).max().unwrap_or(0);
         for (place, operation) in run.operations_of(KvReplication::NAME) {
             match run.request::<Request<'_>>(operation) {
                 Some(Request::Info {}) => {
@@ -245,24 +229,9 @@ impl Store {
         store
     }
 
-    /// The place in the run of an operation of the store; none for one that was read from a file.
+    /// The place in the run of an operation of the store.
     pub fn place(&self, op: usize) -> Option<usize> {
-        let given = self.ops.len() - self.places.len();
-        self.places.get(op.checked_sub(given)?).copied()
-    }
-
-    /// Writes it, a line an operation.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        for op in &self.ops {
-            writeln!(out, "{}", serde_json::to_string(op)?)?;
-        }
-        for replica in &self.replicas {
-            writeln!(out, "{}", serde_json::to_string(replica)?)?;
-        }
-        Ok(())
+        self.places.get(op).copied()
     }
 }
 
@@ -323,8 +292,7 @@ struct Sessions {
 impl Sessions {
     /// Numbers the clients of what was seen at nodes.
     fn name(&mut self, run: &Run, store: &mut Store) {
-        let given = store.ops.len() - store.places.len();
-        let of: BTreeMap<usize, usize> = store.places.iter().copied().zip(given..).collect();
+        let of: BTreeMap<usize, usize> = store.places.iter().copied().zip(0..).collect();
         for contact in &run.contacts {
             match contact.what {
                 Met::Asked(place) if run.operations[place].is_seen_at_node => {
@@ -379,86 +347,6 @@ pub(super) fn by_invocation(ops: &[Op]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..ops.len()).collect();
     order.sort_by_key(|&i| (ops[i].invoke_ns, ops[i].end_ns(), i));
     order
-}
-
-/// Reads lines, one operation or replica each.
-#[derive(Default)]
-pub(super) struct Reader {
-    given: Given,
-    /// The line of each operation.
-    lines: Vec<usize>,
-}
-
-impl Lines for Reader {
-    fn take(&mut self, number: usize, line: &serde_json::Value) -> Result<bool, String> {
-        let told = |error: serde_json::Error| error.to_string();
-        if line.get("replica").is_some() {
-            self.given.replicas.push(Replica::deserialize(line).map_err(told)?);
-        } else if line.get("op").is_some() {
-            let op = Op::deserialize(line).map_err(told)?;
-            check_op(&op)?;
-            self.given.ops.push(op);
-            self.lines.push(number);
-        } else {
-            return Ok(false);
-        }
-        Ok(true)
-    }
-
-    fn finish(self: Box<Self>, run: &mut Run) -> Result<u64, (usize, String)> {
-        let Reader { given, lines } = *self;
-        check_clients(&given.ops, &lines)?;
-        let all = run.give::<Given>();
-        let shift = all.ops.iter().map(|op| op.client.saturating_add(1)).max().unwrap_or(0);
-        all.replicas.extend(given.replicas);
-        let moved = given.ops.into_iter().map(|op| {
-            // Only absurd numbers come near the end; two of them may then fall together.
-            Op { client: op.client.saturating_add(shift), ..op }
-        });
-        all.ops.extend(moved);
-        Ok(shift)
-    }
-}
-
-/// What an operation must satisfy by itself.
-fn check_op(op: &Op) -> Result<(), &'static str> {
-    if op.return_ns.is_some_and(|end| end < op.invoke_ns) {
-        return Err("return_ns is before invoke_ns");
-    }
-    let fits = match op.outcome {
-        Outcome::Ok | Outcome::Unknown => true,
-        Outcome::Null | Outcome::TryOther => op.op == Kind::Get,
-        Outcome::NotApplied | Outcome::MayStillApply => op.op == Kind::Put,
-    };
-    if !fits {
-        return Err("this operation cannot have this outcome");
-    }
-    if op.return_ns.is_none() && op.outcome != Outcome::Unknown {
-        return Err("an answer without return_ns");
-    }
-    match (op.op, op.outcome, &op.value) {
-        (Kind::Put, _, None) => Err("a put without its value"),
-        (Kind::Get, Outcome::Ok, None) => Err("a get that was answered without a value"),
-        (Kind::Get, Outcome::Null, Some(_)) => Err("a get that was answered null has a value"),
-        _ => Ok(()),
-    }
-}
-
-/// `lines` has the line of each of `ops`.
-fn check_clients(ops: &[Op], lines: &[usize]) -> Result<(), (usize, String)> {
-    let order = by_client(ops);
-    for pair in order.windows(2) {
-        let (before, after) = (&ops[pair[0]], &ops[pair[1]]);
-        let overlap = before.return_ns.is_some_and(|end| after.invoke_ns < end);
-        if before.client == after.client && overlap {
-            let why = format!(
-                "client {} has an operation that is not over, that of line {}",
-                after.client, lines[pair[0]]
-            );
-            return Err((lines[pair[1]], why));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -14,11 +14,10 @@ mod writes;
 pub use self::clients::Settings;
 pub use self::history::{Store, TWIN};
 
-use self::history::{Op, Reader};
-use node_lab::study::{Cast, Clients, Invariant, Lines, Needs, Property, Run, Study, Verdict};
+use self::history::Op;
+use node_lab::study::{Cast, Clients, Invariant, Needs, Property, Run, Study, Verdict};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
-use std::io::{self, Write};
 
 /// The replicated key-value store.
 pub struct StoreStudy;
@@ -128,14 +127,6 @@ impl Study for StoreStudy {
             replicas::never_differ,
         )
     }];
-
-    fn lines() -> Option<Box<dyn Lines>> {
-        Some(Box::new(Reader::default()))
-    }
-
-    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
-        Store::of(run).write(out)
-    }
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
         if !cast.all_run(KvReplication::NAME) {

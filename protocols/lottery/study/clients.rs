@@ -186,6 +186,14 @@ impl Agencies {
         port.expire(port.now() + patience, place, sequence);
     }
 
+    /// The request was refused, for now or for ever: what has to be done is asked again.
+    fn refused(&mut self, place: u32, port: &mut dyn Port) {
+        let agency = &mut self.agencies[place as usize];
+        agency.current = None;
+        agency.asking = agency.asking.take().filter(|asking| asking.is_next);
+        self.think(place, port);
+    }
+
     /// The request gets no answer any more; it is asked again.
     fn give_up(&mut self, place: u32, port: &mut dyn Port) {
         let agency = &mut self.agencies[place as usize];
@@ -306,11 +314,14 @@ impl Workload for Agencies {
         };
         let input = &mut agency.inputs[connection as usize % 2];
         input.extend_from_slice(bytes);
-        match text::heard(input, port.given(connection)) {
+        let Some(asking) = &agency.asking else { return };
+        match text::heard(&asking.request, input, port.given(connection)) {
             Ok(None) => {}
             Ok(Some(reply)) => {
-                let reply = reply.to_vec();
                 port.answered(connection, sequence, &reply);
+                if reply.is_empty() {
+                    return self.refused(connection / 2, port);
+                }
                 self.reply(connection, sequence, &reply, port);
             }
             Err(why) => {

@@ -12,13 +12,12 @@ mod settings;
 mod text;
 
 use self::clients::Lot;
-use self::history::{Known, Reader};
+use self::history::Known;
 use self::rules::Rules;
 use self::settings::Settings;
-use node_lab::study::{Cast, Clients, Lines, Needs, Property, Run, Study, Verdict};
+use node_lab::study::{Cast, Clients, Needs, Property, Run, Study, Verdict};
 use node_protocols::core::Protocol;
 use node_protocols::lottery::Lottery;
-use std::io::{self, Write};
 
 /// In the line that the document prescribes for the draw.
 const DRAW: &str = "action: sorteo | result: success";
@@ -85,17 +84,6 @@ impl Study for LotteryStudy {
             judge::winners_only_to_their_agency,
         ),
     ];
-
-    fn lines() -> Option<Box<dyn Lines>> {
-        Some(Box::new(Reader::default()))
-    }
-
-    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
-        match &Known::of(run).lottery {
-            Some(lottery) => writeln!(out, "{}", serde_json::to_string(lottery)?),
-            None => Ok(()),
-        }
-    }
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
         if !cast.all_run(Lottery::NAME) {

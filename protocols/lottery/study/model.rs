@@ -2,10 +2,10 @@
 //! and replies are taken into it.
 
 use node_protocols::lottery::{self, Reply, Request};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// A run of the lottery: what agencies asked and were told, and what the central kept and printed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Lottery {
     /// How many agencies there are: 1 to this many are their numbers.
     pub agencies: u32,
@@ -18,12 +18,12 @@ pub struct Lottery {
     /// When the central printed that the draw took place, in nanoseconds.
     pub draws: Vec<u64>,
     /// When the central noticed that its link to an agency's node was gone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<Loss>,
 }
 
 /// The end of a link between the central and a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Loss {
     /// When, in nanoseconds.
     pub at_ns: u64,
@@ -32,12 +32,12 @@ pub struct Loss {
 }
 
 /// Something that an agency asked of the central.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Ask {
     /// The agency.
     pub agency: u32,
     /// The node that asked for it; none for a client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<u32>,
     /// What it asked.
     pub ask: Asked,
@@ -48,7 +48,7 @@ pub struct Ask {
 }
 
 /// What an agency can ask.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Asked {
     /// To store bets, all or none.
@@ -65,7 +65,8 @@ pub enum Asked {
 }
 
 /// A bet, and a row of the file.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 pub struct Bet {
     /// Who took it.
     pub agency: u32,
@@ -83,7 +84,7 @@ pub struct Bet {
 
 /// What an agency was told. To a node it is told when the answer leaves the central, whether it
 /// arrives or not.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Answer {
     /// When, in nanoseconds.
     pub at_ns: u64,
@@ -92,7 +93,7 @@ pub struct Answer {
 }
 
 /// What the central can tell.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
     /// So many bets are stored.
@@ -108,7 +109,7 @@ pub enum Told {
 }
 
 /// What was in the file of bets.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct File {
     /// When, in nanoseconds.
     pub at_ns: u64,

@@ -1,24 +1,23 @@
-//! `node bench kv`: load for the store, with latencies that can be believed, and a history of all
+//! `node bench kv`: load for the store, with latencies that can be believed, and a trace of all
 //! operations for the checkers.
 
 mod alarm;
 mod connection;
-mod history;
 mod load;
 mod run;
 mod stats;
 mod workload;
 
-use self::history::History;
 use self::load::Load;
 use super::{Exit, MAX_IN_FLIGHT_BYTES, check_times, ns, show, within};
 use crate::client;
+use node_lab::trace::ClientWriter;
 use serde::Serialize;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub const HELP: &str = "\
 Without --rate each connection keeps --depth operations in flight (closed loop): this measures what
@@ -35,26 +34,24 @@ Examples:
   node bench kv --connections 200 --depth 16 --seconds 30
   node bench kv --servers 127.0.0.1:10097,127.0.0.1:10098,127.0.0.1:10099 --put-percent 10
   node bench kv --rate 20000 --json                      open loop, one JSON object on stdout
-  node bench kv --connections 4 --keys 10 --put-percent 50 --history run.jsonl
+  node bench kv --connections 4 --keys 10 --put-percent 50 --trace run.jsonl
 
-History (--history FILE, a new file): one JSON object a line for each operation, in the order of the
-replies; operations without a reply come when their connection ends, or last.
-  {\"client\":0,\"op\":\"put\",\"key\":\"key-3\",\"value\":\"0-12-5f…\",\"invoke_ns\":1200,\"return_ns\":90500,
-   \"outcome\":\"ok\",\"timestamp\":7,\"server\":\"127.0.0.1:10097\"}
-  client     its operations do not overlap, except that it goes on after one without a reply
-  op         put, get
-  value      what was PUT, unique in the run; what a GET got, else null
-  invoke_ns, return_ns
-             on one monotonic clock, from the start of the run; return_ns is null without a reply
-  outcome    ok, null (absent), try_other, not_applied, may_still_apply, unknown (no reply: a PUT
-             may have taken effect)
-  timestamp  the reply's; 0 when it has none
+Trace (--trace FILE, a new file): what clients asked and were told, for `node verify` and `node
+explain`, beside the traces of the nodes or alone. Start the servers anew before: it is judged as
+all that was ever asked of them. Each operation has a line when it is sent and, if a reply comes,
+one when it has been read; times are nanoseconds since 1970.
+  {\"at\":1700000000000001200,\"kind\":\"invoke\",\"op\":\"0-12\",\"client\":0,\"to\":1,
+   \"protocol\":\"kv_replication\",\"label\":\"{\\\"put\\\":{\\\"key\\\":…}}\",\"brief\":\"PUT …\"}
+  {\"at\":1700000000000090500,\"kind\":\"return\",\"op\":\"0-12\",\"label\":\"{\\\"put_ok\\\":{\\\"timestamp\\\":7}}\"}
+  op      the connection, and the operation's number on it
+  client  its operations do not overlap, except that it goes on after one without a reply
+  to      the node that was asked
 GETs carry the client's last timestamp of the key, as --sessions does.
 
 Exit codes:
   0  operations were answered in the measured time, whatever else went wrong
   1  none was; the report says why
-  5  wrong usage, or a history that cannot be written";
+  5  wrong usage, or a trace that cannot be written";
 
 /// The load's arguments.
 #[derive(Debug, clap::Args)]
@@ -96,12 +93,12 @@ pub struct KvBenchArgs {
     /// How long a reply may take before its connection is given up, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = within(1, 3_600_000))]
     pub timeout_ms: u64,
-    /// Send the client's last timestamp of the key with each GET; --history does it anyway
+    /// Send the client's last timestamp of the key with each GET; --trace does it anyway
     #[arg(long)]
     pub sessions: bool,
     /// Write every operation to this file, which must be new; costs throughput
     #[arg(long, value_name = "FILE")]
-    pub history: Option<PathBuf>,
+    pub trace: Option<PathBuf>,
     /// What operations and keys are drawn from; another one each time when left out
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -130,7 +127,7 @@ struct Plan {
     rate: Option<u64>,
     timeout_ms: u64,
     sessions: bool,
-    history: Option<PathBuf>,
+    trace: Option<PathBuf>,
     seed: u64,
 }
 
@@ -139,13 +136,13 @@ impl Plan {
         let servers: Result<Vec<SocketAddr>, String> =
             args.servers.iter().map(|text| client::resolve(text)).collect();
         check_times(args.seconds, args.warmup)?;
-        let sessions = args.sessions || args.history.is_some();
+        let sessions = args.sessions || args.trace.is_some();
         if args.connections * args.depth * args.value_bytes > MAX_IN_FLIGHT_BYTES {
             return Err("--connections × --depth × --value-bytes is above 1 GiB; lower one".into());
         }
         if sessions && args.connections * args.depth * args.keys > MAX_REMEMBERED {
             return Err(format!(
-                "with --sessions or --history, --connections × --depth × --keys must be at most \
+                "with --sessions or --trace, --connections × --depth × --keys must be at most \
                  {MAX_REMEMBERED}; lower one"
             ));
         }
@@ -162,7 +159,7 @@ impl Plan {
             rate: args.rate,
             timeout_ms: args.timeout_ms,
             sessions,
-            history: args.history.clone(),
+            trace: args.trace.clone(),
             seed: args.seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
         })
     }
@@ -202,6 +199,12 @@ impl fmt::Display for Plan {
     }
 }
 
+fn create_trace(path: &Path) -> Result<ClientWriter, String> {
+    ClientWriter::create(path, "bench kv", None).map_err(|error| {
+        format!("trace {} cannot be made: {error}; name a file that is new", path.display())
+    })
+}
+
 /// Runs `node bench kv`.
 pub(super) fn run_with(
     args: &KvBenchArgs,
@@ -210,8 +213,8 @@ pub(super) fn run_with(
     err: &mut dyn Write,
 ) -> Result<Exit, String> {
     let plan = Plan::resolve(args)?;
-    let history = plan.history.as_deref().map(History::create).transpose()?;
-    let (stats, leftover) = Load::new(&plan, history)?.run(progress.then_some(err))?;
+    let trace = plan.trace.as_deref().map(create_trace).transpose()?;
+    let (stats, leftover) = Load::new(&plan, trace)?.run(progress.then_some(err))?;
     let report = stats.report(&plan, leftover);
     show(&report, args.json, out)?;
     Ok(if report.ops > 0 { Exit::Measured } else { Exit::NothingMeasured })

@@ -82,7 +82,7 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
         Event::Invoke { op, client, to, label, .. } => {
             format!("client {client} [{op}] -> {to} {label}")
         }
-        Event::Return { op, label } => format!("[{op}] {label}"),
+        Event::Return { op, label, .. } => format!("[{op}] {label}"),
         Event::Contact { connection, what, label } => {
             format!("connection {connection} {what} {label}")
         }

@@ -8,7 +8,7 @@
 
 use super::DynGateway;
 use memchr::{memchr, memchr3};
-use node_core::{Decoded, Protocol};
+use node_core::{Decoded, Protocol, brief_of};
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
@@ -93,6 +93,8 @@ pub struct JsonForm {
     reply: fn(&[u8]) -> Option<Value>,
     request_text: fn(&[u8]) -> Option<String>,
     reply_text: fn(&[u8]) -> Option<String>,
+    brief_request: fn(&[u8]) -> Option<String>,
+    brief_reply: fn(&[u8]) -> Option<String>,
 }
 
 impl fmt::Debug for JsonForm {
@@ -102,7 +104,8 @@ impl fmt::Debug for JsonForm {
 }
 
 impl JsonForm {
-    pub(super) fn of<P: Protocol>() -> JsonForm {
+    /// That of protocol `P`.
+    pub fn of<P: Protocol>() -> JsonForm {
         JsonForm {
             protocol: P::NAME,
             takes_requests: names_of::<P>().is_none_or(|names| !names.is_empty()),
@@ -125,6 +128,14 @@ impl JsonForm {
             reply_text: |body| {
                 let typed: P::Reply<'_> = postcard::from_bytes(body).ok()?;
                 Some(text(&typed))
+            },
+            brief_request: |body| {
+                let typed: P::Request<'_> = postcard::from_bytes(body).ok()?;
+                brief_of(|out| P::brief_request(&typed, out))
+            },
+            brief_reply: |body| {
+                let typed: P::Reply<'_> = postcard::from_bytes(body).ok()?;
+                brief_of(|out| P::brief_reply(&typed, out))
             },
         }
     }
@@ -150,6 +161,16 @@ impl JsonForm {
     /// An encoded reply as traces have it.
     pub fn reply_text(&self, body: &[u8]) -> Option<String> {
         (self.reply_text)(body)
+    }
+
+    /// An encoded request in short; none where the protocol has no short form of it.
+    pub fn brief_request(&self, body: &[u8]) -> Option<String> {
+        (self.brief_request)(body)
+    }
+
+    /// An encoded reply in short, likewise.
+    pub fn brief_reply(&self, body: &[u8]) -> Option<String> {
+        (self.brief_reply)(body)
     }
 
     /// An encoded reply, likewise.

@@ -1,5 +1,5 @@
 //! Clients of a run: what a scenario says of them, what each does, and what it may do. The
-//! simulator is behind the [`Port`] here; knows no protocol.
+//! simulator is behind the [`Port`] here, or real nodes are; knows no protocol.
 
 use super::Nanos;
 use node_core::NodeId;
@@ -73,6 +73,9 @@ pub trait Workload {
     fn timeout(&mut self, client: u32, sequence: u32, port: &mut dyn Port);
     /// The client's connection is gone.
     fn closed(&mut self, client: u32, port: &mut dyn Port);
+    /// The time for operations is over: none begins any more, but for those that a run ends with.
+    /// Whoever drives real nodes says so; clients that have to end what they began go on.
+    fn enough(&mut self) {}
     /// Everything is mended: is the run over? Asked every
     /// [`PROBE_EVERY`](crate::sim::run::PROBE_EVERY), until it is, or until `limit`.
     fn is_over(&mut self, port: &mut dyn Port, limit: Nanos) -> bool;
@@ -114,9 +117,11 @@ pub trait Port {
     /// Sends more bytes over the client's connection, under a sequence of their own in traces: they
     /// ask for nothing that counts, and are not noted.
     fn say_aside(&mut self, client: u32, sequence: u32, bytes: &[u8]);
-    /// The replies to what the client said last, as its gateway's codec got them.
-    fn given(&self, client: u32) -> &[Vec<u8>];
-    /// The client has read a whole answer to what it said, which means `reply`: it is noted.
+    /// The replies to what the client said last, as its gateway's codec got them; none where nobody
+    /// sees into the node: then the bytes are all that is known.
+    fn given(&self, client: u32) -> Option<&[Vec<u8>]>;
+    /// The client has read a whole answer to what it said, which means `reply`: it is noted. An
+    /// empty one is an answer whose form does not tell what it means.
     fn answered(&mut self, client: u32, sequence: u32, reply: &[u8]);
     /// The client has read something that it subscribed to, which means `reply`: it is noted.
     fn pushed(&mut self, client: u32, reply: &[u8]);

@@ -4,7 +4,6 @@
 mod cast;
 mod client;
 mod invariant;
-mod lines;
 mod property;
 pub(crate) mod requests;
 mod run;
@@ -15,7 +14,6 @@ pub use self::cast::Cast;
 pub use self::client::{Clients, Load, NoSettings, Port, Said, Workload};
 pub(crate) use self::invariant::Watch;
 pub use self::invariant::{Invariant, Snapshot};
-pub use self::lines::{Lines, ReadError, Taken, read_lines};
 pub use self::property::{
     AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation, nothing_of,
 };
@@ -29,7 +27,6 @@ pub type Nanos = u64;
 use crate::text::line_of;
 use node_core::Protocol;
 use serde::de::{DeserializeOwned, IntoDeserializer};
-use std::io::{self, Write};
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
@@ -57,20 +54,6 @@ pub trait Study: 'static {
         let _ = (settings, cast);
         Ok(None)
     }
-
-    /// Reads files of runs in a form of the study's own; none where it has none.
-    fn lines() -> Option<Box<dyn Lines>> {
-        None
-    }
-
-    /// Writes a run in that form.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    fn write_lines(run: &Run, out: &mut dyn Write) -> io::Result<()> {
-        let _ = (run, out);
-        Ok(())
-    }
 }
 
 /// The clients of a study, where a scenario has some; or what is wrong with the table that says so.
@@ -86,8 +69,6 @@ pub struct StudyPlugin {
     /// What must hold of all live nodes at once.
     pub invariants: &'static [Invariant],
     clients: fn(&Table<'_>, &Cast<'_>) -> Found,
-    lines: fn() -> Option<Box<dyn Lines>>,
-    write_lines: fn(&Run, &mut dyn Write) -> io::Result<()>,
 }
 
 impl StudyPlugin {
@@ -103,8 +84,6 @@ impl StudyPlugin {
                 let at = |why| format!("{}: {why}", table.path.display());
                 S::clients(settings, cast).map_err(at)
             },
-            lines: S::lines,
-            write_lines: S::write_lines,
         }
     }
 
@@ -120,19 +99,6 @@ impl StudyPlugin {
     /// What is wrong with the table, in one line.
     pub fn clients(&self, table: &Table<'_>, cast: &Cast<'_>) -> Found {
         (self.clients)(table, cast)
-    }
-
-    /// See [`Study::lines`].
-    pub fn lines(&self) -> Option<Box<dyn Lines>> {
-        (self.lines)()
-    }
-
-    /// See [`Study::write_lines`].
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn write_lines(&self, run: &Run, out: &mut dyn Write) -> io::Result<()> {
-        (self.write_lines)(run, out)
     }
 }
 

@@ -383,6 +383,10 @@ impl Workload for Crew {
         }
     }
 
+    fn enough(&mut self) {
+        self.operations = 0;
+    }
+
     fn is_over(&mut self, port: &mut dyn Port, _: Nanos) -> bool {
         if !self.are_done() {
             return false;

@@ -10,7 +10,7 @@ use node_core::protocol_tag;
 use serde::Deserialize;
 use serde_json::Value;
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -38,12 +38,10 @@ pub struct Run {
     pub kept: Kept,
 }
 
-/// What a run keeps: the encoded requests and replies, what studies read from files, and what they
-/// derived.
+/// What a run keeps: the encoded requests and replies, and what studies derived.
 #[derive(Debug, Default)]
 pub struct Kept {
     bytes: Vec<u8>,
-    given: Given,
     derived: Derived,
 }
 
@@ -218,6 +216,45 @@ impl Run {
         self.contacts.push(Contact { at_ns, connection, what });
     }
 
+    /// Has the run begin at `base`: all times are moved.
+    pub(crate) fn begin_at(&mut self, base: u64) {
+        let move_to = |at: &mut u64| *at = at.saturating_sub(base);
+        for operation in &mut self.operations {
+            move_to(&mut operation.invoke_ns);
+            operation.return_ns.iter_mut().for_each(move_to);
+        }
+        self.contacts.iter_mut().for_each(|contact| move_to(&mut contact.at_ns));
+        for Happening { at, what } in &mut self.timeline {
+            move_to(at);
+            if let What::Fault { until, .. } = what {
+                move_to(until);
+            }
+        }
+    }
+
+    /// Leaves out what only nodes saw of what was asked of these protocols: their clients tell of
+    /// it themselves.
+    pub(crate) fn leave_to_clients(&mut self, protocols: &BTreeSet<u16>) {
+        let stays = |one: &Operation| !one.is_seen_at_node || !protocols.contains(&one.tag);
+        let mut places = Vec::with_capacity(self.operations.len());
+        let mut next = 0;
+        for operation in &self.operations {
+            places.push(stays(operation).then_some(next));
+            next += usize::from(stays(operation));
+        }
+        self.operations.retain(stays);
+        self.contacts.retain_mut(|contact| match &mut contact.what {
+            Met::Asked(place) | Met::Told(place) => match places[*place] {
+                Some(stays) => {
+                    *place = stays;
+                    true
+                }
+                None => false,
+            },
+            Met::Pushed(_) | Met::Closed | Met::Left | Met::Dozes | Met::Reads => true,
+        });
+    }
+
     fn keep(&mut self, bytes: &[u8], form: Form) -> Body {
         let start = self.kept.bytes.len();
         self.kept.bytes.extend_from_slice(bytes);
@@ -268,18 +305,6 @@ impl Run {
         all.filter(move |(_, operation)| operation.tag == tag)
     }
 
-    /// What a study read from a file.
-    pub fn given<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.kept.given.0.get(&TypeId::of::<T>())?.downcast_ref()
-    }
-
-    /// A place for what a study reads from files.
-    pub fn give<T: Any + Send + Sync + Default>(&mut self) -> &mut T {
-        let place =
-            self.kept.given.0.entry(TypeId::of::<T>()).or_insert_with(|| Box::new(T::default()));
-        place.downcast_mut().expect("its key is its type")
-    }
-
     /// Whether something happened.
     pub fn saw(&self, is: fn(&What) -> bool) -> bool {
         self.timeline.iter().any(|one| is(&one.what))
@@ -319,16 +344,6 @@ pub struct Asked<'a> {
     pub at_ns: u64,
     /// The encoded request.
     pub request: &'a [u8],
-}
-
-/// What was read from files, by its type.
-#[derive(Default)]
-struct Given(BTreeMap<TypeId, Box<dyn Any + Send + Sync>>);
-
-impl fmt::Debug for Given {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Given")
-    }
 }
 
 /// What is derived from a run, by its type.

@@ -5,26 +5,27 @@ mod timeline;
 
 use self::timeline::Timeline;
 use super::{Event, Line};
-use crate::study::{Asked, Met, Run};
+use crate::study::{Asked, Met, Operation, Run};
 use crate::text::is_beginning;
 use node_core::protocol_tag;
-use std::collections::BTreeMap;
-use std::io::BufRead;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, Read};
 
-/// How the first line of every trace begins.
-const BEGINNING: &[u8] = b"{\"at\":";
-
-/// Whether these are the first bytes of a trace rather than of another file of a run.
-pub fn is_trace(head: &[u8]) -> bool {
-    head.starts_with(BEGINNING)
-}
+/// The longest line, in bytes: the longest value of a request, with every byte escaped.
+const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// Reads the traces of one run, which share their messages' names.
 #[derive(Default)]
 pub struct Traces {
     timeline: Timeline,
-    /// How many connections there were in all traces.
+    /// How many connections there were in all traces, at most.
     connections: u32,
+    /// How many clients told of themselves, at most.
+    clients: u64,
+    /// The first time in all traces.
+    begin: Option<u64>,
+    /// The protocols whose clients did, by their tags.
+    told: BTreeSet<u16>,
 }
 
 /// Reads one trace's operations.
@@ -35,80 +36,126 @@ struct Reader<'a> {
     /// Connections' numbers, by the clients' names.
     connections: BTreeMap<String, u32>,
     next_connection: &'a mut u32,
-    /// The operations that clients tell of themselves, by name: their places.
-    told: BTreeMap<String, usize>,
-    /// Whether clients do, as all simulated ones.
+    /// What clients tell of themselves.
+    told: Told<'a>,
+    /// Whether all of them do, and the simulator wrote what they say.
     is_simulated: bool,
+    /// Whether they are a study's, drawn from a seed: its checkers know which operations of theirs
+    /// overlap.
+    is_of_workload: bool,
+}
+
+/// What the clients of one trace tell of themselves. The clients and connections of different
+/// traces are different ones: their numbers are moved.
+struct Told<'a> {
+    /// The operations under way, by name: their places.
+    open: BTreeMap<String, usize>,
+    /// The last operation of each client.
+    last: BTreeMap<u64, usize>,
+    first_connection: u32,
+    first_client: u64,
+    next_client: &'a mut u64,
+    protocols: &'a mut BTreeSet<u16>,
+}
+
+/// What was read of a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// By how much the numbers were moved of the clients that tell of themselves.
+    pub moved: u64,
+    /// The number of the last line, of which only the beginning is there, as its writer was killed:
+    /// it is left out.
+    pub cut: Option<usize>,
 }
 
 impl Traces {
     /// Adds a trace's operations to a run; an error names the line. What the nodes did is known
     /// once all traces are read.
     ///
-    /// Times are the nodes': several traces make one run only when their clocks agree, as on
-    /// one machine. A connection is a client.
-    ///
-    /// A node that was killed may have left the beginning of a last line: that is left out, and its
-    /// number is answered.
+    /// Several traces make one run only when their clocks agree, as on one machine. Where clients
+    /// tell what they asked of a protocol, nothing else counts as asked of it; of what only nodes
+    /// saw, a connection is a client.
     ///
     /// # Errors
     /// Which line is none of a trace, and why.
-    pub fn read(
-        &mut self,
-        mut input: impl BufRead,
-        run: &mut Run,
-    ) -> Result<Option<usize>, String> {
+    pub fn read(&mut self, mut input: impl BufRead, run: &mut Run) -> Result<Taken, String> {
         let mut reader = Reader {
             run,
             open: BTreeMap::new(),
             connections: BTreeMap::new(),
+            told: Told {
+                open: BTreeMap::new(),
+                last: BTreeMap::new(),
+                // Those that only nodes saw are numbered from 1.
+                first_connection: match self.connections {
+                    0 => 0,
+                    last => last.saturating_add(1),
+                },
+                first_client: self.clients,
+                next_client: &mut self.clients,
+                protocols: &mut self.told,
+            },
             next_connection: &mut self.connections,
-            told: BTreeMap::new(),
             is_simulated: false,
+            is_of_workload: false,
         };
-        let (mut buffer, mut cut) = (Vec::new(), None);
+        let mut buffer = Vec::new();
+        let mut taken = Taken { moved: 0, cut: None };
         for number in 1.. {
             let error = |why: String| format!("line {number}: {why}");
             buffer.clear();
-            let read = input.read_until(b'\n', &mut buffer);
-            if read.map_err(|why| error(why.to_string()))? == 0 {
+            let mut limited = (&mut input).take(MAX_LINE_BYTES);
+            let read = limited.read_until(b'\n', &mut buffer);
+            let read = read.map_err(|why| error(why.to_string()))?;
+            if read == 0 {
                 break;
+            }
+            if read as u64 == MAX_LINE_BYTES && buffer.last() != Some(&b'\n') {
+                return Err(error(format!("longer than {MAX_LINE_BYTES} bytes")));
             }
             if buffer.trim_ascii().is_empty() {
                 continue;
             }
             if buffer.last() != Some(&b'\n') && is_beginning(&buffer) {
-                cut = Some(number);
+                taken.cut = Some(number);
                 break;
             }
             let line: Line<'_> =
                 serde_json::from_slice(&buffer).map_err(|why| error(why.to_string()))?;
             self.timeline.line(&line);
+            self.begin = Some(self.begin.map_or(line.at, |begin| begin.min(line.at)));
             let node = line.node.unwrap_or_default();
             match line.event {
-                Event::Run { source, .. } => reader.is_simulated = source == "sim",
+                Event::Run { source, seed, .. } => reader.begins(&source, seed),
                 Event::Request { op, client, protocol, label, .. } => {
                     reader.request(&op, &client, &protocol, &label, line.at, node);
                 }
                 Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),
-                Event::Invoke { op, client, to, twin, protocol, label } => {
+                Event::Invoke { op, client, to, twin, protocol, label, .. } => {
                     let asked = (to, twin, &*protocol, &*label);
                     reader.invoke(&op, client, asked, line.at);
                 }
-                Event::Return { op, label } => reader.returned(&op, &label, line.at),
+                Event::Return { op, label, .. } => {
+                    reader.returned(&op, &label, line.at).map_err(error)?;
+                }
                 Event::Contact { connection, what, label } => {
                     reader.contact(connection, &what, &label, line.at);
                 }
                 _ => {}
             }
         }
+        if !reader.told.last.is_empty() {
+            taken.moved = reader.told.first_client;
+        }
         self.timeline.end_of_trace();
-        Ok(cut)
+        Ok(taken)
     }
 
-    /// What the nodes did, by all the traces together.
+    /// What the nodes did, by all the traces together. Times are from their beginning.
     pub fn finish(self, run: &mut Run) {
+        run.leave_to_clients(&self.told);
         run.timeline = self.timeline.finish();
+        run.begin_at(self.begin.unwrap_or_default());
         run.end_ns = run.timeline.iter().map(|one| one.at).max().unwrap_or_default();
     }
 }
@@ -119,7 +166,7 @@ impl Traces {
 /// Which line is none of a trace, or that the last one is cut off.
 pub fn read(input: impl BufRead) -> Result<Run, String> {
     let (mut traces, mut run) = (Traces::default(), Run::default());
-    match traces.read(input, &mut run)? {
+    match traces.read(input, &mut run)?.cut {
         None => {
             traces.finish(&mut run);
             Ok(run)
@@ -129,6 +176,11 @@ pub fn read(input: impl BufRead) -> Result<Run, String> {
 }
 
 impl Reader<'_> {
+    fn begins(&mut self, source: &str, seed: Option<u64>) {
+        self.is_simulated = source == "sim";
+        self.is_of_workload = seed.is_some();
+    }
+
     fn request(
         &mut self,
         name: &str,
@@ -144,7 +196,7 @@ impl Reader<'_> {
         }
         let next = &mut *self.next_connection;
         let connection = *self.connections.entry(client.to_string()).or_insert_with(|| {
-            *next += 1;
+            *next = next.saturating_add(1);
             *next
         });
         let place = self.run.ask_json(Asked {
@@ -177,27 +229,50 @@ impl Reader<'_> {
     ) {
         let number = |text: &str| text.parse().unwrap_or_default();
         let (connection, sequence) = name.split_once('-').unwrap_or((name, ""));
+        let (client, tag) = (self.told.client(client), protocol_tag(protocol));
+        let connection = self.connection(number(connection));
+        self.told.protocols.insert(tag);
         let place = self.run.ask_json(Asked {
             client,
-            connection: number(connection),
+            connection,
             sequence: number(sequence),
-            tag: protocol_tag(protocol),
+            tag,
             is_seen_at_node: false,
             node: Some(to),
             is_twin,
             at_ns,
             request: label.as_bytes(),
         });
-        self.told.insert(name.to_string(), place);
+        self.told.open.insert(name.to_string(), place);
+        self.told.last.insert(client, place);
     }
 
-    fn returned(&mut self, name: &str, label: &str, at_ns: u64) {
-        if let Some(place) = self.told.get(name) {
-            self.run.answer_json(*place, at_ns, label);
+    /// # Errors
+    /// Why that cannot have happened.
+    fn returned(&mut self, name: &str, label: &str, at_ns: u64) -> Result<(), String> {
+        let Some(place) = self.told.open.remove(name) else { return Ok(()) };
+        let Operation { client, invoke_ns, .. } = self.run.operations[place];
+        if at_ns < invoke_ns {
+            return Err(format!("the answer to {name} is before what was asked"));
         }
+        if !self.is_of_workload && self.told.last.get(&client) != Some(&place) {
+            let number = client - self.told.first_client;
+            return Err(format!("client {number} has asked for more before this answer"));
+        }
+        self.run.answer_json(place, at_ns, label);
+        Ok(())
+    }
+
+    /// The number of a connection that its client tells of.
+    fn connection(&mut self, number: u32) -> u32 {
+        // Only absurd numbers come near the end; two of them may then fall together.
+        let number = self.told.first_connection.saturating_add(number);
+        *self.next_connection = (*self.next_connection).max(number.saturating_add(1));
+        number
     }
 
     fn contact(&mut self, connection: u32, what: &str, label: &str, at_ns: u64) {
+        let connection = self.connection(connection);
         match what {
             "pushed" => self.run.push_json(at_ns, connection, label),
             "closed" => self.run.meet(at_ns, connection, Met::Closed),
@@ -209,3 +284,15 @@ impl Reader<'_> {
         }
     }
 }
+
+impl Told<'_> {
+    /// The number of a client that tells of itself.
+    fn client(&mut self, number: u64) -> u64 {
+        let number = self.first_client.saturating_add(number);
+        *self.next_client = (*self.next_client).max(number.saturating_add(1));
+        number
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,15 @@
-//! The events of a run, as JSON lines: what a simulated run and a real node write alike, and what
-//! `node explain` and `node verify` read.
+//! The events of a run, as JSON lines: what a simulated run, a real node and its clients write
+//! alike, and what `node explain` and `node verify` read.
 //!
 //! The first line is a [`Event::Run`]. Lines of one node are in the order of its turns; `at` is
-//! nanoseconds, in the simulator since the run's beginning, on real nodes since the Unix epoch.
+//! nanoseconds, in the simulator since the run's beginning, otherwise since the Unix epoch.
 
+mod clients;
 pub mod history;
 mod views;
 mod writer;
 
+pub use self::clients::ClientWriter;
 pub use self::writer::LineWriter;
 
 use crate::check::timeline::Elects;
@@ -42,7 +44,7 @@ pub struct Line<'a> {
 pub enum Event<'a> {
     /// The run: which nodes, and how to have it again.
     Run {
-        /// `sim` or `node`.
+        /// `sim`, `node`, or `clients`: those of real nodes.
         source: Cow<'a, str>,
         /// The scenario's or config's name.
         scenario: Cow<'a, str>,
@@ -169,8 +171,8 @@ pub enum Event<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         brief: Option<Cow<'a, str>>,
     },
-    /// A client asked a node for something, at its own time. Only simulated clients say so; at the
-    /// node it is a `request`.
+    /// A client asked a node for something, at its own time. Simulated clients say so, and those
+    /// that write a trace of their own; at the node it is a `request`.
     Invoke {
         /// Names the operation, as its `request` and `reply` do: a connection's number, and its
         /// own.
@@ -186,6 +188,9 @@ pub enum Event<'a> {
         protocol: Cow<'a, str>,
         /// The request, as in `request`.
         label: Cow<'a, str>,
+        /// The request in short, where it has a short form that differs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brief: Option<Cow<'a, str>>,
     },
     /// The answer reached the client.
     Return {
@@ -193,6 +198,9 @@ pub enum Event<'a> {
         op: Cow<'a, str>,
         /// The reply, as in `reply`.
         label: Cow<'a, str>,
+        /// The reply in short, where it has a short form that differs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brief: Option<Cow<'a, str>>,
     },
     /// Something else that a client met on a connection of its own.
     Contact {

@@ -46,6 +46,11 @@ impl LineWriter {
         }
     }
 
+    /// Whether something could not be written.
+    pub fn has_failed(&self) -> bool {
+        self.error.is_some()
+    }
+
     /// Hands over what there is, and says whether everything so far could be written; the first
     /// failure ends the writing.
     ///

@@ -4,9 +4,8 @@
 
 use super::run::{MAX_UNWRITTEN_BYTES, Run};
 use super::wire::{self, Info, Op, Parsed};
-use crate::cli::bench::socket::Socket;
 use crate::cli::bench::stats::{Failure, Trouble};
-use crate::client::escaped;
+use crate::client::{escaped, socket::Socket};
 use mio::event::Event;
 use mio::{Registry, Token};
 use std::fmt;

@@ -2,14 +2,15 @@
 //! dials, greets, keeps up to `depth` operations in flight, and takes
 //! their replies. It never blocks; the loop tells it what its socket can do.
 
-use super::run::{Operation, Run};
+use super::run::{Operation, Place, Run};
 use super::workload::Kind;
-use crate::cli::bench::socket::Socket;
 use crate::cli::bench::stats::{Failure, Trouble};
-use crate::client::{MAX_FRAME_BYTES, push_request};
+use crate::client::{MAX_FRAME_BYTES, push_request, socket::Socket};
 use mio::event::Event;
 use mio::{Registry, Token};
-use node_lab::wire::{self, Frame, Hello, MAX_HELLO_BYTES, Role, Welcome};
+use node_lab::wire::{
+    self, Frame, Hello, LENGTH_BYTES, MAX_HELLO_BYTES, Role, SEQUENCE_BYTES, Welcome,
+};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::{KvReplication, Reply, Request, Timestamp};
 use std::io;
@@ -29,9 +30,9 @@ pub const MAX_DEPTH: usize = 1 << SLOT_BITS;
 pub struct Connection {
     /// Its number.
     index: u32,
-    /// The server's place in the plan.
-    pub server: usize,
     addr: SocketAddr,
+    /// The node's id, as it greeted last.
+    node: u32,
     state: State,
     socket: Socket,
     slots: Vec<(u32, Option<Operation>)>,
@@ -51,11 +52,11 @@ enum State {
 
 impl Connection {
     /// Dials at the first tick.
-    pub fn new(index: u32, server: usize, addr: SocketAddr, depth: usize) -> Connection {
+    pub fn new(index: u32, addr: SocketAddr, depth: usize) -> Connection {
         Connection {
             index,
-            server,
             addr,
+            node: 0,
             state: State::Waiting { until: 0 },
             socket: Socket::default(),
             slots: vec![(0, None); depth],
@@ -129,7 +130,9 @@ impl Connection {
         let sent = run.now_ns();
         let (sequence, operation) = &mut self.slots[slot as usize];
         *sequence = slot | (number as u32) << SLOT_BITS;
-        *operation = Some(Operation { client, kind, key, number, due, sent });
+        let issued = Operation { client, kind, key, due, sent };
+        *operation = Some(issued);
+        let start = self.socket.out.len();
         match kind {
             Kind::Put => {
                 let (key, value) = run.workload.key_and_value(key, client, number);
@@ -146,6 +149,9 @@ impl Connection {
                 );
             }
         }
+        let at = Place { connection: self.index, sequence: *sequence };
+        let request = &self.socket.out[start + LENGTH_BYTES + SEQUENCE_BYTES..];
+        run.note_sent(at, self.node, &issued, request);
     }
 
     /// Writes what is queued, as far as the socket takes it.
@@ -190,7 +196,8 @@ impl Connection {
 
     fn on_welcome(&mut self, payload: &[u8]) -> Result<(), Failure> {
         match postcard::from_bytes(payload) {
-            Ok(Welcome::Accepted { .. }) => {
+            Ok(Welcome::Accepted { id, .. }) => {
+                self.node = id.0;
                 self.state = State::Ready;
                 Ok(())
             }
@@ -216,13 +223,14 @@ impl Connection {
         };
         self.free.push(slot);
         let answered = match postcard::from_bytes::<Reply<'_>>(body) {
-            Ok(reply) => run.complete(self.server, operation, &reply, now),
+            Ok(reply) => run.complete(&operation, &reply, now),
             Err(_) => false,
         };
         if answered {
+            run.note_reply(Place { connection: self.index, sequence }, body, now);
             return Ok(());
         }
-        run.lose(self.server, operation);
+        run.lose();
         Err(self.malformed("a reply that does not fit its request"))
     }
 
@@ -239,8 +247,8 @@ impl Connection {
     /// Gives up what is in flight.
     pub fn abandon(&mut self, run: &mut Run) {
         for slot in 0..self.slots.len() {
-            if let Some(operation) = self.slots[slot].1.take() {
-                run.lose(self.server, operation);
+            if self.slots[slot].1.take().is_some() {
+                run.lose();
             }
         }
     }

@@ -8,11 +8,11 @@
 use super::Plan;
 use super::alarm::Alarm;
 use super::connection::Connection;
-use super::history::History;
 use super::run::Run;
 use super::stats::{Leftover, Stats};
 use crate::cli::bench::SECOND_NS;
 use mio::{Events, Poll, Token};
+use node_lab::trace::ClientWriter;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub struct Load<'p> {
 
 impl<'p> Load<'p> {
     /// Makes the load ready; the clock starts here.
-    pub fn new(plan: &'p Plan, history: Option<History>) -> Result<Load<'p>, String> {
+    pub fn new(plan: &'p Plan, trace: Option<ClientWriter>) -> Result<Load<'p>, String> {
         let system = |error: io::Error| format!("the load cannot start: {error}");
         let poll = Poll::new().map_err(system)?;
         let alarm = match plan.rate {
@@ -52,14 +52,14 @@ impl<'p> Load<'p> {
         };
         let connections = (0..plan.connections).map(|client| {
             let server = client % plan.servers.len();
-            Connection::new(client as u32, server, plan.servers[server], plan.depth)
+            Connection::new(client as u32, plan.servers[server], plan.depth)
         });
         Ok(Load {
             plan,
             poll,
             alarm,
             connections: connections.collect(),
-            run: Run::new(plan, history)?,
+            run: Run::new(plan, trace)?,
             buffer: vec![0; READ_BYTES],
             issued: 0,
             cursor: 0,
@@ -164,17 +164,16 @@ impl<'p> Load<'p> {
         let now = self.run.now_ns();
         let mut leftover = Leftover::default();
         for connection in &self.connections {
-            for &operation in connection.in_flight() {
+            for operation in connection.in_flight() {
                 let age_us = now.saturating_sub(operation.due) / 1_000;
                 leftover.in_flight += 1;
                 leftover.oldest_in_flight_us = leftover.oldest_in_flight_us.max(age_us);
-                self.run.leave(connection.server, operation);
             }
         }
         if let Some(rate) = self.plan.rate {
             leftover.unsent = due_before(self.run.end_ns, rate).saturating_sub(self.issued);
         }
-        self.run.finish_history()?;
+        self.run.finish_trace()?;
         Ok((self.run.stats, leftover))
     }
 }

@@ -1,13 +1,15 @@
 //! What all connections of a load share: the clock, the workload, what is counted, what clients
-//! know, and the history.
+//! know, and the trace.
 
 use super::Plan;
-use super::history::{History, Line};
 use super::stats::Stats;
 use super::workload::{Kind, Workload};
 use crate::cli::bench::stats::Trouble;
-use node_protocols::kv_replication::{Reply, Timestamp};
-use std::io;
+use node_lab::registry::JsonForm;
+use node_lab::study::Asked;
+use node_lab::trace::ClientWriter;
+use node_protocols::core::{Protocol, protocol_tag};
+use node_protocols::kv_replication::{KvReplication, Reply, Timestamp};
 use std::time::Instant;
 
 /// One operation in flight. Times are nanoseconds since the run began.
@@ -19,8 +21,6 @@ pub struct Operation {
     pub kind: Kind,
     /// The key's number.
     pub key: u32,
-    /// Its place among the connection's operations.
-    pub number: u64,
     /// When it should have been sent: latency counts from here.
     pub due: u64,
     /// When it was.
@@ -39,14 +39,22 @@ pub struct Run {
     keys: usize,
     /// The last timestamp of each key at each client; empty when clients do not remember.
     known: Vec<Timestamp>,
-    history: Option<History>,
-    /// Why the history is not whole.
-    history_error: Option<io::Error>,
-    servers: Vec<String>,
+    trace: Option<ClientWriter>,
+    /// How requests and replies stand in it.
+    form: JsonForm,
+}
+
+/// An operation on its connection.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// The connection's number.
+    pub connection: u32,
+    /// The operation's sequence there.
+    pub sequence: u32,
 }
 
 impl Run {
-    pub fn new(plan: &Plan, history: Option<History>) -> Result<Run, String> {
+    pub fn new(plan: &Plan, trace: Option<ClientWriter>) -> Result<Run, String> {
         let end_ns = plan.warmup_ns() + plan.measured_ns();
         let remembered = if plan.sessions { plan.clients() * plan.keys as usize } else { 0 };
         Ok(Run {
@@ -56,15 +64,14 @@ impl Run {
                 plan.keys,
                 plan.put_percent,
                 plan.value_bytes,
-                history.is_some(),
+                trace.is_some(),
             ),
             stats: Stats::new((plan.warmup_ns(), end_ns))?,
             began: Instant::now(),
             keys: plan.keys as usize,
             known: vec![Timestamp(0); remembered],
-            history,
-            history_error: None,
-            servers: plan.servers.iter().map(ToString::to_string).collect(),
+            trace,
+            form: JsonForm::of::<KvReplication>(),
         })
     }
 
@@ -78,58 +85,69 @@ impl Run {
         self.known.get(client as usize * self.keys + key as usize).copied().unwrap_or_default()
     }
 
+    /// Notes that an operation was sent to a node.
+    pub fn note_sent(&mut self, at: Place, node: u32, operation: &Operation, request: &[u8]) {
+        let Some(trace) = &mut self.trace else { return };
+        let asked = Asked {
+            client: operation.client.into(),
+            connection: at.connection,
+            sequence: at.sequence,
+            tag: protocol_tag(KvReplication::NAME),
+            is_seen_at_node: false,
+            node: Some(node),
+            is_twin: false,
+            at_ns: trace.origin_ns() + operation.sent,
+            request,
+        };
+        trace.ask(&asked, &self.form);
+    }
+
+    /// Notes the reply to an operation.
+    pub fn note_reply(&mut self, at: Place, reply: &[u8], now: u64) {
+        if let Some(trace) = &mut self.trace {
+            let at_ns = trace.origin_ns() + now;
+            trace.answer(at_ns, at.connection, at.sequence, reply, &self.form);
+        }
+    }
+
     /// Takes the reply to an operation; false when it fits no such operation.
-    pub fn complete(
-        &mut self,
-        server: usize,
-        operation: Operation,
-        reply: &Reply<'_>,
-        now: u64,
-    ) -> bool {
-        let (outcome, timestamp) = match (operation.kind, reply) {
+    pub fn complete(&mut self, operation: &Operation, reply: &Reply<'_>, now: u64) -> bool {
+        let seen = match (operation.kind, reply) {
             (Kind::Put, Reply::PutOk { timestamp })
-            | (Kind::Get, Reply::Value { timestamp, .. }) => ("ok", *timestamp),
-            (Kind::Get, Reply::Null {}) => ("null", Timestamp(0)),
-            (Kind::Get, Reply::TryOtherServerOrLater { timestamp }) => {
+            | (Kind::Get, Reply::Value { timestamp, .. }) => Some(*timestamp),
+            (Kind::Get, Reply::Null {}) => Some(Timestamp(0)),
+            (Kind::Get, Reply::TryOtherServerOrLater { .. }) => {
                 self.stats.troubles.add(Trouble::TryOther, String::new);
-                ("try_other", *timestamp)
+                None
             }
             (_, Reply::NotApplied { reason }) => {
                 self.stats.troubles.add(Trouble::NotApplied, || reason.to_string());
-                ("not_applied", Timestamp(0))
+                None
             }
             (_, Reply::MayStillApply { reason }) => {
                 self.stats.troubles.add(Trouble::MayStillApply, || reason.to_string());
-                ("may_still_apply", Timestamp(0))
+                None
             }
             (Kind::Put, Reply::Value { .. } | Reply::Null {})
             | (Kind::Put, Reply::TryOtherServerOrLater { .. })
             | (Kind::Get, Reply::PutOk { .. })
             | (_, Reply::Info(_)) => return false,
         };
-        if matches!(outcome, "ok" | "null") {
+        if let Some(timestamp) = seen {
             self.stats.done(operation.kind, operation.due, now);
             self.saw(operation.client, operation.key, timestamp);
         }
-        let value = if let Reply::Value { value, .. } = reply { Some(&value[..]) } else { None };
-        self.record(server, operation, Ending { outcome, returned: Some(now), timestamp, value });
         true
     }
 
     /// An operation will get no reply any more.
-    pub fn lose(&mut self, server: usize, operation: Operation) {
+    pub fn lose(&mut self) {
         self.stats.troubles.add(Trouble::Lost, || "in flight when its connection ended".into());
-        self.record(server, operation, UNKNOWN);
     }
 
-    /// Whether the history could not be written.
+    /// Whether the trace could not be written: half of one would mislead whoever judges it.
     pub fn has_failed(&self) -> bool {
-        self.history_error.is_some()
-    }
-
-    /// The run is over, and the operation still in flight.
-    pub fn leave(&mut self, server: usize, operation: Operation) {
-        self.record(server, operation, UNKNOWN);
+        self.trace.as_ref().is_some_and(ClientWriter::has_failed)
     }
 
     fn saw(&mut self, client: u32, key: u32, timestamp: Timestamp) {
@@ -139,47 +157,9 @@ impl Run {
         }
     }
 
-    fn record(&mut self, server: usize, operation: Operation, ending: Ending<'_>) {
-        let Some(history) = &mut self.history else { return };
-        let (client, number) = (operation.client, operation.number);
-        let (key, put) = self.workload.key_and_value(operation.key, client, number);
-        let value = match operation.kind {
-            Kind::Put => Some(put),
-            Kind::Get => ending.value,
-        };
-        let line = Line {
-            client,
-            op: operation.kind.name(),
-            key: String::from_utf8_lossy(key),
-            value: value.map(String::from_utf8_lossy),
-            invoke_ns: operation.sent,
-            return_ns: ending.returned,
-            outcome: ending.outcome,
-            timestamp: ending.timestamp.0,
-            server: &self.servers[server],
-        };
-        if let Err(error) = history.write(&line) {
-            // Half a history would mislead whoever checks it: the loop stops.
-            self.history_error.get_or_insert(error);
-        }
-    }
-
-    pub fn finish_history(&mut self) -> Result<(), String> {
-        let flushed = self.history.as_mut().map_or(Ok(()), History::finish);
-        let error = self.history_error.take().or(flushed.err());
-        error.map_or(Ok(()), |error| {
-            Err(format!("the history cannot be written and is not whole: {error}"))
-        })
+    /// Writes what waits.
+    pub fn finish_trace(&mut self) -> Result<(), String> {
+        let written = self.trace.as_mut().map_or(Ok(()), ClientWriter::flush);
+        written.map_err(|error| format!("the trace cannot be written and is not whole: {error}"))
     }
 }
-
-/// How an operation ended, for the history.
-struct Ending<'a> {
-    outcome: &'static str,
-    returned: Option<u64>,
-    timestamp: Timestamp,
-    value: Option<&'a [u8]>,
-}
-
-const UNKNOWN: Ending<'static> =
-    Ending { outcome: "unknown", returned: None, timestamp: Timestamp(0), value: None };

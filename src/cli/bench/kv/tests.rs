@@ -4,11 +4,14 @@ use super::*;
 use crate::cli::bench::{BenchArgs, BenchCommand};
 use crate::client::testing::{Answer, FakeNode, raw_server, with_more_time};
 use clap::Parser;
+use node_lab::trace::history::read;
 use node_protocols::kv_replication::{Reply, Timestamp};
-use node_studies::kv_replication::history as check;
+use node_studies::kv_replication::Store;
+use node_studies::kv_replication::history::{Kind, Op, Outcome};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 #[derive(Parser)]
 struct Cli {
@@ -49,9 +52,14 @@ fn bench_until(
     })
 }
 
-fn lines(file: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(file).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+/// What the clients tell in a trace.
+fn store(file: &Path) -> Arc<Store> {
+    let text = std::fs::read(file).unwrap();
+    Store::of(&read(&text[..]).unwrap())
+}
+
+fn unanswered(store: &Store) -> u64 {
+    store.ops.iter().filter(|op| op.outcome == Outcome::Unknown).count() as u64
 }
 
 #[test]
@@ -87,39 +95,37 @@ fn a_rate_is_kept_and_what_cannot_be_sent_is_told() {
 }
 
 #[test]
-fn a_history_has_every_operation_once_and_sessions_hold() {
+fn a_trace_has_every_operation_once_and_sessions_hold() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("run.jsonl");
     let node = FakeNode::store();
-    let args = "--connections 3 --depth 2 --put-percent 50 --keys 4 --history";
+    let args = "--connections 3 --depth 2 --put-percent 50 --keys 4 --trace";
     let (_, report) = bench(node.addr, &format!("{args} {}", file.display()));
-    let lines = lines(&file);
-    let unknown = lines.iter().filter(|line| line["outcome"] == "unknown").count();
-    assert_eq!(unknown as u64, report["in_flight"].as_u64().unwrap());
+    let store = store(&file);
+    assert_eq!(unanswered(&store), report["in_flight"].as_u64().unwrap());
     // Replies that are read together with the last ones in time are written, and not counted.
-    let in_time = |line: &&Value| line["return_ns"].as_u64().is_some_and(|ns| ns < 200_000_000);
-    assert_eq!(lines.iter().filter(in_time).count() as u64, report["ops"].as_u64().unwrap());
+    let in_time = |op: &&Op| op.return_ns.is_some_and(|ns| ns < 200_000_000);
+    assert_eq!(store.ops.iter().filter(in_time).count() as u64, report["ops"].as_u64().unwrap());
     let mut values = HashSet::new();
     let mut ends: HashMap<u64, u64> = HashMap::new();
-    for line in &lines {
-        assert_eq!(line["server"], node.addr.to_string());
-        if line["op"] == "put" {
-            assert!(values.insert(line["value"].to_string()), "{line}");
-            assert_eq!(line["value"].as_str().unwrap().len(), 64);
-        } else if line["outcome"] == "ok" {
-            assert!(line["timestamp"].as_u64().unwrap() > 0, "{line}");
+    for op in &store.ops {
+        assert_eq!(op.server, "7", "as the node has greeted");
+        if op.op == Kind::Put {
+            let value = op.value.clone().unwrap();
+            assert_eq!(value.len(), 64);
+            assert!(values.insert(value), "{op:?}");
+        } else if op.outcome == Outcome::Ok {
+            assert!(op.timestamp > 0, "{op:?}");
         }
-        let op: check::Op = serde_json::from_value(line.clone()).unwrap();
         let returned = op.return_ns.unwrap_or(u64::MAX);
         assert!(op.invoke_ns >= std::mem::replace(ends.entry(op.client).or_default(), returned));
-        match line["return_ns"].as_u64() {
-            Some(returned) => assert!(returned >= line["invoke_ns"].as_u64().unwrap()),
-            None => assert_eq!(line["outcome"], "unknown"),
-        }
     }
+    let first = std::fs::read_to_string(&file).unwrap();
+    let first = first.lines().nth(1).unwrap();
+    assert!(first.contains(r#""protocol":"kv_replication""#), "{first}");
     // A second run does not overwrite it.
     let error = run_with(
-        &parse(&format!("--seconds 0.1 --history {}", file.display())),
+        &parse(&format!("--seconds 0.1 --trace {}", file.display())),
         false,
         &mut Vec::new(),
         &mut Vec::new(),
@@ -142,7 +148,7 @@ fn a_server_that_closes_midway_is_counted_and_dialled_again() {
     let (exit, report) = with_more_time(500, |ms| {
         // It must be new each time.
         let _ = std::fs::remove_file(&file);
-        let args = format!("--connections 2 --history {}", file.display());
+        let args = format!("--connections 2 --trace {}", file.display());
         let (exit, report) = bench_for(ms, node.addr, &args);
         let closed = report["errors"]["closed"]["count"].as_u64();
         if closed > Some(1) { Ok((exit, report)) } else { Err(report.to_string()) }
@@ -150,8 +156,7 @@ fn a_server_that_closes_midway_is_counted_and_dialled_again() {
     assert_eq!(exit, Exit::Measured);
     let count = |kind: &str| report["errors"][kind]["count"].as_u64().unwrap();
     assert_eq!(count("lost"), count("closed"));
-    let unknown = lines(&file).iter().filter(|line| line["outcome"] == "unknown").count() as u64;
-    assert_eq!(unknown, count("lost") + report["in_flight"].as_u64().unwrap());
+    assert_eq!(unanswered(&store(&file)), count("lost") + report["in_flight"].as_u64().unwrap());
 }
 
 #[test]

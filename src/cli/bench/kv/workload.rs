@@ -12,16 +12,6 @@ pub enum Kind {
     Get,
 }
 
-impl Kind {
-    /// Its name in a history.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Put => "put",
-            Kind::Get => "get",
-        }
-    }
-}
-
 /// The source of operations. It keeps one buffer for keys and one for values.
 pub struct Workload {
     rng: Rng,
@@ -37,7 +27,7 @@ pub struct Workload {
 
 impl Workload {
     /// `put_percent` of the operations are PUTs; keys are drawn evenly from `keys`. With
-    /// `own_keys` they are no other run's, as a history needs, which begins with an empty store.
+    /// `own_keys` they are no other run's, as checkers need, who begin with an empty store.
     pub fn new(
         seed: u64,
         keys: u32,

@@ -22,7 +22,7 @@ impl World {
     fn note(&mut self, client: u32, whose: u64, node: usize, sequence: u32, request: &[u8]) {
         let (to, twin) = (self.ids[node].0, node >= self.nodes.len() - self.twins.len());
         let state = &mut self.clients[client as usize];
-        let place = self.run.ask(Asked {
+        let asked = Asked {
             client: whose,
             connection: client,
             sequence,
@@ -32,33 +32,23 @@ impl World {
             is_twin: twin,
             at_ns: self.now,
             request,
-        });
-        state.open.push((sequence, place));
-        self.say_in_trace(client, |form| {
-            let operation = place_of(client, sequence);
-            Some(Event::Invoke {
-                op: operation.into(),
-                client: whose,
-                to,
-                twin,
-                protocol: form.protocol.into(),
-                label: form.request_text(request)?.into(),
-            })
-        });
+        };
+        state.open.push((sequence, self.run.ask(asked)));
+        self.say_in_trace(client, |form| Event::invoke(&asked, form));
     }
 
     /// Has a client say something in the trace, if there is one.
     fn say_in_trace(
         &mut self,
         client: u32,
-        event: impl FnOnce(JsonForm) -> Option<Event<'static>>,
+        event: impl FnOnce(&JsonForm) -> Option<Event<'static>>,
     ) {
         if !self.tracer.is_full() {
             return;
         }
         let protocol = self.clients[client as usize].protocol;
         let form = self.codecs.as_ref().and_then(|codecs| codecs.json_form(protocol));
-        if let Some(event) = form.and_then(event) {
+        if let Some(event) = form.as_ref().and_then(event) {
             self.tracer.of_client(self.now, event);
         }
     }
@@ -66,20 +56,13 @@ impl World {
     /// What a client subscribed to reached it.
     pub(super) fn note_push(&mut self, client: u32, reply: &[u8]) {
         self.run.push(self.now, client, reply);
-        self.say_in_trace(client, |form| {
-            let (what, label) = ("pushed".into(), form.reply_text(reply)?.into());
-            Some(Event::Contact { connection: client, what, label })
-        });
+        self.say_in_trace(client, |form| Event::pushed(client, reply, form));
     }
 
     /// Something happened to a client's connection.
     pub(super) fn note_contact(&mut self, client: u32, met: Met) {
         self.run.meet(self.now, client, met);
-        if let Some(what) = met.word() {
-            let what = what.into();
-            let contact = Event::Contact { connection: client, what, label: "".into() };
-            self.say_in_trace(client, |_| Some(contact));
-        }
+        self.say_in_trace(client, |_| Event::met(client, met));
     }
 
     /// A reply reached a client.
@@ -88,16 +71,8 @@ impl World {
         let Some(at) = open.iter().rposition(|(asked, _)| *asked == sequence) else { return };
         let (_, place) = open.swap_remove(at);
         self.run.answer(place, self.now, reply);
-        self.say_in_trace(client, |form| {
-            let (op, label) = (place_of(client, sequence).into(), form.reply_text(reply)?.into());
-            Some(Event::Return { op, label })
-        });
+        self.say_in_trace(client, |form| Event::returned(client, sequence, reply, form));
     }
-}
-
-/// What traces call a client's operation.
-fn place_of(client: u32, sequence: u32) -> String {
-    format!("{client}-{sequence}")
 }
 
 impl Port for World {
@@ -160,8 +135,8 @@ impl Port for World {
         }
     }
 
-    fn given(&self, client: u32) -> &[Vec<u8>] {
-        World::given(self, client)
+    fn given(&self, client: u32) -> Option<&[Vec<u8>]> {
+        Some(World::given(self, client))
     }
 
     fn answered(&mut self, client: u32, sequence: u32, reply: &[u8]) {
