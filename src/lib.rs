@@ -8,7 +8,9 @@
 
 pub mod cli;
 pub mod client;
+pub mod clients;
 pub mod disk;
+mod epoch;
 pub mod load;
 pub mod net;
 pub mod wal;

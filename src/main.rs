@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    node::cli::main(node_studies::registry())
+    node::cli::main(node_studies::registry(), &node::clients::commands())
 }

@@ -1,7 +1,7 @@
 //! Files that programs write and others read: traces, agencies' bets, clients' sessions.
 
 use super::{Input, cut};
-use node::cli::kv::session::Session;
+use node::clients::kv::session::Session;
 use node_lab::explain::{self, Source};
 use node_lab::trace;
 use node_protocols::lottery::{Chunk, Rows};

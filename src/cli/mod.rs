@@ -1,18 +1,13 @@
 //! The command line: what a user can ask for, and the exit code that answers.
 
-mod agency;
-pub mod bench;
-mod board;
-mod clock;
+mod command;
 pub mod explain;
-pub mod kv;
 mod load;
 mod new;
-mod output;
+pub(crate) mod output;
 mod properties;
 mod run;
 pub mod sim;
-mod skew;
 mod verify;
 
 /// `eprintln!` without its panic: who has closed standard error does not want to know.
@@ -22,10 +17,13 @@ macro_rules! tell {
         let _ = writeln!(std::io::stderr(), $($part)*);
     }};
 }
-use tell;
+pub(crate) use tell;
 
+pub use self::command::Command;
+
+use self::command::WRONG_USAGE;
 use self::output::Output;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 use node_lab::registry::Registry;
 use std::path::PathBuf;
@@ -61,7 +59,7 @@ struct Cli {
     log: LogArgs,
 
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Own>,
 }
 
 #[derive(Args)]
@@ -72,14 +70,8 @@ struct LogArgs {
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Own {
     Check(run::CheckArgs),
-    Kv(kv::KvArgs),
-    Clock(clock::ClockArgs),
-    Agency(agency::AgencyArgs),
-    Board(board::BoardArgs),
-    Skew(skew::SkewArgs),
-    Bench(bench::BenchArgs),
     Verify(verify::VerifyArgs),
     Properties(properties::PropertiesArgs),
     Sim(sim::SimArgs),
@@ -88,45 +80,50 @@ enum Command {
     New(new::NewArgs),
 }
 
-/// Parses the command line and does what it says, with the protocols of `registry`. A binary with
-/// protocols of its own registers them and calls this.
-pub fn main(registry: Registry) -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return wrong_usage(&error),
-    };
+/// Parses the command line and does what it says, with the protocols of `registry` and, beside its
+/// own commands, those given. A binary with protocols of its own registers them and calls this.
+pub fn main(registry: Registry, commands: &[Command]) -> ExitCode {
+    let known = Cli::command().subcommands(commands.iter().map(Command::clap));
+    let done = known.try_get_matches().and_then(|matches| {
+        let brought = matches.subcommand().and_then(|(name, given)| {
+            commands.iter().find(|command| command.name == name).map(|command| (command, given))
+        });
+        if let Some((command, given)) = brought {
+            start_log(LogArgs::from_arg_matches(&matches)?.log_level);
+            return command.run(given);
+        }
+        Ok(run_own(Cli::from_arg_matches(&matches)?, registry))
+    });
+    done.unwrap_or_else(|error| wrong_usage(&error, commands))
+}
+
+/// Does what a command line without brought commands says.
+fn run_own(cli: Cli, registry: Registry) -> ExitCode {
     // The simulator's runs have a log of their own.
-    if !matches!(cli.command, Some(Command::Sim(_))) {
+    if !matches!(cli.command, Some(Own::Sim(_))) {
         start_log(cli.log.log_level);
     }
     match (cli.command, cli.config) {
-        (Some(Command::Check(args)), _) => run::check(&args, &registry),
-        (Some(Command::Kv(args)), _) => kv::run(args),
-        (Some(Command::Clock(args)), _) => clock::run(&args),
-        (Some(Command::Agency(args)), _) => agency::run(&args),
-        (Some(Command::Board(args)), _) => board::run(&args),
-        (Some(Command::Skew(args)), _) => skew::run(&args),
-        (Some(Command::Bench(args)), _) => bench::run(args),
-        (Some(Command::Verify(args)), _) => verify::run(args, &registry),
-        (Some(Command::Properties(args)), _) => properties::run(&args, &registry),
-        (Some(Command::Sim(args)), _) => sim::main(&args, registry),
-        (Some(Command::Load(args)), _) => load::run(&args, &registry),
-        (Some(Command::Explain(args)), _) => explain::run(args),
-        (Some(Command::New(args)), _) => new::run(&args, &registry),
+        (Some(Own::Check(args)), _) => run::check(&args, &registry),
+        (Some(Own::Verify(args)), _) => verify::run(&args, &registry),
+        (Some(Own::Properties(args)), _) => properties::run(&args, &registry),
+        (Some(Own::Sim(args)), _) => sim::main(&args, registry),
+        (Some(Own::Load(args)), _) => load::run(&args, &registry),
+        (Some(Own::Explain(args)), _) => explain::run(args),
+        (Some(Own::New(args)), _) => new::run(&args, &registry),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {
             tell!("node: nothing to do: give --config FILE, or a command; see node --help");
-            ExitCode::from(2)
+            ExitCode::from(WRONG_USAGE)
         }
     }
 }
 
-/// Shows the help that was asked for, or what is wrong with the command line. `kv` and `bench` keep
-/// low exit codes for outcomes.
-fn wrong_usage(error: &clap::Error) -> ExitCode {
-    let command = std::env::args_os().nth(1);
-    let outcomes = command.is_some_and(|command| command == "kv" || command == "bench");
-    let wrong = if outcomes { 5 } else { 2 };
+/// Shows the help that was asked for, or what is wrong with the command line.
+fn wrong_usage(error: &clap::Error, commands: &[Command]) -> ExitCode {
+    let name = std::env::args_os().nth(1);
+    let command = commands.iter().find(|command| name.as_ref().is_some_and(|n| n == command.name));
+    let wrong = command.map_or(WRONG_USAGE, Command::code_of_wrong_usage);
     if error.use_stderr() {
         // Who closed stderr has the exit code.
         let _ = error.print();

@@ -13,11 +13,11 @@ use std::sync::{Arc, OnceLock};
 
 /// The exit code of a command that ended early since its reader has gone: what a shell says of any
 /// that SIGPIPE ended.
-pub(super) const READER_GONE: u8 = 128 + 13;
+pub(crate) const READER_GONE: u8 = 128 + 13;
 
 /// Standard output. All copies share the first error, after which nothing is written any more.
 #[derive(Clone, Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     error: Arc<OnceLock<io::Error>>,
 }
 
@@ -92,7 +92,7 @@ impl Write for Output {
 }
 
 /// Whether it is that nobody reads any more.
-pub(super) fn is_reader_gone(error: &io::Error) -> bool {
+pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
 }
 

@@ -5,9 +5,10 @@ use super::tell;
 use crate::client::escaped;
 use clap::Args;
 use node_lab::registry::Registry;
-use node_lab::study::{AGREE, Bounds, Needs, Property, Run, Verdict, Violation};
+use node_lab::sim::checker::Checker;
+use node_lab::sim::scenario::Scenario;
+use node_lab::study::{Needs, Property, Run, Verdict, Violation};
 use node_lab::trace::history::{Taken, Traces};
-use node_studies::bully::{ALIVE, HANDOVER};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -39,6 +40,13 @@ use std::process::ExitCode;
 /// empty store: start the servers anew before, or what others wrote shows as violated. A node whose
 /// trace ends a second before others without having stopped counts as killed then.
 ///
+/// With --scenario a run is judged as a simulated one of that scenario: by the properties that it
+/// names, held against its [bounds], and by the programs of its [[checker]] tables; what it says of
+/// its nodes is known then. What node load drove is judged so:
+///
+///   node load my.toml --trace clients.jsonl
+///   node verify --scenario my.toml clients.jsonl node-*.jsonl
+///
 /// `node properties` lists the properties: what each says, and what has to be seen to judge it.
 /// Traces of real nodes do not show that a node was held up, or cut off from others: whoever does
 /// that to nodes should expect elections to look violated. What needs all clocks at one time, or to
@@ -63,24 +71,20 @@ pub struct VerifyArgs {
     traces: Vec<PathBuf>,
 
     /// A property to check, by name; may be given several times [default: all that the run
-    /// shows something of, but linearizable, one_coordinator and live_higher_prevails]
+    /// shows something of and that are promised without conditions; or those of the scenario]
     #[arg(long = "property", value_name = "PROPERTY")]
     properties: Vec<String>,
 
-    /// How long after the last failure, repair or start all nodes hold the right coordinator, in
-    /// milliseconds
-    #[arg(long, value_name = "MS", default_value_t = AGREE.default)]
-    agree_ms: u64,
+    /// Judge by this scenario: its properties, bounds, nodes and programs
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
 
-    /// How long two nodes may hold themselves coordinator while one takes over, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = HANDOVER.default)]
-    handover_ms: u64,
+    /// Hold the run against this instead of the default, or of what the scenario says: a key of
+    /// [bounds], in its unit; node properties lists them. May be given several times
+    #[arg(long = "bound", value_name = "NAME=N")]
+    bounds: Vec<String>,
 
-    /// For how long a node that was heard from counts as live, in milliseconds: T of the election
-    #[arg(long, value_name = "MS", default_value_t = ALIVE.default)]
-    alive_ms: u64,
-
-    /// Print one JSON object instead: {"verdict","operations","replicas","properties":
+    /// Print one JSON object instead: {"verdict","operations","properties":
     /// [{"property","verdict","why","operations"}]}; verdicts are held, violated and unknown
     #[arg(long)]
     json: bool,
@@ -90,24 +94,79 @@ pub struct VerifyArgs {
 const UNKNOWN: u8 = 2;
 
 /// Checks the traces and prints the verdicts.
-pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
-    if let Some(name) = args.properties.iter().find(|name| registry.property(name).is_none()) {
-        let all: Vec<&str> = registry.properties().map(|one| one.name).collect();
-        let (name, all) = (escaped(name.as_bytes()), all.join(", "));
-        tell!("node: --property {name}: no such property; there are {all}");
-        return ExitCode::from(UNKNOWN);
+pub fn run(args: &VerifyArgs, registry: &Registry) -> ExitCode {
+    let mut out = Output::default();
+    let code = verify(args, registry, &mut out).unwrap_or_else(|why| {
+        tell!("node: {}", escaped(why.as_bytes()));
+        UNKNOWN
+    });
+    ExitCode::from(out.end("node verify", code, UNKNOWN))
+}
+
+/// Answers the exit code.
+fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8, String> {
+    let scenario = args.scenario.as_deref().map(|path| Scenario::load(path, registry));
+    let scenario = scenario.transpose()?;
+    let known = known(scenario.as_ref(), registry);
+    if let Some(name) = args.properties.iter().find(|name| known.iter().all(|p| p.name != **name)) {
+        let all: Vec<&str> = known.iter().map(|one| one.name).collect();
+        return Err(format!("--property {name}: no such property; there are {}", all.join(", ")));
     }
+    let (mut run, is_cut) = read(&args.traces)?;
+    if let Some(scenario) = &scenario {
+        run.bounds = scenario.bounds.clone();
+        run.nodes = scenario.nodes.clone();
+    }
+    for given in &args.bounds {
+        let (name, value) = given.split_once('=').unwrap_or((given, ""));
+        let value = value.parse().map_err(|_| format!("--bound {given}: give NAME=N"))?;
+        let set = registry.set_bound(&mut run.bounds, name, value, u64::MAX);
+        set.map_err(|why| format!("--bound {given}: {why}"))?;
+    }
+    let judge = |property: &'static Property| match &scenario {
+        None => (property.judge)(&run),
+        Some(scenario) => scenario.judge(property, &run, registry, &scenario.plan(DEFAULT_SEED)),
+    };
+    let asked = match &scenario {
+        Some(scenario) if args.properties.is_empty() => scenario.properties.clone(),
+        _ => properties(&args.properties, &run, &known),
+    };
+    let verdicts = asked.into_iter().map(|property| {
+        let verdict = judge(property);
+        (property, if is_cut { doubt(property, verdict) } else { verdict })
+    });
+    let verdicts: Vec<(&'static Property, Verdict)> = verdicts.collect();
+    let shows_nothing = registry.properties().all(|property| !(property.shows)(&run));
+    if shows_nothing && run.timeline.is_empty() && run.operations.is_empty() || verdicts.is_empty()
+    {
+        return Err(
+            "there is nothing to judge: no operation, no message, no fact that a property \
+                    is about; see node properties"
+                .into(),
+        );
+    }
+    let text = if args.json { show_json(&run, &verdicts) } else { show(&verdicts) };
+    // It remembers an error itself.
+    let _ = out.write_all(text.as_bytes());
+    Ok(overall(&verdicts))
+}
+
+/// The seed that says how much the clients of a run did that was not drawn from one.
+const DEFAULT_SEED: u64 = 1;
+
+/// All properties that can be asked for: those of a scenario's programs come last.
+fn known(scenario: Option<&Scenario>, registry: &Registry) -> Vec<&'static Property> {
+    let own = scenario.into_iter().flat_map(|scenario| &scenario.checkers);
+    registry.properties().chain(own.map(Checker::property)).collect()
+}
+
+/// The run that the traces are of, and whether the end of one is cut off.
+fn read(files: &[PathBuf]) -> Result<(Run, bool), String> {
     let (mut traces, mut run) = (Traces::default(), Run::default());
     let mut is_cut = false;
-    for file in &args.traces {
-        let taken = match load(file, &mut traces, &mut run) {
-            Ok(taken) => taken,
-            Err(why) => {
-                let file = file.display();
-                tell!("node: {}", escaped(format!("{file}: {why}").as_bytes()));
-                return ExitCode::from(UNKNOWN);
-            }
-        };
+    for file in files {
+        let taken = load(file, &mut traces, &mut run);
+        let taken = taken.map_err(|why| format!("{}: {why}", file.display()))?;
         if let Some(line) = taken.cut {
             is_cut = true;
             let place = format!("{}:{line}", file.display());
@@ -120,30 +179,7 @@ pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
         }
     }
     traces.finish(&mut run);
-    run.bounds = Bounds::default()
-        .with(&AGREE, args.agree_ms.saturating_mul(1_000_000))
-        .with(&HANDOVER, args.handover_ms.saturating_mul(1_000_000))
-        .with(&ALIVE, args.alive_ms.saturating_mul(1_000_000));
-    let verdicts: Vec<(&'static Property, Verdict)> = properties(&args.properties, &run, registry)
-        .into_iter()
-        .map(|property| (property, (property.judge)(&run)))
-        .map(|(property, verdict)| {
-            (property, if is_cut { doubt(property, verdict) } else { verdict })
-        })
-        .collect();
-    let shows_nothing = registry.properties().all(|property| !(property.shows)(&run));
-    if shows_nothing && run.timeline.is_empty() || verdicts.is_empty() {
-        tell!(
-            "node: there is nothing to judge: no operation, no message, no fact that a property is \
-             about; see node properties"
-        );
-        return ExitCode::from(UNKNOWN);
-    }
-    let text = if args.json { show_json(&run, &verdicts) } else { show(&verdicts) };
-    let mut out = Output::default();
-    // It remembers an error itself.
-    let _ = out.write_all(text.as_bytes());
-    ExitCode::from(out.end("node verify", overall(&verdicts), UNKNOWN))
+    Ok((run, is_cut))
 }
 
 /// Adds a file to a run.
@@ -167,13 +203,14 @@ fn doubt(property: &Property, verdict: Verdict) -> Verdict {
     }
 }
 
-/// The properties asked for, each once, or those that are promised and that the run can show.
-fn properties(asked: &[String], run: &Run, registry: &Registry) -> Vec<&'static Property> {
+/// Of those known, the properties asked for, each once, or those that are promised and that the run
+/// can show.
+fn properties(asked: &[String], run: &Run, known: &[&'static Property]) -> Vec<&'static Property> {
     let is_meant = |property: &&Property| match asked {
         [] => property.is_promised && (property.shows)(run),
         asked => asked.iter().any(|name| name == property.name),
     };
-    registry.properties().filter(is_meant).collect()
+    known.iter().copied().filter(is_meant).collect()
 }
 
 /// 0, 1 or 2: a violation outweighs what is unknown.
@@ -236,6 +273,7 @@ fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
 mod tests {
     use super::*;
     use node_lab::check::timeline::{Happening, What};
+    use node_lab::study::{AGREE, Bounds};
     use node_protocols::facts::Rank;
 
     fn property(name: &str) -> &'static Property {
@@ -244,7 +282,7 @@ mod tests {
 
     fn names(asked: &[&str], run: &Run) -> Vec<&'static str> {
         let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
-        let meant = properties(&asked, run, &node_studies::registry());
+        let meant = properties(&asked, run, &known(None, &node_studies::registry()));
         meant.into_iter().map(|property| property.name).collect()
     }
 
@@ -254,10 +292,10 @@ mod tests {
 
     /// Client 2 does not read what client 1 has PUT; and what more is told.
     fn stale(more: &str) -> Run {
-        read(&[format!("{RUN}{STALE}{more}")])
+        taken(&[format!("{RUN}{STALE}{more}")])
     }
 
-    fn read(texts: &[String]) -> Run {
+    fn taken(texts: &[String]) -> Run {
         let (mut traces, mut run) = (Traces::default(), Run::default());
         for text in texts {
             traces.read(text.as_bytes(), &mut run).unwrap();
@@ -268,7 +306,7 @@ mod tests {
 
     /// Whoever elects has 50 ms for it.
     fn held(texts: &[String]) -> Run {
-        let run = read(texts);
+        let run = taken(texts);
         Run { bounds: Bounds::default().with(&AGREE, 50_000_000), ..run }
     }
 
@@ -439,7 +477,7 @@ mod tests {
 
     #[test]
     fn a_trace_of_nothing_has_nothing_to_show() {
-        let run = read(&[RUN.into()]);
+        let run = taken(&[RUN.into()]);
         assert_eq!(names(&[], &run), [""; 0]);
     }
 }

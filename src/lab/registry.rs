@@ -3,7 +3,10 @@
 
 pub use crate::plugins::{DynGateway, JSON, JsonForm, NATIVE, Plugins, TypedConfig};
 
-use crate::study::{Cast, Clients, Invariant, Property, Study, StudyPlugin, Table, requests};
+use crate::study::{
+    Bounds, Cast, Clients, Invariant, Property, Study, StudyPlugin, Table, requests,
+};
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
@@ -62,6 +65,26 @@ impl Registry {
     /// All invariants.
     pub fn invariants(&self) -> impl Iterator<Item = &'static Invariant> {
         self.studies.iter().flat_map(|study| study.invariants)
+    }
+
+    /// Sets a bound by its name, in its own unit, in a run of so many milliseconds.
+    ///
+    /// # Errors
+    /// When no property is held against it, or it is none that it can be, in one line.
+    pub fn set_bound(
+        &self,
+        bounds: &mut Bounds,
+        name: &str,
+        value: u64,
+        run_ms: u64,
+    ) -> Result<(), String> {
+        let all = || self.properties().flat_map(|property| property.bounds);
+        let bound = all().find(|bound| bound.name == name).ok_or_else(|| {
+            let names: BTreeSet<&str> = all().map(|bound| bound.name).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            format!("{name}: no property is held against it; there are {names}")
+        })?;
+        bounds.set(bound, value, run_ms)
     }
 
     /// The property of that name.

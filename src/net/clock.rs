@@ -1,8 +1,9 @@
 //! The real clocks, read once a turn, and what the config does to them.
 
+use crate::epoch::since_epoch;
 use node_lab::config::ClockError;
 use node_protocols::core::{Now, Time, WallTime};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 pub(super) struct Clock {
     origin: Instant,
@@ -25,10 +26,4 @@ impl Clock {
         let off = self.error.nanos(nanos);
         Now { time: Time(nanos), wall: WallTime(since_epoch()).plus(off) }
     }
-}
-
-/// Nanoseconds since the Unix epoch; 0 on a clock that is set before it.
-pub(crate) fn since_epoch() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

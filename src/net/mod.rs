@@ -26,8 +26,6 @@ mod traffic;
 mod upkeep;
 mod verify;
 
-pub(crate) use self::clock::since_epoch;
-
 use self::clock::Clock;
 use self::connection::Connection;
 use self::console::Console;

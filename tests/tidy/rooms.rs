@@ -20,6 +20,9 @@ pub struct Graph {
 
 /// All Rust files below a folder, in order.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
+    if folder.is_file() {
+        return vec![folder.to_path_buf()];
+    }
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return found };
     let mut entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();

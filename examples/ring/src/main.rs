@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    node::cli::main(ring::registry())
+    node::cli::main(ring::registry(), &[])
 }

@@ -484,15 +484,9 @@ fn resolve_bounds(
     registry: &Registry,
     whole_ms: u64,
 ) -> Result<Bounds, String> {
-    let all = || registry.properties().flat_map(|property| property.bounds);
     let mut bounds = Bounds::default();
     for (name, value) in given {
-        let bound = all().find(|bound| bound.name == name).ok_or_else(|| {
-            let names: BTreeSet<&str> = all().map(|bound| bound.name).collect();
-            let names = names.into_iter().collect::<Vec<_>>().join(", ");
-            format!("{name}: no property is held against it; there are {names}")
-        })?;
-        bounds.set(bound, *value, whole_ms)?;
+        registry.set_bound(&mut bounds, name, *value, whole_ms)?;
     }
     Ok(bounds)
 }

@@ -7,8 +7,8 @@ mod board;
 mod kv;
 mod stats;
 
-use super::output::Output;
-use super::tell;
+use crate::cli::output::Output;
+use crate::cli::tell;
 use clap::builder::RangedU64ValueParser;
 use serde::Serialize;
 use std::fmt::Display;
@@ -44,13 +44,13 @@ enum Exit {
 }
 
 /// Runs `node bench`.
-pub fn run(args: BenchArgs) -> ExitCode {
+pub fn run(args: &BenchArgs) -> ExitCode {
     let (mut out, err) = (Output::default(), &mut io::stderr());
     let is_watched = err.is_terminal();
-    let exit = match args.command {
-        BenchCommand::Kv(args) => kv::run_with(&args, args.progress || is_watched, &mut out, err),
+    let exit = match &args.command {
+        BenchCommand::Kv(args) => kv::run_with(args, args.progress || is_watched, &mut out, err),
         BenchCommand::Board(args) => {
-            board::run_with(&args, args.progress || is_watched, &mut out, err)
+            board::run_with(args, args.progress || is_watched, &mut out, err)
         }
     };
     let code = match exit {

@@ -10,7 +10,7 @@ use super::alarm::Alarm;
 use super::connection::Connection;
 use super::run::Run;
 use super::stats::{Leftover, Stats};
-use crate::cli::bench::SECOND_NS;
+use crate::clients::bench::SECOND_NS;
 use mio::{Events, Poll, Token};
 use node_lab::trace::ClientWriter;
 use std::io::{self, Write};

@@ -1,8 +1,8 @@
 //! `node bench kv` against fake nodes.
 
 use super::*;
-use crate::cli::bench::{BenchArgs, BenchCommand};
 use crate::client::testing::{Answer, FakeNode, raw_server, with_more_time};
+use crate::clients::bench::{BenchArgs, BenchCommand};
 use clap::Parser;
 use node_lab::trace::history::read;
 use node_protocols::kv_replication::{Reply, Timestamp};

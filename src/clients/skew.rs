@@ -5,8 +5,8 @@
 //! (1989): of several readings the one with the shortest round trip, which is off by half of that
 //! at most. All readings are taken against one monotonic clock here.
 
-use super::output::Output;
-use super::tell;
+use crate::cli::output::Output;
+use crate::cli::tell;
 use crate::client::{self, Client, ClientError};
 use clap::builder::RangedU64ValueParser;
 use node_protocols::berkeley::{Berkeley, Reply, Request};

@@ -1,7 +1,7 @@
 //! What the agency prints: the document's lines on stdout, and a progress bar on stderr where it is
 //! a terminal.
 
-use crate::net::since_epoch;
+use crate::epoch::since_epoch;
 use node_protocols::core::WallTime;
 use node_protocols::lottery::{Line, Value};
 use std::fmt;

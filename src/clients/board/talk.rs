@@ -4,7 +4,7 @@
 use super::link::{Event, Message, Outcome, Post, Side};
 use super::{BoardArgs, COMMANDS};
 use crate::client::escaped;
-use crate::net::since_epoch;
+use crate::epoch::since_epoch;
 use node_protocols::board::Maybe;
 use node_protocols::core::{LamportClock, LamportTime, WallTime};
 use rustix::process::Signal;

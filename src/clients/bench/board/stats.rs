@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::process::{Resident, Usage};
-use crate::cli::bench::stats::{Errors, LATENCY_HEAD, Latency, Troubles, histogram};
+use crate::clients::bench::stats::{Errors, LATENCY_HEAD, Latency, Troubles, histogram};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;

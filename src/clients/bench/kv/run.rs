@@ -4,7 +4,7 @@
 use super::Plan;
 use super::stats::Stats;
 use super::workload::{Kind, Workload};
-use crate::cli::bench::stats::Trouble;
+use crate::clients::bench::stats::Trouble;
 use node_lab::registry::JsonForm;
 use node_lab::study::Asked;
 use node_lab::trace::ClientWriter;

@@ -12,7 +12,7 @@ pub mod session;
 use self::cluster::{Cluster, Failure};
 use self::report::{Exit, InfoReport, Op, Outcome, Report};
 use self::session::Session;
-use super::output::{Output, is_reader_gone};
+use crate::cli::output::{Output, is_reader_gone};
 use crate::client;
 use clap::builder::RangedU64ValueParser;
 use node_protocols::kv_replication::{Reply, Request, Timestamp};
@@ -123,8 +123,8 @@ pub enum KvCommand {
 }
 
 /// Runs `node kv` on the process's own streams.
-pub fn run(args: KvArgs) -> ExitCode {
-    let exit = run_with(&args, io::stdin().lock(), &mut Output::default(), &mut io::stderr());
+pub fn run(args: &KvArgs) -> ExitCode {
+    let exit = run_with(args, io::stdin().lock(), &mut Output::default(), &mut io::stderr());
     ExitCode::from(exit as u8)
 }
 

@@ -3,10 +3,10 @@
 //! stdout carries the steps, errors go to stderr. The clock here follows the node's own rule: one
 //! step for a send, max + 1 for a receive.
 
-use super::output::Output;
-use super::tell;
+use crate::cli::output::Output;
+use crate::cli::tell;
 use crate::client::{self, Client, ClientError};
-use crate::net::since_epoch;
+use crate::epoch::since_epoch;
 use clap::builder::RangedU64ValueParser;
 use node_protocols::core::{LamportClock, LamportRule, LamportTime, Protocol, WallTime};
 use node_protocols::lamport::{Lamport, Reply, Request, Status};

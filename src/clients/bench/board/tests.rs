@@ -1,8 +1,8 @@
 //! `node bench board` against fake NATS servers.
 
 use super::*;
-use crate::cli::bench::{BenchArgs, BenchCommand};
 use crate::client::testing::{LONG_MS, raw_server, with_more_time};
+use crate::clients::bench::{BenchArgs, BenchCommand};
 use clap::Parser;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read};

@@ -4,8 +4,8 @@
 
 use super::run::{Operation, Place, Run};
 use super::workload::Kind;
-use crate::cli::bench::stats::{Failure, Trouble};
 use crate::client::{MAX_FRAME_BYTES, push_request, socket::Socket};
+use crate::clients::bench::stats::{Failure, Trouble};
 use mio::event::Event;
 use mio::{Registry, Token};
 use node_lab::wire::{

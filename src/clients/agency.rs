@@ -16,7 +16,7 @@ use self::lines::Lines;
 use self::link::Link;
 use self::rows::BetsFile;
 use self::text::Exercise;
-use super::output::Output;
+use crate::cli::output::Output;
 use crate::client;
 use clap::builder::RangedU64ValueParser;
 use node_protocols::lottery::{Bet, Value, bet_of};

@@ -4,8 +4,8 @@
 
 use super::run::{MAX_UNWRITTEN_BYTES, Run};
 use super::wire::{self, Info, Op, Parsed};
-use crate::cli::bench::stats::{Failure, Trouble};
 use crate::client::{escaped, socket::Socket};
+use crate::clients::bench::stats::{Failure, Trouble};
 use mio::event::Event;
 use mio::{Registry, Token};
 use std::fmt;

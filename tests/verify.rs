@@ -1,0 +1,106 @@
+//! `node verify` with a scenario: its properties, its bounds and its programs judge a run that was
+//! written as traces.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+fn node(words: &[&str]) -> Output {
+    let command = &mut Command::new(env!("CARGO_BIN_EXE_node"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    command.current_dir(root).args(words).output().expect("node runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+/// The trace of a scenario's seed.
+fn trace(folder: &TempDir, scenario: &str, seed: u64) -> String {
+    let trace = folder.path().join("trace.jsonl").display().to_string();
+    let seeds = format!("{seed}..{seed}");
+    let ran = node(&["sim", scenario, "--seeds", &seeds, "--trace", &trace]);
+    assert!(ran.status.success(), "{}", text(&ran.stderr));
+    trace
+}
+
+/// A scenario of three stores that a shell script judges: `said` is its verdict.
+fn judged_by_a_script(folder: &TempDir, name: &str, said: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = |name: &str| root.join("configs").join(name).display().to_string();
+    let nodes = ["kv-leader.toml", "kv-follower-2.toml", "kv-follower-3.toml"].map(config);
+    let script = format!(
+        r#"ops=0; while read -r line; do case $line in *'"op":'*) ops=$((ops+1));; *'"end":true'*) {said};; esac; done"#
+    );
+    let scenario = format!(
+        "nodes = {nodes:?}\nproperties = [\"regular_register\"]\nseconds = 2\n\
+         [workload.kv_replication]\nclients = 2\noperations = 5\n\
+         [[checker]]\nname = \"script\"\ncommand = [\"sh\", \"-c\", '''{script}''']\n"
+    );
+    let path = folder.path().join(name);
+    fs::write(&path, scenario).expect("a scenario");
+    path
+}
+
+#[test]
+fn a_scenarios_properties_and_programs_judge_traces() {
+    let folder = TempDir::new().expect("a folder");
+    let held = judged_by_a_script(
+        &folder,
+        "held.toml",
+        r#"if [ $ops -gt 9 ]; then echo '{"verdict":"held"}'; else echo "{\"verdict\":\"unknown\",\"why\":\"$ops ops\"}"; fi"#,
+    );
+    let held = held.display().to_string();
+    let trace = trace(&folder, &held, 1);
+    let judged = node(&["verify", "--scenario", &held, &trace]);
+    let expected = "regular_register     held\nscript               held\n";
+    assert_eq!((text(&judged.stdout), judged.status.code()), (expected, Some(0)));
+
+    let broken = r#"echo '{"verdict":"violated","why":"it says so","operations":[0]}'"#;
+    let broken = judged_by_a_script(&folder, "broken.toml", broken).display().to_string();
+    let judged = node(&["verify", "--scenario", &broken, "--property", "script", &trace]);
+    let expected = "script               violated: it says so\n";
+    assert_eq!((text(&judged.stdout), judged.status.code()), (expected, Some(1)));
+
+    let unknown = node(&["verify", "--property", "script", &trace]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("script: no such property; there are monotonic_reads"));
+}
+
+#[test]
+fn bounds_are_the_scenarios_unless_the_command_line_says_otherwise() {
+    let folder = TempDir::new().expect("a folder");
+    let scenario = "configs/sim/election-crash.toml";
+    let trace = trace(&folder, scenario, 1);
+    let property = ["--property", "election_terminates", trace.as_str()];
+    let judge = |more: &[&str]| {
+        let judged = node(&[&["verify"], more, &property].concat());
+        let line = text(&judged.stdout).to_string() + text(&judged.stderr);
+        (line, judged.status.code())
+    };
+    let held = ("election_terminates  held\n".to_string(), Some(0));
+    assert_eq!(judge(&["--scenario", scenario]), held);
+    for more in [&["--bound", "agree_ms=1"][..], &["--bound=agree_ms=1", "--scenario", scenario]] {
+        let (line, code) = judge(more);
+        assert!(line.starts_with("election_terminates  violated: "), "{more:?}: {line}");
+        assert_eq!(code, Some(1));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = fs::read_to_string(root.join(scenario)).expect("the scenario");
+    let own = own.replace("../election", &root.join("configs/election").display().to_string());
+    let tight = folder.path().join("tight.toml");
+    fs::write(&tight, own.replace("agree_ms = 8000", "agree_ms = 1")).expect("a scenario");
+    let (line, _) = judge(&["--scenario", &tight.display().to_string()]);
+    assert!(line.starts_with("election_terminates  violated: "), "{line}");
+    for (given, why) in [
+        ("agree_ms", "give NAME=N"),
+        ("agree_ms=soon", "give NAME=N"),
+        ("agree_ms=0", "agree_ms is 1 to"),
+        ("agree=1", "agree: no property is held against it; there are agree_ms"),
+    ] {
+        let (line, code) = judge(&["--bound", given]);
+        assert!(line.contains(&format!("--bound {given}: ")) && line.contains(why), "{line}");
+        assert_eq!(code, Some(2));
+    }
+}
