@@ -1,5 +1,15 @@
 //! The studies of this tree's protocols: what is registered through the same door as anybody's.
 
+/// Files of `configs/`, by their paths there.
+macro_rules! shipped {
+    ($($path:literal)*) => {
+        &[$(node_lab::study::Shipped {
+            path: $path,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/", $path)),
+        }),*]
+    };
+}
+
 #[path = "../berkeley/study/mod.rs"]
 pub mod berkeley;
 #[path = "../board/study/mod.rs"]

@@ -54,7 +54,7 @@ use std::time::{Duration, Instant};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct LoadArgs {
-    /// The scenario
+    /// The scenario: a file, or the name of one that comes with the binary (node scenarios)
     #[arg(value_name = "SCENARIO")]
     scenario: PathBuf,
     /// Where the nodes listen, by id [default: the listeners in their configs]
@@ -99,7 +99,7 @@ pub fn run(args: &LoadArgs, registry: &Registry) -> ExitCode {
 
 /// Answers the exit code.
 fn load(args: &LoadArgs, registry: &Registry, out: &mut Output) -> Result<u8, String> {
-    let scenario = Scenario::load(&args.scenario, registry)?;
+    let scenario = Scenario::open(&args.scenario, registry)?;
     let gateways = registry.gateway_names();
     let addresses = Addresses::new(&args.servers, &scenario.nodes, &gateways, resolve)?;
     let mut plan = scenario.plan(args.seed);

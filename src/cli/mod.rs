@@ -7,6 +7,7 @@ mod new;
 pub(crate) mod output;
 mod properties;
 mod run;
+mod scenarios;
 pub mod sim;
 mod verify;
 
@@ -75,6 +76,7 @@ enum Own {
     Verify(verify::VerifyArgs),
     Properties(properties::PropertiesArgs),
     Sim(sim::SimArgs),
+    Scenarios(scenarios::ScenariosArgs),
     Load(load::LoadArgs),
     Explain(explain::ExplainArgs),
     New(new::NewArgs),
@@ -108,6 +110,7 @@ fn run_own(cli: Cli, registry: Registry) -> ExitCode {
         (Some(Own::Verify(args)), _) => verify::run(&args, &registry),
         (Some(Own::Properties(args)), _) => properties::run(&args, &registry),
         (Some(Own::Sim(args)), _) => sim::main(&args, registry),
+        (Some(Own::Scenarios(args)), _) => scenarios::run(&args, &registry),
         (Some(Own::Load(args)), _) => load::run(&args, &registry),
         (Some(Own::Explain(args)), _) => explain::run(args),
         (Some(Own::New(args)), _) => new::run(&args, &registry),

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 ///
 /// The same protocols and configs as real nodes, in virtual time:
 ///
-///   node sim configs/sim/kv-crash.toml --seeds 1..1000
-///   node sim configs/sim/kv-crash.toml --seed 7 --trace run.jsonl
+///   node sim kv-crash --seeds 1..1000
+///   node sim kv-crash --seed 7 --trace run.jsonl
 ///   node explain run.jsonl -o run.html
 ///
 /// A seed gives the same run on every machine, byte for byte. Without --seed and --seeds it is
@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct SimArgs {
-    /// The scenario
+    /// The scenario: a file, or the name of one that comes with the binary (node scenarios)
     #[arg(value_name = "SCENARIO", required_unless_present = "replay")]
     scenario: Option<PathBuf>,
     /// One seed
@@ -81,7 +81,7 @@ pub struct SimArgs {
 /// A failing run's file.
 #[derive(Serialize, Deserialize)]
 struct Replay {
-    /// The scenario's file, relative to the working directory.
+    /// The scenario's file, relative to the working directory, or its name.
     scenario: PathBuf,
     /// What it violates.
     property: String,
@@ -176,7 +176,7 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
     let replay = args.replay.as_deref().map(read_replay).transpose()?;
     let path = replay.as_ref().map(|replay| replay.scenario.as_path());
     let path = path.or(args.scenario.as_deref()).ok_or("name a scenario")?;
-    let scenario = Arc::new(Scenario::load(path, &registry)?);
+    let scenario = Arc::new(Scenario::open(path, &registry)?);
     if let Some(replay) = &replay {
         let name = args.replay.as_deref().unwrap_or(path).display();
         scenario.check(&replay.plan).map_err(|why| format!("{name}: {why}"))?;

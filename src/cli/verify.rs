@@ -75,8 +75,9 @@ pub struct VerifyArgs {
     #[arg(long = "property", value_name = "PROPERTY")]
     properties: Vec<String>,
 
-    /// Judge by this scenario: its properties, bounds, nodes and programs
-    #[arg(long, value_name = "FILE")]
+    /// Judge by this scenario, a file or a name of node scenarios: by its properties, bounds, nodes
+    /// and programs
+    #[arg(long, value_name = "SCENARIO")]
     scenario: Option<PathBuf>,
 
     /// Hold the run against this instead of the default, or of what the scenario says: a key of
@@ -105,7 +106,7 @@ pub fn run(args: &VerifyArgs, registry: &Registry) -> ExitCode {
 
 /// Answers the exit code.
 fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8, String> {
-    let scenario = args.scenario.as_deref().map(|path| Scenario::load(path, registry));
+    let scenario = args.scenario.as_deref().map(|path| Scenario::open(path, registry));
     let scenario = scenario.transpose()?;
     let known = known(scenario.as_ref(), registry);
     if let Some(name) = args.properties.iter().find(|name| known.iter().all(|p| p.name != **name)) {

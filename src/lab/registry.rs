@@ -4,7 +4,7 @@
 pub use crate::plugins::{DynGateway, JSON, JsonForm, NATIVE, Plugins, TypedConfig};
 
 use crate::study::{
-    Bounds, Cast, Clients, Invariant, Property, Study, StudyPlugin, Table, requests,
+    Bounds, Cast, Clients, Invariant, Property, Shipped, Study, StudyPlugin, Table, requests,
 };
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -41,13 +41,17 @@ impl Registry {
     /// properties that can be asked of a run of it.
     ///
     /// # Panics
-    /// When the protocol's name or tag, or the name of a property, is taken.
+    /// When the protocol's name or tag, or the name of a property or scenario, is taken.
     pub fn register_study<S: Study>(&mut self) {
         self.register::<S::Protocol>();
         let study = StudyPlugin::of::<S>();
         for property in study.judged() {
             let name = property.name;
             assert!(self.property(name).is_none(), "there is already a property {name}");
+        }
+        for scenario in study.scenarios {
+            let name = scenario.name();
+            assert!(self.scenario(name).is_none(), "there is already a scenario {name}");
         }
         self.studies.push(study);
     }
@@ -60,6 +64,12 @@ impl Registry {
     /// All properties, and among them those that are invariants.
     pub fn properties(&self) -> impl Iterator<Item = &'static Property> {
         self.studies.iter().flat_map(StudyPlugin::judged)
+    }
+
+    /// The scenario of that name that comes with a study, and the study.
+    pub fn scenario(&self, name: &str) -> Option<(&StudyPlugin, &'static Shipped)> {
+        let of = |study: &'_ StudyPlugin| study.scenarios.iter().find(|one| one.name() == name);
+        self.studies.iter().find_map(|study| Some((study, of(study)?)))
     }
 
     /// All invariants.

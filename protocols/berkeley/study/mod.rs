@@ -5,7 +5,9 @@ mod skew;
 
 use node_lab::check::timeline::What;
 use node_lab::study::Run;
-use node_lab::study::{AGREE, Bound, Most, Needs, NoSettings, Property, Study, Unit, Verdict};
+use node_lab::study::{
+    AGREE, Bound, Most, Needs, NoSettings, Property, Shipped, Study, Unit, Verdict,
+};
 use node_protocols::berkeley::Berkeley;
 use node_protocols::core::{ClockOffset, FactKind, MAX_SLEW_PPM};
 
@@ -86,6 +88,15 @@ const fn of_clocks(
 impl Study for BerkeleyStudy {
     type Protocol = Berkeley;
     type Settings = NoSettings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/berkeley-crash.toml"
+        "sim/berkeley-liar.toml"
+        "sim/berkeley-step.toml"
+        "sim/berkeley.toml"
+    };
+    const CONFIGS: &'static [Shipped] = shipped! {
+        "clocksync/server.toml"
+    };
     const PROPERTIES: &'static [Property] = &[
         of_clocks(
             "skew_bound",

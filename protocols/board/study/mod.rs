@@ -11,7 +11,9 @@ mod wire;
 use self::clients::Crowd;
 use self::history::Known;
 use self::settings::{Roles, Settings};
-use node_lab::study::{Bound, Cast, Clients, NOTICE, Needs, Property, Run, Study, Verdict};
+use node_lab::study::{
+    Bound, Cast, Clients, NOTICE, Needs, Property, Run, Shipped, Study, Verdict,
+};
 use node_protocols::board::Board;
 use node_protocols::core::Protocol;
 
@@ -44,6 +46,22 @@ const fn heard(
 impl Study for BoardStudy {
     type Protocol = Board;
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/board-election.toml"
+        "sim/board-json.toml"
+        "sim/board-nats.toml"
+        "sim/board.toml"
+    };
+    const CONFIGS: &'static [Shipped] = shipped! {
+        "board/bot-1.toml"
+        "board/bot-2.toml"
+        "board/broker.toml"
+        "board/proxy.toml"
+        "board/reference.toml"
+        "board/server-1.toml"
+        "board/server-2.toml"
+        "board/server-3.toml"
+    };
     const PROPERTIES: &'static [Property] = &[
         heard(
             "per_publisher_order",

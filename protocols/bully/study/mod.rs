@@ -5,7 +5,7 @@ pub mod elections;
 
 use node_lab::study::Run;
 use node_lab::study::{
-    AGREE, Bound, Cast, Most, Needs, NoSettings, Property, Study, Unit, Verdict,
+    AGREE, Bound, Cast, Most, Needs, NoSettings, Property, Shipped, Study, Unit, Verdict,
 };
 use node_protocols::bully::Bully;
 use node_protocols::core::FactKind;
@@ -62,6 +62,21 @@ fn elect(cast: &Cast<'_>) -> Option<String> {
 impl Study for BullyStudy {
     type Protocol = Bully;
     type Settings = NoSettings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/election-1000.toml"
+        "sim/election-all.toml"
+        "sim/election-crash.toml"
+        "sim/election-deaf.toml"
+        "sim/election-loss.toml"
+        "sim/election-partition.toml"
+        "sim/election-slow.toml"
+    };
+    const CONFIGS: &'static [Shipped] = shipped! {
+        "election/node-1.toml"
+        "election/node-2.toml"
+        "election/node-3.toml"
+        "election/node-4.toml"
+    };
     const PROPERTIES: &'static [Property] = &[
         promised(
             "election_terminates",

@@ -15,7 +15,7 @@ pub use self::clients::Settings;
 pub use self::history::{Store, TWIN};
 
 use self::history::Op;
-use node_lab::study::{Cast, Clients, Invariant, Needs, Property, Run, Study, Verdict};
+use node_lab::study::{Cast, Clients, Invariant, Needs, Property, Run, Shipped, Study, Verdict};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
 
@@ -61,6 +61,38 @@ const WING: &str = "Herlihy and Wing: Linearizability: A Correctness Condition f
 impl Study for StoreStudy {
     type Protocol = KvReplication;
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/kv-all.toml"
+        "sim/kv-bad-disk.toml"
+        "sim/kv-calm.toml"
+        "sim/kv-copies.toml"
+        "sim/kv-crash.toml"
+        "sim/kv-disk-all.toml"
+        "sim/kv-disk.toml"
+        "sim/kv-json.toml"
+        "sim/kv-large.toml"
+        "sim/kv-liar.toml"
+        "sim/kv-linearizable.toml"
+        "sim/kv-lost-memory.toml"
+        "sim/kv-messages.toml"
+        "sim/kv-partition.toml"
+        "sim/kv-pause.toml"
+        "sim/kv-resp.toml"
+        "sim/kv-restarts.toml"
+        "sim/kv-rolling.toml"
+        "sim/kv-twin.toml"
+    };
+    const CONFIGS: &'static [Shipped] = shipped! {
+        "kv-disk/node-1.toml"
+        "kv-disk/node-2.toml"
+        "kv-disk/node-3.toml"
+        "kv-follower-2.toml"
+        "kv-follower-3.toml"
+        "kv-leader.toml"
+        "kv-small/node-1.toml"
+        "kv-small/node-2.toml"
+        "kv-small/node-3.toml"
+    };
     const PROPERTIES: &'static [Property] = &[
         seen("monotonic_reads", "a client never sees a key go back", TERRY, |run| {
             seen_by(run, sessions::monotonic_reads)

@@ -4,7 +4,7 @@ mod clocks;
 
 use node_lab::check::timeline::What;
 use node_lab::study::Run;
-use node_lab::study::{Needs, NoSettings, Property, Study, Verdict};
+use node_lab::study::{Needs, NoSettings, Property, Shipped, Study, Verdict};
 use node_protocols::lamport::Lamport;
 
 /// Lamport's clock.
@@ -32,6 +32,20 @@ const fn of_messages(
 impl Study for LamportStudy {
     type Protocol = Lamport;
     type Settings = NoSettings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/clocks-max.toml"
+        "sim/clocks-requests.toml"
+        "sim/clocks-restarts.toml"
+        "sim/clocks.toml"
+    };
+    const CONFIGS: &'static [Shipped] = shipped! {
+        "clocks/durable.toml"
+        "clocks/max.toml"
+        "clocks/node-1.toml"
+        "clocks/node-2.toml"
+        "clocks/node-3.toml"
+        "clocks/node-4.toml"
+    };
     const PROPERTIES: &'static [Property] = &[
         of_messages(
             "clock_condition",

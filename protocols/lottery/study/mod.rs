@@ -15,7 +15,7 @@ use self::clients::Lot;
 use self::history::Known;
 use self::rules::Rules;
 use self::settings::Settings;
-use node_lab::study::{Cast, Clients, Needs, Property, Run, Study, Verdict};
+use node_lab::study::{Cast, Clients, Needs, Property, Run, Shipped, Study, Verdict};
 use node_protocols::core::Protocol;
 use node_protocols::lottery::Lottery;
 
@@ -50,6 +50,19 @@ const fn of_agencies(
 impl Study for LotteryStudy {
     type Protocol = Lottery;
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/lottery-nodes.toml"
+        "sim/lottery-text.toml"
+        "sim/lottery-torn.toml"
+        "sim/lottery.toml"
+    };
+    const CONFIGS: &'static [Shipped] = shipped! {
+        "lottery/central.toml"
+        "lottery/nodes/central.toml"
+        "lottery/nodes/node-1.toml"
+        "lottery/nodes/node-2.toml"
+        "lottery/nodes/node-3.toml"
+    };
     const PROPERTIES: &'static [Property] = &[
         of_agencies(
             "stored_exactly_once",

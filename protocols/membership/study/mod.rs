@@ -3,7 +3,7 @@
 mod members;
 
 use node_lab::study::Run;
-use node_lab::study::{Bound, Most, NOTICE, Needs, NoSettings, Property, Study, Unit};
+use node_lab::study::{Bound, Most, NOTICE, Needs, NoSettings, Property, Shipped, Study, Unit};
 use node_protocols::core::FactKind;
 use node_protocols::facts::{Listed, Rank};
 use node_protocols::membership::Membership;
@@ -30,6 +30,16 @@ fn publish_ranks(history: &Run) -> bool {
 impl Study for MembershipStudy {
     type Protocol = Membership;
     type Settings = NoSettings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/membership.toml"
+    };
+    const CONFIGS: &'static [Shipped] = shipped! {
+        "membership/reference.toml"
+        "membership/server-1.toml"
+        "membership/server-2.toml"
+        "membership/server-3.toml"
+        "membership/server-4.toml"
+    };
     const PROPERTIES: &'static [Property] = &[
         Property {
             name: "ranks_unique_and_stable",

@@ -252,6 +252,29 @@ impl Scenario {
         Scenario::load_with(path, registry, &[])
     }
 
+    /// The scenario of a file, or the one that a study brings by that name.
+    ///
+    /// # Errors
+    /// That there is neither, or what is wrong with it, in one line.
+    pub fn open(path: &Path, registry: &Registry) -> Result<Scenario, String> {
+        let shipped = path.to_str().and_then(|name| registry.scenario(name));
+        let Some((study, shipped)) = shipped.filter(|_| !path.exists()) else {
+            let is_name = !path.exists() && path.extension().is_none();
+            return Scenario::load(path, registry).map_err(|why| match is_name {
+                true => format!("{why}, and no scenario of that name: see node scenarios"),
+                false => why,
+            });
+        };
+        let load = &mut |named: &Path| {
+            let named = shipped.named(&named.to_string_lossy());
+            let config = study.configs.iter().find(|config| config.path == named);
+            let config = config.ok_or_else(|| format!("{}: no config {named}", path.display()))?;
+            let parsed = Config::parse(Path::new(config.path), config.text.into(), registry);
+            parsed.map_err(|error| error.to_string())
+        };
+        Scenario::parse(path, shipped.text, registry, load)
+    }
+
     /// Like `load`, with some protocols' keys set otherwise than in the nodes' files, in all of
     /// them that run it: protocol, key, value; or of all nodes, where the protocol is `node`.
     ///

@@ -56,7 +56,8 @@ pub struct Finding {
     pub at_ns: u64,
 }
 
-/// Runs a scenario with every seed of a range, and shrinks the first failure of each property.
+/// Runs a scenario, a file or one that a study brings by that name, with every seed of a range, and
+/// shrinks the first failure of each property.
 ///
 /// # Errors
 /// What is wrong with the scenario or a config that it names, in one line.
@@ -66,7 +67,7 @@ pub fn try_scenario(
     seeds: RangeInclusive<u64>,
 ) -> Result<Report, String> {
     let registry = registry.into();
-    let scenario = Arc::new(Scenario::load(path.as_ref(), &registry)?);
+    let scenario = Arc::new(Scenario::open(path.as_ref(), &registry)?);
     let (tally, failed) = run_all(&scenario, &registry, &seeds);
     let mut findings: Vec<Finding> = Vec::new();
     for (plan, failure) in failed {

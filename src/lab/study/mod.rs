@@ -8,6 +8,7 @@ mod property;
 pub(crate) mod requests;
 mod run;
 mod seen;
+mod shipped;
 pub mod spec;
 
 pub use self::cast::Cast;
@@ -20,6 +21,7 @@ pub use self::property::{
 
 pub use self::run::{Asked, Body, Contact, Met, Operation, Run};
 pub use self::seen::{FileSeen, FrameSeen, Seen};
+pub use self::shipped::Shipped;
 
 /// Nanoseconds since a run's beginning, by no node's clock.
 pub type Nanos = u64;
@@ -41,6 +43,10 @@ pub trait Study: 'static {
     const PROPERTIES: &'static [Property];
     /// What must hold of all live nodes at once.
     const INVARIANTS: &'static [Invariant] = &[];
+    /// Scenarios that come with it, each known by its file's name.
+    const SCENARIOS: &'static [Shipped] = &[];
+    /// The configs that they name.
+    const CONFIGS: &'static [Shipped] = &[];
 
     /// The clients of a scenario, from its settings and its nodes; none where these nodes have
     /// none.
@@ -68,6 +74,10 @@ pub struct StudyPlugin {
     pub properties: &'static [Property],
     /// What must hold of all live nodes at once.
     pub invariants: &'static [Invariant],
+    /// Scenarios that come with it.
+    pub scenarios: &'static [Shipped],
+    /// The configs that they name.
+    pub configs: &'static [Shipped],
     clients: fn(&Table<'_>, &Cast<'_>) -> Found,
 }
 
@@ -78,6 +88,8 @@ impl StudyPlugin {
             name: S::Protocol::NAME,
             properties: S::PROPERTIES,
             invariants: S::INVARIANTS,
+            scenarios: S::SCENARIOS,
+            configs: S::CONFIGS,
             clients: |table, cast| {
                 let name = S::Protocol::NAME;
                 let settings = table.read::<S::Settings>(name)?.unwrap_or_default();

@@ -199,7 +199,8 @@ impl Ord for Scheduled {
 
 struct Node {
     id: NodeId,
-    host: Option<Host>,
+    /// Boxed: each turn takes it out and puts it back.
+    host: Option<Box<Host>>,
     paused_until: Nanos,
     /// A sync is under way: its turn's effects wait, and so do later events.
     syncing: Option<Sync>,
@@ -365,7 +366,7 @@ impl World {
 
     /// A running node's Host.
     pub fn host(&self, node: usize) -> Option<&Host> {
-        self.nodes[node].host.as_ref()
+        self.nodes[node].host.as_deref()
     }
 
     /// Keeps from now on what nodes show.

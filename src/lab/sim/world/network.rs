@@ -146,7 +146,7 @@ impl World {
         link.generation += 1;
         link.up = [true; 2];
         for (node, peer) in [(high, low), (low, high)] {
-            let lamport = self.nodes[peer].host.as_ref().map(Host::lamport).unwrap_or_default();
+            let lamport = self.nodes[peer].host.as_deref().map(Host::lamport).unwrap_or_default();
             let now = self.node_now(node);
             if let Some(host) = &mut self.nodes[node].host {
                 // Nobody forges a greeting here.

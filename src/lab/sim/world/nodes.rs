@@ -53,7 +53,7 @@ impl World {
         self.nodes[node].has_ended = false;
         let now = self.node_now(node);
         host.handle_start(now);
-        self.nodes[node].host = Some(host);
+        self.nodes[node].host = Some(Box::new(host));
         self.finish_turn(node);
         for peer in 0..self.nodes.len() {
             self.dial(node, peer);
@@ -439,7 +439,8 @@ impl World {
         }
         let shows = |node: &&Node| node.syncing.is_none();
         let nodes = self.nodes.iter().filter(shows);
-        let hosts: Vec<_> = nodes.filter_map(|node| Some((node.id, node.host.as_ref()?))).collect();
+        let hosts: Vec<_> =
+            nodes.filter_map(|node| Some((node.id, node.host.as_deref()?))).collect();
         let broken = self.watch.look(self.now, host, &Snapshot::new(&hosts));
         if let Some((name, why)) = broken {
             // Here, so that nothing else of this instant comes between it and what broke it.
@@ -449,7 +450,7 @@ impl World {
 
     pub(super) fn schedule_wake(&mut self, place: usize) {
         let node = &mut self.nodes[place];
-        let deadline = node.host.as_ref().and_then(Host::deadline);
+        let deadline = node.host.as_deref().and_then(Host::deadline);
         let Some(deadline) = deadline else {
             node.wake_at = Nanos::MAX;
             return;
