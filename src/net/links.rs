@@ -3,13 +3,12 @@
 
 use super::table::Key;
 use node_lab::config::Config;
-use node_protocols::core::{NodeId, Rng, Time};
+use node_protocols::core::{Backoff, NodeId, Rng, Time};
 use std::time::Duration;
 
 pub(super) struct Links {
     /// Sorted by id.
     peers: Vec<Peer>,
-    redial_max: Duration,
     /// After so long a peer has noticed that a link is gone, and dialled anew.
     patience: Duration,
     rng: Rng,
@@ -38,13 +37,13 @@ pub(super) struct Peer {
     /// When it is to be asked, and not before when it may be.
     pub(super) check_at: Option<Time>,
     check_from: Time,
-    check_failures: u32,
+    check_backoff: Backoff,
     /// Why it was last refused, and when that was told.
     refusal: Option<(String, Time)>,
     /// When to dial; none while there is a connection, or when the peer dials us.
     dial_at: Option<Time>,
-    /// How many dials in a row did not make a link.
-    failures: u32,
+    /// How long dials that do not make a link are apart.
+    backoff: Backoff,
     /// When something was last sent over the link.
     pub(super) last_sent: Time,
     /// Since when lines about the link are counted, and how many there were since.
@@ -57,6 +56,9 @@ const LINES_TIME: Duration = Duration::from_secs(10);
 
 /// The first wait is this part of the longest: a peer that restarts is back soon.
 const FIRST_REDIAL_PART: u32 = 40;
+
+/// The same before a peer that did not answer is asked again whether it greets.
+const FIRST_CHECK_PART: u32 = 20;
 
 /// A peer is asked no oftener whether it greets: whoever says that it is that peer sets it off.
 const CHECK_DISTANCE: Duration = Duration::from_millis(10);
@@ -86,25 +88,28 @@ impl Links {
             check: None,
             check_at: None,
             check_from: Time(0),
-            check_failures: 0,
+            check_backoff: Backoff::new(redial_max / FIRST_CHECK_PART, redial_max),
             refusal: None,
             // The lower id dials, so that two nodes never make two links at once.
             dial_at: (config.id < *id).then_some(Time(0)),
-            failures: 0,
+            backoff: Backoff::new(redial_max / FIRST_REDIAL_PART, redial_max),
             last_sent: Time(0),
             told: (Time(0), 0),
         });
-        Links { peers: peers.collect(), redial_max, patience, rng }
+        Links { peers: peers.collect(), patience, rng }
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Peer> {
-        let place = self.peers.binary_search_by_key(&id, |peer| peer.id).ok()?;
-        self.peers.get(place)
+        self.peers.get(self.place(id)?)
     }
 
     pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
-        let place = self.peers.binary_search_by_key(&id, |peer| peer.id).ok()?;
+        let place = self.place(id)?;
         self.peers.get_mut(place)
+    }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        self.peers.binary_search_by_key(&id, |peer| peer.id).ok()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
@@ -118,21 +123,15 @@ impl Links {
     /// A connection that was the link, or was to become it, is gone. Dials again later, if it is
     /// ours to dial.
     pub(super) fn lost(&mut self, me: NodeId, id: NodeId, now: Time) {
-        let (redial_max, jitter) = (self.redial_max, self.rng.below(1_000));
-        let patience = self.patience;
-        let Some(peer) = self.get_mut(id) else { return };
+        let Some(place) = self.place(id) else { return };
+        let peer = &mut self.peers[place];
         if id < me {
-            peer.knock_at = Some(now + patience);
+            peer.knock_at = Some(now + self.patience);
             return;
         }
         peer.greeted = None;
-        let wait = redial_max / FIRST_REDIAL_PART * 2u32.saturating_pow(peer.failures.min(16));
-        peer.failures = peer.failures.saturating_add(1);
-        // Half to the whole of the wait, so that nodes that lost the same peer do not dial it in
-        // step for ever.
-        let wait = wait.min(redial_max);
-        let wait = wait / 2 + (wait / 2).mul_f64(jitter as f64 / 1_000.0);
-        peer.dial_at = Some(now + wait);
+        peer.dial_at = Some(now + peer.backoff.jittered(&mut self.rng));
+        peer.backoff.failed();
     }
 
     /// Over which connection the peer was greeted, until it has answered.
@@ -170,14 +169,15 @@ impl Links {
 
     /// The peer was asked, and answered or not.
     pub(super) fn checked(&mut self, id: NodeId, answered: bool, now: Time) {
-        let redial_max = self.redial_max;
         let Some(peer) = self.get_mut(id) else { return };
         peer.check = None;
-        peer.check_failures = if answered { 0 } else { peer.check_failures.saturating_add(1) };
-        let wait =
-            redial_max / FIRST_REDIAL_PART * 2u32.saturating_pow(peer.check_failures.min(16));
-        let wait = if answered { CHECK_DISTANCE } else { wait.min(redial_max) };
-        peer.check_from = now + wait;
+        if answered {
+            peer.check_backoff.succeeded();
+            peer.check_from = now + CHECK_DISTANCE;
+        } else {
+            peer.check_from = now + peer.check_backoff.wait();
+            peer.check_backoff.failed();
+        }
     }
 
     /// Takes a peer that is due to be asked.
@@ -231,7 +231,7 @@ impl Links {
             peer.process = process;
             peer.knock_at = None;
             peer.dial_at = None;
-            peer.failures = 0;
+            peer.backoff.succeeded();
             peer.last_sent = now;
         }
     }
