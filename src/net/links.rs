@@ -12,6 +12,8 @@ pub(super) struct Links {
     /// After so long a peer has noticed that a link is gone, and dialled anew.
     patience: Duration,
     rng: Rng,
+    /// How often this node has greeted a peer.
+    dials: u64,
 }
 
 pub(super) struct Peer {
@@ -25,6 +27,8 @@ pub(super) struct Peer {
     knock_at: Option<Time>,
     /// The connection over which this node has greeted it, and waits for the answer.
     pub(super) greeted: Option<Key>,
+    /// The number of that greeting, and its name in traces.
+    pub(super) dial: u64,
     /// When it was last greeted, and whether it has asked about that greeting.
     greeted_at: Option<Time>,
     asked: bool,
@@ -81,6 +85,7 @@ impl Links {
             process: (0, 0),
             knock_at: (*id < config.id).then_some(Time(0) + patience),
             greeted: None,
+            dial: 0,
             greeted_at: None,
             asked: false,
             claims: Vec::new(),
@@ -96,7 +101,7 @@ impl Links {
             last_sent: Time(0),
             told: (Time(0), 0),
         });
-        Links { peers: peers.collect(), patience, rng }
+        Links { peers: peers.collect(), patience, rng, dials: 0 }
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Peer> {
@@ -134,14 +139,23 @@ impl Links {
         peer.backoff.failed();
     }
 
-    /// Over which connection the peer was greeted, until it has answered.
-    pub(super) fn greeted(&mut self, id: NodeId, key: Option<Key>, now: Time) {
+    /// The peer is greeted over this connection. Gives the greeting's number.
+    pub(super) fn greeted(&mut self, id: NodeId, key: Key, now: Time) -> u64 {
+        self.dials += 1;
+        let dial = self.dials;
         if let Some(peer) = self.get_mut(id) {
-            peer.greeted = key;
-            if key.is_some() {
-                (peer.greeted_at, peer.asked) = (Some(now), false);
-            }
+            (peer.greeted, peer.dial) = (Some(key), dial);
+            (peer.greeted_at, peer.asked) = (Some(now), false);
         }
+        dial
+    }
+
+    /// The peer has answered the greeting. Gives the greeting's number.
+    pub(super) fn welcomed(&mut self, id: NodeId) -> u64 {
+        self.get_mut(id).map_or(0, |peer| {
+            peer.greeted = None;
+            peer.dial
+        })
     }
 
     /// The peer asks about a greeting, and so is at work: whether it is the first time.
