@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+mod backoff;
 mod brief;
 mod bytes;
 mod context;
@@ -34,6 +35,7 @@ mod rng;
 mod time;
 mod timers;
 
+pub use self::backoff::Backoff;
 pub use self::brief::{Clipped, MAX_BRIEF, MAX_LISTED, brief_of};
 pub use self::bytes::Bytes;
 pub use self::context::Context;

@@ -2,8 +2,9 @@
 //! true is found out in `verify`.
 
 use super::Node;
-use super::connection::{Claim, Connection, Dial, Kind, Purpose};
+use super::connection::{Claim, Connection, Dial, Purpose, State};
 use super::places::Class;
+use super::served::Served;
 use super::table::{Key, token};
 use super::tracing::LinkNames;
 use mio::Interest;
@@ -62,7 +63,7 @@ impl Node {
         }
         let listener = &self.listeners[place].config;
         let mut greeting = Vec::new();
-        let kind = match &listener.protocol {
+        let state = match &listener.protocol {
             Some(protocol) if listener.gateway != NATIVE => {
                 let codec = self.registry.codec(&listener.gateway, protocol);
                 let session = self.host.place(protocol).zip(codec);
@@ -70,15 +71,15 @@ impl Node {
                 let Some((place, (name, mut codec))) = session else { return };
                 codec.identify(self.table.next_key());
                 codec.greet(&mut greeting);
-                Kind::Client(Session::ordered(place, name, codec))
+                State::Client(Served::new(Session::ordered(place, name, codec)))
             }
-            Some(_) | None => Kind::Greeting,
+            Some(_) | None => State::Greeting,
         };
         if is_native {
             self.sweep_within(self.config.limits.greeting_timeout_ms);
         }
-        let place = kind.place();
-        let key = match self.add(stream, addr, kind) {
+        let place = state.place();
+        let key = match self.add(stream, addr, state) {
             Ok(key) => key,
             Err(error) => {
                 let line = format_args!("cannot serve {addr}: {error}");
@@ -95,13 +96,13 @@ impl Node {
         }
     }
 
-    fn add(&mut self, mut stream: TcpStream, addr: SocketAddr, kind: Kind) -> io::Result<Key> {
+    fn add(&mut self, mut stream: TcpStream, addr: SocketAddr, state: State) -> io::Result<Key> {
         // Small messages must not wait for more; whole turns go out in one write anyway.
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token(self.table.next_key()), interest)?;
-        let class = Class::of(&kind);
-        let key = self.table.insert(Connection::new(stream, addr, kind, self.now.time));
+        let class = Class::of(&state);
+        let key = self.table.insert(Connection::new(stream, addr, state, self.now.time));
         self.take_place(key, class);
         if class == Class::Client {
             self.sweep_within(self.config.limits.silent_timeout_ms);
@@ -127,7 +128,7 @@ impl Node {
         let addr = found.ok_or_else(|| io::Error::other("the name has no address"))?;
         let stream = TcpStream::connect(addr)?;
         self.sweep_within(self.config.limits.greeting_timeout_ms);
-        self.add(stream, addr, Kind::Dialing(dial))
+        self.add(stream, addr, State::Dialing(dial))
     }
 
     /// A connection that this node dialled is gone before it was of use.
@@ -146,7 +147,7 @@ impl Node {
     /// A connection that is being dialled may be there now: greet.
     pub(super) fn on_connected(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        let Kind::Dialing(dial) = connection.kind else { return };
+        let State::Dialing(dial) = connection.state else { return };
         let failed = connection.stream.take_error().ok().flatten();
         if failed.is_some() {
             return self.close(key);
@@ -156,7 +157,7 @@ impl Node {
             Err(error) if error.kind() == ErrorKind::NotConnected => return,
             Err(_) => return self.close(key),
         }
-        connection.kind = Kind::Dialed(dial);
+        connection.state = State::Greeted(dial);
         let (id, to) = (self.env.id, dial.peer);
         let challenge = match dial.purpose {
             Purpose::Link | Purpose::Knock => 0,
@@ -165,20 +166,15 @@ impl Node {
         let cluster = self.config.cluster.as_str().into();
         let Some(connection) = self.table.get_mut(key) else { return };
         let role = match dial.purpose {
-            Purpose::Link => {
-                self.dials += 1;
-                connection.names = LinkNames::new(id, self.env.incarnation, self.dials);
-                self.links.greeted(to, Some(key), self.now.time);
-                Role::Peer {
-                    cluster,
-                    id,
-                    to,
-                    identity: self.env.identity,
-                    incarnation: self.env.incarnation,
-                    dial: self.dials,
-                    lamport: self.host.lamport(),
-                }
-            }
+            Purpose::Link => Role::Peer {
+                cluster,
+                id,
+                to,
+                identity: self.env.identity,
+                incarnation: self.env.incarnation,
+                dial: self.links.greeted(to, key, self.now.time),
+                lamport: self.host.lamport(),
+            },
             Purpose::Verify => Role::Verify { cluster, id, to, challenge },
             Purpose::Knock => {
                 let Env { identity, incarnation, .. } = self.env;
@@ -214,7 +210,7 @@ impl Node {
                 if let Err(full) = self.make_client_place() {
                     return self.reject_for(Counter::OverCap, key, data, &full);
                 }
-                self.welcome(key, Kind::Client(Session::native(place)));
+                self.welcome(key, State::Client(Served::new(Session::native(place))));
             }
             Role::Peer { cluster, id, to, identity, incarnation, dial, lamport } => {
                 let fault = self.peer_fault(&cluster, id, to).or_else(|| {
@@ -286,12 +282,12 @@ impl Node {
         self.host.handle_greeting(lamport, self.now).err().map(|jump| jump.to_string())
     }
 
-    pub(super) fn welcome(&mut self, key: Key, kind: Kind) {
+    pub(super) fn welcome(&mut self, key: Key, state: State) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        if let Some(place) = kind.place() {
+        if let Some(place) = state.place() {
             self.host.handle_client(place, key, connection.addr, true, self.now);
         }
-        self.become_kind(key, kind);
+        self.turn_into(key, state);
         let (id, identity) = (self.env.id, self.env.identity);
         let (incarnation, lamport) = (self.env.incarnation, self.host.lamport());
         let welcome = Welcome::Accepted { id, identity, incarnation, lamport };
@@ -322,12 +318,12 @@ impl Node {
 
     /// Says why, and closes when that is sent.
     pub(super) fn refuse(&mut self, key: Key, why: &str) -> Option<SocketAddr> {
+        self.turn_into(key, State::Parting(self.now.time));
         let connection = self.table.get_mut(key)?;
         let addr = connection.addr;
         // The other side takes no longer frame, and a reason may have another node's in it.
         let end = why.floor_char_boundary(MAX_REASON_BYTES);
         push_message(connection.out.tail(), &Welcome::Refused { reason: why[..end].into() });
-        connection.closing = true;
         self.touch(key);
         Some(addr)
     }
@@ -359,8 +355,9 @@ impl Node {
                 if let Some(why) = self.catch_up(lamport) {
                     break 'no why;
                 }
-                self.links.greeted(peer, None, self.now.time);
-                self.become_kind(key, Kind::Link(peer));
+                let dial = self.links.welcomed(peer);
+                let names = LinkNames::new(self.env.id, self.env.incarnation, dial);
+                self.turn_into(key, State::Link(peer, names));
                 self.link_up(key, peer, (identity, incarnation));
                 return used;
             }

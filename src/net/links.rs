@@ -3,16 +3,17 @@
 
 use super::table::Key;
 use node_lab::config::Config;
-use node_protocols::core::{NodeId, Rng, Time};
+use node_protocols::core::{Backoff, NodeId, Rng, Time};
 use std::time::Duration;
 
 pub(super) struct Links {
     /// Sorted by id.
     peers: Vec<Peer>,
-    redial_max: Duration,
     /// After so long a peer has noticed that a link is gone, and dialled anew.
     patience: Duration,
     rng: Rng,
+    /// How often this node has greeted a peer.
+    dials: u64,
 }
 
 pub(super) struct Peer {
@@ -26,6 +27,8 @@ pub(super) struct Peer {
     knock_at: Option<Time>,
     /// The connection over which this node has greeted it, and waits for the answer.
     pub(super) greeted: Option<Key>,
+    /// The number of that greeting, and its name in traces.
+    pub(super) dial: u64,
     /// When it was last greeted, and whether it has asked about that greeting.
     greeted_at: Option<Time>,
     asked: bool,
@@ -38,13 +41,13 @@ pub(super) struct Peer {
     /// When it is to be asked, and not before when it may be.
     pub(super) check_at: Option<Time>,
     check_from: Time,
-    check_failures: u32,
+    check_backoff: Backoff,
     /// Why it was last refused, and when that was told.
     refusal: Option<(String, Time)>,
     /// When to dial; none while there is a connection, or when the peer dials us.
     dial_at: Option<Time>,
-    /// How many dials in a row did not make a link.
-    failures: u32,
+    /// How long dials that do not make a link are apart.
+    backoff: Backoff,
     /// When something was last sent over the link.
     pub(super) last_sent: Time,
     /// Since when lines about the link are counted, and how many there were since.
@@ -57,6 +60,9 @@ const LINES_TIME: Duration = Duration::from_secs(10);
 
 /// The first wait is this part of the longest: a peer that restarts is back soon.
 const FIRST_REDIAL_PART: u32 = 40;
+
+/// The same before a peer that did not answer is asked again whether it greets.
+const FIRST_CHECK_PART: u32 = 20;
 
 /// A peer is asked no oftener whether it greets: whoever says that it is that peer sets it off.
 const CHECK_DISTANCE: Duration = Duration::from_millis(10);
@@ -79,6 +85,7 @@ impl Links {
             process: (0, 0),
             knock_at: (*id < config.id).then_some(Time(0) + patience),
             greeted: None,
+            dial: 0,
             greeted_at: None,
             asked: false,
             claims: Vec::new(),
@@ -86,25 +93,28 @@ impl Links {
             check: None,
             check_at: None,
             check_from: Time(0),
-            check_failures: 0,
+            check_backoff: Backoff::new(redial_max / FIRST_CHECK_PART, redial_max),
             refusal: None,
             // The lower id dials, so that two nodes never make two links at once.
             dial_at: (config.id < *id).then_some(Time(0)),
-            failures: 0,
+            backoff: Backoff::new(redial_max / FIRST_REDIAL_PART, redial_max),
             last_sent: Time(0),
             told: (Time(0), 0),
         });
-        Links { peers: peers.collect(), redial_max, patience, rng }
+        Links { peers: peers.collect(), patience, rng, dials: 0 }
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Peer> {
-        let place = self.peers.binary_search_by_key(&id, |peer| peer.id).ok()?;
-        self.peers.get(place)
+        self.peers.get(self.place(id)?)
     }
 
     pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
-        let place = self.peers.binary_search_by_key(&id, |peer| peer.id).ok()?;
+        let place = self.place(id)?;
         self.peers.get_mut(place)
+    }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        self.peers.binary_search_by_key(&id, |peer| peer.id).ok()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
@@ -118,31 +128,34 @@ impl Links {
     /// A connection that was the link, or was to become it, is gone. Dials again later, if it is
     /// ours to dial.
     pub(super) fn lost(&mut self, me: NodeId, id: NodeId, now: Time) {
-        let (redial_max, jitter) = (self.redial_max, self.rng.below(1_000));
-        let patience = self.patience;
-        let Some(peer) = self.get_mut(id) else { return };
+        let Some(place) = self.place(id) else { return };
+        let peer = &mut self.peers[place];
         if id < me {
-            peer.knock_at = Some(now + patience);
+            peer.knock_at = Some(now + self.patience);
             return;
         }
         peer.greeted = None;
-        let wait = redial_max / FIRST_REDIAL_PART * 2u32.saturating_pow(peer.failures.min(16));
-        peer.failures = peer.failures.saturating_add(1);
-        // Half to the whole of the wait, so that nodes that lost the same peer do not dial it in
-        // step for ever.
-        let wait = wait.min(redial_max);
-        let wait = wait / 2 + (wait / 2).mul_f64(jitter as f64 / 1_000.0);
-        peer.dial_at = Some(now + wait);
+        peer.dial_at = Some(now + peer.backoff.jittered(&mut self.rng));
+        peer.backoff.failed();
     }
 
-    /// Over which connection the peer was greeted, until it has answered.
-    pub(super) fn greeted(&mut self, id: NodeId, key: Option<Key>, now: Time) {
+    /// The peer is greeted over this connection. Gives the greeting's number.
+    pub(super) fn greeted(&mut self, id: NodeId, key: Key, now: Time) -> u64 {
+        self.dials += 1;
+        let dial = self.dials;
         if let Some(peer) = self.get_mut(id) {
-            peer.greeted = key;
-            if key.is_some() {
-                (peer.greeted_at, peer.asked) = (Some(now), false);
-            }
+            (peer.greeted, peer.dial) = (Some(key), dial);
+            (peer.greeted_at, peer.asked) = (Some(now), false);
         }
+        dial
+    }
+
+    /// The peer has answered the greeting. Gives the greeting's number.
+    pub(super) fn welcomed(&mut self, id: NodeId) -> u64 {
+        self.get_mut(id).map_or(0, |peer| {
+            peer.greeted = None;
+            peer.dial
+        })
     }
 
     /// The peer asks about a greeting, and so is at work: whether it is the first time.
@@ -170,14 +183,15 @@ impl Links {
 
     /// The peer was asked, and answered or not.
     pub(super) fn checked(&mut self, id: NodeId, answered: bool, now: Time) {
-        let redial_max = self.redial_max;
         let Some(peer) = self.get_mut(id) else { return };
         peer.check = None;
-        peer.check_failures = if answered { 0 } else { peer.check_failures.saturating_add(1) };
-        let wait =
-            redial_max / FIRST_REDIAL_PART * 2u32.saturating_pow(peer.check_failures.min(16));
-        let wait = if answered { CHECK_DISTANCE } else { wait.min(redial_max) };
-        peer.check_from = now + wait;
+        if answered {
+            peer.check_backoff.succeeded();
+            peer.check_from = now + CHECK_DISTANCE;
+        } else {
+            peer.check_from = now + peer.check_backoff.wait();
+            peer.check_backoff.failed();
+        }
     }
 
     /// Takes a peer that is due to be asked.
@@ -231,7 +245,7 @@ impl Links {
             peer.process = process;
             peer.knock_at = None;
             peer.dial_at = None;
-            peer.failures = 0;
+            peer.backoff.succeeded();
             peer.last_sent = now;
         }
     }

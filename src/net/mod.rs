@@ -11,6 +11,7 @@
 //! `Outbox`, and with one sync a turn it is group commit by itself. This module owns policy on
 //! sockets, time and memory; what messages mean is the Host's.
 
+mod buffer;
 mod clock;
 mod connection;
 mod console;
@@ -19,6 +20,7 @@ mod links;
 mod notices;
 mod places;
 mod pushes;
+mod served;
 mod signals;
 mod table;
 mod tracing;
@@ -86,8 +88,6 @@ pub struct Node {
     asked_to_stop: Option<Exit>,
     /// Until when a node that stops finishes what is in flight.
     draining: Option<Time>,
-    /// How often this node has greeted a peer.
-    dials: u64,
     tracing: Option<Tracing>,
 }
 
@@ -189,7 +189,6 @@ impl Node {
             accept_at: None,
             asked_to_stop: None,
             draining: None,
-            dials: 0,
             tracing,
             config,
             registry,
@@ -271,8 +270,7 @@ impl Node {
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             if let Some(connection) = self.table.get_mut(key) {
-                connection.readable = true;
-                connection.ends |= event.is_read_closed();
+                connection.on_readable(event.is_read_closed());
             }
             self.receive(key);
         }
@@ -389,7 +387,7 @@ impl Node {
     /// Whether a node that stops has nothing left to finish.
     fn is_drained(&self) -> bool {
         let Some(deadline) = self.draining else { return false };
-        let clients = self.table.iter().filter(|(_, one)| one.peer().is_none()).count();
+        let clients = self.table.iter().filter(|(_, one)| one.state.peer().is_none()).count();
         if clients > 0 && self.now.time >= deadline {
             log::warn!(target: "net", "{clients} clients still had something in flight");
         }

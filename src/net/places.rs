@@ -4,7 +4,8 @@
 //! the next.
 
 use super::Node;
-use super::connection::{Connection, Kind};
+use super::connection::{Connection, State};
+use super::served::Phase;
 use super::table::{Key, Table};
 use node_lab::config::Config;
 use node_protocols::core::Counter;
@@ -57,11 +58,11 @@ const MIN_CLEAN: usize = 64;
 const ACCEPTS_PER_TURN: usize = 256;
 
 impl Class {
-    pub(super) fn of(kind: &Kind) -> Class {
-        match kind {
-            Kind::Greeting | Kind::Claiming(_) => Class::Stranger,
-            Kind::Client(_) => Class::Client,
-            Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => Class::Own,
+    pub(super) fn of(state: &State) -> Class {
+        match state {
+            State::Greeting | State::Claiming(_) | State::Parting(_) => Class::Stranger,
+            State::Client(_) => Class::Client,
+            State::Dialing(_) | State::Greeted(_) | State::Link(..) => Class::Own,
         }
     }
 }
@@ -140,10 +141,14 @@ impl Silent {
 
 /// Whether it is still one of this class that has said nothing; of strangers, no whole greeting.
 fn is_silent(connection: Option<&Connection>, class: Class) -> bool {
-    connection.is_some_and(|connection| match &connection.kind {
-        Kind::Greeting => class == Class::Stranger && !connection.closing,
-        Kind::Client(_) => class == Class::Client && connection.silent,
-        Kind::Claiming(_) | Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => false,
+    connection.is_some_and(|connection| match &connection.state {
+        State::Greeting => class == Class::Stranger,
+        State::Client(client) => class == Class::Client && client.phase == Phase::Silent,
+        State::Claiming(_)
+        | State::Dialing(_)
+        | State::Greeted(_)
+        | State::Link(..)
+        | State::Parting(_) => false,
     })
 }
 
@@ -194,9 +199,9 @@ impl Node {
             // Its first request may lie in the socket, and this turn has not come to that yet.
             let asks =
                 class == Class::Client && matches!(connection.stream.peek(&mut [0]), Ok(1..));
-            connection.silent &= !asks;
-            if !asks {
-                return Some((key, now.time - connection.last_heard));
+            match &mut connection.state {
+                State::Client(client) if asks => client.spoke(),
+                _ => return Some((key, now.time - connection.last_heard)),
             }
         }
         None
@@ -214,14 +219,16 @@ impl Node {
     }
 
     /// A connection turns out to be something else.
-    pub(super) fn become_kind(&mut self, key: Key, kind: Kind) {
+    pub(super) fn turn_into(&mut self, key: Key, state: State) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        let (before, after) = (Class::of(&connection.kind), Class::of(&kind));
-        connection.kind = kind;
+        let (before, after) = (Class::of(&connection.state), Class::of(&state));
+        let left = std::mem::replace(&mut connection.state, state);
         if before != after {
-            connection.silent = true;
             self.places.leave(before);
             self.take_place(key, after);
+        }
+        if let State::Claiming(claim) = left {
+            self.claim_over(key, claim.peer);
         }
     }
 }

@@ -3,7 +3,9 @@
 //! that each client gets everything in the order of the effects.
 
 use super::Node;
-use super::connection::{Kind, MAX_KEPT_BYTES, give_back};
+use super::buffer::{MAX_KEPT_BYTES, give_back};
+use super::connection::State;
+use super::served::Pushed;
 use super::traffic::REPLIED_BYTES_PER_TURN;
 use node_protocols::core::{ClientId, Group, Outbox, Span};
 
@@ -52,8 +54,9 @@ impl Node {
         for place in 0..self.host.outbox().clients(self.pushes.to).len() {
             let client = self.host.outbox().clients(self.pushes.to)[place];
             let Some(connection) = self.table.get_mut(client) else { continue };
-            let Kind::Client(session) = &mut connection.kind else { continue };
-            session.is_pushed_to = true;
+            let State::Client(served) = &mut connection.state else { continue };
+            served.pushed();
+            let session = &mut served.session;
             let outbox = self.host.outbox();
             let Pushes { replies, form, common, bytes, tally, .. } = &mut self.pushes;
             if let Some(tracing) = &mut self.tracing {
@@ -81,7 +84,7 @@ impl Node {
             let high_water = session.max_pending_bytes().unwrap_or(high_water);
             connection.out.tail_for(bytes.len()).extend_from_slice(bytes);
             // Whether it reads shows when it is written to: nothing more is asked before that.
-            let is_much = connection.out.len() > high_water && !session.is_backed_up;
+            let is_much = connection.out.len() > high_water && served.pushed != Pushed::BackedUp;
             let more = if is_much { REPLIED_BYTES_PER_TURN } else { bytes.len() };
             self.replied_bytes = self.replied_bytes.saturating_add(more);
             self.touch(client);

@@ -2,8 +2,10 @@
 //! connections.
 
 use super::Node;
-use super::connection::{Buffer, Kind, ReadOutcome, kept_bytes};
+use super::buffer::{Buffer, kept_bytes};
+use super::connection::{Connection, ReadOutcome, State};
 use super::places::Class;
+use super::served::{Hold, Load, Phase};
 use super::table::Key;
 use node_lab::wire::{Fault, Step};
 use node_lab::wire::{Frame, next_frame, push_frame};
@@ -22,9 +24,6 @@ const MAX_UNANSWERED_BYTES: usize = 16 << 20;
 /// Replies and pushes of one turn above which requests wait for the next: the bound on clients'
 /// memory is kept when connections are flushed, and a turn may serve thousands of them.
 pub(super) const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
-
-/// What a client may still send that has been told why its connection ends.
-const LINGER_BYTES: usize = 8 << 20;
 
 /// What goes to the disk in one turn before requests wait for the next: it is in memory until then.
 const DURABLE_BYTES_PER_TURN: u64 = 4 << 20;
@@ -60,16 +59,15 @@ impl Node {
     pub(super) fn receive(&mut self, key: Key) {
         let is_full = self.is_turn_full();
         let Some(connection) = self.table.get_mut(key) else { return };
-        if connection.is_shut {
+        if let State::Client(client) = &connection.state
+            && let Phase::Lingering { .. } = client.phase
+        {
             return self.discard(key);
         }
-        let paused = matches!(&connection.kind, Kind::Client(session)
-            if session.paused || session.waiting || session.full);
-        let dialing = matches!(connection.kind, Kind::Dialing(_));
-        if !connection.readable || connection.closing || connection.eof || paused || dialing {
+        if !connection.reads() {
             return;
         }
-        if connection.peer().is_none() && is_full {
+        if is_full && connection.state.peer().is_none() {
             // It stays in the socket, where it takes no memory of the node's.
             return self.queue(key);
         }
@@ -77,17 +75,15 @@ impl Node {
         match connection.read(&mut scratch) {
             ReadOutcome::Some(n) => {
                 connection.last_heard = self.now.time;
-                connection.silent = false;
                 self.received(key, &scratch[..n]);
-                if self.table.get(key).is_some_and(|connection| connection.readable) {
+                if self.table.get(key).is_some_and(Connection::is_readable) {
                     self.queue(key);
                 }
             }
             ReadOutcome::Drained => {}
             ReadOutcome::Eof => {
-                connection.eof = true;
-                if let Kind::Client(session) = &mut connection.kind {
-                    session.end();
+                if let State::Client(client) = &mut connection.state {
+                    client.session.end();
                 }
                 self.consume_inbox(key);
             }
@@ -101,15 +97,19 @@ impl Node {
 
     /// Reads once from a connection that only lingers, and forgets what it was.
     fn discard(&mut self, key: Key) {
-        let Some(connection) = self.table.get_mut(key).filter(|one| one.readable) else { return };
+        let Some(connection) = self.table.get_mut(key).filter(|one| one.is_readable()) else {
+            return;
+        };
         match connection.read(&mut self.scratch) {
             ReadOutcome::Some(n) => {
-                let left = connection.lingers.and_then(|left| left.checked_sub(n));
-                connection.lingers = left;
-                match left {
-                    Some(_) if connection.readable => self.queue(key),
-                    Some(_) => {}
-                    None => self.close(key),
+                let goes_on = match &mut connection.state {
+                    State::Client(client) => client.forgets(n),
+                    _ => false,
+                };
+                if !goes_on {
+                    self.close(key);
+                } else if connection.is_readable() {
+                    self.queue(key);
                 }
             }
             ReadOutcome::Drained => {}
@@ -149,13 +149,14 @@ impl Node {
         loop {
             let Some(connection) = self.table.get(key) else { return data.len() };
             let rest = &data[used..];
-            let (step, changes) = match connection.kind {
-                Kind::Dialing(_) => (0, false),
-                Kind::Greeting => (self.on_hello(key, rest), true),
-                Kind::Claiming(claim) => (self.on_proof(key, claim, rest), true),
-                Kind::Dialed(dial) => (self.on_welcome(key, dial, rest), true),
-                Kind::Link(peer) => (self.frames(key, peer, rest), false),
-                Kind::Client(_) => (self.requests(key, rest), false),
+            let (step, changes) = match connection.state {
+                State::Dialing(_) => (0, false),
+                State::Greeting => (self.on_hello(key, rest), true),
+                State::Claiming(claim) => (self.on_proof(key, claim, rest), true),
+                State::Greeted(dial) => (self.on_welcome(key, dial, rest), true),
+                State::Link(peer, _) => (self.frames(key, peer, rest), false),
+                State::Client(_) => (self.requests(key, rest), false),
+                State::Parting(_) => return data.len(),
             };
             used += step;
             // A greeting is followed by what the connection is then for.
@@ -164,21 +165,27 @@ impl Node {
             }
         }
         let Some(connection) = self.table.get_mut(key) else { return data.len() };
-        if connection.closing {
+        if connection.is_closing() {
             return data.len();
         }
-        if connection.eof {
-            let waits = matches!(&connection.kind, Kind::Client(session)
-                if session.outstanding > 0 || session.paused || session.waiting || session.full);
-            if !waits {
+        if connection.has_ended() {
+            match &mut connection.state {
+                // It may yet take what is at hand.
+                State::Client(client) if client.is_busy() => {}
                 // What is left will never be whole.
-                if connection.peer().is_some() {
+                State::Client(client) => {
+                    client.drain();
+                    // Its place is free for the next, unless it is to get something yet.
+                    match client.is_done(connection.out.len()) {
+                        true => self.close(key),
+                        false => self.touch(key),
+                    }
+                    return data.len();
+                }
+                _ => {
                     self.close(key);
                     return data.len();
                 }
-                connection.closing = true;
-                self.touch(key);
-                return data.len();
             }
         }
         let partial = used < data.len();
@@ -215,9 +222,10 @@ impl Node {
                     let done = self.host.handle_frame(peer, payload, self.now);
                     if let Some(tracing) = &mut self.tracing
                         && let Some(connection) = self.table.get_mut(key)
+                        && let State::Link(_, names) = &mut connection.state
                     {
                         let error = done.err().map(|error| error.to_string());
-                        tracing.received(peer, &mut connection.names, error, &self.host);
+                        tracing.received(peer, names, error, &self.host);
                     }
                     if let Err(error) = done {
                         let line = format_args!("a frame of node {peer} is dropped: {error}");
@@ -245,25 +253,24 @@ impl Node {
         let high_water = self.config.limits.client_high_water_bytes as usize;
         let mut used = 0;
         loop {
-            let is_full = self.is_turn_full();
+            let load = Load {
+                high_water,
+                is_much_unanswered: self.unanswered_bytes > MAX_UNANSWERED_BYTES,
+                is_turn_full: self.is_turn_full(),
+            };
             let Node { table, host, request, .. } = self;
             let Some(connection) = table.get_mut(key) else { return data.len() };
             let addr = connection.addr;
-            let Kind::Client(session) = &mut connection.kind else { return used };
-            session.paused = connection.out.len() > high_water;
-            let much = session.unanswered_bytes > high_water
-                || self.unanswered_bytes > MAX_UNANSWERED_BYTES;
-            session.full = much && session.outstanding > 0 && used < data.len();
-            if session.paused || session.full || connection.closing {
+            let State::Client(client) = &mut connection.state else { return used };
+            let rest = &data[used..];
+            if client.is_held(connection.out.len(), rest, load) {
+                if client.phase == Phase::Held(Hold::Turn) {
+                    self.queue(key);
+                }
                 return used;
             }
-            if is_full && used < data.len() {
-                session.waiting = true;
-                self.queue(key);
-                return used;
-            }
-            let place = session.place;
-            match session.next(&data[used..], limit, request, connection.out.tail()) {
+            let place = client.session.place;
+            match client.next(rest, limit, request, connection.out.tail()) {
                 Step::Incomplete | Step::Wait => return used,
                 Step::Answered { used: step } => {
                     used += step;
@@ -276,11 +283,11 @@ impl Node {
                         tracing.request(caller.request, addr, place, request, host);
                     }
                     if host.handle_request(place, caller, request, self.now).is_err() {
-                        session.forget_last();
+                        client.session.forget_last();
                         self.fault(key, Fault::Malformed("it does not decode".into()));
                         return data.len();
                     }
-                    session.unanswered_bytes += request.len();
+                    client.asked(request.len());
                     self.unanswered_bytes += request.len();
                     if self.host.outbox().len() > DISTRIBUTE_ABOVE {
                         self.distribute();
@@ -288,7 +295,7 @@ impl Node {
                     self.distribute_if_traced();
                 }
                 Step::Close { fault } => {
-                    connection.closing = true;
+                    client.drain();
                     self.touch(key);
                     if let Some(fault) = fault {
                         self.fault(key, fault);
@@ -302,12 +309,12 @@ impl Node {
     /// Ends the session of a client that does not keep to its protocol.
     fn fault(&mut self, key: Key, fault: Fault) {
         let Some(connection) = self.table.get_mut(key) else { return };
+        let State::Client(client) = &mut connection.state else { return };
         let addr = connection.addr;
-        connection.closing = true;
-        connection.lingers = match fault {
-            Fault::TooLong(_) | Fault::Malformed(_) => Some(LINGER_BYTES),
-            Fault::Http => None,
-        };
+        match fault {
+            Fault::TooLong(_) | Fault::Malformed(_) => client.drain_and_linger(),
+            Fault::Http => client.drain(),
+        }
         match fault {
             Fault::Http => self.tell(
                 Counter::Http,
@@ -342,7 +349,11 @@ impl Node {
                     let link = self.links.get(to).and_then(|peer| peer.link);
                     let mut connection = link.and_then(|key| self.table.get_mut(key));
                     if let Some(tracing) = &mut self.tracing {
-                        let names = connection.as_mut().map(|connection| &mut connection.names);
+                        let state = connection.as_mut().map(|connection| &mut connection.state);
+                        let names = match state {
+                            Some(State::Link(_, names)) => Some(names),
+                            _ => None,
+                        };
                         tracing.sent(to, self.host.outbox().bytes(payload), names, &self.host);
                     }
                     let Some((key, connection)) = link.zip(connection) else {
@@ -380,18 +391,17 @@ impl Node {
     fn answer(&mut self, to: RequestId, reply: Option<Span>) {
         let high_water = self.config.limits.client_high_water_bytes as usize;
         let Some(connection) = self.table.get_mut(to.client) else { return };
-        let Kind::Client(session) = &mut connection.kind else { return };
+        let State::Client(client) = &mut connection.state else { return };
         let reply = reply.map(|reply| self.host.outbox().bytes(reply));
         if let Some((tracing, reply)) = self.tracing.as_mut().zip(reply) {
-            tracing.reply(to, connection.addr, session.place, reply, &self.host);
+            tracing.reply(to, connection.addr, client.session.place, reply, &self.host);
         }
-        self.unanswered_bytes -= session.release();
+        self.unanswered_bytes -= client.release();
         let length = reply.map_or(0, <[u8]>::len);
         self.replied_bytes += length;
-        session.reply(to.sequence, reply, connection.out.tail_for(length));
-        let has_room = session.full && session.unanswered_bytes <= high_water / 2;
-        let goes_on = (session.outstanding == 0 || has_room)
-            && (!connection.inbox.is_empty() || connection.eof);
+        client.session.reply(to.sequence, reply, connection.out.tail_for(length));
+        let goes_on =
+            client.has_room(high_water) && (!connection.inbox.is_empty() || connection.has_ended());
         self.touch(to.client);
         if goes_on {
             self.queue(to.client);
@@ -400,8 +410,6 @@ impl Node {
 
     /// One write for each connection that has something to send.
     pub(super) fn flush(&mut self) {
-        let max_queue = self.config.limits.max_link_queue_bytes as usize;
-        let high_water = self.config.limits.client_high_water_bytes as usize;
         let kept = kept_bytes(self.places.clients);
         let mut place = 0;
         // Whoever is closed here may leave others something to send.
@@ -409,75 +417,75 @@ impl Node {
             place += 1;
             let Some(connection) = self.table.get_mut(key) else { continue };
             connection.dirty = false;
-            if let Err(error) = connection.flush(kept) {
-                log::debug!(target: "net", "{}: {error}", connection.addr);
-                self.close(key);
-                continue;
-            }
-            let waiting = connection.out.len();
-            match &mut connection.kind {
-                Kind::Link(peer) => {
-                    let peer = *peer;
-                    if let Some(peer) = self.links.get_mut(peer) {
-                        peer.last_sent = self.now.time;
-                    }
-                    if waiting > max_queue {
-                        let line = format_args!("node {peer} does not read: the link starts anew");
-                        self.tell(Counter::LinkOverflow, line);
-                        self.close(key);
-                    }
-                }
-                Kind::Client(session)
-                    if session.max_pending_bytes().is_some_and(|most| waiting > most) =>
-                {
-                    let addr = connection.addr;
-                    let line = format_args!("{addr} is closed: {waiting} bytes wait to be read");
-                    self.tell(Counter::NotReading, line);
+            match connection.flush(kept) {
+                Ok(()) => self.flushed(key),
+                Err(error) => {
+                    log::debug!(target: "net", "{}: {error}", connection.addr);
                     self.close(key);
                 }
-                Kind::Client(session) => {
-                    let is_told = session.max_pending_bytes().is_none();
-                    let backs_up = is_told && session.is_pushed_to && waiting > high_water;
-                    let goes_on = session.is_backed_up && waiting <= high_water / 2;
-                    if (backs_up && !session.is_backed_up) || goes_on {
-                        session.is_backed_up = backs_up;
-                        self.host.handle_backpressure(session.place, key, backs_up, self.now);
-                    }
-                    let resumes = session.paused && waiting <= high_water;
-                    if resumes {
-                        session.paused = false;
-                    }
-                    let done = session.outstanding == 0 && waiting == 0 && connection.closing;
-                    if done {
-                        self.finish(key);
-                    } else {
-                        self.account(key);
-                        if resumes {
-                            self.queue(key);
-                        }
-                    }
-                }
-                Kind::Greeting | Kind::Claiming(_) | Kind::Dialed(_)
-                    if connection.closing && waiting == 0 =>
-                {
-                    self.close(key);
-                }
-                Kind::Greeting | Kind::Claiming(_) | Kind::Dialing(_) | Kind::Dialed(_) => {}
             }
         }
         self.dirty.clear();
     }
 
-    /// Ends a connection that has everything it is to get: now, or when it has sent what it was
-    /// about to.
+    /// A connection was written to: whether it goes on, and how.
+    fn flushed(&mut self, key: Key) {
+        let high_water = self.config.limits.client_high_water_bytes as usize;
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let waiting = connection.out.len();
+        match &mut connection.state {
+            State::Link(peer, _) => {
+                let peer = *peer;
+                if let Some(peer) = self.links.get_mut(peer) {
+                    peer.last_sent = self.now.time;
+                }
+                if waiting > self.config.limits.max_link_queue_bytes as usize {
+                    let line = format_args!("node {peer} does not read: the link starts anew");
+                    self.tell(Counter::LinkOverflow, line);
+                    self.close(key);
+                }
+            }
+            State::Client(client) => {
+                if client.session.max_pending_bytes().is_some_and(|most| waiting > most) {
+                    let addr = connection.addr;
+                    let line = format_args!("{addr} is closed: {waiting} bytes wait to be read");
+                    self.tell(Counter::NotReading, line);
+                    return self.close(key);
+                }
+                if let Some(backs_up) = client.backpressure(waiting, high_water) {
+                    let place = client.session.place;
+                    self.host.handle_backpressure(place, key, backs_up, self.now);
+                }
+                let resumes = client.resumes(waiting, high_water);
+                if client.is_done(waiting) {
+                    return self.finish(key);
+                }
+                self.account(key);
+                if resumes {
+                    self.queue(key);
+                }
+            }
+            State::Parting(_) if waiting == 0 => self.close(key),
+            State::Dialing(_)
+            | State::Greeted(_)
+            | State::Greeting
+            | State::Claiming(_)
+            | State::Parting(_) => {}
+        }
+    }
+
+    /// Ends a client's connection that has everything it is to get: now, or when it has sent what
+    /// it was about to.
     fn finish(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        let lingers = connection.lingers.is_some() && !connection.eof && self.draining.is_none();
-        let begins = lingers && !connection.is_shut;
-        if !begins || connection.stream.shutdown(Shutdown::Write).is_err() {
+        let ended = connection.has_ended();
+        let State::Client(client) = &mut connection.state else { return };
+        let lingers =
+            client.phase == Phase::Draining { lingers: true } && !ended && self.draining.is_none();
+        if !lingers || connection.stream.shutdown(Shutdown::Write).is_err() {
             return self.close(key);
         }
-        connection.is_shut = true;
+        client.linger();
         connection.inbox = Buffer::default();
         // As long as the rest of a request may take.
         connection.input_since = Some(self.now.time);
@@ -491,19 +499,20 @@ impl Node {
         let Some(mut connection) = self.table.remove(key) else { return };
         let _ = self.poll.registry().deregister(&mut connection.stream);
         self.client_memory -= connection.accounted;
-        self.places.leave(Class::of(&connection.kind));
-        match connection.kind {
-            Kind::Greeting => {}
-            Kind::Claiming(claim) => {
+        self.places.leave(Class::of(&connection.state));
+        match connection.state {
+            State::Greeting | State::Parting(_) => {}
+            State::Claiming(claim) => {
                 self.claim_over(key, claim.peer);
             }
-            Kind::Client(session) => {
-                self.unanswered_bytes -= session.unanswered_bytes;
-                self.host.handle_client(session.place, key, connection.addr, false, self.now);
+            State::Client(client) => {
+                self.unanswered_bytes -= client.unanswered_bytes();
+                let place = client.session.place;
+                self.host.handle_client(place, key, connection.addr, false, self.now);
                 self.distribute_if_traced();
             }
-            Kind::Dialing(dial) | Kind::Dialed(dial) => self.dial_over(key, dial),
-            Kind::Link(peer) => {
+            State::Dialing(dial) | State::Greeted(dial) => self.dial_over(key, dial),
+            State::Link(peer, _) => {
                 let current = self.links.get_mut(peer).filter(|peer| peer.link == Some(key));
                 if let Some(current) = current {
                     current.link = None;
@@ -527,9 +536,12 @@ impl Node {
     /// A node that is told to stop takes no further requests.
     pub(super) fn stop_reading(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        if connection.peer().is_none() {
-            connection.closing = true;
-            self.touch(key);
+        match &mut connection.state {
+            State::Client(client) => client.drain(),
+            State::Greeting => connection.state = State::Parting(self.now.time),
+            State::Parting(_) => {}
+            State::Dialing(_) | State::Greeted(_) | State::Claiming(_) | State::Link(..) => return,
         }
+        self.touch(key);
     }
 }

@@ -2,7 +2,8 @@
 //! connections, the bound on what clients hold.
 
 use super::Node;
-use super::connection::{Connection, Kind};
+use super::connection::{Connection, State};
+use super::served::Phase;
 use super::table::Key;
 use node_lab::wire::push_frame;
 use node_protocols::core::{Counter, Time};
@@ -91,7 +92,7 @@ impl Node {
         self.next_sweep = next.map(|next| next.max(now + MIN_SWEEP));
         for (key, cause) in late {
             let Some(connection) = self.table.get(key) else { continue };
-            let (addr, what) = (connection.addr, describe(&connection.kind));
+            let (addr, what) = (connection.addr, describe(&connection.state));
             self.tell(cause, format_args!("{addr} is closed: {what}"));
             self.close(key);
         }
@@ -100,21 +101,25 @@ impl Node {
     fn deadline_of(&self, connection: &Connection) -> Option<(Time, Counter)> {
         let limits = &self.config.limits;
         let after = |since: Time, millis: u64| since + Duration::from_millis(millis);
-        match &connection.kind {
-            Kind::Link(_) => None,
-            Kind::Claiming(claim) => {
+        match &connection.state {
+            State::Link(..) => None,
+            State::Claiming(claim) => {
                 // The peer may take as long to be reached, to answer, and to prove it.
                 let most = 3 * limits.greeting_timeout_ms;
                 Some((after(claim.since, most), Counter::TooSlow))
             }
-            Kind::Greeting | Kind::Dialing(_) | Kind::Dialed(_) => {
+            State::Greeting | State::Dialing(_) | State::Greeted(_) => {
                 // Counted from its beginning: a byte now and then does not buy time.
                 let since = connection.input_since.unwrap_or(connection.last_heard);
                 Some((after(since, limits.greeting_timeout_ms), Counter::TooSlow))
             }
-            Kind::Client(session) => {
+            State::Parting(since) => {
+                Some((after(*since, limits.greeting_timeout_ms), Counter::TooSlow))
+            }
+            State::Client(client) => {
                 // While it waits for the node its time stands still; a later look goes on with it.
-                let waits = session.outstanding > 0 || session.paused;
+                let high_water = limits.client_high_water_bytes as usize;
+                let waits = client.waits(connection.out.len(), high_water);
                 let from = |since| if waits { self.now.time } else { since };
                 let request = connection
                     .input_since
@@ -123,7 +128,8 @@ impl Node {
                     (after(from(connection.last_heard), limits.idle_timeout_ms), Counter::Idle)
                 });
                 // Somebody may sit before one that has greeted.
-                let silent = (connection.silent && !session.is_native()).then(|| {
+                let is_silent = client.phase == Phase::Silent && !client.session.is_native();
+                let silent = is_silent.then(|| {
                     (after(connection.last_heard, limits.silent_timeout_ms), Counter::Idle)
                 });
                 request.into_iter().chain(idle).chain(silent).min()
@@ -134,10 +140,7 @@ impl Node {
     /// Brings the sum of what clients hold up to date, and keeps it within its bound.
     pub(super) fn account(&mut self, key: Key) {
         let Some(connection) = self.table.get_mut(key) else { return };
-        let held = match connection.kind {
-            Kind::Greeting | Kind::Claiming(_) | Kind::Client(_) => connection.held_bytes(),
-            Kind::Dialing(_) | Kind::Dialed(_) | Kind::Link(_) => 0,
-        };
+        let held = connection.held_bytes();
         self.client_memory = self.client_memory - connection.accounted + held;
         connection.accounted = held;
         while self.client_memory as u64 > self.config.limits.max_client_memory_bytes {
@@ -156,15 +159,16 @@ impl Node {
     }
 }
 
-fn describe(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Greeting => "it did not greet in time",
-        Kind::Claiming(_) => "it did not prove in time that it is the peer that it says it is",
-        Kind::Dialing(_) | Kind::Dialed(_) => "it did not answer in time",
-        Kind::Link(_) => "the link is silent",
-        Kind::Client(session) if session.outstanding == 0 => {
+fn describe(state: &State) -> &'static str {
+    match state {
+        State::Greeting => "it did not greet in time",
+        State::Claiming(_) => "it did not prove in time that it is the peer that it says it is",
+        State::Dialing(_) | State::Greeted(_) => "it did not answer in time",
+        State::Link(..) => "the link is silent",
+        State::Client(client) if client.session.outstanding == 0 => {
             "it was silent, or its request did not arrive in time"
         }
-        Kind::Client(_) => "it took too long",
+        State::Client(_) => "it took too long",
+        State::Parting(_) => "it did not read in time why it is refused",
     }
 }

@@ -3,7 +3,7 @@
 //! greeted; nobody else hears it. Connections that say the same are told apart by one question, so
 //! a crowd of them does not keep the peer out.
 
-use super::connection::{Claim, Dial, Kind, Purpose};
+use super::connection::{Claim, Dial, Purpose, State};
 use super::table::Key;
 use super::tracing::LinkNames;
 use super::{Node, entropy};
@@ -29,7 +29,7 @@ impl Node {
             ));
         }
         peer.claims.push(key);
-        self.become_kind(key, Kind::Claiming(claim));
+        self.turn_into(key, State::Claiming(claim));
         self.sweep_within(self.config.limits.greeting_timeout_ms);
         self.links.check_soon(claim.peer);
         None
@@ -58,7 +58,7 @@ impl Node {
         let Some(peer) = links.get_mut(id) else { return entropy() };
         for key in &peer.claims {
             if let Some(connection) = table.get_mut(*key)
-                && let Kind::Claiming(claim) = &mut connection.kind
+                && let State::Claiming(claim) = &mut connection.state
             {
                 claim.asked = true;
             }
@@ -117,10 +117,7 @@ impl Node {
     }
 
     fn answer_once(&mut self, key: Key) {
-        self.welcome(key, Kind::Greeting);
-        if let Some(connection) = self.table.get_mut(key) {
-            connection.closing = true;
-        }
+        self.welcome(key, State::Parting(self.now.time));
     }
 
     /// Asks the peers that should have dialled long ago.
@@ -166,11 +163,8 @@ impl Node {
         if let Some(why) = self.catch_up(lamport) {
             return Some(why);
         }
-        let connection = self.table.get_mut(key)?;
-        connection.names = LinkNames::new(id, incarnation, dial);
-        self.welcome(key, Kind::Link(id));
+        self.welcome(key, State::Link(id, LinkNames::new(id, incarnation, dial)));
         self.link_up(key, id, (identity, incarnation));
-        self.claim_over(key, id);
         // Whoever else said so when the peer was asked is not.
         let why = format!(
             "node {id} is linked over another connection: this is another process; stop it, or give \
@@ -216,8 +210,8 @@ impl Node {
     fn check_the_rest(&mut self, id: NodeId) {
         let Some(peer) = self.links.get(id) else { return };
         let waits = |key: &Key| {
-            let kind = self.table.get(*key).map(|connection| &connection.kind);
-            matches!(kind, Some(Kind::Claiming(claim)) if !claim.asked)
+            let state = self.table.get(*key).map(|connection| &connection.state);
+            matches!(state, Some(State::Claiming(claim)) if !claim.asked)
         };
         if peer.claims.iter().any(waits) {
             self.links.check_soon(id);
@@ -227,14 +221,9 @@ impl Node {
     fn refuse_asked(&mut self, id: NodeId, why: &str) {
         let claims = self.links.get(id).map_or_else(Vec::new, |peer| peer.claims.clone());
         for key in claims {
-            let Some(connection) = self.table.get(key) else { continue };
-            if let Kind::Claiming(claim) = connection.kind
-                && claim.asked
-                && !connection.closing
-            {
+            let state = self.table.get(key).map(|connection| &connection.state);
+            if matches!(state, Some(State::Claiming(claim)) if claim.asked) {
                 self.reject_news(key, id, &[], why);
-                // Its place is free for the next, although the reason may not be sent yet.
-                self.claim_over(key, id);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! is an answer to go on with or none for too long. What is asked may therefore arrive twice.
 
 use crate::client::{self, Client, ClientError};
-use node_protocols::core::Protocol;
+use node_protocols::core::{Backoff, Protocol};
 use node_protocols::lottery::{Lottery, Reply};
 use serde::Serialize;
 use std::fmt;
@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between attempts: doubles from the first to the last.
-const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+/// Between attempts.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the central answers.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,7 +105,7 @@ pub(super) fn until_answered(
     mut attempt: impl FnMut(Duration) -> Result<Result<Answer, Trouble>, Passing>,
 ) -> Result<Answer, Trouble> {
     let start = Instant::now();
-    let mut pause = PAUSES[0];
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let last = match attempt(timeout.saturating_sub(start.elapsed())) {
             Ok(answer) => return answer,
@@ -112,14 +113,14 @@ pub(super) fn until_answered(
         };
         let left = timeout.saturating_sub(start.elapsed());
         // What is left after the pause must do for an attempt.
-        if left <= pause {
+        if left <= backoff.wait() {
             return Err(Trouble::Lasting { last, after: start.elapsed() });
         }
-        if pause == PAUSES[0] {
+        if backoff.is_fresh() {
             log::warn!("{last}; trying again for {} ms", left.as_millis());
         }
-        thread::sleep(pause);
-        pause = (pause * 2).min(PAUSES[1]);
+        thread::sleep(backoff.wait());
+        backoff.failed();
     }
 }
 

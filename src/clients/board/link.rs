@@ -3,16 +3,16 @@
 
 use crate::client::{Client, ClientError, escaped};
 use node_protocols::board::{Board, Maybe, Reply, Request, Role};
-use node_protocols::core::{Bytes, LamportTime, NodeId, Protocol};
+use node_protocols::core::{Backoff, Bytes, LamportTime, NodeId, Protocol};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The waits between attempts to connect: doubled from the first to the last.
+/// The waits between attempts to connect.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LAST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How often an idle connection to the broker is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -127,7 +127,7 @@ pub struct Link {
     /// What the proxy is asked for.
     topics: Vec<String>,
     client: Option<Client>,
-    wait: Duration,
+    backoff: Backoff,
     events: SyncSender<Event>,
     /// Where the node's clock stood when it was connected to.
     clock: LamportTime,
@@ -145,8 +145,9 @@ impl Link {
         topics: Vec<String>,
         events: SyncSender<Event>,
     ) -> Result<Link, Trouble> {
-        let (client, wait, clock) = (None, FIRST_WAIT, LamportTime(0));
-        let mut link = Link { side, addr, timeout, topics, client, wait, events, clock };
+        let (client, clock) = (None, LamportTime(0));
+        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut link = Link { side, addr, timeout, topics, client, backoff, events, clock };
         link.client = Some(link.connect()?);
         Ok(link)
     }
@@ -186,7 +187,6 @@ impl Link {
 
     fn lose(&mut self, reason: String) -> Result<(), Unheard> {
         self.client = None;
-        self.wait = FIRST_WAIT;
         self.tell(Event::Gone(self.side, reason))
     }
 
@@ -198,11 +198,11 @@ impl Link {
         match self.connect() {
             Ok(client) => {
                 self.client = Some(client);
-                self.wait = FIRST_WAIT;
+                self.backoff.succeeded();
                 self.tell(Event::Back(self.side))
             }
             Err(_) => {
-                self.wait = (self.wait * 2).min(LAST_WAIT);
+                self.backoff.failed();
                 Ok(())
             }
         }
@@ -214,7 +214,7 @@ impl Link {
     }
 
     fn post_next(&mut self, posts: &Receiver<Post>) -> Result<(), Unheard> {
-        let wait = if self.client.is_some() { LOOK } else { self.wait };
+        let wait = if self.client.is_some() { LOOK } else { self.backoff.wait() };
         match posts.recv_timeout(wait) {
             Ok(post) => {
                 let outcome = self.deliver(&post)?;
@@ -266,7 +266,7 @@ impl Link {
             let Some(left) = left else {
                 return Ok(Outcome::Failed { reason, published: Maybe::No, clock: None });
             };
-            thread::sleep(self.wait.min(left));
+            thread::sleep(self.backoff.wait().min(left));
         }
     }
 
@@ -277,7 +277,7 @@ impl Link {
 
     fn hear_next(&mut self) -> Result<(), Unheard> {
         let Some(client) = &mut self.client else {
-            thread::sleep(self.wait);
+            thread::sleep(self.backoff.wait());
             return self.restore();
         };
         let heard = match client.next_push(SILENCE) {

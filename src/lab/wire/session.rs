@@ -13,18 +13,6 @@ pub struct Session {
     codec: Codec,
     /// How many requests are unanswered.
     pub outstanding: usize,
-    /// The client does not read: its requests wait until it does.
-    pub paused: bool,
-    /// Its next request waits for earlier ones: no more of them are read until it runs.
-    pub waiting: bool,
-    /// It has too much unanswered: no more is read until most of that is answered.
-    pub full: bool,
-    /// About how many bytes its unanswered requests have.
-    pub unanswered_bytes: usize,
-    /// It gets what it has not asked for.
-    pub is_pushed_to: bool,
-    /// The protocol was told that it does not read.
-    pub is_backed_up: bool,
 }
 
 enum Codec {
@@ -104,17 +92,7 @@ impl Session {
     }
 
     fn new(place: usize, codec: Codec) -> Session {
-        Session {
-            place,
-            codec,
-            outstanding: 0,
-            paused: false,
-            waiting: false,
-            full: false,
-            unanswered_bytes: 0,
-            is_pushed_to: false,
-            is_backed_up: false,
-        }
+        Session { place, codec, outstanding: 0 }
     }
 
     /// Takes the next request from the bytes at hand. Counts it as unanswered.
@@ -161,7 +139,6 @@ impl Session {
                 }
             }
         };
-        self.waiting = matches!(step, Step::Wait);
         if let Step::Request { .. } = step {
             self.outstanding += 1;
         }
@@ -179,14 +156,6 @@ impl Session {
     /// The last request taken will have no reply.
     pub fn forget_last(&mut self) {
         self.outstanding -= 1;
-    }
-
-    /// A reply is about to come: answers how many bytes are unanswered less, which is the average
-    /// request's share. Replies may come in any order, and need not name their request's length.
-    pub fn release(&mut self) -> usize {
-        let share = self.unanswered_bytes / self.outstanding.max(1);
-        self.unanswered_bytes -= share;
-        share
     }
 
     /// Encodes something that the client did not ask for just now. It goes out before replies that
