@@ -13,6 +13,7 @@
 //! ([`checker`]) judge runs that are over, within a real time: what takes longer is undecided.
 
 pub mod checker;
+pub mod cluster;
 pub mod errors;
 pub mod fault;
 pub mod plan;

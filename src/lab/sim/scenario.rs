@@ -184,6 +184,7 @@ impl File {
                 *range = low * 1_000..=high * 1_000;
             }
         }
+        network.client_delay = network.delay.clone();
         if self.disk.checkpoint_bytes.is_some_and(|[low, high]| low > high) {
             return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
         }

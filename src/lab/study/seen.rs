@@ -1,6 +1,8 @@
-//! What nodes showed in a run beside what they told clients: files, lines, frames, lost links.
+//! What nodes showed in a run beside what they told clients: files, lines, facts, frames, lost
+//! links.
 
 use super::Nanos;
+use node_core::Fact;
 
 /// What nodes showed on their disks and consoles.
 #[derive(Debug, Default)]
@@ -9,6 +11,8 @@ pub struct Seen {
     pub files: Vec<FileSeen>,
     /// When which node printed which line.
     pub lines: Vec<(Nanos, usize, String)>,
+    /// When which node published which fact.
+    pub facts: Vec<(Nanos, usize, Fact)>,
     /// What nodes sent each other, whether it arrived or not.
     pub frames: Vec<FrameSeen>,
     /// When which node noticed that its link to which other was gone.

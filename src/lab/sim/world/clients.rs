@@ -34,7 +34,7 @@ impl World {
         self.connect_to(client, node);
         let state = &mut self.clients[client as usize];
         let generation = state.generation;
-        let at = self.now + within(&mut state.rng, &self.network.delay);
+        let at = self.now + within(&mut state.rng, &self.network.client_delay);
         let slot = self.payloads.put(request);
         let node = node as u16;
         self.at(at, What::Request { client, generation, node, sequence, slot });
@@ -108,7 +108,7 @@ impl World {
             let protocol = &*host.protocols()[place];
             self.tracer.reply(self.now, self.ids[node], client, to.sequence, reply, protocol);
         }
-        let at = self.now + within(&mut state.rng, &self.network.delay);
+        let at = self.now + within(&mut state.rng, &self.network.client_delay);
         let slot = self.payloads.put(reply);
         self.at(at, What::Reply { client, generation, sequence: to.sequence, slot });
     }
@@ -152,7 +152,7 @@ impl World {
     /// Brings a client what was pushed, in its order.
     fn bring(&mut self, to: ClientId, slot: u32) {
         let state = &mut self.clients[to.slot as usize];
-        let at = self.now + within(&mut state.rng, &self.network.delay);
+        let at = self.now + within(&mut state.rng, &self.network.client_delay);
         let at = at.max(state.last_push);
         state.last_push = at;
         let (client, generation) = (to.slot, to.generation);
@@ -160,7 +160,7 @@ impl World {
     }
 
     /// Has the client's node hear whether it reads.
-    pub(super) fn tell(&mut self, client: u32, full: bool) {
+    pub fn tell(&mut self, client: u32, full: bool) {
         let Client { node, generation, .. } = self.clients[client as usize];
         if let Some(node) = node {
             self.at(self.now, What::Backpressure { client, generation, node, full });

@@ -45,9 +45,9 @@ pub(super) struct Disk {
     tears: Rng,
 }
 
-/// The bytes of a data directory.
+/// The bytes of a data directory. That of a node that never ran is the default.
 #[derive(Clone, Default)]
-pub(super) struct Folder {
+pub struct Folder {
     /// The file `identity`.
     identity: Option<Vec<u8>>,
     /// The file `log`.
@@ -298,6 +298,16 @@ impl World {
         }
     }
 
+    /// A node's directory as it is now.
+    pub fn folder(&self, node: usize) -> Folder {
+        self.nodes[node].disk.folder.clone()
+    }
+
+    /// A node stops, and comes back with this directory.
+    pub fn set_folder(&mut self, node: usize, folder: Folder) {
+        *self.spoil(node) = folder;
+    }
+
     /// A node stops, and its log is gone, its directory is not.
     pub fn lose_log(&mut self, node: usize) {
         self.spoil(node).log = None;
@@ -305,14 +315,13 @@ impl World {
 
     /// Copies a node's directory as it is now, under a number.
     pub fn copy_directory(&mut self, node: usize, number: u32) {
-        let copy = self.nodes[node].disk.folder.clone();
-        self.copies.insert(number, copy);
+        self.copies.insert(number, self.folder(node));
     }
 
     /// A node stops, to come back with a copy of its directory.
     pub fn roll_back(&mut self, node: usize, number: u32) {
         if let Some(copy) = self.copies.remove(&number) {
-            *self.spoil(node) = copy;
+            self.set_folder(node, copy);
         }
     }
 

@@ -10,9 +10,9 @@ mod pool;
 mod port;
 mod wires;
 
-pub use self::disk::{PLACES, Rot};
+pub use self::disk::{Folder, PLACES, Rot};
 
-use self::disk::{Disk, Folder, Written};
+use self::disk::{Disk, Written};
 use self::liar::Forger;
 use self::pool::Pool;
 use self::wires::Wire;
@@ -38,6 +38,8 @@ pub type Build = dyn FnMut(usize, u64, u128) -> Host;
 pub struct Network {
     /// A message's way, in nanoseconds; drawn for each.
     pub delay: RangeInclusive<Nanos>,
+    /// The way of what a client says or hears.
+    pub client_delay: RangeInclusive<Nanos>,
     /// Whether messages of one direction keep their order, as over TCP, unless a fault delays them.
     pub ordered: bool,
     /// A sync's time.
@@ -54,6 +56,7 @@ impl Default for Network {
     fn default() -> Self {
         Network {
             delay: 1_000_000..=10_000_000,
+            client_delay: 1_000_000..=10_000_000,
             ordered: true,
             sync: 100_000..=2_000_000,
             notice: 1_000_000,
@@ -374,6 +377,11 @@ impl World {
         self.seen = Some(Seen::default());
     }
 
+    /// What nodes have shown, where somebody looks.
+    pub fn seen(&self) -> Option<&Seen> {
+        self.seen.as_ref()
+    }
+
     /// What nodes have shown, and last what is in their files now.
     pub fn take_seen(&mut self) -> Seen {
         let mut seen = self.seen.take().unwrap_or_default();
@@ -408,6 +416,11 @@ impl World {
     /// Whether there are no nodes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How the network behaves from now on when nothing is broken.
+    pub fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
     }
 
     /// Sets what breaks messages from now on.

@@ -115,6 +115,18 @@ impl World {
         self.finish_turn(to as usize);
     }
 
+    /// A node gets a frame that nobody sent, as if from that peer.
+    ///
+    /// # Errors
+    /// Why the node does not take it.
+    pub fn inject(&mut self, from: NodeId, to: usize, payload: &[u8]) -> Result<(), FrameError> {
+        let now = self.node_now(to);
+        let Some(host) = &mut self.nodes[to].host else { return Ok(()) };
+        let done = host.handle_frame(from, payload, now);
+        self.finish_turn(to);
+        done
+    }
+
     /// Has two nodes make a link, if they can and have none.
     pub(super) fn dial(&mut self, one: usize, other: usize) {
         let both = self.nodes[one].host.is_some() && self.nodes[other].host.is_some();

@@ -174,6 +174,13 @@ impl World {
         }
     }
 
+    /// From now on a node's disk takes so many bytes, as the node has measured.
+    pub fn set_room(&mut self, node: usize, bytes: u64) {
+        if let Some(host) = &mut self.nodes[node].host {
+            host.set_room(bytes);
+        }
+    }
+
     /// Mends disks, by hand where a node does not start with what is on them, and starts what is
     /// down.
     pub fn mend(&mut self) {
@@ -202,7 +209,8 @@ impl World {
         node.set_at.1 + drifted(self.now - node.set_at.0, node.clock.drift_ppm)
     }
 
-    pub(super) fn node_now(&self, node: usize) -> Now {
+    /// What a node's clocks show.
+    pub fn node_now(&self, node: usize) -> Now {
         let clock = self.nodes[node].clock;
         let local = self.local(node);
         let wall = WallTime(ORIGIN.0 + local).plus(clock.offset_ms * 1_000_000);
@@ -414,6 +422,9 @@ impl World {
                 Effect::Stop { .. } => self.nodes[place].has_ended = true,
                 Effect::Fact { place: publisher, fact } => {
                     let fact = host.outbox().fact(fact);
+                    if let Some(seen) = &mut self.seen {
+                        seen.facts.push((self.now, place, fact.clone()));
+                    }
                     if let Some(ClockOffset { correction }) = fact.read() {
                         self.nodes[place].correction = correction;
                     }

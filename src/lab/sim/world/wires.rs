@@ -95,7 +95,7 @@ impl World {
     ) {
         let state = &mut self.clients[client as usize];
         let Some(wire) = state.wire.as_mut().filter(|_| !bytes.is_empty()) else { return };
-        let at = self.now + within(&mut state.rng, &self.network.delay);
+        let at = self.now + within(&mut state.rng, &self.network.client_delay);
         let mut at = at.max(wire.last[direction]);
         let mut pieces = Vec::new();
         let mut start = 0;

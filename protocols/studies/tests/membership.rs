@@ -1,9 +1,7 @@
 //! Ranks and the list: the document's boundaries to the millisecond, restarts of both sides, names
 //! that two want, and the JSON form.
 
-mod group;
-
-use group::{Group, MS, SECOND};
+use node_lab::sim::cluster::{Cluster, MS, SECOND};
 use node_protocols::core::{LamportTime, NodeId, erase};
 use node_protocols::facts::Rank;
 use node_protocols::membership::{Config, Member, Membership, Message, Reply, Request, Role};
@@ -22,16 +20,16 @@ fn config(id: u32) -> Config {
 }
 
 /// A reference server and so many members, down.
-fn group(seed: u64, members: u32) -> Group {
+fn group(seed: u64, members: u32) -> Cluster {
     let ids: Vec<u32> = (1..=members).chain([REFERENCE]).collect();
     let build = |env: &node_protocols::core::Env| {
         vec![erase::<Membership>(config(env.id.0), env).expect("the config is right")]
     };
-    Group::new(seed, &ids, Box::new(build))
+    Cluster::with_disks(seed, &ids, build)
 }
 
 /// Name and rank of those on the list.
-fn list(group: &mut Group) -> Vec<(String, u32)> {
+fn list(group: &mut Cluster) -> Vec<(String, u32)> {
     let request = Request::List { timestamp: 0, clock: LamportTime(0) };
     match group.ask::<Membership>(REFERENCE, &request) {
         Reply::List { list, .. } => {
@@ -41,24 +39,28 @@ fn list(group: &mut Group) -> Vec<(String, u32)> {
     }
 }
 
-fn names(group: &mut Group) -> Vec<String> {
+fn names(group: &mut Cluster) -> Vec<String> {
     list(group).into_iter().map(|(name, _)| name).collect()
 }
 
-fn rank(group: &mut Group, user: &str) -> Reply<'static> {
+fn rank(group: &mut Cluster, user: &str) -> Reply<'static> {
     let request = Request::Rank { user: user.into(), timestamp: 0, clock: LamportTime(0) };
     group.ask::<Membership>(REFERENCE, &request)
 }
 
-fn heartbeat(group: &mut Group, user: &str) -> Reply<'static> {
+fn heartbeat(group: &mut Cluster, user: &str) -> Reply<'static> {
     let request = Request::Heartbeat { user: user.into(), timestamp: 0, clock: LamportTime(0) };
     group.ask::<Membership>(REFERENCE, &request)
 }
 
+/// How many messages there were.
+fn sent(group: &Cluster) -> usize {
+    group.sent::<Membership>().count()
+}
+
 /// The ranks that a node published, in order.
-fn published(group: &Group, node: u32) -> Vec<(u32, u32)> {
-    let ranks = group.facts.iter().filter(|(id, _)| *id == node);
-    ranks.filter_map(|(_, fact)| fact.read().map(|Rank { id, rank }| (id.0, rank))).collect()
+fn published(group: &Cluster, node: u32) -> Vec<(u32, u32)> {
+    group.facts(node).filter_map(|fact| fact.read().map(|Rank { id, rank }| (id.0, rank))).collect()
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn a_server_that_dies_is_listed_until_its_time_is_over_to_the_nanosecond() {
     group.start_all();
     // Joined, as the reference server sees it, at 1 ms; heartbeats arrive at 5.001 s, 10.001 s, …
     group.run_until(10_001 * MS);
-    group.kill(1);
+    group.crash(1);
     group.run_until(40_001 * MS - 1);
     assert_eq!(names(&mut group), ["server1", "server2"]);
     group.run_until(40_001 * MS);
@@ -109,7 +111,7 @@ fn a_server_that_is_held_up_for_less_stays() {
     group.heal(1, REFERENCE);
     group.run_until(100 * SECOND);
     assert_eq!(names(&mut group), ["server1", "server2"]);
-    assert!(!group.printed.iter().any(|(_, line)| line.contains("off the list")));
+    assert!(!group.printed().any(|(_, line)| line.contains("off the list")));
 }
 
 #[test]
@@ -130,26 +132,25 @@ fn one_that_never_sends_a_heartbeat_goes_too_and_a_heartbeat_brings_it_back() {
 fn ranks_survive_both_sides_and_are_never_given_twice() {
     for seed in 0..50 {
         let mut group = group(seed, 4);
-        group.delay = MS..20 * MS;
-        group.loss_percent = 10;
-        group.duplicate_percent = 10;
+        group.network().delay = MS..=20 * MS;
+        group.set_weather(10, 10);
         group.start_all();
         for step in 0..20 {
             group.run(7 * SECOND);
             match (seed + step) % 4 {
                 0 => {
-                    group.kill(REFERENCE);
+                    group.crash(REFERENCE);
                     group.run(SECOND);
                     group.start(REFERENCE);
                 }
                 rest => {
-                    group.kill(rest as u32);
+                    group.crash(rest as u32);
                     group.run(3 * SECOND);
                     group.start(rest as u32);
                 }
             }
         }
-        group.loss_percent = 0;
+        group.set_weather(0, 0);
         group.run(10 * SECOND);
         let mut now = list(&mut group);
         now.sort_unstable();
@@ -213,12 +214,12 @@ fn names_that_clients_bring_cost_members_nothing_and_are_bounded() {
     let mut group = group(1, 2);
     group.start_all();
     group.run(SECOND);
-    let told = group.sent();
+    let told = sent(&group);
     for name in 0..10_000 {
         assert!(matches!(rank(&mut group, &format!("c{name}")), Reply::Rank { .. }), "{name}");
     }
     group.run(SECOND);
-    assert_eq!(group.sent(), told, "members hear of nodes alone");
+    assert_eq!(sent(&group), told, "members hear of nodes alone");
     let Reply::Error { reason, .. } = rank(&mut group, "one-more") else {
         panic!("it is too many")
     };
@@ -226,7 +227,7 @@ fn names_that_clients_bring_cost_members_nothing_and_are_bounded() {
     // Who has one keeps it, and nodes get theirs, one of which a client had: that makes place for
     // another.
     assert!(matches!(rank(&mut group, "c9999"), Reply::Rank { rank: 10_002, .. }));
-    group.kill(REFERENCE);
+    group.crash(REFERENCE);
     group.start(REFERENCE);
     assert!(matches!(rank(&mut group, "one-more"), Reply::Error { .. }), "after a restart too");
     let join = |name: &'static str| Message::Join { name: name.into() };
@@ -248,7 +249,7 @@ fn many_nodes_that_start_at_a_time_are_told_at_once_and_not_for_each() {
         assert_eq!(published(&group, node).len(), MEMBERS as usize, "at node {node}");
     }
     // Each joins and is answered, and all are told once, besides the first.
-    assert!(group.sent() < 4 * u64::from(MEMBERS), "{} messages", group.sent());
+    assert!(sent(&group) < 4 * MEMBERS as usize, "{} messages", sent(&group));
 }
 
 /// What a reference server that was held up could not hear is nobody's silence.
@@ -258,10 +259,10 @@ fn a_reference_server_that_was_held_up_takes_nobody_off_for_it() {
         let mut group = group(1, 3);
         group.start_all();
         group.run_until(12 * SECOND);
-        group.kill(3);
+        group.crash(3);
         group.run_until(13 * SECOND);
-        group.hold_up(REFERENCE, held_up * SECOND);
-        let goes_on = group.now;
+        group.pause(REFERENCE, held_up * SECOND);
+        let goes_on = group.now();
         group.run(5 * SECOND);
         let living = ["server1", "server2"];
         assert_eq!(names(&mut group), [&living[..], &["server3"]].concat(), "after {held_up} s");

@@ -1,9 +1,7 @@
 //! Clocks that are off come together and stay so, as far as the papers allow; nobody's clock runs
 //! backwards, and one that is wrong moves nobody.
 
-mod group;
-
-use group::{Group, MS, SECOND};
+use node_lab::sim::cluster::{Cluster, MS, SECOND};
 use node_protocols::berkeley::{Berkeley, Config, Message, Reply, Request};
 use node_protocols::bully::{self, Bully};
 use node_protocols::core::{
@@ -18,7 +16,7 @@ fn config() -> Config {
 }
 
 /// So many servers with coordinators by Bully, down.
-fn servers(seed: u64, n: u32, config: Config) -> Group {
+fn servers(seed: u64, n: u32, config: Config) -> Cluster {
     let ids: Vec<u32> = (1..=n).collect();
     let build = move |env: &Env| -> Vec<Box<dyn DynProtocol>> {
         vec![
@@ -26,31 +24,30 @@ fn servers(seed: u64, n: u32, config: Config) -> Group {
             erase::<Berkeley>(config.clone(), env).expect("the config is right"),
         ]
     };
-    Group::new(seed, &ids, Box::new(build))
+    Cluster::new(seed, &ids, build)
 }
 
 /// What a node's corrected clock shows.
-fn clock(group: &Group, id: u32) -> WallTime {
+fn clock(group: &Cluster, id: u32) -> WallTime {
     correction(group, id).read(group.wall(id))
 }
 
-fn correction(group: &Group, id: u32) -> Correction {
-    let mut own = group.facts.iter().rev().filter(|(node, _)| *node == id);
-    let last = own.find_map(|(_, fact)| fact.read());
+fn correction(group: &Cluster, id: u32) -> Correction {
+    let last = group.facts(id).rev().find_map(|fact| fact.read());
     last.map_or_else(Correction::default, |ClockOffset { correction }| correction)
 }
 
 /// The largest difference between two of these clocks.
-fn skew(group: &Group, ids: impl IntoIterator<Item = u32>) -> i64 {
+fn skew(group: &Cluster, ids: impl IntoIterator<Item = u32>) -> i64 {
     let clocks: Vec<WallTime> = ids.into_iter().map(|id| clock(group, id)).collect();
     let (least, most) = (clocks.iter().min(), clocks.iter().max());
     most.expect("a clock").since(*least.expect("a clock"))
 }
 
 /// Runs to `until`, and looks at every millisecond that no clock goes back.
-fn run_watched(group: &mut Group, ids: &[u32], until: u64) {
+fn run_watched(group: &mut Cluster, ids: &[u32], until: u64) {
     let mut last: BTreeMap<u32, WallTime> = BTreeMap::new();
-    while group.now < until {
+    while group.now() < until {
         group.run(MS);
         for id in ids {
             let now = clock(group, *id);
@@ -58,7 +55,7 @@ fn run_watched(group: &mut Group, ids: &[u32], until: u64) {
             assert!(
                 before.is_none_or(|before| before <= now),
                 "node {id} went back at {}",
-                group.now
+                group.now()
             );
         }
     }
@@ -67,8 +64,8 @@ fn run_watched(group: &mut Group, ids: &[u32], until: u64) {
 #[test]
 fn clocks_that_are_off_come_together() {
     let mut group = servers(1, 3, config());
-    group.set_clock(1, -2_000 * MS as i64, 200);
-    group.set_clock(3, 2_000 * MS as i64, -200);
+    group.set_clock(1, -2_000, 200);
+    group.set_clock(3, 2_000, -200);
     group.start_all();
     assert_eq!(skew(&group, 1..=3), 4_000 * MS as i64);
     // None agrees with another: all go to the coordinator's, the farthest by 4 s, at a tenth of a
@@ -77,8 +74,8 @@ fn clocks_that_are_off_come_together() {
     // The way takes 1 ms each time, so half the round trip is right; 2 x 200 ppm for a second is
     // left.
     assert!(skew(&group, 1..=3) < MS as i64, "{} ns", skew(&group, 1..=3));
-    let rounds = |line: &&(u32, String)| line.1.contains("] round ");
-    assert!(group.printed.iter().filter(rounds).count() >= 45);
+    let rounds = |line: &(u32, &str)| line.1.contains("] round ");
+    assert!(group.printed().filter(rounds).count() >= 45);
 }
 
 #[test]
@@ -88,11 +85,11 @@ fn skew_stays_within_the_bound_and_its_median_near_the_best_that_is_possible() {
     let mut medians = Vec::new();
     for seed in 0..200 {
         let mut group = servers(seed, SERVERS, config());
-        group.delay = low..high;
+        group.network().delay = low..=high;
         for id in 1..=SERVERS {
             let off = (seed * 31 + u64::from(id) * 17) % 50;
             let drift = (seed * 7 + u64::from(id) * 311) % 1_001;
-            group.set_clock(id, off as i64 * MS as i64 - 25 * MS as i64, drift as i64 - 500);
+            group.set_clock(id, off as i64 - 25, drift as i64 - 500);
         }
         group.start_all();
         // At a tenth of a second a second, 50 ms are gone after half of one; the second round
@@ -127,7 +124,7 @@ fn one_clock_that_is_an_hour_off_is_corrected_and_moves_nobody() {
     let hour = 3_600 * SECOND as i64;
     for (seed, off) in [(1, hour), (2, -hour)] {
         let mut group = servers(seed, 5, config());
-        group.set_clock(2, off, 0);
+        group.set_clock(2, off / MS as i64, 0);
         group.start_all();
         group.run_until(10 * SECOND);
         for id in [1, 3, 4, 5] {
@@ -149,7 +146,7 @@ fn a_clock_that_steps_is_slewed_back() {
     group.start_all();
     group.run_until(5 * SECOND);
     let before = clock(&group, 2);
-    group.set_clock(2, SECOND as i64, 0);
+    group.set_clock(2, 1_000, 0);
     run_watched(&mut group, &[1, 3, 4], 30 * SECOND);
     assert!(skew(&group, 1..=4) < MS as i64);
     assert!(clock(&group, 2) > before);
@@ -157,12 +154,12 @@ fn a_clock_that_steps_is_slewed_back() {
         assert!(clock(&group, id).since(group.wall(id)).abs() < MS as i64);
     }
     // A step back is not followed: the clock goes on at its own pace.
-    let shown = |group: &mut Group| {
+    let shown = |group: &mut Cluster| {
         let Reply::Status { clock, .. } = group.ask::<Berkeley>(2, &Request::Status {});
         clock
     };
     let before = shown(&mut group);
-    group.set_clock(2, -5 * SECOND as i64, 0);
+    group.set_clock(2, -5_000, 0);
     group.run(SECOND);
     let passed = shown(&mut group).since(before);
     assert!((passed - SECOND as i64).abs() < 200 * MS as i64, "{passed}");
@@ -172,22 +169,21 @@ fn a_clock_that_steps_is_slewed_back() {
 fn late_lost_and_doubled_messages_are_borne_and_a_new_coordinator_goes_on() {
     for seed in 0..20 {
         let mut group = servers(seed, 4, config());
-        group.delay = MS / 10..10 * MS;
-        group.loss_percent = 20;
-        group.duplicate_percent = 20;
+        group.network().delay = MS / 10..=10 * MS;
+        group.set_weather(20, 20);
         for id in 1..=4 {
-            group.set_clock(id, i64::from(id) * 20 * MS as i64, i64::from(id) * 50);
+            group.set_clock(id, i64::from(id) * 20, i64::from(id) * 50);
         }
         group.start_all();
         run_watched(&mut group, &[1, 2, 3, 4], 15 * SECOND);
         assert!(skew(&group, 1..=4) <= 25 * MS as i64, "seed {seed}: {}", skew(&group, 1..=4));
         // In the middle of a round, as a round begins every second.
-        group.kill(4);
-        group.loss_percent = 0;
+        group.crash(4);
+        group.set_weather(0, 20);
         run_watched(&mut group, &[1, 2, 3], 35 * SECOND);
         assert!(skew(&group, 1..=3) <= 22 * MS as i64, "seed {seed}: {}", skew(&group, 1..=3));
-        let last = group.printed.iter().rfind(|(_, line)| line.contains("] round "));
-        assert_eq!(last.map(|(id, _)| *id), Some(3), "the next highest holds the rounds");
+        let last = group.printed().rfind(|(_, line)| line.contains("] round "));
+        assert_eq!(last.map(|(id, _)| id), Some(3), "the next highest holds the rounds");
     }
 }
 
@@ -268,11 +264,11 @@ fn rounds_go_on_when_one_takes_longer_than_until_the_next() {
     group.start_all();
     group.run(5 * SECOND);
     // One answer does not come.
-    group.loss_percent = 100;
+    group.set_weather(100, 0);
     group.run(250 * MS);
-    group.loss_percent = 0;
+    group.set_weather(0, 0);
     group.run(2 * SECOND);
-    let rounds = |group: &mut Group| match group.ask::<Berkeley>(3, &Request::Status {}) {
+    let rounds = |group: &mut Cluster| match group.ask::<Berkeley>(3, &Request::Status {}) {
         Reply::Status { rounds, .. } => rounds,
     };
     let before = rounds(&mut group);
@@ -316,10 +312,10 @@ fn a_round_is_due_after_enough_messages() {
             erase::<board::Board>((), env).expect("it has none"),
         ]
     };
-    let mut group = Group::new(1, &ids, Box::new(build));
+    let mut group = Cluster::new(1, &ids, build);
     group.start_all();
     group.run_until(5 * SECOND);
-    let rounds = |group: &mut Group| match group.ask::<Berkeley>(2, &Request::Status {}) {
+    let rounds = |group: &mut Cluster| match group.ask::<Berkeley>(2, &Request::Status {}) {
         Reply::Status { rounds, .. } => rounds,
     };
     let before = rounds(&mut group);

@@ -1,9 +1,7 @@
 //! The board on real Hosts: posts through broker, servers and proxy; order, losses that are told,
 //! and what a client is told of its post whatever breaks.
 
-mod group;
-
-use group::{Group, MS, SECOND};
+use node_lab::sim::cluster::{Cluster, MS, SECOND};
 use node_protocols::berkeley::{self, Berkeley};
 use node_protocols::board::{
     Board, Config, Maybe, Member, Message, Outcome, Post, Refusal, Reply, Request, Role,
@@ -52,7 +50,7 @@ fn membership(id: u32) -> membership::Config {
 
 /// The whole system: a reference server, servers with all four protocols, broker, proxy, and a bot
 /// if it is started.
-fn board(seed: u64, bot: bool) -> Group {
+fn board(seed: u64, bot: bool) -> Cluster {
     let build = |env: &Env| -> Vec<Box<dyn DynProtocol>> {
         let id = env.id.0;
         let membership = || erase::<Membership>(membership(id), env).expect("it is right");
@@ -72,14 +70,14 @@ fn board(seed: u64, bot: bool) -> Group {
     };
     let ids: Vec<u32> =
         [REFERENCE].into_iter().chain(SERVERS).chain([BROKER, PROXY, BOT]).collect();
-    let mut group = Group::new(seed, &ids, Box::new(build));
+    let mut group = Cluster::with_disks(seed, &ids, build);
     for id in ids.into_iter().filter(|id| *id != BOT || bot) {
         group.start(id);
     }
     group
 }
 
-fn send(group: &mut Group, client: u32, user: &str, text: &str) -> u32 {
+fn send(group: &mut Cluster, client: u32, user: &str, text: &str) -> u32 {
     let (timestamp, clock) = (0, LamportTime(0));
     let request = Request::Send {
         user: user.into(),
@@ -107,14 +105,14 @@ fn to_publish<'a>(topic: &'a str, text: &'a str) -> Request<'a> {
     }
 }
 
-fn subscribe(group: &mut Group, client: u32, topic: &str) {
+fn subscribe(group: &mut Cluster, client: u32, topic: &str) {
     let asked = group.request::<Board>(PROXY, client, &to_subscribe(topic));
     let reply = group.reply::<Board>(asked);
     assert!(matches!(&reply, Some(Reply::Subscribed { topic: one, .. }) if one == topic));
 }
 
 /// Whom a client heard say what, in order.
-fn heard(group: &Group, client: u32) -> Vec<(String, String)> {
+fn heard(group: &Cluster, client: u32) -> Vec<(String, String)> {
     let pushed = group.pushed::<Board>(client).into_iter();
     let messages = pushed.filter_map(|reply| match reply {
         Reply::Message { user, text, .. } => {
@@ -125,7 +123,7 @@ fn heard(group: &Group, client: u32) -> Vec<(String, String)> {
     messages.collect()
 }
 
-fn missed(group: &Group, client: u32) -> u64 {
+fn missed(group: &Cluster, client: u32) -> u64 {
     let pushed = group.pushed::<Board>(client).into_iter();
     let some = pushed.filter_map(|reply| match reply {
         Reply::Missed { messages, .. } => Some(messages),
@@ -134,14 +132,14 @@ fn missed(group: &Group, client: u32) -> u64 {
     some.sum()
 }
 
-fn texts(group: &Group, client: u32) -> Vec<String> {
+fn texts(group: &Cluster, client: u32) -> Vec<String> {
     heard(group, client).into_iter().map(|(_, text)| text).collect()
 }
 
 /// What the bot printed that it heard or missed.
-fn bot_said(group: &Group, what: &str) -> Vec<String> {
-    let its = group.printed.iter().filter(|(id, line)| *id == BOT && line.contains(what));
-    its.map(|(_, line)| line.clone()).collect()
+fn bot_said(group: &Cluster, what: &str) -> Vec<String> {
+    let its = group.printed().filter(|(id, line)| *id == BOT && line.contains(what));
+    its.map(|(_, line)| line.to_string()).collect()
 }
 
 #[test]
@@ -190,7 +188,7 @@ fn posts_of_a_user_keep_their_order_through_whichever_servers() {
     for seed in 0..50 {
         let mut group = board(seed, false);
         group.run(SECOND);
-        group.delay = MS / 10..20 * MS;
+        group.network().delay = MS / 10..=20 * MS;
         subscribe(&mut group, 10, "general");
         for number in 0..40 {
             // Both at once, and one behind the other.
@@ -215,7 +213,7 @@ fn whatever_breaks_each_client_is_told_and_nothing_comes_twice_or_late() {
     for seed in 0..60 {
         let mut group = board(seed, false);
         group.run(SECOND);
-        group.delay = MS / 10..30 * MS;
+        group.network().delay = MS / 10..=30 * MS;
         subscribe(&mut group, 10, "general");
         let mut asked = Vec::new();
         for number in 0..60_u64 {
@@ -226,15 +224,15 @@ fn whatever_breaks_each_client_is_told_and_nothing_comes_twice_or_late() {
             group.run(40 * MS);
             let server = SERVERS[(seed + number / 10) as usize % 3];
             match number % 10 {
-                3 => group.kill(server),
+                3 => group.crash(server),
                 6 => group.start(server),
                 7 => group.cut(server, PROXY),
                 9 => group.heal(server, PROXY),
                 _ => {}
             }
-            group.loss_percent = if number % 20 == 12 { 30 } else { 0 };
+            group.set_weather(if number % 20 == 12 { 30 } else { 0 }, 0);
         }
-        group.loss_percent = 0;
+        group.set_weather(0, 0);
         // At most so long for each of a user's posts that wait behind one another.
         group.run(60 * SECOND);
         let all = texts(&group, 10);
@@ -286,7 +284,7 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
     for client in [10, 11] {
         subscribe(&mut group, client, "general");
     }
-    let publish = |group: &mut Group, text: &str| {
+    let publish = |group: &mut Cluster, text: &str| {
         let request = to_publish("general", text);
         let asked = group.request::<Board>(PROXY, 1, &request);
         let reply = group.reply::<Board>(asked);
@@ -309,7 +307,7 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
     group.backpressure::<Board>(PROXY, 10, true);
     group.backpressure::<Board>(PROXY, 10, false);
     assert_eq!(missed(&group, 10), 3);
-    group.gone::<Board>(PROXY, 10);
+    group.disconnect::<Board>(PROXY, 10);
     let request = to_publish("general", "f");
     let asked = group.request::<Board>(PROXY, 1, &request);
     let reply = group.reply::<Board>(asked);
@@ -322,7 +320,7 @@ fn a_subscriber_that_does_not_read_costs_the_others_nothing_and_is_told() {
 fn a_bot_that_was_cut_off_is_told_what_it_missed_and_a_late_one_hears_from_now_on() {
     let mut group = board(1, false);
     group.run(SECOND);
-    let publish = |group: &mut Group, text: &str| {
+    let publish = |group: &mut Cluster, text: &str| {
         let request = to_publish("general", text);
         group.request::<Board>(PROXY, 1, &request);
         group.run(100 * MS);
@@ -341,7 +339,7 @@ fn a_bot_that_was_cut_off_is_told_what_it_missed_and_a_late_one_hears_from_now_o
     assert_eq!([": a", ": b", ": c", ": d"].map(|text| bot_said(&group, text).len()), [1, 0, 0, 1]);
     assert_eq!(bot_said(&group, "missed 2 messages under general").len(), 1);
     // A proxy that starts anew knows of nothing before.
-    group.kill(PROXY);
+    group.crash(PROXY);
     group.start(PROXY);
     group.run(100 * MS);
     assert_eq!(bot_said(&group, "may have missed messages under general").len(), 1);
@@ -356,7 +354,7 @@ fn a_bot_without_a_link_to_its_broker_says_so_and_waits_for_no_answer() {
         let texts = if id == BOT { vec!["hello".into()] } else { Vec::new() };
         vec![erase::<Board>(Config { texts, ..config(id) }, env).expect("it is right")]
     };
-    let mut group = Group::new(4, &[1, 2, 3, BROKER, PROXY, BOT], Box::new(build));
+    let mut group = Cluster::with_disks(4, &[1, 2, 3, BROKER, PROXY, BOT], build);
     group.start_all();
     group.run(5 * SECOND);
     group.cut(BOT, BROKER);
@@ -364,7 +362,7 @@ fn a_bot_without_a_link_to_its_broker_says_so_and_waits_for_no_answer() {
     assert!(
         !bot_said(&group, "was not sent: no link to the broker").is_empty(),
         "{:?}",
-        group.printed
+        group.printed().collect::<Vec<_>>()
     );
     group.heal(BOT, BROKER);
     // Between two of its messages all are answered.
@@ -386,7 +384,7 @@ fn the_coordinator_is_announced_under_the_servers_topic() {
         first[0].starts_with("{\"service\":\"election\",\"data\":{\"coordinator\":\"server3\",")
     );
     assert!(first[0].contains("\"timestamp\":1735689") && first[0].contains("\"clock\":"));
-    group.kill(3);
+    group.crash(3);
     group.run(10 * SECOND);
     let now = texts(&group, 10);
     assert_eq!(now.len(), 2);
@@ -394,7 +392,7 @@ fn the_coordinator_is_announced_under_the_servers_topic() {
     // One that could not be told is told when the proxy is there again.
     group.cut(2, PROXY);
     group.cut(1, PROXY);
-    group.kill(2);
+    group.crash(2);
     group.run(10 * SECOND);
     assert_eq!(texts(&group, 10).len(), 2);
     group.heal(1, PROXY);
@@ -406,7 +404,7 @@ fn the_coordinator_is_announced_under_the_servers_topic() {
 fn what_cannot_be_is_refused_with_a_reason() {
     let mut group = board(1, false);
     group.run(SECOND);
-    let reason = |group: &mut Group, asked| match group.reply::<Board>(asked) {
+    let reason = |group: &mut Cluster, asked| match group.reply::<Board>(asked) {
         Some(Reply::Error { reason, published: Maybe::No, .. }) => reason.into_owned(),
         other => panic!("{other:?}"),
     };
@@ -421,7 +419,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
     let asked = group.request::<Board>(PROXY, 1, &to_subscribe("a b"));
     assert!(reason(&mut group, asked).contains("a word"));
     for id in SERVERS {
-        group.kill(id);
+        group.crash(id);
     }
     let asked = send(&mut group, 1, "ana", "text");
     assert!(reason(&mut group, asked).contains("no server"));
@@ -459,7 +457,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
 #[test]
 fn a_connections_subscriptions_are_bounded_and_go_with_it() {
     let mut group = board(1, false);
-    let ask = |group: &mut Group, topic: &str| {
+    let ask = |group: &mut Cluster, topic: &str| {
         let request = to_subscribe(topic);
         let asked = group.request::<Board>(PROXY, 1, &request);
         matches!(group.reply::<Board>(asked), Some(Reply::Subscribed { .. }))
@@ -469,12 +467,12 @@ fn a_connections_subscriptions_are_bounded_and_go_with_it() {
     }
     assert!(!ask(&mut group, "one-more"));
     assert!(ask(&mut group, "topic7"), "it has that one");
-    group.gone::<Board>(PROXY, 1);
+    group.disconnect::<Board>(PROXY, 1);
     assert!(ask(&mut group, "one-more"));
 }
 
 /// What a client got, as topic and who it was for.
-fn parts(group: &Group, client: u32) -> Vec<(String, Option<(String, String)>)> {
+fn parts(group: &Cluster, client: u32) -> Vec<(String, Option<(String, String)>)> {
     let pushed = group.pushed::<Board>(client).into_iter();
     let messages = pushed.filter_map(|reply| match reply {
         Reply::Message { topic, member, .. } => {
@@ -486,7 +484,7 @@ fn parts(group: &Group, client: u32) -> Vec<(String, Option<(String, String)>)> 
     messages.collect()
 }
 
-fn published(group: &mut Group, client: u32, request: &Request<'_>) -> u64 {
+fn published(group: &mut Cluster, client: u32, request: &Request<'_>) -> u64 {
     let asked = group.request::<Board>(PROXY, client, request);
     match group.reply::<Board>(asked) {
         Some(Reply::Published { subscribers, .. }) => subscribers,
@@ -503,11 +501,11 @@ fn who_subscribes_to_what_stands_for_several_topics_hears_each_message_once() {
     {
         subscribe(&mut group, client, topic);
     }
-    let say = |group: &mut Group, topic: &str| published(group, 1, &to_publish(topic, "text"));
+    let say = |group: &mut Cluster, topic: &str| published(group, 1, &to_publish(topic, "text"));
     assert_eq!(say(&mut group, "a.b"), 4);
     assert_eq!(say(&mut group, "a.b.c"), 2);
     assert_eq!(say(&mut group, "c"), 1);
-    let heard = |group: &Group, client| -> Vec<String> {
+    let heard = |group: &Cluster, client| -> Vec<String> {
         parts(group, client).into_iter().map(|(topic, _)| topic).collect()
     };
     assert_eq!(heard(&group, 10), ["a.b", "a.b.c"]);
@@ -532,7 +530,7 @@ fn who_subscribes_to_what_stands_for_several_topics_hears_each_message_once() {
     group.request::<Board>(PROXY, 10, &end("a.*"));
     assert_eq!(say(&mut group, "a.x"), 2);
     group.request::<Board>(PROXY, 10, &end("a.>"));
-    group.gone::<Board>(PROXY, 12);
+    group.disconnect::<Board>(PROXY, 12);
     assert_eq!(say(&mut group, "a.x"), 0);
     assert_eq!(say(&mut group, "a.b"), 3);
 }
@@ -542,7 +540,7 @@ fn of_a_group_one_gets_each_message_and_one_that_reads() {
     let mut group = board(1, false);
     group.run(SECOND);
     let member = |name: &'static str| Some(Member { group: "g".into(), name: name.into() });
-    let join = |group: &mut Group, client, topic: &'static str, name| {
+    let join = |group: &mut Cluster, client, topic: &'static str, name| {
         let request = Request::Subscribe { topic: topic.into(), member: member(name) };
         let asked = group.request::<Board>(PROXY, client, &request);
         assert!(matches!(group.reply::<Board>(asked), Some(Reply::Subscribed { .. })));
@@ -552,11 +550,11 @@ fn of_a_group_one_gets_each_message_and_one_that_reads() {
     join(&mut group, 10, "jobs.*", "2");
     join(&mut group, 11, "jobs.a", "1");
     subscribe(&mut group, 12, "jobs.a");
-    let say = |group: &mut Group| published(group, 1, &to_publish("jobs.a", "text"));
+    let say = |group: &mut Cluster| published(group, 1, &to_publish("jobs.a", "text"));
     for _ in 0..60 {
         assert_eq!(say(&mut group), 2);
     }
-    let count = |group: &Group, client, name: &str| {
+    let count = |group: &Cluster, client, name: &str| {
         let own = Some((String::from("g"), String::from(name)));
         parts(group, client).into_iter().filter(|(_, member)| *member == own).count()
     };
@@ -574,7 +572,7 @@ fn of_a_group_one_gets_each_message_and_one_that_reads() {
     group.backpressure::<Board>(PROXY, 11, false);
     assert_eq!(missed(&group, 10) + missed(&group, 11), 10);
     // Who wants no more than it has had, and who wants two more.
-    let leave = |group: &mut Group, client, topic: &'static str, name, after| {
+    let leave = |group: &mut Cluster, client, topic: &'static str, name, after| {
         let request = Request::Unsubscribe { topic: topic.into(), member: member(name), after };
         group.request::<Board>(PROXY, client, &request);
     };
@@ -588,7 +586,7 @@ fn of_a_group_one_gets_each_message_and_one_that_reads() {
     assert!(matches!(status, Reply::Status { subscribers: 1, .. }), "{status:?}");
     // Those that are in it go with their connection.
     join(&mut group, 10, "jobs.*", "1");
-    group.gone::<Board>(PROXY, 10);
+    group.disconnect::<Board>(PROXY, 10);
     assert_eq!(say(&mut group), 1);
 }
 
