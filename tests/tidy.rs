@@ -33,7 +33,7 @@ const ROOMS: [(&str, &str, &[&str]); 17] = [
     ("node-lab", "config", &["plugins", "text"]),
     ("node-lab", "wire", &["plugins"]),
     ("node-lab", "study", &["check", "config", "plugins", "text"]),
-    ("node-lab", "registry", &["plugins", "study"]),
+    ("node-lab", "registry", &["explain", "plugins", "study"]),
     ("node-lab", "trace", &["check", "plugins", "study", "text"]),
     ("node-lab", "sim", &["check", "config", "log", "registry", "study", "text", "trace", "wire"]),
     ("node-lab", "explain", &["check", "text", "trace"]),

@@ -25,7 +25,7 @@ macro_rules! tell {
 use tell;
 
 use self::output::Output;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 use node_lab::registry::Registry;
 use std::path::PathBuf;
@@ -91,7 +91,10 @@ enum Command {
 /// Parses the command line and does what it says, with the protocols of `registry`. A binary with
 /// protocols of its own registers them and calls this.
 pub fn main(registry: Registry) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let command =
+        Cli::command().mut_subcommand("explain", |it| explain::with_tables(it, &registry));
+    let parsed = command.try_get_matches().and_then(|it| Cli::from_arg_matches(&it));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),
     };
@@ -111,7 +114,7 @@ pub fn main(registry: Registry) -> ExitCode {
         (Some(Command::Properties(args)), _) => properties::run(&args, &registry),
         (Some(Command::Sim(args)), _) => sim::main(&args, registry),
         (Some(Command::Load(args)), _) => load::run(&args, &registry),
-        (Some(Command::Explain(args)), _) => explain::run(args),
+        (Some(Command::Explain(args)), _) => explain::run(args, &registry),
         (Some(Command::New(args)), _) => new::run(&args, &registry),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {

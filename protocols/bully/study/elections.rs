@@ -9,12 +9,20 @@
 //! C-31(1), 1982.
 
 use node_lab::check::timeline::Elects;
-use node_lab::explain::{Merged, title};
+use node_lab::explain::{Merged, RunTable, title};
 use node_lab::trace::{Event, Line};
 use node_protocols::core::NodeId;
 use node_protocols::facts::{Coordinator, Rank};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+
+/// The table, for [`node_lab::registry::Registry::register_table`].
+pub const TABLE: RunTable = RunTable {
+    name: "elections",
+    help: "when each election of bully began and by whom, who won, after how long all agreed, and \
+           how many messages it took, beside n^2-n-1, the textbook's most",
+    write,
+};
 
 /// One election: from its first message until all agreed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,7 +74,7 @@ pub fn count(run: &Merged) -> Vec<Election> {
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
+pub fn write(run: &Merged, out: &mut dyn Write) -> io::Result<()> {
     let tally = Tally::of(run);
     writeln!(out, "# {}", title(run))?;
     writeln!(
