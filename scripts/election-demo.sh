@@ -78,7 +78,7 @@ quiet
 scripts/cluster.sh down "$dir"
 
 say "the elections, by what the nodes traced"
-"$binary" explain --elections "$dir"/node-*.jsonl
+"$binary" explain "$dir"/node-*.jsonl --table elections
 say "the verdict"
 "$binary" verify --bound agree_ms=$bound --property election_terminates \
   --property one_coordinator_per_component --property highest_live_id_wins "$dir"/node-*.jsonl ||

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 watch election "  kill -9 \$(cat run/election/node-4.pid)     the coordinator is gone
   scripts/cluster.sh up run/election 4       and is back
-  $(node_binary) explain --elections run/election/node-*.jsonl"
+  $(node_binary) explain run/election/node-*.jsonl --table elections"

@@ -90,7 +90,7 @@ fn a_command_whose_output_is_lost_fails_in_words_or_without_a_reader_quietly() {
         (vec!["explain", &trace], "", [1, 0]),
         (vec!["explain", &trace, "--format", "text"], "", [1, 0]),
         (vec!["explain", &trace, "--format", "shiviz"], "", [1, 0]),
-        (vec!["explain", &trace, "--elections"], "", [1, 0]),
+        (vec!["explain", &trace, "--table", "elections"], "", [1, 0]),
     ]);
 }
 

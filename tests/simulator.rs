@@ -461,6 +461,8 @@ fn a_trace_shows_states_and_short_forms() {
                 last.insert(of, value);
             }
             Event::Send { label, brief, protocol, .. } => {
+                let message = serde_json::from_str::<serde_json::Value>(&label);
+                assert!(message.is_ok(), "a message is JSON: {label}");
                 let brief = brief.expect("all protocols have short forms");
                 assert!(brief.chars().count() <= MAX_BRIEF && brief != label, "{brief}");
                 briefs += usize::from(protocol == "bully" && brief.starts_with("COORD reign "));
@@ -495,7 +497,7 @@ fn a_liar_says_what_others_said() {
     let mut said = [0; 4];
     for line in trace.lines().map(|line| serde_json::from_str::<Line<'_>>(line).expect("a line")) {
         if let (Some(2), Event::Send { to, label, .. }) = (line.node, &line.event)
-            && ["Replication {", "Forwarded {"].iter().any(|own| label.starts_with(own))
+            && ["{\"Replication\":", "{\"Forwarded\":"].iter().any(|own| label.starts_with(own))
         {
             said[*to as usize] += 1;
         }

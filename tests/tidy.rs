@@ -33,7 +33,7 @@ const ROOMS: [(&str, &str, &[&str]); 19] = [
     ("node-lab", "config", &["plugins", "text"]),
     ("node-lab", "wire", &["plugins"]),
     ("node-lab", "study", &["check", "config", "plugins", "text"]),
-    ("node-lab", "registry", &["plugins", "study"]),
+    ("node-lab", "registry", &["explain", "plugins", "study"]),
     ("node-lab", "trace", &["check", "plugins", "study", "text"]),
     ("node-lab", "sim", &["check", "config", "log", "registry", "study", "text", "trace", "wire"]),
     ("node-lab", "explain", &["check", "text", "trace"]),
@@ -48,8 +48,8 @@ const ROOMS: [(&str, &str, &[&str]); 19] = [
 ];
 
 /// Where no protocol is named: whoever comes from outside is served like this tree's.
-const ENGINE: [&str; 6] =
-    ["src/lab", "src/client.rs", "src/load", "src/net", "src/disk", "src/wal"];
+const ENGINE: [&str; 7] =
+    ["src/lab", "src/cli", "src/client.rs", "src/load", "src/net", "src/disk", "src/wal"];
 /// The protocols of this tree, and what only they are about. Not `lamport`: that clock is in the
 /// envelope.
 const NAMES: [&str; 7] = ["bully", "berkeley", "lottery", "kv_", "membership", "bulletin", "board"];

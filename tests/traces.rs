@@ -108,3 +108,27 @@ fn a_killed_node_leaves_its_trace() {
     let text = fs::read_to_string(&path).expect("a trace");
     assert!(text.contains("put_ok") && text.ends_with('\n'));
 }
+
+/// The tables are those that studies bring: help lists them, and so does the error for another.
+#[test]
+fn explain_shows_the_tables_that_studies_bring_and_says_which_there_are() {
+    let explain = |args: &[&str]| {
+        let trace = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lab/explain/testdata/small.jsonl");
+        let node = Command::new(env!("CARGO_BIN_EXE_node"))
+            .args(["explain", trace, "--table"])
+            .args(args)
+            .output()
+            .expect("the binary runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (node.status.code(), text(node.stdout), text(node.stderr))
+    };
+    let (code, out, err) = explain(&["elections"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("# ") && out.contains("agreed after"), "{out}");
+    let (code, out, err) = explain(&["nothing"]);
+    assert_eq!((code, &*out), (Some(2), ""));
+    assert!(err.contains("'nothing'") && err.contains("possible values: elections"), "{err}");
+    let (code, help, _) = explain(&["elections", "--help"]);
+    assert_eq!(code, Some(0));
+    assert!(help.contains("- elections: when each election of bully began"), "{help}");
+}

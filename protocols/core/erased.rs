@@ -40,7 +40,7 @@ pub trait DynProtocol {
     fn digest(&self) -> u64;
     /// [`Protocol::check_invariants`]
     fn check_invariants(&self);
-    /// A message as text, for traces.
+    /// A message as JSON, for traces.
     fn describe(&self, body: &[u8]) -> String;
     /// A request as JSON, for traces.
     fn describe_request(&self, body: &[u8]) -> String;
@@ -142,15 +142,8 @@ impl<P: Protocol> Erased<P> {
     }
 }
 
-fn describe<'a, T: Deserialize<'a> + Debug>(body: &'a [u8]) -> String {
-    match decode::<T>(body) {
-        Ok(value) => format!("{value:?}"),
-        Err(Malformed) => String::from("(malformed)"),
-    }
-}
-
-/// Checkers read requests and replies in traces, so they are JSON; what JSON cannot carry is only
-/// for people.
+/// Programs read messages, requests and replies in traces, so they are JSON; what JSON cannot carry
+/// is only for people.
 fn as_json<'a, T: Deserialize<'a> + Serialize + Debug>(body: &'a [u8]) -> String {
     match decode::<T>(body) {
         Ok(value) => serde_json::to_string(&value).unwrap_or_else(|_| format!("{value:?}")),
@@ -190,7 +183,7 @@ impl<P: Protocol> DynProtocol for Erased<P> {
         self.state.check_invariants();
     }
     fn describe(&self, body: &[u8]) -> String {
-        describe::<P::Message<'_>>(body)
+        as_json::<P::Message<'_>>(body)
     }
     fn describe_request(&self, body: &[u8]) -> String {
         as_json::<P::Request<'_>>(body)

@@ -377,7 +377,7 @@ impl Host {
         }
     }
 
-    /// A frame's payload as text, for traces.
+    /// The message of a frame's payload as JSON, for traces.
     pub fn describe(&self, payload: &[u8]) -> String {
         if postcard::take_from_bytes::<Envelope>(payload).is_err() {
             return String::from("(malformed)");
@@ -387,7 +387,7 @@ impl Host {
     }
 
     /// The protocol of a frame's payload, the Lamport value that it carries, and the message as
-    /// text, for traces.
+    /// JSON, for traces.
     pub fn describe_parts(&self, payload: &[u8]) -> Option<(&'static str, LamportTime, String)> {
         let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;
         let owner = self.protocols.iter().find(|protocol| protocol.tag() == envelope.tag)?;

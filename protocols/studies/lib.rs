@@ -31,7 +31,7 @@ use node_protocols::echo::{Echo, EchoBytes};
 use node_protocols::kv_replication::Resp;
 use node_protocols::lottery::LotteryText;
 
-/// The protocols of this tree, their gateways and their studies.
+/// The protocols of this tree, their gateways, their studies, and the studies' tables.
 pub fn registry() -> Registry {
     let mut registry = Registry::new();
     registry.register::<Echo>();
@@ -40,6 +40,7 @@ pub fn registry() -> Registry {
     registry.register_gateway::<Resp>();
     registry.register_study::<lamport::LamportStudy>();
     registry.register_study::<bully::BullyStudy>();
+    registry.register_table(bully::elections::TABLE);
     registry.register_study::<berkeley::BerkeleyStudy>();
     registry.register_study::<membership::MembershipStudy>();
     registry.register_study::<board::BoardStudy>();

@@ -92,7 +92,12 @@ fn any_line() -> impl Strategy<Value = String> {
             6 => format!(r#""pause","on":{}"#, other > 1),
             7 | 8 => format!(
                 r#""send","id":"{other}","to":{other},"protocol":"bully","label":"{}""#,
-                ["Election {}", "Ok", "Coordinator {}", "Alive {}"][other as usize]
+                [
+                    r#"{\"Election\":{\"epoch\":1}}"#,
+                    r#"\"Ok\""#,
+                    r#"{\"Coordinator\":{\"epoch\":1}}"#,
+                    "Ok"
+                ][other as usize]
             ),
             9 | 10 => format!(r#""recv","id":"{other}","from":{other}"#),
             11 => format!(r#""duplicate","id":"{other}","of":"{node}""#),

@@ -13,6 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 const TIMEOUT_MS: u64 = 1_000;
 const DELAY_MS: u64 = 10;
 
+fn kind(message: &Message) -> &'static str {
+    match message {
+        Message::Election { .. } => "Election",
+        Message::Ok => "Ok",
+        Message::Coordinator { .. } => "Coordinator",
+        Message::Check { .. } => "Check",
+        Message::Alive { .. } => "Alive",
+    }
+}
+
 /// A message on its way: when it arrives, its number, from, to, payload.
 type Way = (u64, u64, u32, u32, Vec<u8>);
 
@@ -25,7 +35,7 @@ struct Net {
     ways: BTreeSet<Way>,
     number: u64,
     /// How many messages of each kind were sent.
-    sent: BTreeMap<String, u64>,
+    sent: BTreeMap<&'static str, u64>,
     /// Whom each node said that it holds coordinator, in order.
     said: Vec<(u32, u32, u64)>,
     printed: Vec<String>,
@@ -149,9 +159,9 @@ impl Net {
             match *effect {
                 Effect::Send { to, payload } => {
                     let payload = host.outbox().bytes(payload).to_vec();
-                    let (_, _, label) = host.describe_parts(&payload).expect("it decodes");
-                    let kind = label.split(' ').next().unwrap_or_default().to_string();
-                    *self.sent.entry(kind).or_default() += 1;
+                    let (_, body) = Host::message_of(&payload).expect("it has an envelope");
+                    let message = postcard::from_bytes(body).expect("it decodes");
+                    *self.sent.entry(kind(&message)).or_default() += 1;
                     self.number += 1;
                     let pair = (id.min(to.0), id.max(to.0));
                     if !self.cut.contains(&pair) {

@@ -535,7 +535,9 @@ impl Alone {
         let effects = self.host.outbox().effects().iter();
         let sent = effects.filter_map(|effect| match *effect {
             Effect::Send { payload, .. } => {
-                Some(self.host.describe(self.host.outbox().bytes(payload)))
+                let (_, body) = Host::message_of(self.host.outbox().bytes(payload))?;
+                let message: Message<'_> = postcard::from_bytes(body).expect("it decodes");
+                Some(format!("{message:?}"))
             }
             Effect::Reply { .. }
             | Effect::Over { .. }

@@ -2,9 +2,10 @@
 
 use super::output::Output;
 use super::tell;
-use clap::{Args, ValueEnum};
-use node_lab::explain::{Error, Source, html, merge, shiviz, text};
-use node_studies::bully::elections;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Args, Command, ValueEnum};
+use node_lab::explain::{Error, RunTable, Source, html, merge, shiviz, text};
+use node_lab::registry::Registry;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -24,12 +25,9 @@ use std::process::ExitCode;
 /// second the empty delimiter, and each event then has two lines, "host {vector clock}" and what
 /// happened.
 ///
-/// With --elections a table of the elections that the protocol bully held: when each began and by
-/// whom, who won, how long it took until all nodes that were up held the winner, and how many
-/// messages of each kind were sent: lost ones count, health checks do not. Beside their sum stands
-/// the most that n nodes send when the highest has died and nothing else fails, n^2-n-1.
+/// With --table NAME a table that a protocol's study draws up of the run:
 ///
-///   node explain --elections n1.jsonl n2.jsonl n3.jsonl n4.jsonl
+///   node explain n1.jsonl n2.jsonl n3.jsonl n4.jsonl --table elections
 ///
 /// Exit codes: 0 when it was written, 1 when it cannot be, a trace cannot be read or a line of it
 /// is broken, 2 for a wrong command line.
@@ -48,9 +46,9 @@ pub struct ExplainArgs {
     #[arg(long, value_enum, default_value_t = Format::Html)]
     format: Format,
 
-    /// Show the elections instead, as a table
-    #[arg(long, conflicts_with = "format")]
-    elections: bool,
+    /// Show this table of the run instead
+    #[arg(long, conflicts_with = "format", value_name = "NAME")]
+    table: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,15 +61,23 @@ enum Format {
     Shiviz,
 }
 
+/// The command with the names of a registry's tables, which its help lists.
+pub fn with_tables(command: Command, registry: &Registry) -> Command {
+    let name = |table: &RunTable| PossibleValue::new(table.name).help(table.help);
+    let names = PossibleValuesParser::new(registry.tables().iter().map(name));
+    command.mut_arg("table", |arg| arg.value_parser(names))
+}
+
 /// Does it.
-pub fn run(args: ExplainArgs) -> ExitCode {
-    let is_page = args.format == Format::Html && !args.elections;
+pub fn run(args: ExplainArgs, registry: &Registry) -> ExitCode {
+    let table = registry.tables().iter().find(|one| args.table.as_deref() == Some(one.name));
+    let is_page = args.format == Format::Html && table.is_none();
     if args.output.is_none() && is_page && Output::is_terminal() {
         tell!("node: a page does not belong on a terminal: give -o FILE, or --format text");
         return ExitCode::from(2);
     }
     let mut out = Output::default();
-    let code = match explain(&args, &mut out) {
+    let code = match explain(&args, table, &mut out) {
         Ok(()) => 0,
         Err(error) => {
             tell!("node: {error}");
@@ -81,7 +87,7 @@ pub fn run(args: ExplainArgs) -> ExitCode {
     ExitCode::from(out.end("node explain", code, 1))
 }
 
-fn explain(args: &ExplainArgs, stdout: &mut Output) -> Result<(), Error> {
+fn explain(args: &ExplainArgs, table: Option<&RunTable>, stdout: &mut Output) -> Result<(), Error> {
     let sources: Vec<Source> =
         args.traces.iter().map(|file| Source::load(file)).collect::<Result<_, _>>()?;
     let run = merge(&sources)?;
@@ -90,11 +96,11 @@ fn explain(args: &ExplainArgs, stdout: &mut Output) -> Result<(), Error> {
     }
     let write = |out: &mut dyn Write| {
         let mut out = BufWriter::new(out);
-        match args.format {
-            Format::Html if args.elections => elections::write(&run, &mut out)?,
-            Format::Html => html::write(&run, &mut out)?,
-            Format::Text => text::write(&run, &mut out)?,
-            Format::Shiviz => shiviz::write(&run, &mut out)?,
+        match (table, args.format) {
+            (Some(table), _) => (table.write)(&run, &mut out)?,
+            (None, Format::Html) => html::write(&run, &mut out)?,
+            (None, Format::Text) => text::write(&run, &mut out)?,
+            (None, Format::Shiviz) => shiviz::write(&run, &mut out)?,
         }
         out.flush()
     };

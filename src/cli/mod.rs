@@ -85,7 +85,9 @@ enum Own {
 /// Parses the command line and does what it says, with the protocols of `registry` and, beside its
 /// own commands, those given. A binary with protocols of its own registers them and calls this.
 pub fn main(registry: Registry, commands: &[Command]) -> ExitCode {
-    let known = Cli::command().subcommands(commands.iter().map(Command::clap));
+    let known = Cli::command()
+        .mut_subcommand("explain", |it| explain::with_tables(it, &registry))
+        .subcommands(commands.iter().map(Command::clap));
     let done = known.try_get_matches().and_then(|matches| {
         let brought = matches.subcommand().and_then(|(name, given)| {
             commands.iter().find(|command| command.name == name).map(|command| (command, given))
@@ -112,7 +114,7 @@ fn run_own(cli: Cli, registry: Registry) -> ExitCode {
         (Some(Own::Sim(args)), _) => sim::main(&args, registry),
         (Some(Own::Scenarios(args)), _) => scenarios::run(&args, &registry),
         (Some(Own::Load(args)), _) => load::run(&args, &registry),
-        (Some(Own::Explain(args)), _) => explain::run(args),
+        (Some(Own::Explain(args)), _) => explain::run(args, &registry),
         (Some(Own::New(args)), _) => new::run(&args, &registry),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {

@@ -380,8 +380,8 @@ mod tests {
             r#"{RUN}
             {{"at":10000000,"node":2,"kind":"start","incarnation":1}}
             {{"at":20000000,"node":2,"kind":"fact","protocol":"bully","fact":"Coordinator","subject":2,"value":{{"id":2,"epoch":1}}}}
-            {{"at":20000000,"node":2,"lamport":4,"kind":"send","id":"a","to":1,"protocol":"bully","label":"Coordinator {{ epoch: 1 }}"}}
-            {{"at":40000000,"node":2,"lamport":5,"kind":"send","id":"b","to":1,"protocol":"bully","label":"Ok"}}
+            {{"at":20000000,"node":2,"lamport":4,"kind":"send","id":"a","to":1,"protocol":"bully","label":"{{\"Coordinator\":{{\"epoch\":1}}}}"}}
+            {{"at":40000000,"node":2,"lamport":5,"kind":"send","id":"b","to":1,"protocol":"bully","label":"\"Ok\""}}
             {{"at":90000000,"node":2,"kind":"note","line":"x"}}
             "#
         );

@@ -3,6 +3,7 @@
 
 pub use crate::plugins::{DynGateway, JSON, JsonForm, NATIVE, Plugins, TypedConfig};
 
+use crate::explain::RunTable;
 use crate::study::{
     Bounds, Cast, Clients, Invariant, Property, Shipped, Study, StudyPlugin, Table, requests,
 };
@@ -15,6 +16,7 @@ use std::path::Path;
 pub struct Registry {
     plugins: Plugins,
     studies: Vec<StudyPlugin>,
+    tables: Vec<RunTable>,
 }
 
 impl Deref for Registry {
@@ -54,6 +56,21 @@ impl Registry {
             assert!(self.scenario(name).is_none(), "there is already a scenario {name}");
         }
         self.studies.push(study);
+    }
+
+    /// Adds a table that `node explain` can show of a run.
+    ///
+    /// # Panics
+    /// When its name is taken.
+    pub fn register_table(&mut self, table: RunTable) {
+        let name = table.name;
+        assert!(self.tables.iter().all(|one| one.name != name), "there is already a table {name}");
+        self.tables.push(table);
+    }
+
+    /// The tables, in the order in which they were registered.
+    pub fn tables(&self) -> &[RunTable] {
+        &self.tables
     }
 
     /// The studies, in the order in which they were registered.

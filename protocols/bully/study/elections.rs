@@ -1,6 +1,6 @@
 //! The elections of a run as a table: when each began, who won it, how long it took and what it
 //! cost in messages, beside the most that the textbook allows. Knows which nodes elect, and the
-//! names of the messages of the protocol `bully`, and nothing else of it.
+//! messages of the protocol `bully`, and nothing else of it.
 //!
 //! A node takes part from its start, or where elections go by rank, from when it has published its
 //! own.
@@ -9,12 +9,21 @@
 //! C-31(1), 1982.
 
 use node_lab::check::timeline::Elects;
-use node_lab::explain::{Merged, title};
+use node_lab::explain::{Merged, RunTable, title};
 use node_lab::trace::{Event, Line};
-use node_protocols::core::NodeId;
+use node_protocols::bully::{Bully, Message};
+use node_protocols::core::{NodeId, Protocol};
 use node_protocols::facts::{Coordinator, Rank};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+
+/// The table, for [`node_lab::registry::Registry::register_table`].
+pub const TABLE: RunTable = RunTable {
+    name: "elections",
+    help: "when each election of bully began and by whom, who won, after how long all agreed, and \
+           how many messages it took, beside n^2-n-1, the textbook's most",
+    write,
+};
 
 /// One election: from its first message until all agreed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,7 +75,7 @@ pub fn count(run: &Merged) -> Vec<Election> {
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
+pub fn write(run: &Merged, out: &mut dyn Write) -> io::Result<()> {
     let tally = Tally::of(run);
     writeln!(out, "# {}", title(run))?;
     writeln!(
@@ -194,7 +203,7 @@ impl Tally {
                     return;
                 }
             }
-            Event::Send { protocol, label, .. } if protocol == "bully" => {
+            Event::Send { protocol, label, .. } if protocol == Bully::NAME => {
                 self.sent(t, node, label);
             }
             _ => return,
@@ -215,14 +224,15 @@ impl Tally {
 
     fn sent(&mut self, t: u64, node: u32, label: &str) {
         self.node(node);
-        if self.under_way.is_none()
-            && announcement(node, label).is_some_and(|it| self.agreed == Some(it))
+        let Ok(message) = serde_json::from_str::<Message>(label) else { return };
+        if let Message::Coordinator { epoch } = message
+            && self.under_way.is_none()
+            && self.agreed == Some((node, epoch.0))
         {
             // A coordinator that meets a node anew says that it still is one.
             return;
         }
-        let name = label.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
-        let begins = matches!(name, "Election" | "Coordinator");
+        let begins = matches!(message, Message::Election { .. } | Message::Coordinator { .. });
         if begins && self.under_way.is_none() {
             self.under_way = Some(UnderWay::default());
             self.elections.push(Election {
@@ -236,16 +246,16 @@ impl Tally {
             });
         }
         let Some(election) = self.elections.last_mut() else { return };
-        match name {
-            "Election" => election.elections += 1,
-            "Ok" => election.oks += 1,
-            "Coordinator" => {
+        match message {
+            Message::Election { .. } => election.elections += 1,
+            Message::Ok => election.oks += 1,
+            Message::Coordinator { .. } => {
                 election.coordinators += 1;
                 if let Some(under_way) = &mut self.under_way {
                     under_way.announced = true;
                 }
             }
-            _ => {}
+            Message::Check { .. } | Message::Alive { .. } => {}
         }
     }
 
@@ -279,22 +289,32 @@ impl Tally {
     }
 }
 
-/// The reign that a message announces: its sender, and the epoch in `Coordinator { epoch: 17 }`.
-fn announcement(node: u32, label: &str) -> Option<(u32, u64)> {
-    let epoch = label.strip_prefix("Coordinator { epoch: ")?.strip_suffix(" }")?;
-    Some((node, epoch.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use node_lab::explain::{Source, merge};
+    use node_protocols::core::Epoch;
 
     const RUN: &str =
         r#"{"at":0,"kind":"run","source":"sim","scenario":"x","seed":1,"nodes":[1,2,3]}"#;
 
-    /// Lines in few words: `AT NODE WHAT`, with a `>` before the label of a message, and `= ID` for
-    /// a coordinator in reign 1, `== ID` in reign 2, and `rank RANK` for the node's own.
+    /// A message in few words: its name, and its epoch.
+    fn label(short: &str) -> String {
+        let (name, epoch) = short.split_once(' ').unwrap_or((short, "0"));
+        let (epoch, coordinator) = (Epoch(epoch.parse().expect("a number")), NodeId(3));
+        let message = match name {
+            "Election" => Message::Election { epoch },
+            "Ok" => Message::Ok,
+            "Coordinator" => Message::Coordinator { epoch },
+            "Check" => Message::Check { coordinator, epoch },
+            "Alive" => Message::Alive { coordinates: true },
+            other => return other.to_string(),
+        };
+        serde_json::to_string(&message).expect("JSON can carry it")
+    }
+
+    /// Lines in few words: `AT NODE WHAT`, with a `>` before a message, and `= ID` for a coordinator
+    /// in reign 1, `== ID` in reign 2, and `rank RANK` for the node's own.
     fn line(short: &str) -> String {
         let mut words = short.splitn(3, ' ');
         let [at, node, what] = [(); 3].map(|()| words.next().expect("three words"));
@@ -304,8 +324,9 @@ mod tests {
                 r#""fact","protocol":"bully","fact":"Coordinator","subject":{id},"value":{{"id":{id},"epoch":{epoch}}}"#
             )
         };
-        let what = if let Some(label) = what.strip_prefix('>') {
-            format!(r#""send","id":"m","to":2,"protocol":"bully","label":"{label}""#)
+        let what = if let Some(message) = what.strip_prefix('>') {
+            let label = serde_json::Value::from(label(message));
+            format!(r#""send","id":"m","to":2,"protocol":"bully","label":{label}"#)
         } else if let Some(id) = what.strip_prefix("== ") {
             fact(id, 2)
         } else if let Some(id) = what.strip_prefix("= ") {
@@ -354,37 +375,37 @@ mod tests {
         "0 1 start",
         "0 2 start",
         "0 3 start",
-        "1 3 >Coordinator { epoch: 1 }",
-        "1 3 >Coordinator { epoch: 1 }",
+        "1 3 >Coordinator 1",
+        "1 3 >Coordinator 1",
         "1 3 = 3",
         "2 1 = 3",
         "3 2 = 3",
-        "100 1 >Check { epoch: 1 }",
-        "101 3 >Alive { epoch: 1 }",
+        "100 1 >Check 1",
+        "101 3 >Alive",
         "200 3 crash",
-        "300 1 >Election { epoch: 1 }",
-        "300 1 >Election { epoch: 1 }",
+        "300 1 >Election 1",
+        "300 1 >Election 1",
         "301 2 >Ok",
-        "301 2 >Election { epoch: 1 }",
+        "301 2 >Election 1",
         "401 2 == 2",
-        "401 2 >Coordinator { epoch: 2 }",
-        "401 2 >Coordinator { epoch: 2 }",
+        "401 2 >Coordinator 2",
+        "401 2 >Coordinator 2",
         "402 1 == 2",
         // Of the same moment, and therefore of the same election.
-        "402 1 >Election { epoch: 2 }",
+        "402 1 >Election 2",
         "500 2 >Ok",
         "600 3 start",
-        "601 3 >Election { epoch: 3 }",
+        "601 3 >Election 3",
         "602 3 = 3",
-        "602 3 >Coordinator { epoch: 3 }",
-        "602 3 >Coordinator { epoch: 3 }",
+        "602 3 >Coordinator 3",
+        "602 3 >Coordinator 3",
         "603 1 = 3",
         "604 2 = 3",
-        "700 1 >Election { epoch: 3 }",
+        "700 1 >Election 3",
         "701 2 stop",
         "702 3 >Ok",
-        "800 1 >Check { epoch: 3 }",
-        "801 1 >Election { epoch: 3 }",
+        "800 1 >Check 3",
+        "801 1 >Election 3",
     ];
 
     #[test]
@@ -434,14 +455,14 @@ mod tests {
             "0 2 start by rank",
             "1 1 rank 2",
             "1 2 rank 1",
-            "5 2 >Election { epoch: 0 }",
+            "5 2 >Election 0",
             "6 1 >Ok",
             "6 1 = 1",
-            "6 1 >Coordinator { epoch: 1 }",
+            "6 1 >Coordinator 1",
             "7 2 = 1",
             "20 3 start by rank",
             "30 1 crash",
-            "40 2 >Election { epoch: 1 }",
+            "40 2 >Election 1",
             "41 2 == 2",
         ];
         let text = text(&RUN.replace("[1,2,3]", "[1,2,3,4,5]"), &story);
@@ -466,7 +487,7 @@ mod tests {
             "0 2 start by rank",
             "1 1 rank 2",
             "1 2 rank 1",
-            "2 1 >Coordinator { epoch: 1 }",
+            "2 1 >Coordinator 1",
             "2 1 = 1",
             "3 1 crash",
             "4 1 start by rank",
@@ -484,10 +505,10 @@ mod tests {
             "0 2 start",
             "1 1 = 2",
             "1 2 = 2",
-            "5 1 >Election { epoch: 1 }",
+            "5 1 >Election 1",
             "6 2 >Ok",
             "6 2 == 2",
-            "6 2 >Coordinator { epoch: 2 }",
+            "6 2 >Coordinator 2",
             "9 1 == 2",
         ];
         assert_eq!(shown(&elections(RUN, &story)), ["5 by 1: Some(2) Some(9) 1+1+1"]);
@@ -500,11 +521,11 @@ mod tests {
             "0 2 start",
             "1 1 = 2",
             "1 2 = 2",
-            "5 1 >Election {}",
+            "5 1 >Election 1",
             "6 2 >Ok",
-            "6 2 >Coordinator { epoch: 1 }",
-            "6 2 >Coordinator { epoch: 1 }",
-            "9 1 >Election {}",
+            "6 2 >Coordinator 1",
+            "6 2 >Coordinator 1",
+            "9 1 >Election 1",
         ];
         let shown = shown(&elections(RUN, &story));
         assert_eq!(shown, ["5 by 1: Some(2) Some(6) 1+1+2", "9 by 1: None None 1+0+0"]);
@@ -518,7 +539,7 @@ mod tests {
             "1 2 = 2",
             "2 1 = 2",
             "3 2 crash",
-            "4 1 >Election {}",
+            "4 1 >Election 1",
             "5 1 = 2",
             "6 1 == 1",
         ];
@@ -526,7 +547,7 @@ mod tests {
         let newcomer = [
             "0 1 start",
             "0 2 start",
-            "1 1 >Election {}",
+            "1 1 >Election 1",
             "2 2 = 2",
             "3 1 = 2",
             "3 3 start",
@@ -541,17 +562,17 @@ mod tests {
             "0 1 start",
             "0 2 start",
             "0 3 start",
-            "1 3 >Coordinator { epoch: 1 }",
+            "1 3 >Coordinator 1",
             "1 3 = 3",
             "2 1 = 3",
             "3 3 crash",
-            "4 2 >Election {}",
+            "4 2 >Election 1",
             "5 2 == 2",
             "6 1 == 2",
         ];
         assert_eq!(shown(&elections(RUN, &story)), ["1 by 3: Some(2) Some(6) 1+0+1"]);
         // All that are left agree as soon as the one who did not is gone.
-        let story = ["0 1 start", "0 2 start", "1 1 >Election {}", "1 1 = 1", "7 2 crash"];
+        let story = ["0 1 start", "0 2 start", "1 1 >Election 1", "1 1 = 1", "7 2 crash"];
         assert_eq!(shown(&elections(RUN, &story)), ["1 by 1: Some(1) Some(7) 1+0+0"]);
     }
 
@@ -561,29 +582,29 @@ mod tests {
         let story = [
             "0 1 start",
             "0 2 start",
-            "1 2 >Coordinator {}",
+            "1 2 >Coordinator 1",
             "1 2 = 2",
             "2 1 = 2",
-            "3 2 >Alive {}",
+            "3 2 >Alive",
             "4 1 link\",\"peer\":2,\"up\":false,\"x\":\"x",
-            "9 1 >Election {}",
+            "9 1 >Election 1",
             "10 1 = 1",
-            "10 1 >Coordinator {}",
+            "10 1 >Coordinator 1",
         ];
         assert_eq!(
             shown(&elections(&real, &story)),
             ["1 by 2: Some(2) Some(2) 0+0+1", "9 by 1: Some(1) Some(10) 1+0+1"]
         );
         assert_eq!(shown(&elections(RUN, &story))[1], "9 by 1: None None 1+0+1");
-        let again = ["0 1 start", "1 1 >Election {}", "2 1 start", "3 1 = 1"];
+        let again = ["0 1 start", "1 1 >Election 1", "2 1 start", "3 1 = 1"];
         assert_eq!(shown(&elections(&real, &again)), ["1 by 1: Some(1) Some(3) 1+0+0"]);
     }
 
     #[test]
     fn other_protocols_and_other_words_are_no_election() {
-        let story = ["0 1 start", "1 1 >Electioneering {}", "2 1 >Ok", "3 1 >", "4 1 >Alive {}"];
+        let story = ["0 1 start", "1 1 >Electioneering 1", "2 1 >Ok", "3 1 >", "4 1 >Alive"];
         assert_eq!(elections(RUN, &story), []);
-        let other = text(RUN, &["1 1 >Election {}"]).replace("bully", "ring");
+        let other = text(RUN, &["1 1 >Election 1"]).replace("bully", "ring");
         assert_eq!(counted(other), []);
     }
 
@@ -592,11 +613,11 @@ mod tests {
         let story = [
             "0 1 start",
             "0 2 start",
-            "1 2 >Coordinator { epoch: 1 }",
+            "1 2 >Coordinator 1",
             "1 2 = 2",
             "2 1 = 2",
-            "5 2 >Coordinator { epoch: 1 }",
-            "7 2 >Coordinator { epoch: 2 }",
+            "5 2 >Coordinator 1",
+            "7 2 >Coordinator 2",
             "7 2 == 2",
             "8 1 == 2",
         ];

@@ -1,9 +1,9 @@
 //! What `node explain` shows: traces read, checked and merged into one causal order.
 //!
-//! The forms it is shown in are in `html`, `text` and `shiviz`; they take a [`Merged`] and know
-//! nothing of files. Nothing here trusts a trace: a line that is none is an error with its place,
-//! and what does not fit together (a message received that nobody sent, or before it was sent) is
-//! said in [`Merged::notes`] and shown all the same.
+//! The forms it is shown in are in `html`, `text` and `shiviz`, and in the tables that studies
+//! bring; they take a [`Merged`] and know nothing of files. Nothing here trusts a trace: a line
+//! that is none is an error with its place, and what does not fit together (a message received that
+//! nobody sent, or before it was sent) is said in [`Merged::notes`] and shown all the same.
 
 pub mod html;
 mod kills;
@@ -17,6 +17,7 @@ use crate::text::{is_beginning, line_of};
 use crate::trace::{Event, Line};
 use node_core::Escaped;
 use std::fmt;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// A trace as it was read, not yet understood.
@@ -60,11 +61,23 @@ pub struct Entry<'a> {
     pub cause: Option<usize>,
 }
 
+/// What a study tells of a run in a table, for `node explain --table NAME`. Registered by
+/// [`Registry::register_table`](crate::registry::Registry::register_table).
+#[derive(Clone, Copy)]
+pub struct RunTable {
+    /// What it is asked for by.
+    pub name: &'static str,
+    /// What it tells, in one line.
+    pub help: &'static str,
+    /// Draws it up and writes it; its errors are those of the output.
+    pub write: fn(&Merged<'_>, &mut dyn Write) -> io::Result<()>,
+}
+
 /// Why traces cannot be shown.
 #[derive(Debug)]
 pub enum Error {
     /// The file cannot be read or written.
-    Io(String, std::io::Error),
+    Io(String, io::Error),
     /// The line is no UTF-8, or not a line of a trace.
     Line {
         /// The file.

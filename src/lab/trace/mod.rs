@@ -92,7 +92,7 @@ pub enum Event<'a> {
         to: u32,
         /// Whose message it is.
         protocol: Cow<'a, str>,
-        /// The message, for people.
+        /// The message: JSON; what JSON cannot carry is a text for people.
         label: Cow<'a, str>,
         /// The message in short, where it has a short form that differs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
