@@ -80,9 +80,9 @@ scripts/cluster.sh down "$dir"
 say "the elections, by what the nodes traced"
 "$binary" explain "$dir"/node-*.jsonl --table elections
 say "the verdict"
-"$binary" verify --agree-ms $bound --property election_terminates \
+"$binary" verify --bound agree_ms=$bound --property election_terminates \
   --property one_coordinator_per_component --property highest_live_id_wins "$dir"/node-*.jsonl ||
   fail "the elections did not hold, or could not be judged"
 say "done: the highest live node coordinated, and all agreed"
-echo "again: $binary verify --agree-ms $bound $dir/node-*.jsonl" >&2
+echo "again: $binary verify --bound agree_ms=$bound $dir/node-*.jsonl" >&2
 echo "the run as a page: $binary explain $dir/node-*.jsonl -o $dir/run.html" >&2

@@ -46,7 +46,11 @@ const ROOMS: [(&str, &str, &[&str]); 17] = [
 ];
 
 /// Where no protocol is named: whoever comes from outside is served like this tree's.
-const ENGINE: [&str; 5] = ["src/lab", "src/load", "src/net", "src/disk", "src/wal"];
+const ENGINE: [&str; 6] = ["src/lab", "src/load", "src/net", "src/disk", "src/wal", "src/cli"];
+/// What in there is for one protocol alone: clients of its own.
+const CLIENTS: [&str; 6] = ["agency", "bench", "board", "clock", "kv", "skew"];
+/// The list of commands, which has the clients' names.
+const COMMANDS: &str = "src/cli/mod.rs";
 /// The protocols of this tree, and what only they are about. Not `lamport`: that clock is in the
 /// envelope.
 const NAMES: [&str; 7] = ["bully", "berkeley", "lottery", "kv_", "membership", "bulletin", "board"];
@@ -90,23 +94,50 @@ fn a_room_knows_only_those_below_it() {
     assert_none("rooms that must not know each other", &wrong);
 }
 
+/// The engine's files, by their paths from the root.
+fn engine() -> Vec<String> {
+    let all = ENGINE.iter().flat_map(|folder| files(&root().join(folder)));
+    let all = all.map(|file| file.strip_prefix(root()).expect("below").display().to_string());
+    let is_of = |path: &str, client: &str| {
+        path.strip_prefix("src/cli/")
+            .and_then(|rest| rest.strip_prefix(client))
+            .is_some_and(|rest| rest.starts_with(['.', '/']))
+    };
+    all.filter(|path| !CLIENTS.iter().any(|client| is_of(path, client))).collect()
+}
+
+/// The names of this tree's facts. `ClockOffset` is the core's.
+fn facts() -> Vec<String> {
+    let text = fs::read_to_string(root().join("protocols/facts.rs")).expect("the facts");
+    let names = text.split("const NAME: &'static str = \"").skip(1);
+    names.filter_map(|rest| Some(rest.split_once('"')?.0.to_string())).collect()
+}
+
+/// Whether a word stands there, and is no part of a longer one.
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|one| one == word)
+}
+
 #[test]
-fn the_engine_names_no_protocol() {
-    let mut wrong = Vec::new();
-    for file in ENGINE.iter().flat_map(|folder| files(&root().join(folder))) {
-        for (number, line) in code(&file).lines().enumerate() {
-            if let Some(name) = NAMES.iter().find(|name| line.contains(*name)) {
-                wrong.push(format!("{}:{}: {name}: {}", file.display(), number + 1, line.trim()));
+fn the_engine_names_no_protocol_and_no_fact() {
+    let (facts, mut wrong) = (facts(), Vec::new());
+    assert!(facts.len() > 3, "{facts:?}");
+    for path in engine() {
+        let is_list = path == COMMANDS;
+        for (number, line) in code(&root().join(&path)).lines().enumerate() {
+            let protocol = NAMES.iter().find(|name| !is_list && line.contains(*name));
+            let fact = facts.iter().find(|fact| has_word(line, fact));
+            if let Some(name) = protocol.copied().or(fact.map(String::as_str)) {
+                wrong.push(format!("{path}:{}: {name}: {}", number + 1, line.trim()));
             }
-        }
-        for line in code(&file).lines().filter(|line| line.contains("node_protocols")) {
-            let is_core = line.contains("node_protocols::core");
-            if !is_core || file.starts_with(root().join("src/lab")) {
-                wrong.push(format!("{}: {}", file.display(), line.trim()));
+            let crates = line.contains("node_protocols::") || line.contains("node_studies::");
+            let is_core = line.contains("node_protocols::core") && !path.starts_with("src/lab");
+            if crates && !is_core {
+                wrong.push(format!("{path}:{}: {}", number + 1, line.trim()));
             }
         }
     }
-    assert_none("protocols in the engine", &wrong);
+    assert_none("protocols and facts in the engine", &wrong);
 }
 
 #[test]

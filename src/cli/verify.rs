@@ -5,9 +5,8 @@ use super::tell;
 use crate::client::escaped;
 use clap::Args;
 use node_lab::registry::Registry;
-use node_lab::study::{AGREE, Bounds, Needs, Property, Run, Verdict, Violation};
+use node_lab::study::{Needs, Property, Run, Verdict, Violation};
 use node_lab::trace::history::{Taken, Traces};
-use node_studies::bully::{ALIVE, HANDOVER};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -67,18 +66,10 @@ pub struct VerifyArgs {
     #[arg(long = "property", value_name = "PROPERTY")]
     properties: Vec<String>,
 
-    /// How long after the last failure, repair or start all nodes hold the right coordinator, in
-    /// milliseconds
-    #[arg(long, value_name = "MS", default_value_t = AGREE.default)]
-    agree_ms: u64,
-
-    /// How long two nodes may hold themselves coordinator while one takes over, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = HANDOVER.default)]
-    handover_ms: u64,
-
-    /// For how long a node that was heard from counts as live, in milliseconds: T of the election
-    #[arg(long, value_name = "MS", default_value_t = ALIVE.default)]
-    alive_ms: u64,
+    /// What properties are held against, as in a scenario's [bounds]: agree_ms=4300; may be given
+    /// several times. node properties has them, and their defaults
+    #[arg(long = "bound", value_name = "NAME=N", value_parser = bound)]
+    bounds: Vec<(String, u64)>,
 
     /// Print one JSON object instead: {"verdict","operations","replicas","properties":
     /// [{"property","verdict","why","operations"}]}; verdicts are held, violated and unknown
@@ -89,6 +80,15 @@ pub struct VerifyArgs {
 /// Exit code when nothing can be said.
 const UNKNOWN: u8 = 2;
 
+/// The longest run of real nodes that a bound is for: a year.
+const LONGEST_MS: u64 = 365 * 24 * 3_600_000;
+
+/// `NAME=N`.
+fn bound(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("it is NAME=N, as agree_ms=4300")?;
+    Ok((name.into(), value.parse().map_err(|_| format!("{name} is a whole number"))?))
+}
+
 /// Checks the traces and prints the verdicts.
 pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
     if let Some(name) = args.properties.iter().find(|name| registry.property(name).is_none()) {
@@ -97,7 +97,14 @@ pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
         tell!("node: --property {name}: no such property; there are {all}");
         return ExitCode::from(UNKNOWN);
     }
-    let (mut traces, mut run) = (Traces::default(), Run::default());
+    let bounds = match registry.bounds(&args.bounds.into_iter().collect(), LONGEST_MS) {
+        Ok(bounds) => bounds,
+        Err(why) => {
+            tell!("node: --bound {}", escaped(why.as_bytes()));
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    let (mut traces, mut run) = (Traces::default(), Run { bounds, ..Run::default() });
     let mut is_cut = false;
     for file in &args.traces {
         let taken = match load(file, &mut traces, &mut run) {
@@ -120,10 +127,6 @@ pub fn run(args: VerifyArgs, registry: &Registry) -> ExitCode {
         }
     }
     traces.finish(&mut run);
-    run.bounds = Bounds::default()
-        .with(&AGREE, args.agree_ms.saturating_mul(1_000_000))
-        .with(&HANDOVER, args.handover_ms.saturating_mul(1_000_000))
-        .with(&ALIVE, args.alive_ms.saturating_mul(1_000_000));
     let verdicts: Vec<(&'static Property, Verdict)> = properties(&args.properties, &run, registry)
         .into_iter()
         .map(|property| (property, (property.judge)(&run)))
@@ -236,6 +239,7 @@ fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
 mod tests {
     use super::*;
     use node_lab::check::timeline::{Happening, What};
+    use node_lab::study::{AGREE, Bounds};
     use node_protocols::facts::Rank;
 
     fn property(name: &str) -> &'static Property {
@@ -373,6 +377,9 @@ mod tests {
         );
     }
 
+    /// What elects by rank.
+    const ELECTS: &str = r#"{"protocol":"bully","publishes":["Coordinator"],"needs":["Rank"]}"#;
+
     /// Node 1, of rank 2, and node 2, of rank 1, hold `winner` coordinator; node 3 gives ranks and
     /// does not elect.
     fn by_rank(winner: u32) -> Run {
@@ -390,11 +397,12 @@ mod tests {
             });
             let ranks = ranks.collect::<Vec<_>>().join("\n");
             let start = format!(
-                r#"{{"at":10000000,"node":{node},"kind":"start","incarnation":1,"elects":"rank"}}"#
+                r#"{{"at":10000000,"node":{node},"kind":"start","incarnation":1,"runs":[{ELECTS}]}}"#
             );
             format!("{RUN}\n{start}\n{ranks}\n{}\n", coordinator(20, node))
         };
-        let start = r#"{"at":10000000,"node":3,"kind":"start","incarnation":1,"elects":"no"}"#;
+        let start =
+            r#"{"at":10000000,"node":3,"kind":"start","incarnation":1,"runs":[{"protocol":"x"}]}"#;
         let reference = format!(
             r#"{RUN}{}{start}{}{{"at":90000000,"node":3,"kind":"note","line":"x"}}"#,
             '\n', '\n'
@@ -435,6 +443,22 @@ mod tests {
         assert!(matches!(again, Verdict::Violated(_)), "{again:?}");
         let listed = check("death_noticed_in_time", &run);
         assert!(matches!(listed, Verdict::Unknown { .. }), "{listed:?}");
+    }
+
+    #[test]
+    fn a_bound_is_set_by_the_name_that_scenarios_have_for_it() {
+        let registry = node_studies::registry();
+        let set = |text: &str| registry.bounds(&[bound(text)?].into(), LONGEST_MS);
+        assert_eq!(set("agree_ms=4300").unwrap().of(&AGREE), 4_300_000_000);
+        let wrong = |text: &str| set(text).unwrap_err();
+        assert_eq!(wrong("agree_ms"), "it is NAME=N, as agree_ms=4300");
+        assert_eq!(wrong("agree_ms=soon"), "agree_ms is a whole number");
+        assert!(wrong("agree_ms=0").starts_with("agree_ms is 1 to "));
+        let why = wrong("agree=1");
+        assert!(
+            why.starts_with("agree: no property is held against it; there are agree_ms, "),
+            "{why}"
+        );
     }
 
     #[test]

@@ -4,7 +4,10 @@
 pub use crate::plugins::{DynGateway, JSON, JsonForm, NATIVE, Plugins, TypedConfig};
 
 use crate::explain::RunTable;
-use crate::study::{Cast, Clients, Invariant, Property, Study, StudyPlugin, Table, requests};
+use crate::study::{
+    Bounds, Cast, Clients, Invariant, Property, Study, StudyPlugin, Table, requests,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
@@ -79,6 +82,25 @@ impl Registry {
     /// All invariants.
     pub fn invariants(&self) -> impl Iterator<Item = &'static Invariant> {
         self.studies.iter().flat_map(|study| study.invariants)
+    }
+
+    /// What properties are held against, as it is given: by name, each in its own unit, for a run
+    /// of so many milliseconds.
+    ///
+    /// # Errors
+    /// No property is held against it, or it is none that the bound can be.
+    pub fn bounds(&self, given: &BTreeMap<String, u64>, run_ms: u64) -> Result<Bounds, String> {
+        let all = || self.properties().flat_map(|property| property.bounds);
+        let mut bounds = Bounds::default();
+        for (name, value) in given {
+            let bound = all().find(|bound| bound.name == name).ok_or_else(|| {
+                let names: BTreeSet<&str> = all().map(|bound| bound.name).collect();
+                let names = names.into_iter().collect::<Vec<_>>().join(", ");
+                format!("{name}: no property is held against it; there are {names}")
+            })?;
+            bounds.set(bound, *value, run_ms)?;
+        }
+        Ok(bounds)
     }
 
     /// The property of that name.

@@ -2,6 +2,9 @@
 
 mod election;
 pub mod elections;
+mod elects;
+
+pub use self::elects::Elects;
 
 use node_lab::study::Run;
 use node_lab::study::{

@@ -81,7 +81,7 @@ function showEvent(index, jump) {
   const known = new Set(["t", "kind", "node", "label", "value", "line", "cause", "ops", "digest", "on", "client", "why", "property"]);
   for (const [name, value] of Object.entries(event)) {
     if (known.has(name) || (message && name === "protocol")) continue;
-    fields.push([name, name === "until" ? clock(value, true) : Array.isArray(value) ? value.join(", ") || "all" : String(value)]);
+    fields.push([name, name === "until" ? clock(value, true) : name === "runs" ? value.map((one) => one.protocol).join(", ") : Array.isArray(value) ? value.join(", ") || "all" : String(value)]);
   }
   for (const [name, value] of fields) el("fields").append(make("dt", name), make("dd", value));
   for (const [target, word, bad] of related(index)) {

@@ -327,7 +327,7 @@ impl Scenario {
                 return rule(&format!("properties: {property} {why}"));
             }
         }
-        let bounds = resolve_bounds(&file.bounds, registry, millis + settle_millis);
+        let bounds = registry.bounds(&file.bounds, millis + settle_millis);
         let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
         let network = file.network(&nodes[0]).map_err(|why| format!("{name}: {why}"))?;
         let durable = nodes.iter().filter(|config| config.data_dir.is_some());
@@ -477,24 +477,6 @@ fn checkers(
         checkers.push(checker);
     }
     Ok(checkers)
-}
-
-fn resolve_bounds(
-    given: &BTreeMap<String, u64>,
-    registry: &Registry,
-    whole_ms: u64,
-) -> Result<Bounds, String> {
-    let all = || registry.properties().flat_map(|property| property.bounds);
-    let mut bounds = Bounds::default();
-    for (name, value) in given {
-        let bound = all().find(|bound| bound.name == name).ok_or_else(|| {
-            let names: BTreeSet<&str> = all().map(|bound| bound.name).collect();
-            let names = names.into_iter().collect::<Vec<_>>().join(", ");
-            format!("{name}: no property is held against it; there are {names}")
-        })?;
-        bounds.set(bound, *value, whole_ms)?;
-    }
-    Ok(bounds)
 }
 
 fn load_node(
