@@ -2,7 +2,7 @@
 //! it as a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages,
 //! and no kind of fact.
 
-use node_core::{DynProtocol, Fact, FactKind, FactType, Host};
+use node_core::{Fact, FactKind, FactType, Host};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -130,12 +130,12 @@ impl Running {
     /// What a node runs, in the order of its config.
     pub fn all_on(host: &Host) -> Vec<Running> {
         let names = |kinds: &[FactKind]| kinds.iter().map(|kind| kind.name().into()).collect();
-        let running = |protocol: &Box<dyn DynProtocol>| Running {
+        let running = host.protocols().iter().map(|protocol| Running {
             protocol: protocol.name().into(),
             publishes: names(protocol.publishes()),
             needs: names(protocol.needs()),
-        };
-        host.protocols().iter().map(running).collect()
+        });
+        running.collect()
     }
 
     /// Whether it publishes facts of this kind.
