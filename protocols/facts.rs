@@ -4,9 +4,9 @@
 use crate::core::{Epoch, FactType, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// Who coordinates, in which reign. A hint: not safe under partition. Traces and checkers take a
-/// node whose protocol publishes it for one that elects, by rank if the protocol needs [`Rank`], by
-/// id otherwise.
+/// Who coordinates, in which reign. A hint: not safe under partition. Checkers of
+/// elections take a node whose protocol publishes it for one that elects, by rank if the protocol
+/// needs [`Rank`], by id otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Coordinator {
     /// The coordinator.

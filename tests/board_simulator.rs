@@ -211,7 +211,8 @@ fn elections_by_rank_are_judged_from_traces_as_in_runs() {
             calm.map(|property| (property.judge)(&history))
         };
         assert_eq!(verdicts(&trace), [Verdict::Held, Verdict::Held, Verdict::Held], "seed {seed}");
-        let all = trace.replace(r#""elects":"no""#, r#""elects":"id""#);
+        let all =
+            trace.replace(r#""runs":["#, r#""runs":[{"protocol":"","publishes":["Coordinator"]},"#);
         let [terminates, ..] = verdicts(&all);
         assert!(matches!(terminates, Verdict::Violated(_)), "seed {seed}: {terminates:?}");
 
@@ -222,7 +223,7 @@ fn elections_by_rank_are_judged_from_traces_as_in_runs() {
         assert!(last.agreed.is_some(), "seed {seed}: {last:?}");
         if last.winner != Some(3) {
             not_the_highest_id += 1;
-            let by_id = trace.replace(r#""elects":"rank""#, r#""elects":"id""#);
+            let by_id = trace.replace(r#""needs":["Rank"]"#, r#""needs":[]"#);
             let [.., wins] = verdicts(&by_id);
             assert!(matches!(wins, Verdict::Violated(_)), "seed {seed}: {wins:?}");
         }

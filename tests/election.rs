@@ -6,7 +6,7 @@ mod common;
 use common::clients::Native;
 use common::group::Group;
 use common::{LONG, Node, wait_until, with_more_time};
-use node_lab::check::timeline::{Elects, What};
+use node_lab::check::timeline::What;
 use node_lab::explain::{Source, merge};
 use node_lab::sim::run::run;
 use node_lab::sim::scenario::Scenario;
@@ -14,6 +14,7 @@ use node_lab::sim::tracer::Tracer;
 use node_lab::wire::{Hello, Role, push_frame};
 use node_protocols::bully::Message;
 use node_protocols::core::{Epoch, LamportTime, NodeId, encode, protocol_tag};
+use node_studies::bully::Elects;
 use node_studies::bully::elections::{Election, count, textbook_most};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -169,7 +170,8 @@ fn elect_by_rank(timeout_ms: u64) -> Result<(), String> {
     for (id, elects) in [(1, Elects::Rank), (2, Elects::Rank), (3, Elects::Rank), (4, Elects::No)] {
         let trace = fs::read(group.path(id, "jsonl")).expect("a trace");
         let timeline = node_lab::trace::history::read(&trace[..]).expect("it reads").timeline;
-        let says = |what: &What| matches!(what, What::Start { elects: it, .. } if *it == elects);
+        let says =
+            |what: &What| matches!(what, What::Start { runs, .. } if Elects::of(runs) == elects);
         assert_eq!(timeline.iter().filter(|one| says(&one.what)).count(), 1, "node {id}");
     }
     Ok(())

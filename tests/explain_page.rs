@@ -112,6 +112,44 @@ fn a_failing_run_opens_at_its_violation_and_can_be_stepped_through() {
     assert!(page["withText"].as_u64().unwrap() < 40, "only the run's frame is left");
 }
 
+/// The clients of a simulated run tell of themselves: each has a lane, and what it asked has a way
+/// to the node's request, and the reply one back. Where the names differ, as in real traces, both
+/// tell of it apart.
+#[test]
+fn clients_have_lanes_and_their_operations_ways_to_the_nodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run.jsonl");
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sim/kv-linearizable.toml");
+    let output = Command::new(env!("CARGO_BIN_EXE_node"))
+        .args(["sim", scenario, "--seed", "15", "--no-shrink", "--trace"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "it shows what it is there to show");
+    let trace = std::fs::read_to_string(file).unwrap();
+    let count = |kind: &str| trace.matches(&format!("\"kind\":\"{kind}\"")).count();
+    let (asked, seen) = (count("invoke"), count("request"));
+    let ways = seen + count("return");
+    assert!(asked > 20 && ways > 40, "{asked} operations, {ways} ways");
+    let Some(page) = tested("clients", trace.clone()) else { return };
+    assert_eq!(page["problems"], serde_json::json!([]));
+    assert!(page["clients"].as_u64().unwrap() > 2);
+    assert_eq!(page["operations"], asked);
+    assert_eq!(page["passages"], ways);
+    assert_eq!(page["atViolation"], true);
+    assert!(page["redPixels"].as_u64().unwrap() > 500, "what it rests on is marked in red");
+
+    let is_of_client = |line: &str| ["invoke", "return"].iter().any(|kind| line.contains(kind));
+    let apart = |line: &str| match is_of_client(line) {
+        true => line.replace(r#""op":""#, r#""op":"client "#),
+        false => line.to_string(),
+    };
+    let real: Vec<String> = trace.lines().map(apart).collect();
+    let Some(page) = tested("clients-apart", real.join("\n") + "\n") else { return };
+    assert_eq!(page["problems"], serde_json::json!([]));
+    assert_eq!((&page["operations"], &page["passages"]), (&(asked + seen).into(), &0.into()));
+}
+
 #[test]
 fn a_run_that_holds_opens_at_its_beginning() {
     let trace = Sample { nodes: 3, events: 2000, forgetful: false, seed: 42 }.write();

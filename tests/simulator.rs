@@ -7,7 +7,7 @@ use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::tally::{Tally, Word};
 use node_lab::sim::tracer::Tracer;
-use node_lab::study::{Invariant, Needs, NoSettings, Property, Snapshot, Study, Verdict};
+use node_lab::study::{Invariant, Memory, Needs, NoSettings, Property, Snapshot, Study, Verdict};
 use node_lab::trace::{Event, Line};
 use node_protocols::core::{Caller, ConfigError, Context, Env, MAX_BRIEF, Never, NodeId, Protocol};
 use node_studies::kv_replication::history::Outcome as Answer;
@@ -683,7 +683,7 @@ impl Study for DoorStudy {
     )];
 }
 
-fn one_inside(nodes: &Snapshot<'_>) -> Result<(), String> {
+fn one_inside(nodes: &Snapshot<'_>, _: &mut Memory) -> Result<(), String> {
     let inside: Vec<NodeId> =
         nodes.of::<Door>().filter(|(_, door)| door.is_inside).map(|(id, _)| id).collect();
     if inside.len() > 1 { Err(format!("nodes {inside:?} are inside")) } else { Ok(()) }
@@ -769,25 +769,29 @@ fn a_violation_names_operations_as_the_trace_does() {
     assert!(!named.is_empty() && named.iter().all(|op| known.contains(op)), "{named:?}");
 }
 
-/// The store's own, where disks fail and nodes stop.
+/// What ships is judged at every moment of its scenarios, and has evidence in each run.
 #[test]
-fn complete_replicas_never_differ() {
+fn invariants_of_shipped_scenarios_hold_and_something_could_have_broken_them() {
     let registry = Arc::new(node_studies::registry());
-    let dir = tempfile::tempdir().expect("a folder");
-    let text =
-        fs::read_to_string(root().join("configs/sim/kv-disk-all.toml")).expect("it is there");
-    let configs = format!("{}/", root().join("configs").display());
-    let text = text.replace("\"../", &format!("\"{configs}"));
-    let text = text.replacen("properties = [", "properties = [\"replicas_never_differ\", ", 1);
-    let path = dir.path().join("scenario.toml");
-    fs::write(&path, text).expect("a file");
-    let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
-    for seed in 1..=40 {
-        let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
-        assert_eq!(outcome.failure, None, "seed {seed}");
-        let of = |name| outcome.verdicts.iter().find(|(property, _)| property.name == name);
-        let (_, verdict) = of("replicas_never_differ").expect("it is judged");
-        assert_eq!(*verdict, Verdict::Held, "seed {seed}");
+    for (scenario, invariants) in [
+        ("kv-disk-all", &["replicas_never_differ"][..]),
+        ("kv-copies", &["replicas_never_differ"]),
+        ("election-all", &["no_invented_reign"]),
+        ("membership", &["members_agree_on_ranks"]),
+        ("board-election", &["no_invented_reign", "members_agree_on_ranks"]),
+    ] {
+        let path = root().join(format!("configs/sim/{scenario}.toml"));
+        let scenario = Arc::new(Scenario::load(&path, &registry).expect("it loads"));
+        for seed in 1..=20 {
+            let outcome = run(&scenario, &registry, &scenario.plan(seed), Tracer::new());
+            assert_eq!(outcome.failure, None, "seed {seed}");
+            for invariant in invariants {
+                let mut all = outcome.verdicts.iter();
+                let judged = all.find(|(property, _)| property.name == *invariant);
+                let (_, verdict) = judged.expect("it is judged");
+                assert_eq!(*verdict, Verdict::Held, "{invariant}, seed {seed}");
+            }
+        }
     }
 }
 

@@ -93,23 +93,43 @@ fn a_room_knows_only_those_below_it() {
     assert_none("rooms that must not know each other", &wrong);
 }
 
+/// The engine's files, by their paths from the root.
+fn engine() -> Vec<String> {
+    let all = ENGINE.iter().flat_map(|folder| files(&root().join(folder)));
+    all.map(|file| file.strip_prefix(root()).expect("below").display().to_string()).collect()
+}
+
+/// The names of this tree's facts. `ClockOffset` is the core's.
+fn facts() -> Vec<String> {
+    let text = fs::read_to_string(root().join("protocols/facts.rs")).expect("the facts");
+    let names = text.split("const NAME: &'static str = \"").skip(1);
+    names.filter_map(|rest| Some(rest.split_once('"')?.0.to_string())).collect()
+}
+
+/// Whether a word stands there, and is no part of a longer one.
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|one| one == word)
+}
+
 #[test]
-fn the_engine_names_no_protocol() {
-    let mut wrong = Vec::new();
-    for file in ENGINE.iter().flat_map(|folder| files(&root().join(folder))) {
-        for (number, line) in code(&file).lines().enumerate() {
-            if let Some(name) = NAMES.iter().find(|name| line.contains(*name)) {
-                wrong.push(format!("{}:{}: {name}: {}", file.display(), number + 1, line.trim()));
+fn the_engine_names_no_protocol_and_no_fact() {
+    let (facts, mut wrong) = (facts(), Vec::new());
+    assert!(facts.len() > 3, "{facts:?}");
+    for path in engine() {
+        for (number, line) in code(&root().join(&path)).lines().enumerate() {
+            let protocol = NAMES.iter().find(|name| line.contains(*name));
+            let fact = facts.iter().find(|fact| has_word(line, fact));
+            if let Some(name) = protocol.copied().or(fact.map(String::as_str)) {
+                wrong.push(format!("{path}:{}: {name}: {}", number + 1, line.trim()));
             }
-        }
-        for line in code(&file).lines().filter(|line| line.contains("node_protocols::")) {
-            let is_core = line.contains("node_protocols::core");
-            if !is_core || file.starts_with(root().join("src/lab")) {
-                wrong.push(format!("{}: {}", file.display(), line.trim()));
+            let crates = line.contains("node_protocols::") || line.contains("node_studies::");
+            let is_core = line.contains("node_protocols::core") && !path.starts_with("src/lab");
+            if crates && !is_core {
+                wrong.push(format!("{path}:{}: {}", number + 1, line.trim()));
             }
         }
     }
-    assert_none("protocols in the engine", &wrong);
+    assert_none("protocols and facts in the engine", &wrong);
 }
 
 #[test]

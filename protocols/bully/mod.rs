@@ -343,6 +343,11 @@ impl Protocol for Bully {
 }
 
 impl Bully {
+    /// Whom it holds coordinator, in which reign, though it may be looking for another.
+    pub fn holds(&self) -> Option<Coordinator> {
+        self.reign.map(|Reign { epoch, id }| Coordinator { id, epoch })
+    }
+
     fn place(&self, id: NodeId) -> Option<usize> {
         match self.by {
             By::Id => self.peers.binary_search_by_key(&id, |peer| peer.id).ok(),
@@ -606,6 +611,9 @@ impl Bully {
         // later.
         if self.reign.is_some_and(|ours| ours >= theirs) {
             let epoch = self.epoch();
+            cx.multicast(to.iter().copied(), &Message::Coordinator { epoch });
+        } else if self.planted.has(Mutant::AnnouncedOnly) {
+            let epoch = Epoch(cx.local_event().0);
             cx.multicast(to.iter().copied(), &Message::Coordinator { epoch });
         } else {
             self.take_over(cx);

@@ -19,18 +19,22 @@ pub enum Mutant {
     EpochKept,
     /// A coordinator does not ask whether one above it is there again.
     HigherUnchecked,
+    /// A coordinator that hears of a later reign, as after a restart that set its clock back,
+    /// announces a new one of its own and stays in the one that it has.
+    AnnouncedOnly,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 6] = [
+    pub const ALL: [Mutant; 7] = [
         Mutant::OlderTaken,
         Mutant::HigherForgotten,
         Mutant::HeardForEver,
         Mutant::AnyEpochAlive,
         Mutant::EpochKept,
         Mutant::HigherUnchecked,
+        Mutant::AnnouncedOnly,
     ];
 }
 

@@ -280,6 +280,18 @@ impl Protocol for Membership {
 }
 
 impl Membership {
+    /// The ranks of nodes that it knows: at the reference server, those that it gave.
+    pub fn ranks(&self) -> impl Iterator<Item = Rank> {
+        let (reference, member) = match &self.part {
+            Part::Reference(reference) => (Some(reference), None),
+            Part::Member(member) => (None, Some(member)),
+        };
+        let given = reference.into_iter().flat_map(Reference::of_nodes);
+        let heard = member.into_iter().flat_map(|member| &member.ranks);
+        let heard = heard.map(|(id, rank)| (*id, *rank));
+        given.chain(heard).map(|(id, rank)| Rank { id, rank })
+    }
+
     /// What a client is answered; a request that is refused leaves this node's clock alone.
     fn answer<'a>(
         &'a mut self,

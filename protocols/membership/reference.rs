@@ -256,6 +256,11 @@ impl Reference {
         (1..).zip(&self.servers).filter(|(_, server)| server.heard.is_some())
     }
 
+    /// The ranks that nodes have.
+    pub(super) fn of_nodes(&self) -> impl Iterator<Item = (NodeId, u32)> {
+        (1..).zip(&self.servers).filter_map(|(rank, server)| Some((server.node?, rank)))
+    }
+
     fn members(&self) -> Vec<Member> {
         let listed = self.listed();
         listed.filter_map(|(rank, server)| server.node.map(|node| Member { node, rank })).collect()

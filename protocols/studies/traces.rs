@@ -83,9 +83,14 @@ fn any_line() -> impl Strategy<Value = String> {
             0 => r#""run","source":"node","scenario":"","nodes":[]"#.into(),
             1 => r#""run","source":"sim","scenario":"","nodes":[4294967295]"#.into(),
             2 | 3 => format!(
-                r#""start","incarnation":{value},"durable":{},"elects":"{}""#,
+                r#""start","incarnation":{value},"durable":{},"runs":[{}]"#,
                 other > 1,
-                ["no", "id", "rank", "rank"][other as usize]
+                [
+                    r#"{"protocol":""}"#,
+                    "",
+                    r#"{"protocol":"","publishes":["Coordinator"]}"#,
+                    r#"{"protocol":"x","publishes":["Coordinator"],"needs":["Rank"]}"#,
+                ][other as usize]
             ),
             4 => r#""crash""#.into(),
             5 => r#""stop""#.into(),

@@ -412,6 +412,9 @@ mod tests {
         );
     }
 
+    /// What elects by rank.
+    const ELECTS: &str = r#"{"protocol":"bully","publishes":["Coordinator"],"needs":["Rank"]}"#;
+
     /// Node 1, of rank 2, and node 2, of rank 1, hold `winner` coordinator; node 3 gives ranks and
     /// does not elect.
     fn by_rank(winner: u32) -> Run {
@@ -429,11 +432,12 @@ mod tests {
             });
             let ranks = ranks.collect::<Vec<_>>().join("\n");
             let start = format!(
-                r#"{{"at":10000000,"node":{node},"kind":"start","incarnation":1,"elects":"rank"}}"#
+                r#"{{"at":10000000,"node":{node},"kind":"start","incarnation":1,"runs":[{ELECTS}]}}"#
             );
             format!("{RUN}\n{start}\n{ranks}\n{}\n", coordinator(20, node))
         };
-        let start = r#"{"at":10000000,"node":3,"kind":"start","incarnation":1,"elects":"no"}"#;
+        let start =
+            r#"{"at":10000000,"node":3,"kind":"start","incarnation":1,"runs":[{"protocol":"x"}]}"#;
         let reference = format!(
             r#"{RUN}{}{start}{}{{"at":90000000,"node":3,"kind":"note","line":"x"}}"#,
             '\n', '\n'

@@ -3,6 +3,7 @@
 //! A message has the same name at both ends: its link's (who dialled, its incarnation, its how
 //! many-th dial), its direction, and its number on it. TCP keeps the order, so counting is enough.
 
+use node_lab::check::timeline::Running;
 use node_lab::config::Config;
 use node_lab::trace::{self, Event, LineWriter};
 use node_protocols::core::{Effect, Env, Host, NodeId, RequestId, Time};
@@ -69,9 +70,9 @@ impl Tracing {
         let (source, scenario) = ("node".into(), config.cluster.clone().into());
         self.writer.line(self.at, None, None, Event::Run { source, scenario, seed: None, nodes });
         let (incarnation, durable) = (env.incarnation, env.durable);
-        let elects = trace::elects(host);
+        let runs = Running::all_on(host);
         let name = config.name.clone().map(Cow::Owned);
-        self.line(None, Event::Start { incarnation, durable, elects, name });
+        self.line(None, Event::Start { incarnation, durable, runs, name });
     }
 
     pub(super) fn begin_turn(&mut self, now: Time) {

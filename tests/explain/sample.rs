@@ -4,7 +4,6 @@
 //!
 //! This is no simulator; it only writes what one would.
 
-use node_lab::check::timeline::Elects;
 use node_lab::trace::{Event, Line};
 use node_protocols::core::{Epoch, Fact, NodeId};
 use node_protocols::facts::Coordinator;
@@ -97,7 +96,7 @@ impl Sample {
             world.write(
                 Some(node),
                 None,
-                Event::Start { incarnation: 1, durable: false, elects: Elects::No, name: None },
+                Event::Start { incarnation: 1, durable: false, runs: Vec::new(), name: None },
             );
             world.coordinator(node);
             let first = world.below(50) * MS;
@@ -135,7 +134,7 @@ impl World {
                         Event::Start {
                             incarnation: 2,
                             durable: false,
-                            elects: Elects::No,
+                            runs: Vec::new(),
                             name: None,
                         },
                     );

@@ -3,7 +3,6 @@
 use super::super::SLEW;
 use super::*;
 use crate::check;
-use node_lab::check::timeline::Elects;
 use node_lab::study::{AGREE, Bounds};
 use node_protocols::core::{Correction, Epoch, NodeId};
 
@@ -25,7 +24,7 @@ fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> Run {
 }
 
 fn start(node: u32) -> What {
-    What::Start { node, durable: false, elects: Elects::No }
+    What::Start { node, durable: false, runs: Vec::new() }
 }
 
 /// A reading of a clock that has no correction.

@@ -17,9 +17,9 @@
 //! holds between happenings of one and the same time does not count. A run without such a moment,
 //! or in which nobody is asked anything then, has no evidence.
 
-use super::{ALIVE, HANDOVER};
+use super::{ALIVE, Elects, HANDOVER};
 use node_lab::check::describe::Millis;
-use node_lab::check::timeline::{Elects, FaultKind, Happening, What, begin};
+use node_lab::check::timeline::{FaultKind, Happening, What, begin};
 use node_lab::study::{AGREE, Run, Verdict, Violation, nothing_of};
 use node_protocols::core::{Epoch, Fact, NodeId};
 use node_protocols::facts::{Coordinator, Rank};
@@ -207,10 +207,10 @@ pub(super) fn live_higher_prevails(history: &Run) -> Verdict {
     let mut has_evidence = false;
     for Happening { at, what } in &history.timeline {
         match what {
-            What::Start { node, elects, .. } => {
+            What::Start { node, runs, .. } => {
                 heard.retain(|(by, _), _| by != node);
                 let is_set = electors.get(node) == Some(&false);
-                electors.insert(*node, *elects == Elects::Id && !is_set);
+                electors.insert(*node, Elects::of(runs) == Elects::Id && !is_set);
             }
             What::Fault { kind: FaultKind::Clock(node), .. } => _ = electors.insert(*node, false),
             What::Send { node, message, .. } => _ = senders.insert(*message, *node),
@@ -336,8 +336,7 @@ impl<'a> Sweep<'a> {
         for Happening { at, what } in timeline {
             end = end.max(*at);
             match what {
-                What::Start { elects: Elects::Id | Elects::Rank, .. } => says = true,
-                What::Start { elects: Elects::No, .. } => {}
+                What::Start { runs, .. } => says |= Elects::of(runs) != Elects::No,
                 What::Fact { node, fact } => {
                     if let Some(reign) = fact.read() {
                         says = true;
@@ -435,11 +434,11 @@ impl<'a> Cluster<'a> {
 
     fn apply(&mut self, at: u64, change: Change<'a>) {
         match change {
-            Change::Happens(What::Start { node, elects, .. }) => {
+            Change::Happens(What::Start { node, runs, .. }) => {
                 self.disturbed = at;
                 self.change(at, *node, |node| {
                     (node.up, node.paused, node.holds) = (true, false, None);
-                    (node.elects, node.rank) = (*elects, None);
+                    (node.elects, node.rank) = (Elects::of(runs), None);
                 });
             }
             Change::Ranks(Rank { id, rank }) => self.take_rank(at, id.0, rank),

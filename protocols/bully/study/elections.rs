@@ -8,7 +8,7 @@
 //! Garcia-Molina: Elections in a Distributed Computing System, IEEE Transactions on Computers
 //! C-31(1), 1982.
 
-use node_lab::check::timeline::Elects;
+use super::Elects;
 use node_lab::explain::{Merged, RunTable, title};
 use node_lab::trace::{Event, Line};
 use node_protocols::bully::{Bully, Message};
@@ -182,9 +182,9 @@ impl Tally {
             return;
         };
         match &line.event {
-            Event::Start { elects, .. } => {
+            Event::Start { runs, .. } => {
                 let again = if self.nodes.contains_key(&node) { " again" } else { "" };
-                let fresh = Node { up: true, elects: *elects, ..Node::default() };
+                let fresh = Node { up: true, elects: Elects::of(runs), ..Node::default() };
                 self.nodes.insert(node, fresh);
                 self.changes.push((t, format!("node {node} starts{again}")));
             }
@@ -313,7 +313,7 @@ mod tests {
         serde_json::to_string(&message).expect("JSON can carry it")
     }
 
-    /// Lines in few words: `AT NODE WHAT`, with a `>` before a message, and `= ID` for a coordinator
+    /// Lines in few words: `AT NODE WHAT`, with a `>` before a message, `= ID` for a coordinator
     /// in reign 1, `== ID` in reign 2, and `rank RANK` for the node's own.
     fn line(short: &str) -> String {
         let mut words = short.splitn(3, ' ');
@@ -334,7 +334,11 @@ mod tests {
         } else if what == "start" {
             r#""start","incarnation":1"#.to_string()
         } else if let Some(elects) = what.strip_prefix("start by ") {
-            format!(r#""start","incarnation":1,"elects":"{elects}""#)
+            let runs = match elects {
+                "rank" => r#"{"protocol":"x","publishes":["Coordinator"],"needs":["Rank"]}"#,
+                _ => r#"{"protocol":"x","publishes":["Rank"]}"#,
+            };
+            format!(r#""start","incarnation":1,"runs":[{runs}]"#)
         } else if let Some(rank) = what.strip_prefix("rank ") {
             let fact = r#""fact","protocol":"membership","fact":"Rank""#;
             format!(r#"{fact},"subject":{node},"value":{{"id":{node},"rank":{rank}}}"#)

@@ -2,10 +2,14 @@
 
 mod election;
 pub mod elections;
+mod elects;
+mod invented;
 
-use node_lab::study::Run;
+pub use self::elects::Elects;
+
 use node_lab::study::{
-    AGREE, Bound, Cast, Most, Needs, NoSettings, Property, Shipped, Study, Unit, Verdict,
+    AGREE, Bound, Cast, Invariant, Most, Needs, NoSettings, Property, Run, Shipped, Study, Unit,
+    Verdict,
 };
 use node_protocols::bully::Bully;
 use node_protocols::core::FactKind;
@@ -139,4 +143,14 @@ impl Study for BullyStudy {
             )
         },
     ];
+
+    const INVARIANTS: &'static [Invariant] = &[Invariant {
+        is_evidence: invented::could_be_invented,
+        ..Invariant::of::<Bully>(
+            "no_invented_reign",
+            "no live node holds another one coordinator in a reign that this one never began",
+            SOURCE,
+            invented::no_invented_reign,
+        )
+    }];
 }

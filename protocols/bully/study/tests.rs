@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::check;
+use node_lab::check::timeline::Running;
 use node_lab::study::Bounds;
 
 const MS: u64 = 1_000_000;
@@ -16,11 +17,18 @@ fn history(timeline: impl IntoIterator<Item = (u64, What)>) -> Run {
 }
 
 fn start(node: u32) -> What {
-    What::Start { node, durable: false, elects: Elects::Id }
+    start_by(node, Elects::Id)
 }
 
 fn start_by(node: u32, elects: Elects) -> What {
-    What::Start { node, durable: false, elects }
+    let names = |names: &[&'static str]| names.iter().map(|name| (*name).into()).collect();
+    let (publishes, needs) = match elects {
+        Elects::No => (names(&["Rank"]), names(&[])),
+        Elects::Id => (names(&["Coordinator"]), names(&[])),
+        Elects::Rank => (names(&["Coordinator"]), names(&["Rank"])),
+    };
+    let runs = vec![Running { protocol: "bully".into(), publishes, needs }];
+    What::Start { node, durable: false, runs }
 }
 
 /// A node publishes its own rank.

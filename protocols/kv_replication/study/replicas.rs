@@ -2,7 +2,7 @@
 
 use super::history::Replica;
 use node_lab::check::describe::Short;
-use node_lab::study::{Snapshot, Verdict, Violation};
+use node_lab::study::{Memory, Snapshot, Verdict, Violation};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ pub(super) fn replicas_equal(replicas: &[Replica]) -> Verdict {
 /// every moment of a run.
 ///
 /// Evidence: two complete replicas that end at the same PUT, which is not none.
-pub(super) fn never_differ(nodes: &Snapshot<'_>) -> Result<(), String> {
+pub(super) fn never_differ(nodes: &Snapshot<'_>, _: &mut Memory) -> Result<(), String> {
     let mut known = BTreeMap::new();
     for (id, store) in nodes.of::<KvReplication>() {
         let Some(applied) = store.complete_up_to() else { continue };

@@ -1,13 +1,12 @@
 //! Tests of the study of this protocol: its checkers against small runs.
 
 use super::*;
-use node_lab::check::timeline::Elects;
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
 
 fn start(at: u64, node: u32, durable: bool) -> Happening {
-    Happening { at: at * MS, what: What::Start { node, durable, elects: Elects::No } }
+    Happening { at: at * MS, what: What::Start { node, durable, runs: Vec::new() } }
 }
 
 /// A send whose event has the message's number.

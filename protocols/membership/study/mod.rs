@@ -1,9 +1,11 @@
 //! The study of ranks, and of the list of who is there.
 
+mod agreement;
 mod members;
 
-use node_lab::study::Run;
-use node_lab::study::{Bound, Most, NOTICE, Needs, NoSettings, Property, Shipped, Study, Unit};
+use node_lab::study::{
+    Bound, Invariant, Most, NOTICE, Needs, NoSettings, Property, Run, Shipped, Study, Unit,
+};
 use node_protocols::core::FactKind;
 use node_protocols::facts::{Listed, Rank};
 use node_protocols::membership::Membership;
@@ -68,4 +70,14 @@ impl Study for MembershipStudy {
             judge: members::death_noticed_in_time,
         },
     ];
+
+    const INVARIANTS: &'static [Invariant] = &[Invariant {
+        is_evidence: agreement::could_disagree,
+        ..Invariant::of::<Membership>(
+            "members_agree_on_ranks",
+            "no two live nodes know one node by two ranks, or two nodes by one rank",
+            "document 002",
+            agreement::members_agree_on_ranks,
+        )
+    }];
 }

@@ -3,7 +3,6 @@
 use super::super::*;
 use super::*;
 use crate::check;
-use node_lab::check::timeline::Elects;
 use node_lab::study::Bounds;
 
 const MS: u64 = 1_000_000;
@@ -12,7 +11,7 @@ const MS: u64 = 1_000_000;
 /// a message's; times are milliseconds. Node 9 keeps the list, and nodes 1 and 2 have been on it
 /// since 10 ms.
 fn history(more: impl IntoIterator<Item = (u64, What)>) -> Run {
-    let nodes = [9, 1, 2].map(|node| (0, What::Start { node, durable: true, elects: Elects::No }));
+    let nodes = [9, 1, 2].map(|node| (0, What::Start { node, durable: true, runs: Vec::new() }));
     let all = nodes.into_iter().chain([(10, listed(1, 1)), (10, listed(2, 2))]).chain(more);
     let timeline = all.map(|(at, what)| Happening { at: at * MS, what });
     let bounds = Bounds::default()
@@ -37,7 +36,7 @@ fn down(node: u32) -> What {
 }
 
 fn start(node: u32) -> What {
-    What::Start { node, durable: true, elects: Elects::No }
+    What::Start { node, durable: true, runs: Vec::new() }
 }
 
 fn pause(node: u32, on: bool) -> What {

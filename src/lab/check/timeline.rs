@@ -2,8 +2,9 @@
 //! it as a run goes, `trace` reads it from the traces of real nodes. Knows no protocol's messages,
 //! and no kind of fact.
 
-use node_core::{Fact, FactType};
+use node_core::{Fact, FactKind, FactType, Host};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Something that happened, in nanoseconds of one clock for the whole run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,8 +24,8 @@ pub enum What {
         node: u32,
         /// Whether it has a data directory, so that its clock goes on from where it was.
         durable: bool,
-        /// What makes it the coordinator, if it can be.
-        elects: Elects,
+        /// What it runs; nothing where nobody says.
+        runs: Vec<Running>,
     },
     /// A node stopped, in order or not.
     Down {
@@ -112,17 +113,40 @@ impl What {
     }
 }
 
-/// Whether a node takes part in elections, and what makes one node higher than another there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Elects {
-    /// It takes no part.
-    No,
-    /// Its id; also what is assumed of a node whose trace does not say.
-    #[default]
-    Id,
-    /// Its rank: it takes part from when it has published its own.
-    Rank,
+/// A protocol that a node runs, and the facts by which the node's others know it. All by name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Running {
+    /// Which.
+    pub protocol: Cow<'static, str>,
+    /// The facts that it publishes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publishes: Vec<Cow<'static, str>>,
+    /// The facts without which it cannot work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Cow<'static, str>>,
+}
+
+impl Running {
+    /// What a node runs, in the order of its config.
+    pub fn all_on(host: &Host) -> Vec<Running> {
+        let names = |kinds: &[FactKind]| kinds.iter().map(|kind| kind.name().into()).collect();
+        let running = host.protocols().iter().map(|protocol| Running {
+            protocol: protocol.name().into(),
+            publishes: names(protocol.publishes()),
+            needs: names(protocol.needs()),
+        });
+        running.collect()
+    }
+
+    /// Whether it publishes facts of this kind.
+    pub fn publishes(&self, kind: FactKind) -> bool {
+        self.publishes.iter().any(|name| name == kind.name())
+    }
+
+    /// Whether it cannot work without them.
+    pub fn needs(&self, kind: FactKind) -> bool {
+        self.needs.iter().any(|name| name == kind.name())
+    }
 }
 
 /// What a fault does, as far as checkers care.

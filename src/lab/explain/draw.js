@@ -408,30 +408,30 @@ function drawOperations(pen, rows) {
     // What a violation rests on lies above the rest.
     for (const bad of [false, true]) lane.forEach((op, at) => {
       if (op.bad !== bad) return;
-      if (op.request >= view.to || (op.reply >= 0 && op.reply < view.from)) return;
-      if (!view.shown[op.request] && !op.bad) return;
-      const [x1, x2] = [xAt(op.request), op.reply < 0 ? end : Math.max(xAt(op.reply), xAt(op.request) + (op.bad ? 6 : 2))];
+      if (op.from >= view.to || (op.to >= 0 && op.to < view.from)) return;
+      if (!view.shown[op.from] && !op.bad) return;
+      const [x1, x2] = [xAt(op.from), op.to < 0 ? end : Math.max(xAt(op.to), xAt(op.from) + (op.bad ? 6 : 2))];
       if (x2 < GUTTER || x1 > view.width || (x2 <= covered && !op.bad)) return;
       covered = Math.max(covered, Math.ceil(x2));
-      const next = lane[at + 1] ? xAt(lane[at + 1].request) : view.width;
+      const next = lane[at + 1] ? xAt(lane[at + 1].from) : view.width;
       drawOperation(pen, op, x1, x2, y, rows, next);
     });
   }
 }
 
 function drawOperation(pen, op, x1, x2, y, rows, next) {
-  const faded = dim(op.request) && !op.bad;
+  const faded = dim(op.from) && !op.bad;
   const [left, right] = [Math.max(x1, GUTTER - 2), Math.min(x2, view.width + 2)];
   pen.globalAlpha = faded ? 0.25 : 1;
   pen.fillStyle = op.bad ? ink["bad-soft"] : ink.op;
   pen.strokeStyle = op.bad ? ink.bad : ink["op-line"];
   pen.lineWidth = op.bad ? 2 : 1;
-  pen.setLineDash(op.reply < 0 ? [3, 3] : []);
+  pen.setLineDash(op.to < 0 ? [3, 3] : []);
   pen.fillRect(left, y - 8, right - left, 16);
   if (right - left > 3) pen.strokeRect(left, y - 8, right - left, 16);
   pen.setLineDash([]);
-  const reply = op.reply < 0 ? "no reply" : events[op.reply].label;
-  const text = `${events[op.request].label} → ${reply}`;
+  const short = (index) => events[index].brief || events[index].label;
+  const text = `${short(op.from)} → ${op.to < 0 ? "no reply" : short(op.to)}`;
   const colour = op.bad ? ink.bad : ink.ink;
   pen.font = `${op.bad ? "600 " : ""}11px ${SANS}`;
   const width = pen.measureText(text).width;
@@ -440,8 +440,21 @@ function drawOperation(pen, op, x1, x2, y, rows, next) {
   else if (x2 + width + 8 < Math.min(op.bad ? Infinity : next, view.width)) beside(pen, text, x2 + 5, y, colour, op.bad);
   else if (op.bad) beside(pen, text, x1 - width - 5, y, colour, true);
   else pinned(pen, text, x1, x2, y + 0.5, colour, pen.font);
-  // Which node was asked, and which answered: only where it matters or is asked for.
-  if (op.bad || view.selected === op.request || (op.reply >= 0 && view.selected === op.reply)) {
+  const matters = op.bad || (view.selected >= 0 && [op.invoke, op.request, op.reply, op.return].includes(view.selected));
+  // How it came to the node, and the answer back.
+  pen.strokeStyle = pen.fillStyle = op.bad ? ink.bad : matters ? ink.accent : ink["op-line"];
+  pen.lineWidth = matters ? 1.5 : 0.8;
+  for (const [atClient, atNode] of op.ways) {
+    const node = rows.y.get(events[atNode].node);
+    if (node === undefined || (hurry && !matters)) continue;
+    const [client, there] = [{ x: xAt(atClient), y: y - 8 }, { x: xAt(atNode), y: node + 4 }];
+    const [a, b] = atClient < atNode ? [client, there] : [there, client];
+    if (Math.max(a.x, b.x) < GUTTER || Math.min(a.x, b.x) > view.width) continue;
+    way(pen, { x1: a.x, y1: a.y, x2: b.x, y2: b.y });
+    if (op.bad) { pen.beginPath(); pen.arc(there.x, node, 7, 0, 7); pen.stroke(); }
+  }
+  // Which node was asked, and which answered, as it tells itself: only where it matters.
+  if (matters && op.invoke < 0) {
     pen.strokeStyle = op.bad ? ink.bad : ink.accent;
     pen.lineWidth = 1.25;
     pen.setLineDash([1, 3]);
@@ -457,6 +470,15 @@ function drawOperation(pen, op, x1, x2, y, rows, next) {
     pen.setLineDash([]);
   }
   pen.globalAlpha = 1;
+}
+
+// An arrow between a client's lane and a node's line.
+function way(pen, line) {
+  pen.beginPath();
+  pen.moveTo(line.x1, line.y1);
+  pen.lineTo(line.x2, line.y2);
+  pen.stroke();
+  heads(pen, [line]);
 }
 
 function beside(pen, text, x, y, colour, opaque) {

@@ -28,6 +28,7 @@ struct Item<'a> {
 
 pub(super) fn merge<'a>(mut files: Vec<Vec<Line<'a>>>, mut notes: Vec<String>) -> Merged<'a> {
     super::kills::mark(&mut files);
+    tell_clients_apart(&mut files);
     let head = Head::of(&files, &mut notes);
     let mut items = items(files);
     let effects = causes(&mut items, &mut notes);
@@ -58,6 +59,29 @@ pub(super) fn merge<'a>(mut files: Vec<Vec<Line<'a>>>, mut notes: Vec<String>) -
         base: head.base,
         entries,
         notes,
+    }
+}
+
+/// Traces of clients may all begin to count at 0: those of each after the first go on where the
+/// ones before ended, as for `node verify`, and their operations have the trace's number.
+fn tell_clients_apart(files: &mut [Vec<Line<'_>>]) {
+    let is_clients =
+        |line: &Line<'_>| matches!(&line.event, Event::Run { source, .. } if source == "clients");
+    let (mut first, mut next) = (0, 0);
+    let of_clients = files.iter_mut().filter(|lines| lines.iter().any(is_clients));
+    for (number, lines) in (1..).zip(of_clients) {
+        for line in lines {
+            if let Event::Invoke { client, .. } = &mut line.event {
+                *client = client.saturating_add(first);
+                next = next.max(client.saturating_add(1));
+            }
+            if let Event::Invoke { op, .. } | Event::Return { op, .. } = &mut line.event
+                && number > 1
+            {
+                *op = format!("{number}:{op}").into();
+            }
+        }
+        first = next;
     }
 }
 
@@ -181,10 +205,39 @@ fn causes(items: &mut [Item], notes: &mut Vec<String>) -> Vec<(usize, usize)> {
             _ => orphans.count(id),
         }
     }
+    effects.extend(operations(items));
     twice.note(notes, "messages are sent twice under one name (is a trace given twice?)");
     orphans.note(notes, "messages arrive, get lost or are copied that no trace here sends");
     effects.sort_unstable();
     effects
+}
+
+/// Finds which request a client's asking became, and which reply its answer was, where one trace
+/// has both: (cause, effect). A name may come again when its operation is over.
+fn operations(items: &mut [Item]) -> Vec<(usize, usize)> {
+    // By whether it is a reply, and the operation's name.
+    let mut causes: BTreeMap<(bool, String), usize> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (index, item) in items.iter_mut().enumerate() {
+        let cause = match &item.line.event {
+            Event::Invoke { op, .. } => {
+                causes.insert((false, op.to_string()), index);
+                None
+            }
+            Event::Reply { op, .. } => {
+                causes.insert((true, op.to_string()), index);
+                None
+            }
+            Event::Request { op, .. } => causes.remove(&(false, op.to_string())),
+            Event::Return { op, .. } => causes.remove(&(true, op.to_string())),
+            _ => None,
+        };
+        if let Some(cause) = cause {
+            (item.cause, item.cause_ready) = (Some(cause), false);
+            found.push((cause, index));
+        }
+    }
+    found
 }
 
 /// The topological order, by key where it leaves a choice.
@@ -275,6 +328,7 @@ impl Counted {
 #[cfg(test)]
 mod tests {
     use super::super::{Error, Merged, Source, kind, merge};
+    use crate::trace::Event;
 
     fn source(name: &str, lines: &[&str]) -> Source {
         let head = r#"{"at":0,"kind":"run","source":"node","scenario":"kv","nodes":[1,2]}"#;
@@ -347,6 +401,48 @@ mod tests {
         assert_eq!(run.entries.len(), 6);
         assert_eq!(run.notes.len(), 2, "{:?}", run.notes);
         assert!(run.notes[1].contains("before they are sent"), "{:?}", run.notes);
+    }
+
+    const INVOKE: &str =
+        r#"{"at":1100,"kind":"invoke","op":"0-1","client":0,"to":1,"protocol":"p","label":"1"}"#;
+    const RETURN: &str = r#"{"at":1400,"kind":"return","op":"0-1","label":"2"}"#;
+
+    #[test]
+    fn what_clients_and_nodes_tell_is_tied_together_in_one_trace() {
+        let request =
+            r#"{"at":1200,"node":1,"kind":"request","op":"0-1","client":"c","label":"1"}"#;
+        let reply = request.replace("request", "reply");
+        let contact = r#"{"at":1400,"kind":"contact","connection":0,"what":"left"}"#;
+        let lost = [INVOKE, RETURN];
+        let once = [INVOKE, request, &reply, RETURN, contact];
+        let files = [source("x", &[&once[..], &once, &lost].concat())];
+        let run = merge(&files).unwrap();
+        assert!(run.notes.is_empty(), "{:?}", run.notes);
+        let tied = run.entries.iter().filter_map(|entry| {
+            let cause = &run.entries[entry.cause?].line.event;
+            Some((kind(cause), kind(&entry.line.event)))
+        });
+        let tied: Vec<_> = tied.collect();
+        let (asks, answers) = (("invoke", "request"), ("reply", "return"));
+        assert_eq!(tied, [asks, asks, answers, answers]);
+        assert_eq!(run.entries.len(), 10);
+    }
+
+    #[test]
+    fn clients_of_several_traces_are_told_apart() {
+        let clients = || {
+            let source = source("clients", &[INVOKE, RETURN]);
+            Source { text: source.text.replace(r#""node","s"#, r#""clients","s"#), ..source }
+        };
+        let all = [clients(), clients()];
+        let run = merge(&all).unwrap();
+        let named = run.entries.iter().map(|entry| match &entry.line.event {
+            Event::Invoke { op, client, .. } => format!("{op} of {client}"),
+            Event::Return { op, .. } => format!("{op} returns"),
+            other => kind(other).to_string(),
+        });
+        let named: Vec<_> = named.collect();
+        assert_eq!(named, ["0-1 of 0", "2:0-1 of 1", "0-1 returns", "2:0-1 returns"]);
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub struct Merged<'a> {
     pub nodes: Vec<u32>,
     /// Where the times begin: 0 in the simulator, the first event of real nodes.
     pub base: u64,
-    /// All events but the `run` lines. A node's are in its own order, a message's receipt follows
-    /// its sending, and otherwise the wall clock decides.
+    /// All events but the `run` lines and clients' `contact`s. A node's are in its own order, a
+    /// message's receipt follows its sending, and otherwise the wall clock decides.
     pub entries: Vec<Entry<'a>>,
     /// What a reader must know about the traces: what was left out, what contradicts itself.
     pub notes: Vec<String>,
@@ -57,7 +57,8 @@ pub struct Entry<'a> {
     /// When, in nanoseconds after [`Merged::base`]; never less than the entry before. It is later
     /// than the line's own time where the node's clock was behind that of the node it heard from.
     pub t: u64,
-    /// The entry that sent the message which this one received or lost, or that was copied.
+    /// The entry that sent the message which this one received or lost, or that was copied; the
+    /// `invoke` of a `request`, and the `reply` of a `return`, where they have one name.
     pub cause: Option<usize>,
 }
 
@@ -146,8 +147,8 @@ impl Source {
                         let why = "a trace begins with a line of kind \"run\"";
                         return Err(broken(index + 1, why.into()));
                     }
-                    // What clients say of themselves stands at the nodes, too.
-                    if !line.event.is_of_client() {
+                    // What else clients meet on their connections stands at the nodes, too.
+                    if !matches!(line.event, Event::Contact { .. }) {
                         lines.push(line);
                     }
                 }

@@ -91,6 +91,13 @@ function buildModel(run, events) {
       if (last && last.to < 0) last.to = index;
     }
   };
+  const operation = (event, client) => {
+    const op = { op: event.op, client, invoke: -1, request: -1, reply: -1, return: -1, bad: false };
+    opOf.set(event.op, ops.push(op) - 1);
+    if (!lanes.has(client)) lanes.set(client, []);
+    lanes.get(client).push(op);
+    return op;
+  };
   events.forEach((event, index) => {
     const node = event.node;
     if (node !== undefined && rowOf.has(node)) {
@@ -127,20 +134,28 @@ function buildModel(run, events) {
         list.push({ from: index, to: -1, statement, label: event.label, colour: colours.get(key) });
         break;
       }
+      // An operation as its client tells it, as its node does, or as both do.
+      case "invoke": operation(event, `client ${event.client}`).invoke = index; break;
       case "request": {
-        const op = { op: event.op, client: event.client, request: index, reply: -1, bad: false };
-        opOf.set(event.op, ops.push(op) - 1);
-        if (!lanes.has(event.client)) lanes.set(event.client, []);
-        lanes.get(event.client).push(op);
+        const known = ops[opOf.get(event.op)];
+        const op = known && known.invoke >= 0 && known.request < 0 ? known : operation(event, event.client);
+        op.request = index;
         break;
       }
-      case "reply": {
+      case "reply": case "return": {
         const op = ops[opOf.get(event.op)];
-        if (op && op.reply < 0) op.reply = index;
+        if (op && op[event.kind] < 0) op[event.kind] = index;
         break;
       }
     }
   });
+  // From where to where an operation is drawn; and its ways: [client's event, node's event].
+  let passages = 0;
+  for (const op of ops) {
+    [op.from, op.to] = op.invoke < 0 ? [op.request, op.reply] : [op.invoke, op.return];
+    op.ways = [[op.invoke, op.request], [op.return, op.reply]].filter((way) => way.every((index) => index >= 0));
+    passages += op.ways.length;
+  }
   for (const [key, from] of open) {
     spans.push({ node: events[from].node, kind: key.endsWith("down") ? "down" : "pause", from, to: -1 });
   }
@@ -182,7 +197,7 @@ function buildModel(run, events) {
 
   const protocols = [...new Set(events.map((event) => event.protocol).filter((name) => name !== undefined))].sort();
   return {
-    run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf,
+    run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf, passages,
     clients, lanes, consoleLines, digests, lamports, statuses, names, protocols, protocolOf, messageOf,
   };
 }
@@ -252,7 +267,7 @@ function effectsOf(index) {
 // A loss is told at the node that did not hear of it, and a violation by a judge.
 const onItsNode = (event) => event.node !== undefined && event.kind !== "drop" && event.kind !== "violation";
 
-// What had a part in a violation: between each operation's request and its reply, and what of it
+// What had a part in a violation: between each operation's beginning and its end, and what of it
 // was lost until then.
 function storyOf(index) {
   const marks = new Uint8Array(events.length);
@@ -260,9 +275,9 @@ function storyOf(index) {
   for (const name of events[index].ops) {
     const op = model.ops[model.opOf.get(name)];
     if (!op) continue;
-    const future = effectsOf(op.request);
-    const past = op.reply < 0 ? future : causesOf(op.reply);
-    for (let at = op.request; at < events.length; at++) if (future[at] && past[at]) marks[at] = 1;
+    const future = effectsOf(op.from);
+    const past = op.to < 0 ? future : causesOf(op.to);
+    for (let at = op.from; at < events.length; at++) if (future[at] && past[at]) marks[at] = 1;
   }
   for (let at = 0; at < index; at++) {
     const event = events[at];

@@ -82,7 +82,7 @@ function jump(index) {
     let [from, to] = [index, index];
     for (const name of events[index].ops) {
       const op = model.ops[model.opOf.get(name)];
-      if (op) [from, to] = [Math.min(from, op.request), Math.max(to, op.reply)];
+      if (op) [from, to] = [Math.min(from, op.from), Math.max(to, op.to)];
     }
     if (view.axis === "order") {
       const places = view.place[to] - view.place[from];
@@ -140,8 +140,8 @@ function hit(x, y) {
   if (best >= 0) return best;
   for (const [name, lane] of rows.lane) {
     if (Math.abs(lane - y) > 9) continue;
-    const op = model.lanes.get(name).find((one) => x >= xAt(one.request) - 3 && x <= endX(one.reply) + 3 && (view.shown[one.request] || one.bad));
-    if (op) return op.reply >= 0 && x > (xAt(op.request) + xAt(op.reply)) / 2 ? op.reply : op.request;
+    const op = model.lanes.get(name).find((one) => x >= xAt(one.from) - 3 && x <= endX(one.to) + 3 && (view.shown[one.from] || one.bad));
+    if (op) return op.to >= 0 && x > (xAt(op.from) + xAt(op.to)) / 2 ? op.to : op.from;
   }
   distance = 6;
   for (let at = firstReaching(low); at < model.arrows.length; at++) {
@@ -321,6 +321,8 @@ window.explain = {
   copies: model.arrows.filter((arrow) => arrow.copy).length,
   violations: model.violations.length,
   operations: model.ops.length,
+  clients: model.clients.length,
+  passages: model.passages,
   get selected() { return view.selected; },
   get shown() { return view.shown.reduce((sum, one) => sum + one, 0); },
   step, jump, fit, problems,

@@ -31,6 +31,8 @@ function describe(index) {
     case "timer": return `timer ${event.label}`;
     case "request": return `${event.client} asks: ${event.label}`;
     case "reply": return `answers ${event.client}: ${event.label}`;
+    case "invoke": return `client ${event.client} asks node ${event.to}: ${event.label}`;
+    case "return": return `the client is answered: ${event.label}`;
     case "fact": return event.label;
     case "view": return `${event.protocol}: ${JSON.stringify(event.value)}`;
     case "sync": return event.ok ? `${event.bytes} bytes are durable` : "the disk fails to sync";
@@ -81,7 +83,7 @@ function showEvent(index, jump) {
   const known = new Set(["t", "kind", "node", "label", "value", "line", "cause", "ops", "digest", "on", "client", "why", "property"]);
   for (const [name, value] of Object.entries(event)) {
     if (known.has(name) || (message && name === "protocol")) continue;
-    fields.push([name, name === "until" ? clock(value, true) : Array.isArray(value) ? value.join(", ") || "all" : String(value)]);
+    fields.push([name, name === "until" ? clock(value, true) : name === "runs" ? value.map((one) => one.protocol).join(", ") : Array.isArray(value) ? value.join(", ") || "all" : String(value)]);
   }
   for (const [name, value] of fields) el("fields").append(make("dt", name), make("dd", value));
   for (const [target, word, bad] of related(index)) {
@@ -103,13 +105,17 @@ function related(index) {
     if (arrow.end < 0) list.push([index, "not known to have arrived"]);
   }
   const op = event.op === undefined ? undefined : model.ops[model.opOf.get(event.op)];
-  if (op && op.request !== index) list.push([op.request, "its request"]);
-  if (op && op.reply !== index) list.push(op.reply < 0 ? [index, "no reply"] : [op.reply, "its reply"]);
+  const parts = { invoke: "asked by its client", request: "its request", reply: "its reply", return: "its answer, at the client" };
+  for (const [part, word] of Object.entries(op ? parts : {})) {
+    if (op[part] >= 0 && op[part] !== index) list.push([op[part], word]);
+  }
+  if (op && op.reply < 0 && op.return < 0) list.push([index, "no reply"]);
   for (const name of event.ops || []) {
     const rest = model.ops[model.opOf.get(name)];
     if (!rest) { list.push([index, `${name} (not in the trace)`, true]); continue; }
-    const reply = rest.reply < 0 ? "no reply" : events[rest.reply].label;
-    list.push([rest.reply < 0 ? rest.request : rest.reply, `${rest.client} on node ${events[rest.request].node}: ${events[rest.request].label} → ${reply}`, true]);
+    const reply = rest.to < 0 ? "no reply" : events[rest.to].label;
+    const asked = events[rest.from];
+    list.push([rest.to < 0 ? rest.from : rest.to, `${rest.client} on node ${asked.to ?? asked.node}: ${asked.label} → ${reply}`, true]);
   }
   return list;
 }
@@ -178,6 +184,7 @@ function showLegend() {
     [(pen) => { stroke(pen, [2, 3], 0.6); rings(pen, [{ x2: 35, y2: 11 }]); }, "message of unknown fate"],
     [(pen) => kinds(pen, "send", "recv"), "sent, received"],
     [(pen) => kinds(pen, "request", "timer", "fact"), "client's request or reply, timer, fact"],
+    [(pen) => { pen.fillStyle = ink.op; pen.fillRect(14, 12, 46, 7); way(pen, { x1: 14, y1: 16, x2: 24, y2: 2 }); }, "operation of a client, and its way to the node"],
     [(pen) => kinds(pen, "start", "crash", "sync"), "start, crash, sync to disk"],
     [block("band-0"), "what the node holds for true; equal colour, equal statement"],
     [block("down"), "down"], [block("pause"), "paused"], [block("cut"), "partition"], [block("clog"), "clog, delay"],

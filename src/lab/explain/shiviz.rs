@@ -25,7 +25,9 @@ pub const PARSER: &str = r"(?<host>\S*) (?<clock>{.*})\n(?<event>.*)";
 pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{PARSER}\n")?;
     let mut clocks = Clocks::of(run);
-    for (index, entry) in run.entries.iter().enumerate() {
+    // Clients have no clocks: what they say stands at the nodes, too.
+    let of_nodes = |(_, entry): &(usize, &Entry)| !entry.line.event.is_of_client();
+    for (index, entry) in run.entries.iter().enumerate().filter(of_nodes) {
         let host = clocks.turn(index, entry);
         let text = format!("{} {}", kind(&entry.line.event), detail(run, entry));
         writeln!(out, "{} {}", clocks.name(host), clocks.json(host))?;

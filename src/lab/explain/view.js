@@ -28,7 +28,8 @@ function applyFilters() {
   // An operation is shown whole: its reply need not name the key again.
   const ops = new Set();
   if (text) model.ops.forEach((op) => {
-    if (wordsOf(op.request).includes(text) || (op.reply >= 0 && wordsOf(op.reply).includes(text))) ops.add(op.op);
+    const its = [op.invoke, op.request, op.reply, op.return].filter((index) => index >= 0);
+    if (its.some((index) => wordsOf(index).includes(text))) ops.add(op.op);
   });
   for (let index = 0; index < events.length; index++) {
     const event = events[index];

@@ -1,7 +1,7 @@
 //! What is kept of a run as it happens: always a hash of every event, and on demand the lines of
 //! `trace`, written as they come, so that memory does not grow with the run.
 
-use crate::check::timeline::{Elects, FaultKind, Happening, What};
+use crate::check::timeline::{FaultKind, Happening, Running, What};
 use crate::config::Config;
 use crate::study::{Nanos, Needs, Property};
 use crate::trace::{self, Event, LineWriter};
@@ -226,13 +226,17 @@ impl Tracer {
         node: NodeId,
         incarnation: u64,
         durable: bool,
-        elects: Elects,
+        host: &Host,
     ) {
         self.mix(Kind::Start, at, node.0.into(), incarnation);
-        self.saw(at, Watched::Nodes, || What::Start { node: node.0, durable, elects });
+        self.saw(at, Watched::Nodes, || {
+            let runs = Running::all_on(host);
+            What::Start { node: node.0, durable, runs }
+        });
         if self.is_full() {
+            let runs = Running::all_on(host);
             let name = self.names.get(&node).cloned().map(Cow::Owned);
-            let event = Event::Start { incarnation, durable, elects, name };
+            let event = Event::Start { incarnation, durable, runs, name };
             self.line(at, Some(node), None, event);
         }
     }

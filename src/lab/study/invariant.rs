@@ -14,9 +14,25 @@ pub struct Invariant {
     /// The protocol whose states it is about.
     pub protocol: &'static str,
     /// Whether it holds, or which nodes break it how, in one line.
-    pub holds: fn(&Snapshot<'_>) -> Result<(), String>,
+    pub holds: Holds,
     /// Whether a snapshot could have broken it: it held only in a run that had one.
     pub is_evidence: fn(&Snapshot<'_>) -> bool,
+}
+
+/// What looks at the states of all live nodes, and remembers of them what it will.
+pub type Holds = fn(&Snapshot<'_>, &mut Memory) -> Result<(), String>;
+
+/// What an invariant remembers of the snapshots of a run: one value, of a type of its own.
+#[derive(Default)]
+pub struct Memory(Option<Box<dyn Any>>);
+
+impl Memory {
+    /// The value; before anything is remembered it is the type's default.
+    pub fn of<T: Default + 'static>(&mut self) -> &mut T {
+        let known = self.0.take_if(|value| value.is::<T>());
+        let value = self.0.insert(known.unwrap_or_else(|| Box::new(T::default())));
+        value.downcast_mut().expect("it has just been seen to be one")
+    }
 }
 
 impl Invariant {
@@ -25,7 +41,7 @@ impl Invariant {
         name: &'static str,
         statement: &'static str,
         source: &'static str,
-        holds: fn(&Snapshot<'_>) -> Result<(), String>,
+        holds: Holds,
     ) -> Invariant {
         let property = Property {
             name,
@@ -72,22 +88,30 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+/// An invariant that somebody asks for.
+struct Asked {
+    invariant: &'static Invariant,
+    has_evidence: bool,
+    memory: Memory,
+}
+
 /// The invariants that somebody asks for, and what was seen of them.
 #[derive(Default)]
 pub(crate) struct Watch {
-    asked: Vec<(&'static Invariant, bool)>,
+    asked: Vec<Asked>,
     broken: Option<(&'static Invariant, Violation)>,
 }
 
 impl Watch {
     /// Looks at these from now on.
     pub(crate) fn set(&mut self, invariants: impl Iterator<Item = &'static Invariant>) {
-        self.asked = invariants.map(|invariant| (invariant, false)).collect();
+        let asked = |invariant| Asked { invariant, has_evidence: false, memory: Memory::default() };
+        self.asked = invariants.map(asked).collect();
     }
 
     /// Whether there is anything to look for after a turn of this Host.
     pub(crate) fn concerns(&self, host: &Host) -> bool {
-        let concerns = |one: &(&Invariant, bool)| host.place(one.0.protocol).is_some();
+        let concerns = |one: &Asked| host.place(one.invariant.protocol).is_some();
         self.broken.is_none() && self.asked.iter().any(concerns)
     }
 
@@ -98,12 +122,12 @@ impl Watch {
         host: &Host,
         snapshot: &Snapshot<'_>,
     ) -> Option<(&'static str, &str)> {
-        for (invariant, has_evidence) in &mut self.asked {
+        for Asked { invariant, has_evidence, memory } in &mut self.asked {
             if host.place(invariant.protocol).is_none() {
                 continue;
             }
             *has_evidence |= (invariant.is_evidence)(snapshot);
-            if let Err(why) = (invariant.holds)(snapshot) {
+            if let Err(why) = (invariant.holds)(snapshot, memory) {
                 let broken = self.broken.insert((*invariant, Violation::at(at, why)));
                 return Some((broken.0.property.name, &broken.1.why));
             }
@@ -118,9 +142,28 @@ impl Watch {
 
     /// The verdict on a property; none when it is no invariant that somebody asked for.
     pub(crate) fn verdict(&self, property: &Property) -> Option<Verdict> {
-        let (_, has_evidence) = self.asked.iter().find(|one| one.0.property == *property)?;
+        let asked = self.asked.iter().find(|one| one.invariant.property == *property)?;
         let broken = self.broken().filter(|(broken, _)| *broken == property);
         let broken = broken.map(|(_, violation)| violation.clone());
-        Some(Verdict::of(broken, *has_evidence, "no moment was seen that could have broken it"))
+        Some(Verdict::of(
+            broken,
+            asked.has_evidence,
+            "no moment was seen that could have broken it",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_is_empty_at_first_and_keeps_one_value() {
+        let mut memory = Memory::default();
+        assert!(memory.of::<Vec<u8>>().is_empty());
+        memory.of::<Vec<u8>>().push(7);
+        assert_eq!(*memory.of::<Vec<u8>>(), [7]);
+        assert_eq!(*memory.of::<u8>(), 0, "of another type it is another value");
+        assert!(memory.of::<Vec<u8>>().is_empty());
     }
 }

@@ -14,7 +14,7 @@ pub mod spec;
 pub use self::cast::Cast;
 pub use self::client::{Clients, Load, NoSettings, Port, Said, Workload};
 pub(crate) use self::invariant::Watch;
-pub use self::invariant::{Invariant, Snapshot};
+pub use self::invariant::{Holds, Invariant, Memory, Snapshot};
 pub use self::property::{
     AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation, nothing_of,
 };

@@ -12,8 +12,8 @@ mod writer;
 pub use self::clients::ClientWriter;
 pub use self::writer::LineWriter;
 
-use crate::check::timeline::Elects;
-use node_core::{Fact, FactKind, Host, NodeId};
+use crate::check::timeline::Running;
+use node_core::{Fact, NodeId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -61,9 +61,9 @@ pub enum Event<'a> {
         /// Whether it has a data directory, so that its clock goes on from where it was.
         #[serde(default)]
         durable: bool,
-        /// `no`, or what makes a node the coordinator: its `id` or its `rank`.
-        #[serde(default)]
-        elects: Elects,
+        /// What it runs, by the names of protocols and of the facts that they publish and need.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<Running>,
         /// What its config calls it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Cow<'a, str>>,
@@ -217,7 +217,7 @@ pub enum Event<'a> {
     Fact {
         /// Whose fact.
         protocol: Cow<'a, str>,
-        /// Which kind: `Coordinator`, `Rank`, `ClockOffset`.
+        /// Which kind, by its name.
         fact: Cow<'a, str>,
         /// The node that it is about, if it is about one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -306,18 +306,6 @@ impl Event<'_> {
 /// The short form beside a label; none that says no more than the label does.
 pub fn brief(brief: Option<String>, label: &str) -> Option<Cow<'static, str>> {
     brief.filter(|brief| brief != label).map(Cow::Owned)
-}
-
-/// Whether a node takes part in elections: one of its protocols publishes who coordinates, and goes
-/// by ranks if it needs them.
-pub fn elects(host: &Host) -> Elects {
-    let has = |kinds: &[FactKind], name| kinds.iter().any(|kind| kind.name() == name);
-    let mut all = host.protocols().iter();
-    match all.find(|protocol| has(protocol.publishes(), "Coordinator")) {
-        None => Elects::No,
-        Some(elector) if has(elector.needs(), "Rank") => Elects::Rank,
-        Some(_) => Elects::Id,
-    }
 }
 
 #[cfg(test)]

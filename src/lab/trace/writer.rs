@@ -79,7 +79,6 @@ impl LineWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::timeline::Elects;
     use node_core::{Env, LamportRule, NodeId, Now, erase};
     use node_protocols::bully::{Bully, Config};
     use std::sync::{Arc, Mutex};
@@ -106,8 +105,8 @@ mod tests {
         let lines = Lines::default();
         let mut writer = LineWriter::new(Box::new(lines.clone()));
         let start = || {
-            let (durable, elects, name) = (false, Elects::Id, None);
-            Event::Start { incarnation: 1, durable, elects, name }
+            let (durable, runs, name) = (false, Vec::new(), None);
+            Event::Start { incarnation: 1, durable, runs, name }
         };
         for turn in 0..3 {
             writer.line(turn, Some(1), None, start());

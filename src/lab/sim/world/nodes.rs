@@ -4,7 +4,6 @@ use super::{FileSeen, Folder, Nanos, Node, Sync, What, World, within};
 use crate::config::ClockError;
 use crate::log::recovery::Verdict;
 use crate::study::Snapshot;
-use crate::trace;
 use node_core::{ClockOffset, Correction, Effect, Host, Now, Time, WallTime};
 
 impl World {
@@ -43,8 +42,7 @@ impl World {
         // On a disk that lost something the node may start anew, whatever it wrote before.
         let is_new = std::mem::take(&mut self.nodes[node].disk.is_new);
         let durable = host.is_durable() && !is_new && !is_lost;
-        let elects = trace::elects(&host);
-        self.tracer.start(self.now, id, incarnation, durable, elects);
+        self.tracer.start(self.now, id, incarnation, durable, &host);
         if !self.recover_files(node, &mut host) {
             return;
         }

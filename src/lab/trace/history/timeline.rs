@@ -58,10 +58,10 @@ impl Timeline {
         self.end = self.end.max(Some(at));
         let Some(node) = line.node else { return self.run_line(at, &line.event) };
         match &line.event {
-            Event::Start { durable, elects, .. } => {
+            Event::Start { durable, runs, .. } => {
                 self.down_if_up(node, at);
                 self.nodes.insert(node, Node { up: true, last: at, sent: None });
-                self.push(at, What::Start { node, durable: *durable, elects: *elects });
+                self.push(at, What::Start { node, durable: *durable, runs: runs.clone() });
             }
             Event::Crash | Event::Stop => {
                 self.nodes.entry(node).or_default().up = false;
@@ -230,8 +230,8 @@ mod tests {
     fn lines_become_happenings() {
         let shown = timeline(&[&[
             SIM,
-            r#"{"at":1,"node":1,"kind":"start","incarnation":1,"durable":true,"elects":"rank"}"#,
-            r#"{"at":1,"node":2,"kind":"start","incarnation":1,"elects":"no"}"#,
+            r#"{"at":1,"node":1,"kind":"start","incarnation":1,"durable":true,"runs":[{"protocol":"p","publishes":["F"]}]}"#,
+            r#"{"at":1,"node":2,"kind":"start","incarnation":1}"#,
             r#"{"at":2,"node":1,"kind":"pause","on":true}"#,
             r#"{"at":3,"node":1,"kind":"pause","on":false}"#,
             r#"{"at":4,"node":1,"kind":"fact","protocol":"bully","fact":"Coordinator","subject":3,"value":{"id":3,"epoch":17}}"#,
@@ -248,8 +248,8 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "1 Start { node: 1, durable: true, elects: Rank }",
-                "1 Start { node: 2, durable: false, elects: No }",
+                r#"1 Start { node: 1, durable: true, runs: [Running { protocol: "p", publishes: ["F"], needs: [] }] }"#,
+                "1 Start { node: 2, durable: false, runs: [] }",
                 "2 Pause { node: 1, on: true }",
                 "3 Pause { node: 1, on: false }",
                 r#"4 Fact { node: 1, fact: Coordinator {"epoch":17,"id":3} }"#,
@@ -333,7 +333,7 @@ mod tests {
         let soon = r#"{"at":2000000000,"node":2,"kind":"stop"}"#;
         let late = r#"{"at":12,"node":2,"kind":"link","peer":1,"up":false}"#;
         let restarted = [RUN, &first, &last, RUN, &again];
-        let start = "Start { node: 1, durable: false, elects: Id }";
+        let start = "Start { node: 1, durable: false, runs: [] }";
         let down = "Down { node: 1 }";
         let common = [format!("1 {start}"), format!("5 {down}"), format!("9 {start}")];
         assert_eq!(timeline(&[&restarted, &[RUN, soon]])[..3], common);
