@@ -7,6 +7,8 @@ use node_protocols::core::{Backoff, NodeId, Rng, Time};
 use std::time::Duration;
 
 pub(super) struct Links {
+    /// This node.
+    me: NodeId,
     /// Sorted by id.
     peers: Vec<Peer>,
     /// After so long a peer has noticed that a link is gone, and dialled anew.
@@ -101,7 +103,7 @@ impl Links {
             last_sent: Time(0),
             told: (Time(0), 0),
         });
-        Links { peers: peers.collect(), patience, rng, dials: 0 }
+        Links { me: config.id, peers: peers.collect(), patience, rng, dials: 0 }
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Peer> {
@@ -117,8 +119,8 @@ impl Links {
         self.peers.binary_search_by_key(&id, |peer| peer.id).ok()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
-        self.peers.iter_mut()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter()
     }
 
     pub(super) fn any_up(&self) -> bool {
@@ -127,10 +129,10 @@ impl Links {
 
     /// A connection that was the link, or was to become it, is gone. Dials again later, if it is
     /// ours to dial.
-    pub(super) fn lost(&mut self, me: NodeId, id: NodeId, now: Time) {
+    pub(super) fn lost(&mut self, id: NodeId, now: Time) {
         let Some(place) = self.place(id) else { return };
         let peer = &mut self.peers[place];
-        if id < me {
+        if id < self.me {
             peer.knock_at = Some(now + self.patience);
             return;
         }
@@ -248,6 +250,30 @@ impl Links {
             peer.backoff.succeeded();
             peer.last_sent = now;
         }
+    }
+
+    /// A connection that was a link is gone. Whether it was the link now.
+    pub(super) fn down(&mut self, id: NodeId, key: Key, now: Time) -> bool {
+        let Some(peer) = self.get_mut(id).filter(|peer| peer.link == Some(key)) else {
+            return false;
+        };
+        peer.link = None;
+        let level = self.level(id, now);
+        log::log!(target: "net", level, "link to node {id} is down");
+        self.lost(id, now);
+        true
+    }
+
+    /// A connection no longer says that it is this peer. When it was the last that did: forgets
+    /// what the peer was to be asked, and gives the connection over which it is.
+    pub(super) fn claim_over(&mut self, id: NodeId, key: Key) -> Option<Key> {
+        let peer = self.get_mut(id)?;
+        peer.claims.retain(|claim| *claim != key);
+        if !peer.claims.is_empty() {
+            return None;
+        }
+        (peer.challenge, peer.check_at) = (None, None);
+        peer.check.take()
     }
 
     /// How loud a line about this peer's link is.

@@ -2,63 +2,34 @@
 //! connections.
 
 use super::Node;
-use super::buffer::{Buffer, kept_bytes};
+use super::buffer::Buffer;
 use super::connection::{Connection, ReadOutcome, State};
-use super::places::Class;
+use super::connections::Ended;
 use super::served::{Hold, Load, Phase};
 use super::table::Key;
 use node_lab::wire::{Fault, Step};
-use node_lab::wire::{Frame, next_frame, push_frame};
-use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId, Span};
+use node_lab::wire::{Frame, next_frame};
+use node_protocols::core::{Caller, Counter, Effect, Escaped, FrameError, NodeId, RequestId};
+use std::io;
 use std::net::Shutdown;
 
 /// Effects are moved to their connections whenever they hold this much, so that a connection's
 /// high-water mark is seen before the next request adds more.
 const DISTRIBUTE_ABOVE: usize = 256 << 10;
 
-/// Unanswered requests of all clients above which each has one request at a time. Whatever waits
-/// for a slow peer or disk waits in front of the node then, in the clients' sockets, and not in
-/// the links' queues and the protocols' logs, which give up above theirs.
-const MAX_UNANSWERED_BYTES: usize = 16 << 20;
-
-/// Replies and pushes of one turn above which requests wait for the next: the bound on clients'
-/// memory is kept when connections are flushed, and a turn may serve thousands of them.
-pub(super) const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
-
 /// What goes to the disk in one turn before requests wait for the next: it is in memory until then.
 const DURABLE_BYTES_PER_TURN: u64 = 4 << 20;
 
 impl Node {
-    /// Notes that a connection has something to send.
-    pub(super) fn touch(&mut self, key: Key) {
-        if let Some(connection) = self.table.get_mut(key)
-            && !connection.dirty
-        {
-            connection.dirty = true;
-            self.dirty.push(key);
-        }
-    }
-
-    /// Whether further requests wait for the next turn.
-    fn is_turn_full(&self) -> bool {
-        self.replied_bytes >= REPLIED_BYTES_PER_TURN
-            || self.host.outbox().durable_len() > DURABLE_BYTES_PER_TURN
-    }
-
-    /// Notes that a connection can go on without an event.
-    pub(super) fn queue(&mut self, key: Key) {
-        if let Some(connection) = self.table.get_mut(key)
-            && !connection.queued
-        {
-            connection.queued = true;
-            self.ready.push(key);
-        }
+    /// What a client's next request depends on.
+    fn load(&self) -> Load {
+        self.connections.load(self.host.outbox().durable_len() > DURABLE_BYTES_PER_TURN)
     }
 
     /// Reads once, if the connection may be read.
     pub(super) fn receive(&mut self, key: Key) {
-        let is_full = self.is_turn_full();
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let is_full = self.load().is_turn_full;
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if let State::Client(client) = &connection.state
             && let Phase::Lingering { .. } = client.phase
         {
@@ -69,15 +40,15 @@ impl Node {
         }
         if is_full && connection.state.peer().is_none() {
             // It stays in the socket, where it takes no memory of the node's.
-            return self.queue(key);
+            return self.connections.queue(key);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         match connection.read(&mut scratch) {
             ReadOutcome::Some(n) => {
                 connection.last_heard = self.now.time;
                 self.received(key, &scratch[..n]);
-                if self.table.get(key).is_some_and(Connection::is_readable) {
-                    self.queue(key);
+                if self.connections.get(key).is_some_and(Connection::is_readable) {
+                    self.connections.queue(key);
                 }
             }
             ReadOutcome::Drained => {}
@@ -87,17 +58,14 @@ impl Node {
                 }
                 self.consume_inbox(key);
             }
-            ReadOutcome::Broken(error) => {
-                log::debug!(target: "net", "{}: {error}", connection.addr);
-                self.close(key);
-            }
+            ReadOutcome::Broken(error) => self.broken(key, &error),
         }
         self.scratch = scratch;
     }
 
     /// Reads once from a connection that only lingers, and forgets what it was.
     fn discard(&mut self, key: Key) {
-        let Some(connection) = self.table.get_mut(key).filter(|one| one.is_readable()) else {
+        let Some(connection) = self.connections.get_mut(key).filter(|one| one.is_readable()) else {
             return;
         };
         match connection.read(&mut self.scratch) {
@@ -109,7 +77,7 @@ impl Node {
                 if !goes_on {
                     self.close(key);
                 } else if connection.is_readable() {
-                    self.queue(key);
+                    self.connections.queue(key);
                 }
             }
             ReadOutcome::Drained => {}
@@ -118,14 +86,14 @@ impl Node {
     }
 
     fn received(&mut self, key: Key, data: &[u8]) {
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.inbox.is_empty() {
             connection.keep(data);
             return self.consume_inbox(key);
         }
         // The common case: whole requests, taken where they were read.
         let used = self.consume(key, data);
-        if let Some(connection) = self.table.get_mut(key) {
+        if let Some(connection) = self.connections.get_mut(key) {
             connection.keep(&data[used..]);
             self.account(key);
         }
@@ -133,21 +101,17 @@ impl Node {
 
     /// Goes on with what came in before.
     pub(super) fn consume_inbox(&mut self, key: Key) {
-        let Some(connection) = self.table.get_mut(key) else { return };
-        let mut inbox = std::mem::take(&mut connection.inbox);
+        let Some(inbox) = self.connections.take_inbox(key) else { return };
         let used = self.consume(key, inbox.pending());
-        inbox.advance(used, kept_bytes(self.places.clients));
-        if let Some(connection) = self.table.get_mut(key) {
-            connection.inbox = inbox;
-            self.account(key);
-        }
+        self.connections.put_inbox(key, inbox, used);
+        self.account(key);
     }
 
     /// Takes what is whole; answers how many bytes that was.
     fn consume(&mut self, key: Key, data: &[u8]) -> usize {
         let mut used = 0;
         loop {
-            let Some(connection) = self.table.get(key) else { return data.len() };
+            let Some(connection) = self.connections.get(key) else { return data.len() };
             let rest = &data[used..];
             let (step, changes) = match connection.state {
                 State::Dialing(_) => (0, false),
@@ -164,7 +128,7 @@ impl Node {
                 break;
             }
         }
-        let Some(connection) = self.table.get_mut(key) else { return data.len() };
+        let Some(connection) = self.connections.get_mut(key) else { return data.len() };
         if connection.is_closing() {
             return data.len();
         }
@@ -178,7 +142,7 @@ impl Node {
                     // Its place is free for the next, unless it is to get something yet.
                     match client.is_done(connection.out.len()) {
                         true => self.close(key),
-                        false => self.touch(key),
+                        false => self.connections.touch(key),
                     }
                     return data.len();
                 }
@@ -191,7 +155,7 @@ impl Node {
         let partial = used < data.len();
         if partial && connection.input_since.is_none() {
             connection.input_since = Some(self.now.time);
-            self.sweep_within(self.config.limits.request_timeout_ms);
+            self.connections.sweep_within(self.config.limits.request_timeout_ms, self.now.time);
         } else if used > 0 {
             connection.input_since = partial.then_some(self.now.time);
         }
@@ -221,7 +185,7 @@ impl Node {
                     }
                     let done = self.host.handle_frame(peer, payload, self.now);
                     if let Some(tracing) = &mut self.tracing
-                        && let Some(connection) = self.table.get_mut(key)
+                        && let Some(connection) = self.connections.get_mut(key)
                         && let State::Link(_, names) = &mut connection.state
                     {
                         let error = done.err().map(|error| error.to_string());
@@ -239,7 +203,7 @@ impl Node {
                         self.distribute();
                     }
                     self.distribute_if_traced();
-                    if self.table.get(key).is_none() {
+                    if self.connections.get(key).is_none() {
                         return data.len();
                     }
                 }
@@ -250,22 +214,17 @@ impl Node {
     /// Requests of a client.
     fn requests(&mut self, key: Key, data: &[u8]) -> usize {
         let limit = self.config.limits.max_request_bytes as usize;
-        let high_water = self.config.limits.client_high_water_bytes as usize;
         let mut used = 0;
         loop {
-            let load = Load {
-                high_water,
-                is_much_unanswered: self.unanswered_bytes > MAX_UNANSWERED_BYTES,
-                is_turn_full: self.is_turn_full(),
-            };
-            let Node { table, host, request, .. } = self;
-            let Some(connection) = table.get_mut(key) else { return data.len() };
+            let load = self.load();
+            let Node { connections, host, request, .. } = self;
+            let Some(connection) = connections.get_mut(key) else { return data.len() };
             let addr = connection.addr;
             let State::Client(client) = &mut connection.state else { return used };
             let rest = &data[used..];
             if client.is_held(connection.out.len(), rest, load) {
                 if client.phase == Phase::Held(Hold::Turn) {
-                    self.queue(key);
+                    self.connections.queue(key);
                 }
                 return used;
             }
@@ -274,7 +233,7 @@ impl Node {
                 Step::Incomplete | Step::Wait => return used,
                 Step::Answered { used: step } => {
                     used += step;
-                    self.touch(key);
+                    self.connections.touch(key);
                 }
                 Step::Request { used: step, sequence } => {
                     used += step;
@@ -287,8 +246,7 @@ impl Node {
                         self.fault(key, Fault::Malformed("it does not decode".into()));
                         return data.len();
                     }
-                    client.asked(request.len());
-                    self.unanswered_bytes += request.len();
+                    connections.asked(key, request.len());
                     if self.host.outbox().len() > DISTRIBUTE_ABOVE {
                         self.distribute();
                     }
@@ -296,7 +254,7 @@ impl Node {
                 }
                 Step::Close { fault } => {
                     client.drain();
-                    self.touch(key);
+                    self.connections.touch(key);
                     if let Some(fault) = fault {
                         self.fault(key, fault);
                     }
@@ -308,7 +266,7 @@ impl Node {
 
     /// Ends the session of a client that does not keep to its protocol.
     fn fault(&mut self, key: Key, fault: Fault) {
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let State::Client(client) = &mut connection.state else { return };
         let addr = connection.addr;
         match fault {
@@ -331,7 +289,7 @@ impl Node {
                 format_args!("{addr} is closed: {}", Escaped(why.as_bytes())),
             ),
         }
-        self.touch(key);
+        self.connections.touch(key);
     }
 
     /// In a trace the effects of an event stand behind it.
@@ -346,30 +304,29 @@ impl Node {
         for place in 0..self.host.outbox().effects().len() {
             match self.host.outbox().effects()[place] {
                 Effect::Send { to, payload } => {
-                    let link = self.links.get(to).and_then(|peer| peer.link);
-                    let mut connection = link.and_then(|key| self.table.get_mut(key));
+                    let payload = self.host.outbox().bytes(payload);
                     if let Some(tracing) = &mut self.tracing {
-                        let state = connection.as_mut().map(|connection| &mut connection.state);
-                        let names = match state {
-                            Some(State::Link(_, names)) => Some(names),
-                            _ => None,
-                        };
-                        tracing.sent(to, self.host.outbox().bytes(payload), names, &self.host);
+                        let names = self.connections.names(to);
+                        tracing.sent(to, payload, names, &self.host);
                     }
-                    let Some((key, connection)) = link.zip(connection) else {
+                    if !self.connections.send(to, payload) {
                         self.host.count(Counter::NoLink);
-                        continue;
-                    };
-                    push_frame(connection.out.tail(), self.host.outbox().bytes(payload));
-                    self.touch(key);
+                    }
                 }
                 Effect::Reply { to, reply } => {
                     if self.pushes.wait_for(to.client, self.host.outbox()) {
                         self.finish_pushes();
                     }
-                    self.answer(to, Some(reply));
+                    let reply = self.host.outbox().bytes(reply);
+                    if let Some(tracing) = &mut self.tracing
+                        && let Some(connection) = self.connections.get(to.client)
+                        && let Some(place) = connection.state.place()
+                    {
+                        tracing.reply(to, connection.addr, place, reply, &self.host);
+                    }
+                    self.connections.reply(to, Some(reply));
                 }
-                Effect::Over { to } => self.answer(to, None),
+                Effect::Over { to } => self.connections.reply(to, None),
                 Effect::Push { to, reply } => self.push(to, reply),
                 Effect::Print { line } => self.console.line(self.host.outbox().bytes(line)),
                 // The first to ask has the say.
@@ -387,56 +344,33 @@ impl Node {
         self.host.outbox_mut().clear_effects();
     }
 
-    /// A request is over: its client gets the reply, if there is one, and room for other requests.
-    fn answer(&mut self, to: RequestId, reply: Option<Span>) {
-        let high_water = self.config.limits.client_high_water_bytes as usize;
-        let Some(connection) = self.table.get_mut(to.client) else { return };
-        let State::Client(client) = &mut connection.state else { return };
-        let reply = reply.map(|reply| self.host.outbox().bytes(reply));
-        if let Some((tracing, reply)) = self.tracing.as_mut().zip(reply) {
-            tracing.reply(to, connection.addr, client.session.place, reply, &self.host);
-        }
-        self.unanswered_bytes -= client.release();
-        let length = reply.map_or(0, <[u8]>::len);
-        self.replied_bytes += length;
-        client.session.reply(to.sequence, reply, connection.out.tail_for(length));
-        let goes_on =
-            client.has_room(high_water) && (!connection.inbox.is_empty() || connection.has_ended());
-        self.touch(to.client);
-        if goes_on {
-            self.queue(to.client);
+    /// One write for each connection that has something to send.
+    pub(super) fn flush(&mut self) {
+        // Whoever is closed here may leave others something to send.
+        while let Some((key, written)) = self.connections.write_next() {
+            match written {
+                Ok(()) => self.flushed(key),
+                Err(error) => self.broken(key, &error),
+            }
         }
     }
 
-    /// One write for each connection that has something to send.
-    pub(super) fn flush(&mut self) {
-        let kept = kept_bytes(self.places.clients);
-        let mut place = 0;
-        // Whoever is closed here may leave others something to send.
-        while let Some(key) = self.dirty.get(place).copied() {
-            place += 1;
-            let Some(connection) = self.table.get_mut(key) else { continue };
-            connection.dirty = false;
-            match connection.flush(kept) {
-                Ok(()) => self.flushed(key),
-                Err(error) => {
-                    log::debug!(target: "net", "{}: {error}", connection.addr);
-                    self.close(key);
-                }
-            }
+    fn broken(&mut self, key: Key, error: &io::Error) {
+        if let Some(connection) = self.connections.get(key) {
+            log::debug!(target: "net", "{}: {error}", connection.addr);
         }
-        self.dirty.clear();
+        self.close(key);
     }
 
     /// A connection was written to: whether it goes on, and how.
     fn flushed(&mut self, key: Key) {
         let high_water = self.config.limits.client_high_water_bytes as usize;
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let waiting = connection.out.len();
         match &mut connection.state {
             State::Link(peer, _) => {
                 let peer = *peer;
-                if let Some(peer) = self.links.get_mut(peer) {
+                if let Some(peer) = self.connections.links.get_mut(peer) {
                     peer.last_sent = self.now.time;
                 }
                 if waiting > self.config.limits.max_link_queue_bytes as usize {
@@ -462,7 +396,7 @@ impl Node {
                 }
                 self.account(key);
                 if resumes {
-                    self.queue(key);
+                    self.connections.queue(key);
                 }
             }
             State::Parting(_) if waiting == 0 => self.close(key),
@@ -477,7 +411,7 @@ impl Node {
     /// Ends a client's connection that has everything it is to get: now, or when it has sent what
     /// it was about to.
     fn finish(&mut self, key: Key) {
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let ended = connection.has_ended();
         let State::Client(client) = &mut connection.state else { return };
         let lingers =
@@ -489,59 +423,43 @@ impl Node {
         connection.inbox = Buffer::default();
         // As long as the rest of a request may take.
         connection.input_since = Some(self.now.time);
-        self.sweep_within(self.config.limits.request_timeout_ms);
+        self.connections.sweep_within(self.config.limits.request_timeout_ms, self.now.time);
         self.account(key);
-        self.queue(key);
+        self.connections.queue(key);
     }
 
-    /// Ends a connection now.
+    /// Ends a connection now, and tells those whom it concerns.
     pub(super) fn close(&mut self, key: Key) {
-        let Some(mut connection) = self.table.remove(key) else { return };
-        let _ = self.poll.registry().deregister(&mut connection.stream);
-        self.client_memory -= connection.accounted;
-        self.places.leave(Class::of(&connection.state));
-        match connection.state {
-            State::Greeting | State::Parting(_) => {}
-            State::Claiming(claim) => {
-                self.claim_over(key, claim.peer);
-            }
-            State::Client(client) => {
-                self.unanswered_bytes -= client.unanswered_bytes();
-                let place = client.session.place;
-                self.host.handle_client(place, key, connection.addr, false, self.now);
-                self.distribute_if_traced();
-            }
-            State::Dialing(dial) | State::Greeted(dial) => self.dial_over(key, dial),
-            State::Link(peer, _) => {
-                let current = self.links.get_mut(peer).filter(|peer| peer.link == Some(key));
-                if let Some(current) = current {
-                    current.link = None;
-                    let level = self.links.level(peer, self.now.time);
-                    log::log!(target: "net", level, "link to node {peer} is down");
-                    self.links.lost(self.env.id, peer, self.now.time);
+        self.connections.close(key, self.now.time);
+        while let Some(ended) = self.connections.next_ended() {
+            match ended {
+                Ended::Client { place, key, addr } => {
+                    self.host.handle_client(place, key, addr, false, self.now);
+                }
+                Ended::Link(peer) => {
                     if let Some(tracing) = &mut self.tracing {
                         tracing.link(peer, false);
                     }
                     self.host.handle_link(peer, false, self.now);
-                    self.distribute_if_traced();
                 }
+                Ended::Check(peer) => self.check_failed(peer),
             }
-        }
-        // A descriptor is free again.
-        if let Some(at) = &mut self.accept_at {
-            *at = self.now.time;
+            self.distribute_if_traced();
         }
     }
 
     /// A node that is told to stop takes no further requests.
     pub(super) fn stop_reading(&mut self, key: Key) {
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         match &mut connection.state {
             State::Client(client) => client.drain(),
-            State::Greeting => connection.state = State::Parting(self.now.time),
+            State::Greeting => {
+                let now = self.now.time;
+                self.connections.turn_into(key, State::Parting(now), now);
+            }
             State::Parting(_) => {}
             State::Dialing(_) | State::Greeted(_) | State::Claiming(_) | State::Link(..) => return,
         }
-        self.touch(key);
+        self.connections.touch(key);
     }
 }
