@@ -458,3 +458,6 @@ impl Connections {
         self.next_heartbeat
     }
 }
+
+#[cfg(test)]
+mod tests;

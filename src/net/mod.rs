@@ -17,23 +17,24 @@ mod connection;
 mod connections;
 mod console;
 mod greeting;
+mod input;
 mod links;
 mod listeners;
 mod notices;
+mod output;
 mod places;
 mod pushes;
 mod served;
 mod signals;
 mod table;
 mod tracing;
-mod traffic;
 mod upkeep;
 mod verify;
 
 pub(crate) use self::clock::since_epoch;
 
 use self::clock::Clock;
-use self::connections::Connections;
+use self::connections::{Connections, Ended};
 use self::console::Console;
 use self::links::Links;
 use self::listeners::Listeners;
@@ -41,6 +42,7 @@ use self::notices::Notices;
 use self::places::Places;
 use self::pushes::Pushes;
 use self::signals::Signals;
+use self::table::Key;
 use self::tracing::Tracing;
 use crate::disk::{Directory, Disk};
 use crate::wal::WalError;
@@ -361,6 +363,26 @@ impl Node {
             log::warn!(target: "net", "{clients} clients still had something in flight");
         }
         clients == 0 || self.now.time >= deadline
+    }
+
+    /// Ends a connection now, and tells those whom it concerns.
+    fn close(&mut self, key: Key) {
+        self.connections.close(key, self.now.time);
+        while let Some(ended) = self.connections.next_ended() {
+            match ended {
+                Ended::Client { place, key, addr } => {
+                    self.host.handle_client(place, key, addr, false, self.now);
+                }
+                Ended::Link(peer) => {
+                    if let Some(tracing) = &mut self.tracing {
+                        tracing.link(peer, false);
+                    }
+                    self.host.handle_link(peer, false, self.now);
+                }
+                Ended::Check(peer) => self.check_failed(peer),
+            }
+            self.distribute_if_traced();
+        }
     }
 
     fn tell(&mut self, cause: Counter, line: fmt::Arguments<'_>) {
