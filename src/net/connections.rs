@@ -13,9 +13,9 @@ use super::table::{Key, Table, token};
 use super::tracing::LinkNames;
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
-use node_lab::config::Limits;
+use node_lab::config::{Config, ConfigError, Limits};
 use node_lab::wire::{push_frame, push_message};
-use node_protocols::core::{Counter, NodeId, RequestId, Time};
+use node_protocols::core::{Counter, NodeId, RequestId, Rng, Time};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::io;
@@ -69,20 +69,19 @@ const REPLIED_BYTES_PER_TURN: usize = 4 << 20;
 const MIN_SWEEP: Duration = Duration::from_millis(100);
 
 impl Connections {
-    pub(super) fn new(
+    /// None yet but the listeners, which are bound. Events are registered in `registry`.
+    pub(super) fn bind(
+        config: &Config,
         registry: Registry,
-        listeners: Listeners,
-        links: Links,
-        places: Places,
-        limits: Limits,
-    ) -> Connections {
-        Connections {
-            listeners,
-            links,
+        rng: Rng,
+    ) -> Result<Connections, ConfigError> {
+        Ok(Connections {
+            listeners: Listeners::bind(config, &registry)?,
+            links: Links::new(config, rng),
             registry,
-            limits,
+            limits: config.limits.clone(),
             table: Table::new(),
-            places,
+            places: Places::of(config, raise_descriptor_limit()),
             dirty: Vec::new(),
             written: 0,
             ready: Vec::new(),
@@ -92,7 +91,18 @@ impl Connections {
             next_sweep: None,
             next_heartbeat: None,
             ended: VecDeque::new(),
+        })
+    }
+
+    /// When there is something to do, if no event comes before: now, when some can go on. A node
+    /// that stops makes no new ones.
+    pub(super) fn wake_at(&self, stops: bool, now: Time) -> Option<Time> {
+        if !self.ready.is_empty() || self.listeners.any_goes_on(now) {
+            return Some(now);
         }
+        let due = if stops { None } else { self.links.next_due() };
+        let times = [due, self.next_heartbeat, self.next_sweep, self.listeners.retry_at()];
+        times.into_iter().flatten().min()
     }
 
     /// The key that the next connection gets.
@@ -134,6 +144,9 @@ impl Connections {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut stream, token(self.table.next_key()), interest)?;
         let class = Class::of(&state);
+        if let State::Dialing(Dial { peer, purpose: Purpose::Verify }) = state {
+            self.links.checks(peer, self.table.next_key());
+        }
         let key = self.table.insert(Connection::new(stream, addr, state, now));
         self.places.take(key, class, &self.table);
         let Limits { silent_timeout_ms, greeting_timeout_ms, idle_timeout_ms, .. } = self.limits;
@@ -152,6 +165,9 @@ impl Connections {
         let Some(connection) = self.table.get_mut(key) else { return };
         let (before, after) = (Class::of(&connection.state), Class::of(&state));
         let left = std::mem::replace(&mut connection.state, state);
+        if let State::Claiming(claim) = connection.state {
+            self.links.claimed(claim.peer, key);
+        }
         if before != after {
             self.places.leave(before);
             self.places.take(key, after, &self.table);
@@ -401,10 +417,13 @@ impl Connections {
         self.next_sweep = Some(self.next_sweep.map_or(at, |next| next.min(at)));
     }
 
-    /// Those that took too long, and which bound that was.
+    /// Those that took too long, and which bound that was; empty when it is not yet time to look.
     pub(super) fn late(&mut self, now: Time) -> Vec<(Key, Counter)> {
-        let mut next: Option<Time> = None;
         let mut late = Vec::new();
+        if self.next_sweep.is_none_or(|at| now < at) {
+            return late;
+        }
+        let mut next: Option<Time> = None;
         for (key, connection) in self.table.iter() {
             let Some((deadline, cause)) = connection.deadline(&self.limits, now) else { continue };
             if deadline <= now {
@@ -417,11 +436,6 @@ impl Connections {
         late
     }
 
-    /// When to look for [those that took too long](Connections::late).
-    pub(super) fn next_sweep(&self) -> Option<Time> {
-        self.next_sweep
-    }
-
     /// A connection is the link to a peer now, and the process at its other end this one.
     pub(super) fn link_up(&mut self, key: Key, peer: NodeId, process: (u128, u64), now: Time) {
         self.links.up(peer, key, process, now);
@@ -429,11 +443,15 @@ impl Connections {
         self.next_heartbeat = Some(self.next_heartbeat.map_or(beat, |next| next.min(beat)));
     }
 
-    /// Says something over links that were quiet, and gives those that are.
+    /// When it is time to: says something over links on which this node was quiet, and answers on
+    /// which the peer was, for too long.
     pub(super) fn heartbeat(&mut self, now: Time) -> Vec<(Key, NodeId)> {
+        let (mut quiet, mut silent) = (Vec::new(), Vec::new());
+        if self.next_heartbeat.is_none_or(|at| now < at) {
+            return silent;
+        }
         let every = Duration::from_millis(self.limits.heartbeat_ms);
         let timeout = Duration::from_millis(self.limits.link_timeout_ms);
-        let (mut quiet, mut silent) = (Vec::new(), Vec::new());
         for peer in self.links.iter() {
             let Some(key) = peer.link else { continue };
             let heard = self.table.get(key).map_or(now, |connection| connection.last_heard);
@@ -452,11 +470,18 @@ impl Connections {
         self.next_heartbeat = self.links.any_up().then(|| now + every);
         silent
     }
+}
 
-    /// When the next [`heartbeat`](Connections::heartbeat) is due.
-    pub(super) fn next_heartbeat(&self) -> Option<Time> {
-        self.next_heartbeat
-    }
+/// Lets the process open as many descriptors as it may, and says how many that is.
+fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let in_force = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    in_force.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

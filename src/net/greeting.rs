@@ -96,16 +96,21 @@ impl Node {
         }
     }
 
+    /// Dials the peers that are due: to have a link, to ask whether they greet, or why they do not.
     pub(super) fn dial_due(&mut self) {
-        while let Some((peer, addr)) = self.connections.links.take_due(self.now.time) {
-            if let Err(error) = self.dial(Dial { peer, purpose: Purpose::Link }, &addr) {
-                log::debug!(target: "net", "cannot dial node {peer} at {addr}: {error}");
-                self.connections.links.lost(peer, self.now.time);
+        while let Some((dial, addr)) = self.connections.links.take_due(self.now.time) {
+            let Err(error) = self.dial(dial, &addr) else { continue };
+            let peer = dial.peer;
+            log::debug!(target: "net", "cannot dial node {peer} at {addr}: {error}");
+            match dial.purpose {
+                Purpose::Link => self.connections.links.lost(peer, self.now.time),
+                Purpose::Verify => self.check_failed(peer),
+                Purpose::Knock => {}
             }
         }
     }
 
-    pub(super) fn dial(&mut self, dial: Dial, addr: &str) -> io::Result<Key> {
+    fn dial(&mut self, dial: Dial, addr: &str) -> io::Result<Key> {
         // An IP needs no look-up; a host name asks the system's resolver, which may take a while.
         let found = addr.to_socket_addrs()?.next();
         let addr = found.ok_or_else(|| io::Error::other("the name has no address"))?;

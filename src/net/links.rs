@@ -1,6 +1,7 @@
 //! The links to peers: who dials whom and when again, which connection is the link now, and which
 //! say that they should be. Makes no sockets itself.
 
+use super::connection::{Dial, Purpose};
 use super::table::Key;
 use node_lab::config::Config;
 use node_protocols::core::{Backoff, NodeId, Rng, Time};
@@ -183,6 +184,20 @@ impl Links {
         }
     }
 
+    /// The peer is asked over this connection.
+    pub(super) fn checks(&mut self, id: NodeId, key: Key) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.check = Some(key);
+        }
+    }
+
+    /// A connection says that it is this peer.
+    pub(super) fn claimed(&mut self, id: NodeId, key: Key) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.claims.push(key);
+        }
+    }
+
     /// The peer was asked, and answered or not.
     pub(super) fn checked(&mut self, id: NodeId, answered: bool, now: Time) {
         let Some(peer) = self.get_mut(id) else { return };
@@ -194,18 +209,6 @@ impl Links {
             peer.check_from = now + peer.check_backoff.wait();
             peer.check_backoff.failed();
         }
-    }
-
-    /// Takes a peer that is due to be asked.
-    pub(super) fn take_check(&mut self, now: Time) -> Option<(NodeId, String)> {
-        let due = |peer: &&mut Peer| peer.check_at.is_some_and(|at| at <= now);
-        let peer = self.peers.iter_mut().find(due)?;
-        peer.check_at = None;
-        Some((peer.id, peer.addr.clone()))
-    }
-
-    pub(super) fn next_check(&self) -> Option<Time> {
-        self.peers.iter().filter_map(|peer| peer.check_at).min()
     }
 
     /// Whether it is to be told why a handshake with this peer failed.
@@ -227,18 +230,6 @@ impl Links {
         if let Some(peer) = self.get_mut(id) {
             peer.knock_at = peer.knock_at.map(|at| at.min(now + patience));
         }
-    }
-
-    /// Takes a peer that is due to be asked why it does not dial.
-    pub(super) fn take_knock(&mut self, now: Time) -> Option<(NodeId, String)> {
-        let due = |peer: &&mut Peer| peer.knock_at.is_some_and(|at| at <= now);
-        let peer = self.peers.iter_mut().find(due)?;
-        peer.knock_at = Some(now + KNOCK_EVERY);
-        Some((peer.id, peer.addr.clone()))
-    }
-
-    pub(super) fn next_knock(&self) -> Option<Time> {
-        self.peers.iter().filter_map(|peer| peer.knock_at).min()
     }
 
     pub(super) fn up(&mut self, id: NodeId, key: Key, process: (u128, u64), now: Time) {
@@ -286,15 +277,27 @@ impl Links {
         if peer.told.1 <= MAX_LINES { log::Level::Info } else { log::Level::Debug }
     }
 
-    /// Takes a peer that is due to be dialled.
-    pub(super) fn take_due(&mut self, now: Time) -> Option<(NodeId, String)> {
-        let due = |peer: &&mut Peer| peer.dial_at.is_some_and(|at| at <= now);
-        let peer = self.peers.iter_mut().find(due)?;
-        peer.dial_at = None;
-        Some((peer.id, peer.addr.clone()))
+    /// Takes a peer that is due to be dialled, and what for.
+    pub(super) fn take_due(&mut self, now: Time) -> Option<(Dial, String)> {
+        for purpose in [Purpose::Link, Purpose::Verify, Purpose::Knock] {
+            for peer in &mut self.peers {
+                let (at, next) = match purpose {
+                    Purpose::Link => (&mut peer.dial_at, None),
+                    Purpose::Verify => (&mut peer.check_at, None),
+                    Purpose::Knock => (&mut peer.knock_at, Some(now + KNOCK_EVERY)),
+                };
+                if at.is_some_and(|at| at <= now) {
+                    *at = next;
+                    return Some((Dial { peer: peer.id, purpose }, peer.addr.clone()));
+                }
+            }
+        }
+        None
     }
 
-    pub(super) fn next_dial(&self) -> Option<Time> {
-        self.peers.iter().filter_map(|peer| peer.dial_at).min()
+    /// When the next is due.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        let times = |peer: &Peer| [peer.dial_at, peer.check_at, peer.knock_at];
+        self.peers.iter().flat_map(times).flatten().min()
     }
 }

@@ -84,6 +84,7 @@ impl Listeners {
         now: Time,
     ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         let Some(listening) = self.all.get_mut(place) else { return Ok(None) };
+        self.retry_at = None;
         listening.more = true;
         match listening.socket.accept() {
             Ok(accepted) => Ok(Some(accepted)),
@@ -103,22 +104,18 @@ impl Listeners {
     }
 
     /// Whether this one is to be gone on with now.
-    pub(super) fn goes_on(&self, place: usize) -> bool {
-        self.retry_at.is_none() && self.all.get(place).is_some_and(|listening| listening.more)
+    pub(super) fn goes_on(&self, place: usize, now: Time) -> bool {
+        self.retry_at.is_none_or(|at| at <= now)
+            && self.all.get(place).is_some_and(|listening| listening.more)
     }
 
-    pub(super) fn any_goes_on(&self) -> bool {
-        (0..self.all.len()).any(|place| self.goes_on(place))
+    pub(super) fn any_goes_on(&self, now: Time) -> bool {
+        (0..self.all.len()).any(|place| self.goes_on(place, now))
     }
 
     /// When to try again to accept.
     pub(super) fn retry_at(&self) -> Option<Time> {
         self.retry_at
-    }
-
-    /// It is tried now.
-    pub(super) fn retries(&mut self) {
-        self.retry_at = None;
     }
 
     /// A descriptor is free again.
@@ -131,5 +128,6 @@ impl Listeners {
     /// Nobody comes in any more.
     pub(super) fn close(&mut self) {
         self.all.clear();
+        self.retry_at = None;
     }
 }

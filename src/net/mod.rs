@@ -36,10 +36,7 @@ pub(crate) use self::clock::since_epoch;
 use self::clock::Clock;
 use self::connections::{Connections, Ended};
 use self::console::Console;
-use self::links::Links;
-use self::listeners::Listeners;
 use self::notices::Notices;
-use self::places::Places;
 use self::pushes::Pushes;
 use self::signals::Signals;
 use self::table::Key;
@@ -128,9 +125,9 @@ impl Node {
         let poll_error = |error: io::Error| config.error(&[], format!("cannot set up: {error}"));
         let poll = Poll::new().map_err(poll_error)?;
         let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(poll_error)?;
-        let listeners = Listeners::bind(&config, poll.registry())?;
-        let registered = poll.registry().try_clone().map_err(poll_error)?;
         let (seed, fresh) = (entropy() as u64, entropy());
+        let registered = poll.registry().try_clone().map_err(poll_error)?;
+        let connections = Connections::bind(&config, registered, Rng::stream(seed, "links"))?;
         let directory = claim(&config, fresh)?;
         let identity = directory.as_ref().map_or(fresh, Directory::identity);
         let env = config.env(clock.now().wall.millis().max(1), identity, seed);
@@ -152,13 +149,7 @@ impl Node {
         }
         let mut node = Node {
             now: clock.now(),
-            connections: Connections::new(
-                registered,
-                listeners,
-                Links::new(&config, Rng::stream(seed, "links")),
-                Places::of(&config, raise_descriptor_limit()),
-                config.limits.clone(),
-            ),
+            connections,
             console: Console::default(),
             notices: Notices::default(),
             scratch: vec![0; READ_BYTES],
@@ -251,7 +242,7 @@ impl Node {
     /// Goes on with what a budget cut short in the last turn.
     fn go_on(&mut self) {
         for place in 0..self.connections.listeners.len() {
-            if self.connections.listeners.goes_on(place) {
+            if self.connections.listeners.goes_on(place, self.now.time) {
                 self.accept(place);
             }
         }
@@ -311,20 +302,13 @@ impl Node {
 
     /// How long to wait for events: not at all when there is something to go on with.
     fn timeout(&self) -> Option<Duration> {
-        let Connections { listeners, links, .. } = &self.connections;
         let stops = self.asked_to_stop.is_some() && self.draining.is_none();
-        let more = listeners.any_goes_on() || self.connections.any_ready();
-        if more || stops || !self.host.outbox().is_empty() {
+        if stops || !self.host.outbox().is_empty() {
             return Some(Duration::ZERO);
         }
         let times = [
             self.host.deadline(),
-            links.next_dial().filter(|_| self.draining.is_none()),
-            links.next_check().filter(|_| self.draining.is_none()),
-            links.next_knock().filter(|_| self.draining.is_none()),
-            self.connections.next_heartbeat(),
-            self.connections.next_sweep(),
-            listeners.retry_at(),
+            self.connections.wake_at(self.draining.is_some(), self.now.time),
             self.draining,
             self.disk.as_ref().and_then(Disk::look_at),
         ];
@@ -462,16 +446,4 @@ fn check_clock(config: &Config, host: &mut Host, now: Now) -> Result<(), ConfigE
         );
         config.error(&["node", "data_dir"], rule)
     })
-}
-
-/// Lets the process open as many descriptors as it may, and says how many that is.
-fn raise_descriptor_limit() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let in_force = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    in_force.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }

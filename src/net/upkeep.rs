@@ -3,46 +3,26 @@
 
 use super::Node;
 use super::table::Key;
-use node_protocols::core::{Counter, Time};
+use node_protocols::core::Counter;
+use std::time::Duration;
 
 impl Node {
     pub(super) fn on_time(&mut self) {
-        let now = self.now.time;
-        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        if due(self.host.deadline()) {
+        if self.host.deadline().is_some_and(|at| at <= self.now.time) {
             self.host.handle_timers(self.now);
         }
-        if self.draining.is_none() && due(self.connections.links.next_dial()) {
+        if self.draining.is_none() {
             self.dial_due();
         }
-        if self.draining.is_none() && due(self.connections.links.next_check()) {
-            self.check_due();
-        }
-        if self.draining.is_none() && due(self.connections.links.next_knock()) {
-            self.knock_due();
-        }
-        if due(self.connections.next_heartbeat()) {
-            self.heartbeat();
-        }
-        if due(self.connections.next_sweep()) {
-            self.sweep();
-        }
-        if due(self.connections.listeners.retry_at()) {
-            self.connections.listeners.retries();
-            for place in 0..self.connections.listeners.len() {
-                self.accept(place);
-            }
-        }
+        self.heartbeat();
+        self.sweep();
     }
 
     /// Gives up links that are silent.
     fn heartbeat(&mut self) {
-        let timeout = self.config.limits.link_timeout_ms;
+        let timeout = Duration::from_millis(self.config.limits.link_timeout_ms);
         for (key, peer) in self.connections.heartbeat(self.now.time) {
-            log::warn!(
-                target: "net",
-                "node {peer} was silent for {timeout} ms: the link is given up"
-            );
+            log::warn!(target: "net", "node {peer} was silent for {timeout:?}: the link is given up");
             self.close(key);
         }
     }

@@ -3,7 +3,7 @@
 //! greeted; nobody else hears it. Connections that say the same are told apart by one question, so
 //! a crowd of them does not keep the peer out.
 
-use super::connection::{Claim, Dial, Purpose, State};
+use super::connection::{Claim, State};
 use super::table::Key;
 use super::tracing::LinkNames;
 use super::{Node, entropy};
@@ -21,35 +21,17 @@ const MAX_PROOF_BYTES: usize = 64 << 10;
 impl Node {
     /// Somebody greets as a peer. Answers why it is not even asked whether that is true.
     pub(super) fn claim(&mut self, key: Key, claim: Claim) -> Option<String> {
-        let peer = self.connections.links.get_mut(claim.peer)?;
+        let peer = self.connections.links.get(claim.peer)?;
         if peer.claims.len() >= MAX_CLAIMS {
             let id = claim.peer;
             return Some(format!(
                 "{MAX_CLAIMS} connections say that they are node {id}; try again"
             ));
         }
-        peer.claims.push(key);
         self.connections.turn_into(key, State::Claiming(claim), self.now.time);
         self.connections.sweep_within(self.config.limits.greeting_timeout_ms, self.now.time);
         self.connections.links.check_soon(claim.peer);
         None
-    }
-
-    /// Asks the peers that somebody says he is.
-    pub(super) fn check_due(&mut self) {
-        while let Some((peer, addr)) = self.connections.links.take_check(self.now.time) {
-            match self.dial(Dial { peer, purpose: Purpose::Verify }, &addr) {
-                Ok(key) => {
-                    if let Some(peer) = self.connections.links.get_mut(peer) {
-                        peer.check = Some(key);
-                    }
-                }
-                Err(error) => {
-                    log::debug!(target: "net", "cannot ask node {peer} at {addr}: {error}");
-                    self.check_failed(peer);
-                }
-            }
-        }
     }
 
     /// The peer is being asked: all that say they are it wait for its answer. Gives the challenge.
@@ -102,13 +84,9 @@ impl Node {
     /// A node of a higher id asks why this one has not dialled it. Answers that another has its
     /// place.
     pub(super) fn knocked(&mut self, key: Key, id: NodeId, process: (u128, u64)) -> Option<String> {
-        if self
-            .connections
-            .links
-            .get(id)
-            .is_some_and(|peer| peer.link.is_some() && peer.process != process)
-        {
-            let (addr, me) = (self.connections.links.addr(id), self.env.id);
+        let links = &self.connections.links;
+        if links.get(id).is_some_and(|peer| peer.link.is_some() && peer.process != process) {
+            let (addr, me) = (links.addr(id), self.env.id);
             return Some(format!(
                 "another process is node {id}, at {addr}, where [peers] of node {me} has it: stop one \
                  of them, or give this one an id and a data_dir of its own"
@@ -121,15 +99,6 @@ impl Node {
 
     fn answer_once(&mut self, key: Key) {
         self.welcome(key, State::Parting(self.now.time));
-    }
-
-    /// Asks the peers that should have dialled long ago.
-    pub(super) fn knock_due(&mut self) {
-        while let Some((peer, addr)) = self.connections.links.take_knock(self.now.time) {
-            if let Err(error) = self.dial(Dial { peer, purpose: Purpose::Knock }, &addr) {
-                log::debug!(target: "net", "cannot ask node {peer} at {addr}: {error}");
-            }
-        }
     }
 
     /// What came over a connection that says it is a peer.

@@ -3,9 +3,8 @@
 use super::super::connection::Claim;
 use super::super::served::Served;
 use super::*;
-use node_lab::config::Config;
 use node_lab::wire::Session;
-use node_protocols::core::{LamportTime, Rng};
+use node_protocols::core::LamportTime;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -31,12 +30,8 @@ impl Fixture {
         let registry = node_studies::registry();
         let config = Config::parse(Path::new("t.toml"), text, &registry).unwrap();
         let poll = mio::Poll::new().unwrap();
-        let listeners = Listeners::bind(&config, poll.registry()).unwrap();
-        let links = Links::new(&config, Rng::stream(1, "links"));
-        let places = Places::of(&config, 1_000);
-        let registry = poll.registry().try_clone().unwrap();
-        let connections =
-            Connections::new(registry, listeners, links, places, config.limits.clone());
+        let events = poll.registry().try_clone().unwrap();
+        let connections = Connections::bind(&config, events, Rng::stream(1, "links")).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Fixture { connections, listener, _poll: poll }
     }
@@ -59,7 +54,6 @@ impl Fixture {
         let (identity, incarnation, dial, lamport) = (1, 1, 1, LamportTime(0));
         let (peer, since, asked) = (PEER, NOW, true);
         let claim = Claim { peer, identity, incarnation, dial, lamport, since, asked };
-        self.connections.links.get_mut(PEER).unwrap().claims.push(key);
         self.connections.turn_into(key, State::Claiming(claim), NOW);
         key
     }
@@ -105,7 +99,6 @@ fn the_last_that_says_it_is_a_peer_takes_the_question_along() {
     let (one, other) = (all.claim(), all.claim());
     let dial = Dial { peer: PEER, purpose: Purpose::Verify };
     let check = all.add(State::Dialing(dial));
-    all.connections.links.get_mut(PEER).unwrap().check = Some(check);
     all.connections.close(one, NOW);
     assert!(all.connections.get(check).is_some());
     // Refused is as good as gone.
@@ -113,7 +106,6 @@ fn the_last_that_says_it_is_a_peer_takes_the_question_along() {
     assert!(all.connections.get(check).is_none() && all.connections.claims(PEER).is_empty());
     assert!(all.ended().is_empty());
     let check = all.add(State::Dialing(dial));
-    all.connections.links.get_mut(PEER).unwrap().check = Some(check);
     all.connections.close(check, NOW);
     assert!(matches!(all.ended()[..], [Ended::Check(PEER)]));
 }
