@@ -5,9 +5,11 @@ use super::buffer::Buffer;
 use super::served::{Phase, Served};
 use super::tracing::LinkNames;
 use mio::net::TcpStream;
-use node_protocols::core::{LamportTime, NodeId, Time};
+use node_lab::config::Limits;
+use node_protocols::core::{Counter, LamportTime, NodeId, Time};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
@@ -130,6 +132,21 @@ impl State {
             State::Greeting | State::Client(_) | State::Parting(_) => None,
         }
     }
+
+    /// What is wrong when its deadline is over.
+    pub(super) fn lateness(&self) -> &'static str {
+        match self {
+            State::Greeting => "it did not greet in time",
+            State::Claiming(_) => "it did not prove in time that it is the peer that it says it is",
+            State::Dialing(_) | State::Greeted(_) => "it did not answer in time",
+            State::Link(..) => "the link is silent",
+            State::Client(client) if client.session.outstanding == 0 => {
+                "it was silent, or its request did not arrive in time"
+            }
+            State::Client(_) => "it took too long",
+            State::Parting(_) => "it did not read in time what it was told",
+        }
+    }
 }
 
 impl Connection {
@@ -234,6 +251,43 @@ impl Connection {
                 self.inbox.memory() + self.out.memory() + client.session.held_bytes()
             }
             State::Dialing(_) | State::Greeted(_) | State::Link(..) => 0,
+        }
+    }
+
+    /// By when it must get on, and what it is counted as when it does not.
+    pub(super) fn deadline(&self, limits: &Limits, now: Time) -> Option<(Time, Counter)> {
+        let after = |since: Time, millis: u64| since + Duration::from_millis(millis);
+        match &self.state {
+            State::Link(..) => None,
+            State::Claiming(claim) => {
+                // The peer may take as long to be reached, to answer, and to prove it.
+                let most = 3 * limits.greeting_timeout_ms;
+                Some((after(claim.since, most), Counter::TooSlow))
+            }
+            State::Greeting | State::Dialing(_) | State::Greeted(_) => {
+                // Counted from its beginning: a byte now and then does not buy time.
+                let since = self.input_since.unwrap_or(self.last_heard);
+                Some((after(since, limits.greeting_timeout_ms), Counter::TooSlow))
+            }
+            State::Parting(since) => {
+                Some((after(*since, limits.greeting_timeout_ms), Counter::TooSlow))
+            }
+            State::Client(client) => {
+                // While it waits for the node its time stands still; a later look goes on with it.
+                let high_water = limits.client_high_water_bytes as usize;
+                let waits = client.waits(self.out.len(), high_water);
+                let from = |since| if waits { now } else { since };
+                let request = self
+                    .input_since
+                    .map(|since| (after(from(since), limits.request_timeout_ms), Counter::TooSlow));
+                let idle = (limits.idle_timeout_ms > 0)
+                    .then(|| (after(from(self.last_heard), limits.idle_timeout_ms), Counter::Idle));
+                // Somebody may sit before one that has greeted.
+                let is_silent = client.phase == Phase::Silent && !client.session.is_native();
+                let silent = is_silent
+                    .then(|| (after(self.last_heard, limits.silent_timeout_ms), Counter::Idle));
+                request.into_iter().chain(idle).chain(silent).min()
+            }
         }
     }
 

@@ -2,26 +2,19 @@
 //! true is found out in `verify`.
 
 use super::Node;
-use super::connection::{Claim, Connection, Dial, Purpose, State};
-use super::places::Class;
+use super::connection::{Claim, Dial, Purpose, State};
+use super::connections::Connections;
+use super::places::{Class, Room};
 use super::served::Served;
-use super::table::{Key, token};
+use super::table::Key;
 use super::tracing::LinkNames;
-use mio::Interest;
 use mio::net::TcpStream;
 use node_lab::registry::NATIVE;
 use node_lab::wire::Session;
-use node_lab::wire::{
-    Frame, Hello, MAGIC, MAX_HELLO_BYTES, Role, VERSION, Welcome, next_frame, push_message,
-};
-use node_protocols::core::{Counter, Env, Escaped, LamportTime, NodeId};
+use node_lab::wire::{Frame, Hello, MAGIC, MAX_HELLO_BYTES, Role, VERSION, Welcome, next_frame};
+use node_protocols::core::{Counter, Env, Escaped, LamportTime, NodeId, Time};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Duration;
-
-/// How long to wait before accepting again when the process is out of descriptors, unless a
-/// connection ends before.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The longest reason that is sent to whoever is refused.
 const MAX_REASON_BYTES: usize = MAX_HELLO_BYTES - 64;
@@ -31,64 +24,50 @@ const SAME_IDENTITY: &str = "both nodes have the same identity: the data directo
 
 impl Node {
     pub(super) fn accept(&mut self, place: usize) {
-        for _ in 0..self.places.accepts_per_turn() {
-            let Some(listening) = self.listeners.get_mut(place) else { return };
-            listening.more = false;
-            match listening.socket.accept() {
-                Ok((stream, addr)) => self.accepted(place, stream, addr),
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return,
-                    // The peer gave up in the queue, or a signal came: the next may be fine.
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        listening.more = true;
-                        self.accept_at = Some(self.now.time + ACCEPT_RETRY);
-                        let line = format_args!("cannot accept a connection: {error}");
-                        return self.tell(Counter::NoDescriptor, line);
-                    }
-                },
+        for _ in 0..self.connections.accepts_per_turn() {
+            match self.connections.listeners.accept(place, self.now.time) {
+                Ok(Some((stream, addr))) => self.accepted(place, stream, addr),
+                Ok(None) => return,
+                Err(error) => {
+                    let line = format_args!("cannot accept a connection: {error}");
+                    return self.tell(Counter::NoDescriptor, line);
+                }
             }
-        }
-        if let Some(listening) = self.listeners.get_mut(place) {
-            listening.more = true;
         }
     }
 
     fn accepted(&mut self, place: usize, stream: TcpStream, addr: SocketAddr) {
         self.host.count(Counter::Accepted);
-        let is_native = self.listeners[place].config.gateway == NATIVE;
+        let is_native = self.connections.listeners.config(place).gateway == NATIVE;
         let class = if is_native { Class::Stranger } else { Class::Client };
-        if let Err(full) = self.make_place(class) {
+        if let Err(full) = self.make_room(|connections, now| connections.room_for(class, now)) {
             return self.tell(Counter::OverCap, format_args!("{addr} is refused: {full}"));
         }
-        let listener = &self.listeners[place].config;
+        let listener = self.connections.listeners.config(place);
         let mut greeting = Vec::new();
         let state = match &listener.protocol {
-            Some(protocol) if listener.gateway != NATIVE => {
+            Some(protocol) if !is_native => {
                 let codec = self.registry.codec(&listener.gateway, protocol);
                 let session = self.host.place(protocol).zip(codec);
                 // The config was checked against the registry.
                 let Some((place, (name, mut codec))) = session else { return };
-                codec.identify(self.table.next_key());
+                codec.identify(self.connections.next_key());
                 codec.greet(&mut greeting);
                 State::Client(Served::new(Session::ordered(place, name, codec)))
             }
             Some(_) | None => State::Greeting,
         };
-        if is_native {
-            self.sweep_within(self.config.limits.greeting_timeout_ms);
-        }
         let place = state.place();
-        let key = match self.add(stream, addr, state) {
+        let key = match self.connections.add(stream, addr, state, self.now.time) {
             Ok(key) => key,
             Err(error) => {
                 let line = format_args!("cannot serve {addr}: {error}");
                 return self.tell(Counter::NoDescriptor, line);
             }
         };
-        if let Some(connection) = self.table.get_mut(key).filter(|_| !greeting.is_empty()) {
+        if let Some(connection) = self.connections.get_mut(key).filter(|_| !greeting.is_empty()) {
             connection.out.tail().extend_from_slice(&greeting);
-            self.touch(key);
+            self.connections.touch(key);
         }
         if let Some(place) = place {
             self.host.handle_client(place, key, addr, true, self.now);
@@ -96,57 +75,52 @@ impl Node {
         }
     }
 
-    fn add(&mut self, mut stream: TcpStream, addr: SocketAddr, state: State) -> io::Result<Key> {
-        // Small messages must not wait for more; whole turns go out in one write anyway.
-        let _ = stream.set_nodelay(true);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, token(self.table.next_key()), interest)?;
-        let class = Class::of(&state);
-        let key = self.table.insert(Connection::new(stream, addr, state, self.now.time));
-        self.take_place(key, class);
-        if class == Class::Client {
-            self.sweep_within(self.config.limits.silent_timeout_ms);
-        }
-        if self.config.limits.idle_timeout_ms > 0 {
-            self.sweep_within(self.config.limits.idle_timeout_ms);
-        }
-        Ok(key)
-    }
-
-    pub(super) fn dial_due(&mut self) {
-        while let Some((peer, addr)) = self.links.take_due(self.now.time) {
-            if let Err(error) = self.dial(Dial { peer, purpose: Purpose::Link }, &addr) {
-                log::debug!(target: "net", "cannot dial node {peer} at {addr}: {error}");
-                self.links.lost(self.env.id, peer, self.now.time);
+    /// Sees to it that there is a place, if need be that of one that has said nothing. Otherwise
+    /// answers what there is too much of.
+    fn make_room(&mut self, room: impl Fn(&mut Connections, Time) -> Room) -> Result<(), String> {
+        loop {
+            match room(&mut self.connections, self.now.time) {
+                Room::Free => return Ok(()),
+                Room::None(full) => return Err(full),
+                Room::Of(key, wait) => {
+                    if let Some(connection) = self.connections.get(key) {
+                        let addr = connection.addr;
+                        let line = format_args!(
+                            "{addr} is closed: it said nothing in {wait:?}, and others come"
+                        );
+                        self.tell(Counter::Idle, line);
+                    }
+                    self.close(key);
+                }
             }
         }
     }
 
-    pub(super) fn dial(&mut self, dial: Dial, addr: &str) -> io::Result<Key> {
+    /// Dials the peers that are due: to have a link, to ask whether they greet, or why they do not.
+    pub(super) fn dial_due(&mut self) {
+        while let Some((dial, addr)) = self.connections.links.take_due(self.now.time) {
+            let Err(error) = self.dial(dial, &addr) else { continue };
+            let peer = dial.peer;
+            log::debug!(target: "net", "cannot dial node {peer} at {addr}: {error}");
+            match dial.purpose {
+                Purpose::Link => self.connections.links.lost(peer, self.now.time),
+                Purpose::Verify => self.check_failed(peer),
+                Purpose::Knock => {}
+            }
+        }
+    }
+
+    fn dial(&mut self, dial: Dial, addr: &str) -> io::Result<Key> {
         // An IP needs no look-up; a host name asks the system's resolver, which may take a while.
         let found = addr.to_socket_addrs()?.next();
         let addr = found.ok_or_else(|| io::Error::other("the name has no address"))?;
         let stream = TcpStream::connect(addr)?;
-        self.sweep_within(self.config.limits.greeting_timeout_ms);
-        self.add(stream, addr, State::Dialing(dial))
-    }
-
-    /// A connection that this node dialled is gone before it was of use.
-    pub(super) fn dial_over(&mut self, key: Key, dial: Dial) {
-        match dial.purpose {
-            Purpose::Link => self.links.lost(self.env.id, dial.peer, self.now.time),
-            Purpose::Verify => {
-                if self.links.get(dial.peer).is_some_and(|peer| peer.check == Some(key)) {
-                    self.check_failed(dial.peer);
-                }
-            }
-            Purpose::Knock => {}
-        }
+        self.connections.add(stream, addr, State::Dialing(dial), self.now.time)
     }
 
     /// A connection that is being dialled may be there now: greet.
     pub(super) fn on_connected(&mut self, key: Key) {
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let State::Dialing(dial) = connection.state else { return };
         let failed = connection.stream.take_error().ok().flatten();
         if failed.is_some() {
@@ -157,14 +131,13 @@ impl Node {
             Err(error) if error.kind() == ErrorKind::NotConnected => return,
             Err(_) => return self.close(key),
         }
-        connection.state = State::Greeted(dial);
+        self.connections.turn_into(key, State::Greeted(dial), self.now.time);
         let (id, to) = (self.env.id, dial.peer);
         let challenge = match dial.purpose {
             Purpose::Link | Purpose::Knock => 0,
             Purpose::Verify => self.ask_claims(to),
         };
         let cluster = self.config.cluster.as_str().into();
-        let Some(connection) = self.table.get_mut(key) else { return };
         let role = match dial.purpose {
             Purpose::Link => Role::Peer {
                 cluster,
@@ -172,7 +145,7 @@ impl Node {
                 to,
                 identity: self.env.identity,
                 incarnation: self.env.incarnation,
-                dial: self.links.greeted(to, key, self.now.time),
+                dial: self.connections.links.greeted(to, key, self.now.time),
                 lamport: self.host.lamport(),
             },
             Purpose::Verify => Role::Verify { cluster, id, to, challenge },
@@ -181,8 +154,7 @@ impl Node {
                 Role::Knock { cluster, id, to, identity, incarnation }
             }
         };
-        push_message(connection.out.tail(), &Hello::new(role));
-        self.touch(key);
+        self.connections.say(key, &Hello::new(role));
     }
 
     /// The first frame of a connection that came in.
@@ -207,7 +179,7 @@ impl Node {
                     let why = format!("it asks for protocol {protocol}, which is not run here");
                     return self.reject(key, data, &why);
                 };
-                if let Err(full) = self.make_client_place() {
+                if let Err(full) = self.make_room(Connections::room_for_client) {
                     return self.reject_for(Counter::OverCap, key, data, &full);
                 }
                 self.welcome(key, State::Client(Served::new(Session::native(place))));
@@ -270,7 +242,7 @@ impl Node {
             Some(format!(
                 "it means to reach node {to}, this is node {me}: [peers] is wrong at the one that dials"
             ))
-        } else if self.links.get(id).is_none() {
+        } else if self.connections.links.get(id).is_none() {
             Some(format!("it says it is node {id}, which is not in this node's [peers]"))
         } else {
             None
@@ -283,18 +255,15 @@ impl Node {
     }
 
     pub(super) fn welcome(&mut self, key: Key, state: State) {
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(place) = state.place() {
             self.host.handle_client(place, key, connection.addr, true, self.now);
         }
-        self.turn_into(key, state);
+        self.connections.turn_into(key, state, self.now.time);
         let (id, identity) = (self.env.id, self.env.identity);
         let (incarnation, lamport) = (self.env.incarnation, self.host.lamport());
         let welcome = Welcome::Accepted { id, identity, incarnation, lamport };
-        if let Some(connection) = self.table.get_mut(key) {
-            push_message(connection.out.tail(), &welcome);
-        }
-        self.touch(key);
+        self.connections.say(key, &welcome);
     }
 
     /// Ends a connection that did not greet properly: one line in the log, the reason to whoever
@@ -318,14 +287,11 @@ impl Node {
 
     /// Says why, and closes when that is sent.
     pub(super) fn refuse(&mut self, key: Key, why: &str) -> Option<SocketAddr> {
-        self.turn_into(key, State::Parting(self.now.time));
-        let connection = self.table.get_mut(key)?;
-        let addr = connection.addr;
+        self.connections.turn_into(key, State::Parting(self.now.time), self.now.time);
         // The other side takes no longer frame, and a reason may have another node's in it.
         let end = why.floor_char_boundary(MAX_REASON_BYTES);
-        push_message(connection.out.tail(), &Welcome::Refused { reason: why[..end].into() });
-        self.touch(key);
-        Some(addr)
+        self.connections.say(key, &Welcome::Refused { reason: why[..end].into() });
+        self.connections.get(key).map(|connection| connection.addr)
     }
 
     /// The answer to this node's greeting.
@@ -355,9 +321,9 @@ impl Node {
                 if let Some(why) = self.catch_up(lamport) {
                     break 'no why;
                 }
-                let dial = self.links.welcomed(peer);
+                let dial = self.connections.links.welcomed(peer);
                 let names = LinkNames::new(self.env.id, self.env.incarnation, dial);
-                self.turn_into(key, State::Link(peer, names));
+                self.connections.turn_into(key, State::Link(peer, names), self.now.time);
                 self.link_up(key, peer, (identity, incarnation));
                 return used;
             }
@@ -369,10 +335,15 @@ impl Node {
         };
         match dial.purpose {
             Purpose::Link | Purpose::Knock => {
-                let line = format!("no link to node {peer} at {}: {why}", self.links.addr(peer));
+                let line = format!(
+                    "no link to node {peer} at {}: {why}",
+                    self.connections.links.addr(peer)
+                );
                 self.tell_news(peer, &why, format_args!("{line}"));
-                if dial.purpose == Purpose::Knock && self.links.is_news(peer, &why, self.now.time) {
-                    self.links.knock_again(peer, self.now.time);
+                if dial.purpose == Purpose::Knock
+                    && self.connections.links.is_news(peer, &why, self.now.time)
+                {
+                    self.connections.links.knock_again(peer, self.now.time);
                 }
                 self.close(key);
             }
@@ -382,8 +353,8 @@ impl Node {
     }
 
     pub(super) fn link_up(&mut self, key: Key, peer: NodeId, process: (u128, u64)) {
-        let level = self.links.level(peer, self.now.time);
-        if let Some(old) = self.links.get(peer).and_then(|peer| peer.link) {
+        let level = self.connections.links.level(peer, self.now.time);
+        if let Some(old) = self.connections.links.get(peer).and_then(|peer| peer.link) {
             log::log!(
                 target: "net",
                 level,
@@ -391,10 +362,7 @@ impl Node {
             );
             self.close(old);
         }
-        self.links.up(peer, key, process, self.now.time);
-        let every = Duration::from_millis(self.config.limits.heartbeat_ms);
-        let beat = self.now.time + every;
-        self.next_heartbeat = Some(self.next_heartbeat.map_or(beat, |next| next.min(beat)));
+        self.connections.link_up(key, peer, process, self.now.time);
         log::log!(target: "net", level, "link to node {peer} is up");
         if let Some(tracing) = &mut self.tracing {
             tracing.link(peer, true);

@@ -1,12 +1,15 @@
 //! The links to peers: who dials whom and when again, which connection is the link now, and which
 //! say that they should be. Makes no sockets itself.
 
+use super::connection::{Dial, Purpose};
 use super::table::Key;
 use node_lab::config::Config;
 use node_protocols::core::{Backoff, NodeId, Rng, Time};
 use std::time::Duration;
 
 pub(super) struct Links {
+    /// This node.
+    me: NodeId,
     /// Sorted by id.
     peers: Vec<Peer>,
     /// After so long a peer has noticed that a link is gone, and dialled anew.
@@ -101,7 +104,7 @@ impl Links {
             last_sent: Time(0),
             told: (Time(0), 0),
         });
-        Links { peers: peers.collect(), patience, rng, dials: 0 }
+        Links { me: config.id, peers: peers.collect(), patience, rng, dials: 0 }
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Peer> {
@@ -117,8 +120,8 @@ impl Links {
         self.peers.binary_search_by_key(&id, |peer| peer.id).ok()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
-        self.peers.iter_mut()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter()
     }
 
     pub(super) fn any_up(&self) -> bool {
@@ -127,10 +130,10 @@ impl Links {
 
     /// A connection that was the link, or was to become it, is gone. Dials again later, if it is
     /// ours to dial.
-    pub(super) fn lost(&mut self, me: NodeId, id: NodeId, now: Time) {
+    pub(super) fn lost(&mut self, id: NodeId, now: Time) {
         let Some(place) = self.place(id) else { return };
         let peer = &mut self.peers[place];
-        if id < me {
+        if id < self.me {
             peer.knock_at = Some(now + self.patience);
             return;
         }
@@ -181,6 +184,20 @@ impl Links {
         }
     }
 
+    /// The peer is asked over this connection.
+    pub(super) fn checks(&mut self, id: NodeId, key: Key) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.check = Some(key);
+        }
+    }
+
+    /// A connection says that it is this peer.
+    pub(super) fn claimed(&mut self, id: NodeId, key: Key) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.claims.push(key);
+        }
+    }
+
     /// The peer was asked, and answered or not.
     pub(super) fn checked(&mut self, id: NodeId, answered: bool, now: Time) {
         let Some(peer) = self.get_mut(id) else { return };
@@ -192,18 +209,6 @@ impl Links {
             peer.check_from = now + peer.check_backoff.wait();
             peer.check_backoff.failed();
         }
-    }
-
-    /// Takes a peer that is due to be asked.
-    pub(super) fn take_check(&mut self, now: Time) -> Option<(NodeId, String)> {
-        let due = |peer: &&mut Peer| peer.check_at.is_some_and(|at| at <= now);
-        let peer = self.peers.iter_mut().find(due)?;
-        peer.check_at = None;
-        Some((peer.id, peer.addr.clone()))
-    }
-
-    pub(super) fn next_check(&self) -> Option<Time> {
-        self.peers.iter().filter_map(|peer| peer.check_at).min()
     }
 
     /// Whether it is to be told why a handshake with this peer failed.
@@ -227,18 +232,6 @@ impl Links {
         }
     }
 
-    /// Takes a peer that is due to be asked why it does not dial.
-    pub(super) fn take_knock(&mut self, now: Time) -> Option<(NodeId, String)> {
-        let due = |peer: &&mut Peer| peer.knock_at.is_some_and(|at| at <= now);
-        let peer = self.peers.iter_mut().find(due)?;
-        peer.knock_at = Some(now + KNOCK_EVERY);
-        Some((peer.id, peer.addr.clone()))
-    }
-
-    pub(super) fn next_knock(&self) -> Option<Time> {
-        self.peers.iter().filter_map(|peer| peer.knock_at).min()
-    }
-
     pub(super) fn up(&mut self, id: NodeId, key: Key, process: (u128, u64), now: Time) {
         if let Some(peer) = self.get_mut(id) {
             peer.link = Some(key);
@@ -248,6 +241,30 @@ impl Links {
             peer.backoff.succeeded();
             peer.last_sent = now;
         }
+    }
+
+    /// A connection that was a link is gone. Whether it was the link now.
+    pub(super) fn down(&mut self, id: NodeId, key: Key, now: Time) -> bool {
+        let Some(peer) = self.get_mut(id).filter(|peer| peer.link == Some(key)) else {
+            return false;
+        };
+        peer.link = None;
+        let level = self.level(id, now);
+        log::log!(target: "net", level, "link to node {id} is down");
+        self.lost(id, now);
+        true
+    }
+
+    /// A connection no longer says that it is this peer. When it was the last that did: forgets
+    /// what the peer was to be asked, and gives the connection over which it is.
+    pub(super) fn claim_over(&mut self, id: NodeId, key: Key) -> Option<Key> {
+        let peer = self.get_mut(id)?;
+        peer.claims.retain(|claim| *claim != key);
+        if !peer.claims.is_empty() {
+            return None;
+        }
+        (peer.challenge, peer.check_at) = (None, None);
+        peer.check.take()
     }
 
     /// How loud a line about this peer's link is.
@@ -260,15 +277,27 @@ impl Links {
         if peer.told.1 <= MAX_LINES { log::Level::Info } else { log::Level::Debug }
     }
 
-    /// Takes a peer that is due to be dialled.
-    pub(super) fn take_due(&mut self, now: Time) -> Option<(NodeId, String)> {
-        let due = |peer: &&mut Peer| peer.dial_at.is_some_and(|at| at <= now);
-        let peer = self.peers.iter_mut().find(due)?;
-        peer.dial_at = None;
-        Some((peer.id, peer.addr.clone()))
+    /// Takes a peer that is due to be dialled, and what for.
+    pub(super) fn take_due(&mut self, now: Time) -> Option<(Dial, String)> {
+        for purpose in [Purpose::Link, Purpose::Verify, Purpose::Knock] {
+            for peer in &mut self.peers {
+                let (at, next) = match purpose {
+                    Purpose::Link => (&mut peer.dial_at, None),
+                    Purpose::Verify => (&mut peer.check_at, None),
+                    Purpose::Knock => (&mut peer.knock_at, Some(now + KNOCK_EVERY)),
+                };
+                if at.is_some_and(|at| at <= now) {
+                    *at = next;
+                    return Some((Dial { peer: peer.id, purpose }, peer.addr.clone()));
+                }
+            }
+        }
+        None
     }
 
-    pub(super) fn next_dial(&self) -> Option<Time> {
-        self.peers.iter().filter_map(|peer| peer.dial_at).min()
+    /// When the next is due.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        let times = |peer: &Peer| [peer.dial_at, peer.check_at, peer.knock_at];
+        self.peers.iter().flat_map(times).flatten().min()
     }
 }

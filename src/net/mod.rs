@@ -14,34 +14,34 @@
 mod buffer;
 mod clock;
 mod connection;
+mod connections;
 mod console;
 mod greeting;
+mod input;
 mod links;
+mod listeners;
 mod notices;
+mod output;
 mod places;
 mod pushes;
 mod served;
 mod signals;
 mod table;
 mod tracing;
-mod traffic;
 mod upkeep;
 mod verify;
 
 use self::clock::Clock;
-use self::connection::Connection;
+use self::connections::{Connections, Ended};
 use self::console::Console;
-use self::links::Links;
 use self::notices::Notices;
-use self::places::Places;
 use self::pushes::Pushes;
 use self::signals::Signals;
-use self::table::{Key, Table};
+use self::table::Key;
 use self::tracing::Tracing;
 use crate::disk::{Directory, Disk};
 use crate::wal::WalError;
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use node_lab::config::{Config, ConfigError, Listener};
 use node_lab::registry::Registry;
 use node_protocols::core::{Counter, Env, Exit, Host, NodeId, Now, Rng, Time};
@@ -61,10 +61,8 @@ pub struct Node {
     poll: Poll,
     clock: Clock,
     now: Now,
-    listeners: Vec<Listening>,
     signals: Signals,
-    table: Table<Connection>,
-    links: Links,
+    connections: Connections,
     console: Console,
     notices: Notices,
     /// The loop's one read buffer.
@@ -72,30 +70,11 @@ pub struct Node {
     /// The request being handed over.
     request: Vec<u8>,
     pushes: Pushes,
-    dirty: Vec<Key>,
-    ready: Vec<Key>,
-    places: Places,
-    client_memory: usize,
-    /// About how many bytes all clients' unanswered requests have.
-    unanswered_bytes: usize,
-    /// How many bytes of replies this turn has made.
-    replied_bytes: usize,
-    next_heartbeat: Option<Time>,
-    next_sweep: Option<Time>,
-    /// When to try again to accept, after the process ran out of descriptors.
-    accept_at: Option<Time>,
     /// A protocol has asked for the node's end, and how it is to end.
     asked_to_stop: Option<Exit>,
     /// Until when a node that stops finishes what is in flight.
     draining: Option<Time>,
     tracing: Option<Tracing>,
-}
-
-struct Listening {
-    socket: TcpListener,
-    config: Listener,
-    /// A budget or a lack of descriptors cut the accepting short.
-    more: bool,
 }
 
 /// The node cannot go on.
@@ -128,10 +107,6 @@ const ROUNDS_PER_TURN: usize = 16;
 
 const SIGNAL_TOKEN: Token = Token(usize::MAX);
 
-fn listener_token(place: usize) -> Token {
-    Token(usize::MAX - 1 - place)
-}
-
 impl Node {
     /// Binds, recovers and starts the protocols. With `trace`, every event is also written to that
     /// file.
@@ -148,16 +123,15 @@ impl Node {
         let poll_error = |error: io::Error| config.error(&[], format!("cannot set up: {error}"));
         let poll = Poll::new().map_err(poll_error)?;
         let signals = Signals::register(poll.registry(), SIGNAL_TOKEN).map_err(poll_error)?;
-        let listeners = listen(&config, &poll)?;
         let (seed, fresh) = (entropy() as u64, entropy());
+        let registered = poll.registry().try_clone().map_err(poll_error)?;
+        let connections = Connections::bind(&config, registered, Rng::stream(seed, "links"))?;
         let directory = claim(&config, fresh)?;
         let identity = directory.as_ref().map_or(fresh, Directory::identity);
         let env = config.env(clock.now().wall.millis().max(1), identity, seed);
         let Opened { mut host, disk, is_lost } = open_disk(&config, &registry, &env, directory)?;
         host.set_output(config.console, trace.is_some());
         check_clock(&config, &mut host, clock.now())?;
-        let links = Links::new(&config, Rng::stream(seed, "links"));
-        let places = Places::of(&config, raise_descriptor_limit());
         let tracing = trace.map(|path| {
             let created = Tracing::create(path, env.id, clock.origin_since_epoch());
             created.map_err(|error| {
@@ -173,20 +147,12 @@ impl Node {
         }
         let mut node = Node {
             now: clock.now(),
-            table: Table::new(),
+            connections,
             console: Console::default(),
             notices: Notices::default(),
             scratch: vec![0; READ_BYTES],
             request: Vec::new(),
             pushes: Pushes::default(),
-            dirty: Vec::new(),
-            ready: Vec::new(),
-            client_memory: 0,
-            unanswered_bytes: 0,
-            replied_bytes: 0,
-            next_heartbeat: None,
-            next_sweep: None,
-            accept_at: None,
             asked_to_stop: None,
             draining: None,
             tracing,
@@ -197,15 +163,11 @@ impl Node {
             disk,
             poll,
             clock,
-            listeners,
             signals,
-            links,
-            places,
         };
         node.measure_disk();
         node.host.handle_start(node.now);
-        for listening in &node.listeners {
-            let Listener { addr, gateway, .. } = &listening.config;
+        for Listener { addr, gateway, .. } in node.connections.listeners.iter() {
             log::info!(target: "net", "node {} listens on {addr} ({gateway})", node.env.id);
         }
         Ok(node)
@@ -256,20 +218,19 @@ impl Node {
     }
 
     fn on_event(&mut self, token: Token, event: &mio::event::Event) {
-        let place = usize::MAX - 1 - token.0;
-        if place < self.listeners.len() {
+        if let Some(place) = self.connections.listeners.place(token) {
             return self.accept(place);
         }
         let key = table::key(token);
-        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if event.is_writable() && !connection.out.is_empty() {
-            self.touch(key);
+            self.connections.touch(key);
         }
         if event.is_writable() || event.is_error() {
             self.on_connected(key);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            if let Some(connection) = self.table.get_mut(key) {
+            if let Some(connection) = self.connections.get_mut(key) {
                 connection.on_readable(event.is_read_closed());
             }
             self.receive(key);
@@ -278,14 +239,13 @@ impl Node {
 
     /// Goes on with what a budget cut short in the last turn.
     fn go_on(&mut self) {
-        for place in 0..self.listeners.len() {
-            if self.listeners[place].more && self.accept_at.is_none() {
+        for place in 0..self.connections.listeners.len() {
+            if self.connections.listeners.goes_on(place, self.now.time) {
                 self.accept(place);
             }
         }
-        for key in std::mem::take(&mut self.ready) {
-            if let Some(connection) = self.table.get_mut(key) {
-                connection.queued = false;
+        for key in self.connections.take_ready() {
+            if self.connections.goes_on(key) {
                 self.consume_inbox(key);
                 self.receive(key);
             }
@@ -297,13 +257,13 @@ impl Node {
         for _ in 0..ROUNDS_PER_TURN {
             self.host.handle_turn_end();
             self.distribute();
-            if self.ready.is_empty() {
+            if !self.connections.any_ready() {
                 break;
             }
             self.go_on();
         }
         self.make_durable().map_err(Fatal::Wal)?;
-        self.replied_bytes = 0;
+        self.connections.end_turn();
         self.flush();
         self.console.flush();
         if let Some(tracing) = &mut self.tracing {
@@ -340,19 +300,13 @@ impl Node {
 
     /// How long to wait for events: not at all when there is something to go on with.
     fn timeout(&self) -> Option<Duration> {
-        let more = self.accept_at.is_none() && self.listeners.iter().any(|one| one.more);
         let stops = self.asked_to_stop.is_some() && self.draining.is_none();
-        if more || stops || !self.ready.is_empty() || !self.host.outbox().is_empty() {
+        if stops || !self.host.outbox().is_empty() {
             return Some(Duration::ZERO);
         }
         let times = [
             self.host.deadline(),
-            self.links.next_dial().filter(|_| self.draining.is_none()),
-            self.links.next_check().filter(|_| self.draining.is_none()),
-            self.links.next_knock().filter(|_| self.draining.is_none()),
-            self.next_heartbeat,
-            self.next_sweep,
-            self.accept_at,
+            self.connections.wake_at(self.draining.is_some(), self.now.time),
             self.draining,
             self.disk.as_ref().and_then(Disk::look_at),
         ];
@@ -375,11 +329,10 @@ impl Node {
 
     /// Takes nothing new, and finishes what is in flight.
     fn stop(&mut self) {
-        self.listeners.clear();
+        self.connections.listeners.close();
         self.draining = Some(self.now.time + Duration::from_millis(self.config.limits.drain_ms));
         self.host.handle_stop(self.now);
-        let keys: Vec<Key> = self.table.iter().map(|(key, _)| key).collect();
-        for key in keys {
+        for key in self.connections.keys() {
             self.stop_reading(key);
         }
     }
@@ -387,11 +340,31 @@ impl Node {
     /// Whether a node that stops has nothing left to finish.
     fn is_drained(&self) -> bool {
         let Some(deadline) = self.draining else { return false };
-        let clients = self.table.iter().filter(|(_, one)| one.state.peer().is_none()).count();
+        let clients = self.connections.clients();
         if clients > 0 && self.now.time >= deadline {
             log::warn!(target: "net", "{clients} clients still had something in flight");
         }
         clients == 0 || self.now.time >= deadline
+    }
+
+    /// Ends a connection now, and tells those whom it concerns.
+    fn close(&mut self, key: Key) {
+        self.connections.close(key, self.now.time);
+        while let Some(ended) = self.connections.next_ended() {
+            match ended {
+                Ended::Client { place, key, addr } => {
+                    self.host.handle_client(place, key, addr, false, self.now);
+                }
+                Ended::Link(peer) => {
+                    if let Some(tracing) = &mut self.tracing {
+                        tracing.link(peer, false);
+                    }
+                    self.host.handle_link(peer, false, self.now);
+                }
+                Ended::Check(peer) => self.check_failed(peer),
+            }
+            self.distribute_if_traced();
+        }
     }
 
     fn tell(&mut self, cause: Counter, line: fmt::Arguments<'_>) {
@@ -405,35 +378,10 @@ impl Node {
         let cause = Counter::BadHandshake;
         self.host.count(cause);
         let now = self.now.time;
-        if self.links.is_news(peer, why, now) && self.notices.tell(cause, now, line) {
-            self.links.told(peer, why, now);
+        if self.connections.links.is_news(peer, why, now) && self.notices.tell(cause, now, line) {
+            self.connections.links.told(peer, why, now);
         }
     }
-}
-
-fn listen(config: &Config, poll: &Poll) -> Result<Vec<Listening>, ConfigError> {
-    let mut listeners = Vec::new();
-    for (place, listener) in config.listeners.iter().enumerate() {
-        let bind = || {
-            let mut socket = TcpListener::bind(listener.addr)?;
-            poll.registry().register(&mut socket, listener_token(place), Interest::READABLE)?;
-            // With port 0 it is the system that chooses.
-            let addr = socket.local_addr()?;
-            Ok((socket, addr))
-        };
-        let (socket, addr) = bind().map_err(|error: io::Error| {
-            let what = match error.kind() {
-                io::ErrorKind::AddrInUse => {
-                    "another process listens there: stop it, or change the port".to_string()
-                }
-                _ => format!("cannot listen there: {error}"),
-            };
-            config.error(&["listeners", &place.to_string(), "addr"], what)
-        })?;
-        let config = Listener { addr, ..listener.clone() };
-        listeners.push(Listening { socket, config, more: false });
-    }
-    Ok(listeners)
 }
 
 /// What nobody can guess: the standard library's keys are the system's random bytes, and its hash
@@ -496,16 +444,4 @@ fn check_clock(config: &Config, host: &mut Host, now: Now) -> Result<(), ConfigE
         );
         config.error(&["node", "data_dir"], rule)
     })
-}
-
-/// Lets the process open as many descriptors as it may, and says how many that is.
-fn raise_descriptor_limit() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let in_force = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    in_force.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }

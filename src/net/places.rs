@@ -3,12 +3,11 @@
 //! so that clients never keep a peer out; and peers always. Whoever has said nothing makes room for
 //! the next.
 
-use super::Node;
 use super::connection::{Connection, State};
 use super::served::Phase;
 use super::table::{Key, Table};
 use node_lab::config::Config;
-use node_protocols::core::Counter;
+use node_protocols::core::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -96,12 +95,70 @@ impl Places {
     }
 
     /// Of whom there are too many for one more of this class.
-    fn too_many(&self, class: Class) -> Option<Class> {
+    pub(super) fn too_many(&self, class: Class) -> Option<Class> {
         let is_full = self.clients + self.strangers >= self.max_clients + self.max_strangers;
         match class {
             Class::Client if self.clients >= self.max_clients => Some(Class::Client),
             Class::Client | Class::Stranger if is_full => Some(Class::Stranger),
             Class::Client | Class::Stranger | Class::Own => None,
+        }
+    }
+
+    /// The same for one that has a place, and turns out to be a client.
+    pub(super) fn too_many_clients(&self) -> Option<Class> {
+        (self.clients >= self.max_clients).then_some(Class::Client)
+    }
+
+    /// Where one more finds room when there are too many of these.
+    pub(super) fn room(
+        &mut self,
+        too_many: Option<Class>,
+        table: &mut Table<Connection>,
+        now: Time,
+    ) -> Room {
+        let Some(class) = too_many else { return Room::Free };
+        if let Some((key, wait)) = self.longest_silent(class, table, now) {
+            return Room::Of(key, wait);
+        }
+        let Places { clients, strangers, .. } = self;
+        Room::None(match class {
+            Class::Client => format!("{clients} clients are connected"),
+            Class::Stranger | Class::Own => {
+                format!("{strangers} connections that say they are peers are not done")
+            }
+        })
+    }
+
+    fn longest_silent(
+        &mut self,
+        class: Class,
+        table: &mut Table<Connection>,
+        now: Time,
+    ) -> Option<(Key, Duration)> {
+        let silent = self.silent(class)?;
+        while let Some(key) = silent.keys.pop_front() {
+            let connection = table.get_mut(key);
+            let Some(connection) = connection.filter(|one| is_silent(Some(one), class)) else {
+                continue;
+            };
+            // Its first request may lie in the socket, and this turn has not come to that yet.
+            let asks =
+                class == Class::Client && matches!(connection.stream.peek(&mut [0]), Ok(1..));
+            match &mut connection.state {
+                State::Client(client) if asks => client.spoke(),
+                _ => return Some((key, now - connection.last_heard)),
+            }
+        }
+        None
+    }
+
+    /// A connection in the table takes a place.
+    pub(super) fn take(&mut self, key: Key, class: Class, table: &Table<Connection>) {
+        if let Some(count) = self.count(class) {
+            *count += 1;
+        }
+        if let Some(silent) = self.silent(class) {
+            silent.push(key, class, table);
         }
     }
 
@@ -152,85 +209,14 @@ fn is_silent(connection: Option<&Connection>, class: Class) -> bool {
     })
 }
 
-impl Node {
-    /// Sees to it that there is a place for a new connection, if need be that of one that has said
-    /// nothing. Otherwise answers what there is too much of.
-    pub(super) fn make_place(&mut self, class: Class) -> Result<(), String> {
-        self.make_room(|places| places.too_many(class))
-    }
-
-    /// The same for one that has a place, and turns out to be a client.
-    pub(super) fn make_client_place(&mut self) -> Result<(), String> {
-        self.make_room(|places| (places.clients >= places.max_clients).then_some(Class::Client))
-    }
-
-    fn make_room(&mut self, too_many: impl Fn(&Places) -> Option<Class>) -> Result<(), String> {
-        while let Some(too_many) = too_many(&self.places) {
-            let Some((key, wait)) = self.longest_silent(too_many) else {
-                let Places { clients, strangers, .. } = self.places;
-                return Err(match too_many {
-                    Class::Client => format!("{clients} clients are connected"),
-                    Class::Stranger | Class::Own => {
-                        format!("{strangers} connections that say they are peers are not done")
-                    }
-                });
-            };
-            if let Some(connection) = self.table.get(key) {
-                let addr = connection.addr;
-                let line =
-                    format_args!("{addr} is closed: it said nothing in {wait:?}, and others come");
-                self.tell(Counter::Idle, line);
-            }
-            self.close(key);
-        }
-        Ok(())
-    }
-
-    fn longest_silent(&mut self, class: Class) -> Option<(Key, Duration)> {
-        let Node { places, table, now, .. } = self;
-        let silent = places.silent(class)?;
-        while let Some(key) = silent.keys.front().copied() {
-            let connection = table.get_mut(key);
-            let Some(connection) = connection.filter(|one| is_silent(Some(one), class)) else {
-                silent.keys.pop_front();
-                continue;
-            };
-            silent.keys.pop_front();
-            // Its first request may lie in the socket, and this turn has not come to that yet.
-            let asks =
-                class == Class::Client && matches!(connection.stream.peek(&mut [0]), Ok(1..));
-            match &mut connection.state {
-                State::Client(client) if asks => client.spoke(),
-                _ => return Some((key, now.time - connection.last_heard)),
-            }
-        }
-        None
-    }
-
-    /// A new connection is in the table.
-    pub(super) fn take_place(&mut self, key: Key, class: Class) {
-        if let Some(count) = self.places.count(class) {
-            *count += 1;
-        }
-        let Node { places, table, .. } = self;
-        if let Some(silent) = places.silent(class) {
-            silent.push(key, class, table);
-        }
-    }
-
-    /// A connection turns out to be something else.
-    pub(super) fn turn_into(&mut self, key: Key, state: State) {
-        let Some(connection) = self.table.get_mut(key) else { return };
-        let (before, after) = (Class::of(&connection.state), Class::of(&state));
-        let left = std::mem::replace(&mut connection.state, state);
-        if before != after {
-            self.places.leave(before);
-            self.take_place(key, after);
-        }
-        if let State::Claiming(claim) = left {
-            self.claim_over(key, claim.peer);
-        }
-    }
+/// What there is for one more connection.
+pub(super) enum Room {
+    /// A place.
+    Free,
+    /// The place of this one, which has said nothing in so long.
+    Of(Key, Duration),
+    /// None: there is too much of what it says.
+    None(String),
 }
 
 #[cfg(test)]

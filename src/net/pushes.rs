@@ -6,7 +6,6 @@ use super::Node;
 use super::buffer::{MAX_KEPT_BYTES, give_back};
 use super::connection::State;
 use super::served::Pushed;
-use super::traffic::REPLIED_BYTES_PER_TURN;
 use node_protocols::core::{ClientId, Group, Outbox, Span};
 
 #[derive(Default)]
@@ -53,7 +52,7 @@ impl Node {
         let high_water = self.config.limits.client_high_water_bytes as usize;
         for place in 0..self.host.outbox().clients(self.pushes.to).len() {
             let client = self.host.outbox().clients(self.pushes.to)[place];
-            let Some(connection) = self.table.get_mut(client) else { continue };
+            let Some(connection) = self.connections.get_mut(client) else { continue };
             let State::Client(served) = &mut connection.state else { continue };
             served.pushed();
             let session = &mut served.session;
@@ -85,9 +84,7 @@ impl Node {
             connection.out.tail_for(bytes.len()).extend_from_slice(bytes);
             // Whether it reads shows when it is written to: nothing more is asked before that.
             let is_much = connection.out.len() > high_water && served.pushed != Pushed::BackedUp;
-            let more = if is_much { REPLIED_BYTES_PER_TURN } else { bytes.len() };
-            self.replied_bytes = self.replied_bytes.saturating_add(more);
-            self.touch(client);
+            self.connections.pushed(client, bytes.len(), is_much);
         }
         let Pushes { replies, form, common, bytes, tally, .. } = &mut self.pushes;
         replies.clear();

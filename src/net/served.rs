@@ -232,3 +232,86 @@ impl Served {
         is_unread || self.session.outstanding > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HIGH_WATER: usize = 100;
+
+    fn load(is_much_unanswered: bool, is_turn_full: bool) -> Load {
+        Load { high_water: HIGH_WATER, is_much_unanswered, is_turn_full }
+    }
+
+    fn client() -> Served {
+        Served::new(Session::native(0))
+    }
+
+    /// One with a request of so many bytes that is not answered.
+    fn asking(bytes: usize) -> Served {
+        let mut client = client();
+        client.session.outstanding = 1;
+        client.asked(bytes);
+        client
+    }
+
+    #[test]
+    fn a_request_waits_for_one_thing_and_goes_on_when_that_is_there() {
+        let idle = load(false, false);
+        let mut client = asking(HIGH_WATER + 1);
+        assert!(client.is_held(HIGH_WATER + 1, b"x", idle));
+        assert_eq!(client.phase, Phase::Held(Hold::Unread));
+        assert!(!client.resumes(HIGH_WATER + 1, HIGH_WATER));
+        assert!(client.resumes(HIGH_WATER, HIGH_WATER) && client.reads());
+        assert!(client.is_held(0, b"x", idle));
+        assert_eq!(client.phase, Phase::Held(Hold::Unanswered));
+        assert!(!client.has_room(HIGH_WATER) && !client.resumes(0, HIGH_WATER));
+        client.release();
+        assert!(client.has_room(HIGH_WATER) && !client.is_held(0, b"x", idle));
+        assert_eq!(client.phase, Phase::Reading);
+        assert!(client.is_held(0, b"x", load(false, true)) && !client.is_held(0, b"", idle));
+        assert_eq!(client.phase, Phase::Reading);
+    }
+
+    #[test]
+    fn only_a_client_with_something_unanswered_waits_for_others_requests() {
+        assert!(!client().is_held(0, b"x", load(true, false)));
+        assert!(asking(1).is_held(0, b"x", load(true, false)));
+    }
+
+    #[test]
+    fn who_was_looked_at_and_said_nothing_is_still_silent() {
+        let mut client = client();
+        assert!(!client.is_held(0, b"", load(false, false)));
+        assert_eq!(client.phase, Phase::Silent);
+        assert!(!client.is_held(0, b"x", load(false, false)));
+        assert_eq!(client.phase, Phase::Reading);
+    }
+
+    #[test]
+    fn who_is_told_why_it_ends_lingers_for_a_bounded_number_of_bytes() {
+        let mut client = asking(1);
+        client.drain_and_linger();
+        client.drain();
+        assert!(client.is_held(0, b"x", load(false, false)) && !client.is_done(0));
+        client.session.outstanding = 0;
+        assert!(!client.is_done(1) && client.is_done(0));
+        assert_eq!(client.phase, Phase::Draining { lingers: true });
+        client.linger();
+        assert!(client.forgets(LINGER_BYTES - 1) && client.forgets(1) && !client.forgets(1));
+    }
+
+    #[test]
+    fn that_a_client_does_not_read_is_told_once_and_that_it_does_again_when_half_is_gone() {
+        let mut client = client();
+        assert_eq!(client.backpressure(HIGH_WATER + 1, HIGH_WATER), None);
+        client.pushed();
+        assert_eq!(client.backpressure(HIGH_WATER, HIGH_WATER), None);
+        assert_eq!(client.backpressure(HIGH_WATER + 1, HIGH_WATER), Some(true));
+        client.pushed();
+        assert_eq!(client.backpressure(HIGH_WATER + 1, HIGH_WATER), None);
+        assert_eq!(client.backpressure(HIGH_WATER / 2 + 1, HIGH_WATER), None);
+        assert_eq!(client.backpressure(HIGH_WATER / 2, HIGH_WATER), Some(false));
+        assert_eq!(client.backpressure(0, HIGH_WATER), None);
+    }
+}

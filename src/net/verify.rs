@@ -3,11 +3,11 @@
 //! greeted; nobody else hears it. Connections that say the same are told apart by one question, so
 //! a crowd of them does not keep the peer out.
 
-use super::connection::{Claim, Dial, Purpose, State};
+use super::connection::{Claim, State};
 use super::table::Key;
 use super::tracing::LinkNames;
 use super::{Node, entropy};
-use node_lab::wire::{Frame, MAX_HELLO_BYTES, Proof, next_frame, push_message};
+use node_lab::wire::{Frame, MAX_HELLO_BYTES, Proof, next_frame};
 use node_protocols::core::NodeId;
 use std::time::Duration;
 
@@ -21,67 +21,47 @@ const MAX_PROOF_BYTES: usize = 64 << 10;
 impl Node {
     /// Somebody greets as a peer. Answers why it is not even asked whether that is true.
     pub(super) fn claim(&mut self, key: Key, claim: Claim) -> Option<String> {
-        let peer = self.links.get_mut(claim.peer)?;
+        let peer = self.connections.links.get(claim.peer)?;
         if peer.claims.len() >= MAX_CLAIMS {
             let id = claim.peer;
             return Some(format!(
                 "{MAX_CLAIMS} connections say that they are node {id}; try again"
             ));
         }
-        peer.claims.push(key);
-        self.turn_into(key, State::Claiming(claim));
-        self.sweep_within(self.config.limits.greeting_timeout_ms);
-        self.links.check_soon(claim.peer);
+        self.connections.turn_into(key, State::Claiming(claim), self.now.time);
+        self.connections.sweep_within(self.config.limits.greeting_timeout_ms, self.now.time);
+        self.connections.links.check_soon(claim.peer);
         None
-    }
-
-    /// Asks the peers that somebody says he is.
-    pub(super) fn check_due(&mut self) {
-        while let Some((peer, addr)) = self.links.take_check(self.now.time) {
-            match self.dial(Dial { peer, purpose: Purpose::Verify }, &addr) {
-                Ok(key) => {
-                    if let Some(peer) = self.links.get_mut(peer) {
-                        peer.check = Some(key);
-                    }
-                }
-                Err(error) => {
-                    log::debug!(target: "net", "cannot ask node {peer} at {addr}: {error}");
-                    self.check_failed(peer);
-                }
-            }
-        }
     }
 
     /// The peer is being asked: all that say they are it wait for its answer. Gives the challenge.
     pub(super) fn ask_claims(&mut self, id: NodeId) -> u128 {
-        let Node { links, table, .. } = self;
-        let Some(peer) = links.get_mut(id) else { return entropy() };
-        for key in &peer.claims {
-            if let Some(connection) = table.get_mut(*key)
+        for key in self.connections.claims(id) {
+            if let Some(connection) = self.connections.get_mut(key)
                 && let State::Claiming(claim) = &mut connection.state
             {
                 claim.asked = true;
             }
         }
+        let Some(peer) = self.connections.links.get_mut(id) else { return entropy() };
         // The same until it is answered: its answer may be under way while it is asked again.
         *peer.challenge.get_or_insert_with(entropy)
     }
 
     /// A peer asks whether this node is greeting it.
     pub(super) fn prove(&mut self, key: Key, id: NodeId, challenge: u128) {
-        let greeted = self.links.get(id).and_then(|peer| peer.greeted);
-        let dialed = greeted.and_then(|key| Some((key, self.table.get_mut(key)?)));
-        let Some((dialed, connection)) = dialed else {
-            return self.deny(key, id);
-        };
-        if connection.out.len() < MAX_PROOF_BYTES {
-            push_message(connection.out.tail(), &Proof { challenge });
+        let greeted = self.connections.links.get(id).and_then(|peer| peer.greeted);
+        let waiting = greeted.and_then(|key| Some((key, self.connections.get(key)?.out.len())));
+        let Some((dialed, waiting)) = waiting else { return self.deny(key, id) };
+        if waiting < MAX_PROOF_BYTES {
+            self.connections.say(dialed, &Proof { challenge });
         }
-        if self.links.asked(id) {
+        if self.connections.links.asked(id)
+            && let Some(connection) = self.connections.get_mut(dialed)
+        {
             // It has as long again.
             connection.last_heard = self.now.time;
         }
-        self.touch(dialed);
         self.answer_once(key);
     }
 
@@ -89,7 +69,7 @@ impl Node {
     fn deny(&mut self, key: Key, id: NodeId) {
         let (me, timeout) = (self.env.id, self.config.limits.greeting_timeout_ms);
         let lately = Duration::from_millis(2 * timeout);
-        if self.links.greeted_within(id, lately, self.now.time) {
+        if self.connections.links.greeted_within(id, lately, self.now.time) {
             // Perhaps it asks late, about one that this node gave up.
             self.refuse(key, &format!("node {me} is not greeting node {id} now; try again"));
             return;
@@ -104,8 +84,9 @@ impl Node {
     /// A node of a higher id asks why this one has not dialled it. Answers that another has its
     /// place.
     pub(super) fn knocked(&mut self, key: Key, id: NodeId, process: (u128, u64)) -> Option<String> {
-        if self.links.get(id).is_some_and(|peer| peer.link.is_some() && peer.process != process) {
-            let (addr, me) = (self.links.addr(id), self.env.id);
+        let links = &self.connections.links;
+        if links.get(id).is_some_and(|peer| peer.link.is_some() && peer.process != process) {
+            let (addr, me) = (links.addr(id), self.env.id);
             return Some(format!(
                 "another process is node {id}, at {addr}, where [peers] of node {me} has it: stop one \
                  of them, or give this one an id and a data_dir of its own"
@@ -120,15 +101,6 @@ impl Node {
         self.welcome(key, State::Parting(self.now.time));
     }
 
-    /// Asks the peers that should have dialled long ago.
-    pub(super) fn knock_due(&mut self) {
-        while let Some((peer, addr)) = self.links.take_knock(self.now.time) {
-            if let Err(error) = self.dial(Dial { peer, purpose: Purpose::Knock }, &addr) {
-                log::debug!(target: "net", "cannot ask node {peer} at {addr}: {error}");
-            }
-        }
-    }
-
     /// What came over a connection that says it is a peer.
     pub(super) fn on_proof(&mut self, key: Key, claim: Claim, data: &[u8]) -> usize {
         let (payload, used) = match next_frame(data, MAX_HELLO_BYTES) {
@@ -141,7 +113,11 @@ impl Node {
             return self.reject_news(key, claim.peer, data, why);
         };
         // Anybody can have the peer say something else here.
-        if self.links.get(claim.peer).is_some_and(|peer| peer.challenge == Some(challenge))
+        if self
+            .connections
+            .links
+            .get(claim.peer)
+            .is_some_and(|peer| peer.challenge == Some(challenge))
             && let Some(why) = self.take_link(key, claim)
         {
             return self.reject_news(key, claim.peer, data, &why);
@@ -152,7 +128,7 @@ impl Node {
     /// The connection is the peer's: it becomes the link. Answers why not.
     fn take_link(&mut self, key: Key, claim: Claim) -> Option<String> {
         let Claim { peer: id, identity, incarnation, dial, lamport, .. } = claim;
-        let peer = self.links.get(id)?;
+        let peer = self.connections.links.get(id)?;
         if peer.link.is_some() && peer.process.0 != identity {
             // A name in [peers] can stand for several machines, and an end may not be seen yet.
             return Some(format!(
@@ -176,16 +152,16 @@ impl Node {
 
     /// The peer says that it is greeting this node: the proof is under way.
     pub(super) fn confirmed(&mut self, key: Key, id: NodeId) {
-        self.links.checked(id, true, self.now.time);
+        self.connections.links.checked(id, true, self.now.time);
         self.close(key);
         self.check_the_rest(id);
     }
 
     /// Whoever listens where this node's config has the peer does not say that it is greeting.
     pub(super) fn denied(&mut self, key: Key, id: NodeId, answer: &str) {
-        self.links.checked(id, true, self.now.time);
+        self.connections.links.checked(id, true, self.now.time);
         self.close(key);
-        let (addr, me) = (self.links.addr(id), self.env.id);
+        let (addr, me) = (self.connections.links.addr(id), self.env.id);
         let why = format!(
             "node {id} at {addr}, where [peers] of node {me} has it, was asked whether this is it; \
              {answer}"
@@ -196,9 +172,9 @@ impl Node {
 
     /// The connection over which a peer was asked is gone. Nobody can say that it is that peer.
     pub(super) fn check_failed(&mut self, id: NodeId) {
-        self.links.checked(id, false, self.now.time);
+        self.connections.links.checked(id, false, self.now.time);
         self.ask_claims(id);
-        let (addr, me) = (self.links.addr(id), self.env.id);
+        let (addr, me) = (self.connections.links.addr(id), self.env.id);
         let why = format!(
             "node {id} does not answer at {addr}, where [peers] of node {me} has it: this is another \
              process, or it listens elsewhere"
@@ -208,37 +184,24 @@ impl Node {
 
     /// Asks again for those that came while the peer was being asked.
     fn check_the_rest(&mut self, id: NodeId) {
-        let Some(peer) = self.links.get(id) else { return };
-        let waits = |key: &Key| {
-            let state = self.table.get(*key).map(|connection| &connection.state);
-            matches!(state, Some(State::Claiming(claim)) if !claim.asked)
-        };
-        if peer.claims.iter().any(waits) {
-            self.links.check_soon(id);
+        if self.connections.claims(id).into_iter().any(|key| self.was_asked(key) == Some(false)) {
+            self.connections.links.check_soon(id);
         }
     }
 
     fn refuse_asked(&mut self, id: NodeId, why: &str) {
-        let claims = self.links.get(id).map_or_else(Vec::new, |peer| peer.claims.clone());
-        for key in claims {
-            let state = self.table.get(key).map(|connection| &connection.state);
-            if matches!(state, Some(State::Claiming(claim)) if claim.asked) {
+        for key in self.connections.claims(id) {
+            if self.was_asked(key) == Some(true) {
                 self.reject_news(key, id, &[], why);
             }
         }
     }
 
-    /// A connection no longer says that it is a peer.
-    pub(super) fn claim_over(&mut self, key: Key, id: NodeId) {
-        let Some(peer) = self.links.get_mut(id) else { return };
-        peer.claims.retain(|claim| *claim != key);
-        if peer.claims.is_empty() {
-            peer.challenge = None;
-            peer.check_at = None;
-            // Nobody waits for the answer.
-            if let Some(check) = peer.check.take() {
-                self.close(check);
-            }
+    /// Whether the peer was asked since a connection said that it is it.
+    fn was_asked(&self, key: Key) -> Option<bool> {
+        match self.connections.get(key)?.state {
+            State::Claiming(claim) => Some(claim.asked),
+            _ => None,
         }
     }
 }
