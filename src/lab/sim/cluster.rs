@@ -47,6 +47,7 @@ use node_core::{
 };
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// A millisecond.
 pub const MS: Nanos = 1_000_000;
@@ -181,6 +182,11 @@ impl Cluster {
         self.run_until(until);
     }
 
+    /// Whether what a node does waits for its disk.
+    pub fn is_syncing(&self, id: u32) -> bool {
+        self.world.is_syncing(self.place(id))
+    }
+
     /// A node that runs.
     pub fn host(&self, id: u32) -> &Host {
         self.world.host(self.place(id)).unwrap_or_else(|| panic!("node {id} is down"))
@@ -306,6 +312,12 @@ impl Cluster {
     pub fn reply<P: Protocol>(&self, number: u32) -> Option<P::Reply<'static>> {
         let reply = self.ended.get(&number)?.1.as_ref()?;
         Some(decode(reply))
+    }
+
+    /// The address from which a client asks a node.
+    pub fn addr<P: Protocol>(&mut self, id: u32, client: u32) -> SocketAddr {
+        let connection = self.connection::<P>(id, client);
+        self.world.addr(connection)
     }
 
     /// When a request was over: it was answered, or its node is down.
