@@ -39,10 +39,10 @@
 use super::tracer::Tracer;
 use super::world::{CHANCE, Folder, Network, Step, Weather, World};
 use crate::config::ClockError;
-use crate::study::{Nanos, Seen, Study};
+use crate::study::{Nanos, Property, Run, Seen, Study, Verdict};
 use crate::wire::PUSHED;
 use node_core::{
-    DynProtocol, Env, Fact, Host, LamportRule, NodeId, Protocol, Rng, WallTime, encode,
+    DynProtocol, Env, Fact, FrameError, Host, LamportRule, NodeId, Protocol, Rng, WallTime, encode,
     protocol_tag,
 };
 use std::any::Any;
@@ -133,9 +133,18 @@ impl Cluster {
         }
     }
 
-    /// From now on the invariants of a study hold after every event.
+    /// From now on the invariants of a study hold after every event, and what its properties go by
+    /// is kept.
     pub fn watch<S: Study>(&mut self) {
         self.world.watch.set(S::INVARIANTS.iter());
+        self.world.tracer.watch(S::PROPERTIES);
+    }
+
+    /// The verdict on a property of what nodes have done, since they are watched or were judged.
+    pub fn judge(&mut self, property: &Property) -> Verdict {
+        let end_ns = self.now();
+        let timeline = self.world.tracer.take_timeline(end_ns);
+        (property.judge)(&Run { timeline, end_ns, is_simulated: true, ..Run::default() })
     }
 
     fn place(&self, id: u32) -> usize {
@@ -274,9 +283,17 @@ impl Cluster {
         let mut payload = Vec::new();
         encode(&(protocol_tag(P::NAME), self.host(to).lamport()), &mut payload);
         encode(message, &mut payload);
-        let taken = self.world.inject(NodeId(from), self.place(to), &payload);
-        taken.expect("it is well formed");
+        self.inject(from, to, &payload).expect("it is well formed");
+    }
+
+    /// Hands a frame to a node, as if from a peer.
+    ///
+    /// # Errors
+    /// Why the node does not take it.
+    pub fn inject(&mut self, from: u32, to: u32, payload: &[u8]) -> Result<(), FrameError> {
+        let taken = self.world.inject(NodeId(from), self.place(to), payload);
         self.settle();
+        taken
     }
 
     // Clients.
