@@ -323,3 +323,9 @@ fn random_faults_with_one_memory_lost_at_a_time() {
 fn random_faults_with_all_memories_lost_but_one() {
     check_many(2_000_000, Failures::MemoryAllButOne);
 }
+
+/// A leader's Resume is lost. A follower that took PUTs without it would never become complete.
+#[test]
+fn seeds_of_a_lost_resume() {
+    check(38, Failures::Disk);
+}
