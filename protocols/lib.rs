@@ -4,7 +4,7 @@
 //! This crate owns protocol logic and nothing else. It is `no_std`, so a socket, a file, a
 //! thread, a clock or the system's entropy cannot be reached from here: whatever a protocol
 //! needs comes in as an event, and whatever it wants done goes out as an effect. Drivers (the
-//! mio event loop, the tests' in-memory network, the simulator) live elsewhere.
+//! mio event loop, the simulator) live elsewhere.
 #![no_std]
 #![warn(missing_docs)]
 

@@ -39,14 +39,15 @@
 use super::tracer::Tracer;
 use super::world::{CHANCE, Folder, Network, Step, Weather, World};
 use crate::config::ClockError;
-use crate::study::{Nanos, Seen, Study};
+use crate::study::{Nanos, Property, Run, Seen, Study, Verdict};
 use crate::wire::PUSHED;
 use node_core::{
-    DynProtocol, Env, Fact, Host, LamportRule, NodeId, Protocol, Rng, WallTime, encode,
+    DynProtocol, Env, Fact, FrameError, Host, LamportRule, NodeId, Protocol, Rng, WallTime, encode,
     protocol_tag,
 };
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// A millisecond.
 pub const MS: Nanos = 1_000_000;
@@ -132,9 +133,18 @@ impl Cluster {
         }
     }
 
-    /// From now on the invariants of a study hold after every event.
+    /// From now on the invariants of a study hold after every event, and what its properties go by
+    /// is kept.
     pub fn watch<S: Study>(&mut self) {
         self.world.watch.set(S::INVARIANTS.iter());
+        self.world.tracer.watch(S::PROPERTIES);
+    }
+
+    /// The verdict on a property of what nodes have done, since they are watched or were judged.
+    pub fn judge(&mut self, property: &Property) -> Verdict {
+        let end_ns = self.now();
+        let timeline = self.world.tracer.take_timeline(end_ns);
+        (property.judge)(&Run { timeline, end_ns, is_simulated: true, ..Run::default() })
     }
 
     fn place(&self, id: u32) -> usize {
@@ -179,6 +189,11 @@ impl Cluster {
         let until = self.now() + nanos;
         self.world.pause(self.place(id), until);
         self.run_until(until);
+    }
+
+    /// Whether what a node does waits for its disk.
+    pub fn is_syncing(&self, id: u32) -> bool {
+        self.world.is_syncing(self.place(id))
     }
 
     /// A node that runs.
@@ -268,9 +283,17 @@ impl Cluster {
         let mut payload = Vec::new();
         encode(&(protocol_tag(P::NAME), self.host(to).lamport()), &mut payload);
         encode(message, &mut payload);
-        let taken = self.world.inject(NodeId(from), self.place(to), &payload);
-        taken.expect("it is well formed");
+        self.inject(from, to, &payload).expect("it is well formed");
+    }
+
+    /// Hands a frame to a node, as if from a peer.
+    ///
+    /// # Errors
+    /// Why the node does not take it.
+    pub fn inject(&mut self, from: u32, to: u32, payload: &[u8]) -> Result<(), FrameError> {
+        let taken = self.world.inject(NodeId(from), self.place(to), payload);
         self.settle();
+        taken
     }
 
     // Clients.
@@ -306,6 +329,12 @@ impl Cluster {
     pub fn reply<P: Protocol>(&self, number: u32) -> Option<P::Reply<'static>> {
         let reply = self.ended.get(&number)?.1.as_ref()?;
         Some(decode(reply))
+    }
+
+    /// The address from which a client asks a node.
+    pub fn addr<P: Protocol>(&mut self, id: u32, client: u32) -> SocketAddr {
+        let connection = self.connection::<P>(id, client);
+        self.world.addr(connection)
     }
 
     /// When a request was over: it was answered, or its node is down.

@@ -29,6 +29,11 @@ impl World {
         client
     }
 
+    /// The address from which a client asks.
+    pub fn addr(&self, client: u32) -> SocketAddr {
+        self.clients[client as usize].addr
+    }
+
     /// Sends a request, over a new connection when it goes to another node than the last.
     pub fn request(&mut self, client: u32, node: usize, sequence: u32, request: &[u8]) {
         self.connect_to(client, node);

@@ -48,7 +48,8 @@ pub struct Network {
     pub notice: Nanos,
     /// How long an unusable link may last before both ends give it up.
     pub link_timeout: Nanos,
-    /// How long two nodes that can reach each other take to make a link.
+    /// How long two nodes that can reach each other take to make a link; where an end waits for its
+    /// disk it takes so long again, so not nothing where syncs take time.
     pub redial: RangeInclusive<Nanos>,
 }
 

@@ -145,6 +145,11 @@ impl World {
         self.nodes[node].host.is_some()
     }
 
+    /// Whether a node's turn waits for its disk.
+    pub fn is_syncing(&self, node: usize) -> bool {
+        self.nodes[node].syncing.is_some()
+    }
+
     /// Holds a node up: what comes waits.
     pub fn pause(&mut self, node: usize, until: Nanos) {
         if self.nodes[node].host.is_none() {

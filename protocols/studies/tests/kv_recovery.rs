@@ -1,9 +1,9 @@
 //! How the replicated store comes back: nodes that restart empty or with their disk, followers
 //! that were cut off, copies of tables.
 
-mod memory;
+mod store;
 
-use memory::{Cluster, Fuse, LEADER, Options, ms};
+use node_lab::sim::world::Folder;
 use node_protocols::core::{
     Caller, ClientId, Effect, Env, Epoch, Host, LamportRule, NodeId, Now, RequestId, Time,
     WallTime, erase, protocol_tag,
@@ -11,47 +11,51 @@ use node_protocols::core::{
 use node_protocols::kv_replication::{
     Config, Durability, Hash, History, KvReplication, Message, Reply, Request, Standing, Timestamp,
 };
+use std::collections::BTreeMap;
+use std::time::Duration;
+use store::{LEADER, Store, config, ms};
 
-const TWO: NodeId = NodeId(2);
-const THREE: NodeId = NodeId(3);
+const TWO: u32 = 2;
+const THREE: u32 = 3;
 
-fn with(change: impl FnOnce(&mut Options)) -> Cluster {
-    let mut options = Options::default();
-    change(&mut options);
-    let mut cluster = Cluster::new(options);
-    cluster.run(ms(50));
-    assert!(cluster.has_converged(), "an empty cluster is ready at once");
-    cluster
+fn with(change: impl FnOnce(&mut Config)) -> Store {
+    let mut config = config();
+    change(&mut config);
+    Store::ready(config)
 }
 
-fn refuses(cluster: &mut Cluster, node: NodeId, key: &str) -> bool {
-    let get = cluster.get(node, key, Timestamp(0));
-    matches!(cluster.reply(get), Some(Reply::TryOtherServerOrLater { .. }))
+fn with_disks() -> Store {
+    with(|config| config.durability = Durability::Disk)
 }
 
-fn reads(cluster: &mut Cluster, node: NodeId, key: &str) -> u64 {
+fn refuses(cluster: &mut Store, node: u32, key: &str) -> bool {
     let get = cluster.get(node, key, Timestamp(0));
-    match cluster.reply(get) {
+    matches!(cluster.answer(get), Some(Reply::TryOtherServerOrLater { .. }))
+}
+
+fn reads(cluster: &mut Store, node: u32, key: &str) -> u64 {
+    let get = cluster.get(node, key, Timestamp(0));
+    match cluster.answer(get) {
         Some(Reply::Value { timestamp, .. }) => timestamp.0,
         other => panic!("GET {key} at {node} got {other:?}"),
     }
 }
 
-fn restart(cluster: &mut Cluster, node: NodeId) {
+fn restart(cluster: &mut Store, node: u32) {
     cluster.crash(node);
     cluster.start(node);
 }
 
-/// Counts lines of the trace since it was last looked at.
-fn traced(cluster: &mut Cluster, words: &str) -> usize {
-    let trace = cluster.trace.replace(Vec::new()).unwrap_or_default();
-    trace.iter().filter(|line| line.contains(words)).count()
+/// How many parts of tables were sent.
+fn chunks(cluster: &Store) -> usize {
+    let sent = cluster.sent::<KvReplication>();
+    sent.filter(|(_, _, message)| matches!(message, Message::Chunk { .. })).count()
 }
 
 #[test]
 fn a_follower_restarted_empty_catches_up_and_answers_no_get_before() {
     for max_log_bytes in [1, 1 << 20] {
-        let mut cluster = with(|options| options.config.max_log_bytes = max_log_bytes);
+        let mut cluster = with(|config| config.max_log_bytes = max_log_bytes);
         for i in 0..20 {
             cluster.put_ok(LEADER, &format!("k{}", i % 7), "v");
         }
@@ -76,30 +80,28 @@ fn a_follower_cut_off_answers_and_catches_up_from_the_log() {
     }
     cluster.run(ms(1_000));
     assert_eq!(reads(&mut cluster, THREE, "k"), 1, "no later PUT_OK was given");
-    traced(&mut cluster, "");
     cluster.heal(LEADER, THREE);
     cluster.run(ms(100));
     assert!(cluster.has_converged());
-    assert_eq!(traced(&mut cluster, "Chunk"), 0);
+    assert_eq!(chunks(&cluster), 0);
 }
 
 #[test]
 fn a_follower_the_log_does_not_reach_back_to_copies_the_table() {
-    let mut cluster = with(|options| options.config.max_log_bytes = 500);
+    let mut cluster = with(|config| config.max_log_bytes = 500);
     cluster.cut(LEADER, THREE);
     for i in 0..50 {
         cluster.put(LEADER, &format!("k{}", i % 20), "w");
     }
     cluster.run(ms(1_000));
-    traced(&mut cluster, "");
     cluster.heal(LEADER, THREE);
     cluster.run(ms(100));
     assert!(cluster.has_converged());
-    assert_eq!(traced(&mut cluster, "Chunk"), 1);
+    assert_eq!(chunks(&cluster), 1);
 }
 
 /// 2 MiB: eight parts or more.
-fn fill(cluster: &mut Cluster) {
+fn fill(cluster: &mut Store) {
     let value = "x".repeat(64 << 10);
     for i in 0..32 {
         cluster.put_ok(LEADER, &format!("big{i}"), &value);
@@ -110,25 +112,24 @@ fn fill(cluster: &mut Cluster) {
 fn a_table_of_many_parts_is_copied_while_puts_go_on() {
     for (loss_percent, reorder) in [(0, false), (10, true)] {
         for max_log_bytes in [1_000, 100_000] {
-            let mut cluster = with(|options| options.config.max_log_bytes = max_log_bytes);
+            let mut cluster = with(|config| config.max_log_bytes = max_log_bytes);
             fill(&mut cluster);
             cluster.crash(TWO);
             cluster.run(ms(10));
-            cluster.options.loss_percent = loss_percent;
-            cluster.options.reorder = reorder;
-            cluster.options.delay_us = 500..3_000;
-            cluster.trace = Some(Vec::new());
+            cluster.set_weather(loss_percent, 0);
+            cluster.network().ordered = !reorder;
+            cluster.network().delay = ms(1) / 2..=ms(3);
             cluster.start(TWO);
             for i in 0..100 {
                 // Keys of the first part, of the last, and new ones.
                 cluster.put(LEADER, ["big0", "big31", &format!("new{i}")][i % 3], "y");
                 cluster.run(ms(1));
             }
-            cluster.options.loss_percent = 0;
+            cluster.set_weather(0, 0);
             // A follower keeps nothing that comes out of order, so each gap costs a Resend.
             cluster.run(ms(10_000));
             assert!(cluster.has_converged(), "{}", cluster.summary());
-            assert!(traced(&mut cluster, "Chunk") >= 8, "it was a copy");
+            assert!(chunks(&cluster) >= 8, "it was a copy");
             cluster.put_ok(TWO, "k", "v");
         }
     }
@@ -136,7 +137,7 @@ fn a_table_of_many_parts_is_copied_while_puts_go_on() {
 
 #[test]
 fn a_link_that_breaks_during_a_copy_begins_another() {
-    let mut cluster = with(|options| options.config.max_log_bytes = 1);
+    let mut cluster = with(|config| config.max_log_bytes = 1);
     fill(&mut cluster);
     restart(&mut cluster, TWO);
     for _ in 0..3 {
@@ -190,57 +191,55 @@ fn a_leader_whose_source_restarts_copies_again() {
 #[test]
 fn with_disks_every_put_ok_survives_the_crash_of_all_nodes_at_any_moment() {
     for moment in 0..40 {
-        for fuse in [None, Some(Fuse::BeforeDisk), Some(Fuse::AfterDisk)] {
-            let mut cluster = with(|options| {
-                options.seed = moment;
-                options.config.durability = Durability::Disk;
-                options.delay_us = 100..2_000;
-            });
-            let tickets: Vec<u32> =
-                (0..10).map(|i| cluster.put([LEADER, TWO][i % 2], &format!("k{i}"), "v")).collect();
-            cluster.run(ms(moment) / 4);
-            for node in cluster.ids() {
-                match fuse {
-                    Some(fuse) => cluster.arm(node, fuse),
-                    None => cluster.crash(node),
-                }
-            }
-            cluster.run(ms(50));
-            for node in cluster.ids().into_iter().rev() {
-                if cluster.is_up(node) {
-                    cluster.crash(node);
-                }
-            }
-            let put_ok: Vec<(usize, Timestamp)> = tickets
-                .iter()
-                .enumerate()
-                .filter_map(|(i, ticket)| match cluster.reply(*ticket) {
-                    Some(Reply::PutOk { timestamp }) => Some((i, timestamp)),
-                    _ => None,
-                })
-                .collect();
-            for node in cluster.ids() {
-                cluster.start(node);
-                assert!(refuses(&mut cluster, node, "k0"), "it has not heard from the others");
-            }
-            cluster.run(ms(50));
-            for node in cluster.ids() {
-                for (i, timestamp) in &put_ok {
-                    assert_eq!(reads(&mut cluster, node, &format!("k{i}")), timestamp.0);
-                }
-            }
-            cluster.run(ms(300));
-            assert!(cluster.has_converged(), "{}", cluster.summary());
-            let last = cluster.info(LEADER).applied;
-            assert_eq!(cluster.put_ok(TWO, "k", "v"), last.next());
+        for in_a_sync in [false, true, true] {
+            survives(moment, in_a_sync);
         }
     }
+}
+
+/// All nodes stop at that moment, or each in a sync after it: what it writes is then on its disk or
+/// not, and nobody was told.
+fn survives(moment: u64, in_a_sync: bool) {
+    let config = Config { durability: Durability::Disk, ..config() };
+    let mut cluster = Store::new(2 * moment + u64::from(in_a_sync), 3, config);
+    cluster.network().delay = ms(1) / 10..=ms(2);
+    cluster.run(ms(50));
+    cluster.network().sync = ms(1) / 10..=ms(1) / 5;
+    let tickets: Vec<u32> =
+        (0..10).map(|i| cluster.put([LEADER, TWO][i % 2], &format!("k{i}"), "v")).collect();
+    cluster.run(ms(moment) / 4);
+    let until = cluster.now() + ms(50);
+    for node in cluster.ids() {
+        while in_a_sync && !cluster.is_syncing(node) && cluster.step(until) {}
+        cluster.crash(node);
+    }
+    cluster.network().sync = 0..=0;
+    let put_ok =
+        tickets.iter().enumerate().filter_map(|(i, ticket)| match cluster.answer(*ticket) {
+            Some(Reply::PutOk { timestamp }) => Some((i, timestamp)),
+            _ => None,
+        });
+    let put_ok: Vec<(usize, Timestamp)> = put_ok.collect();
+    for node in cluster.ids() {
+        cluster.start(node);
+        assert!(refuses(&mut cluster, node, "k0"), "it has not heard from the others");
+    }
+    cluster.run(ms(50));
+    for node in cluster.ids() {
+        for (i, timestamp) in &put_ok {
+            assert_eq!(reads(&mut cluster, node, &format!("k{i}")), timestamp.0);
+        }
+    }
+    cluster.run(ms(300));
+    assert!(cluster.has_converged(), "{}", cluster.summary());
+    let last = cluster.info(LEADER).applied;
+    assert_eq!(cluster.put_ok(TWO, "k", "v"), last.next());
 }
 
 /// Its disk may hold an older copy: only the others can tell.
 #[test]
 fn with_disks_no_node_answers_before_the_leader_has_heard_from_all() {
-    let mut cluster = with(|options| options.config.durability = Durability::Disk);
+    let mut cluster = with_disks();
     cluster.put_ok(LEADER, "k", "v");
     for node in cluster.ids() {
         cluster.crash(node);
@@ -266,13 +265,12 @@ fn with_disks_no_node_answers_before_the_leader_has_heard_from_all() {
 #[test]
 fn a_copy_is_on_the_disk_before_it_is_acknowledged() {
     for lost in [LEADER, TWO] {
-        let mut cluster = with(|options| {
-            options.config.durability = Durability::Disk;
-            options.config.max_log_bytes = 1;
+        let mut cluster = with(|config| {
+            config.durability = Durability::Disk;
+            config.max_log_bytes = 1;
         });
         fill(&mut cluster);
-        cluster.crash(lost);
-        cluster.wipe(lost);
+        cluster.set_disk(lost, Folder::default());
         cluster.start(lost);
         cluster.run(ms(300));
         assert!(cluster.has_converged());
@@ -280,50 +278,54 @@ fn a_copy_is_on_the_disk_before_it_is_acknowledged() {
         for node in cluster.ids() {
             cluster.crash(node);
         }
-        cluster.trace = Some(Vec::new());
+        let before = chunks(&cluster);
         for node in cluster.ids() {
             cluster.start(node);
         }
         cluster.run(ms(50));
         assert_eq!(reads(&mut cluster, lost, "big31"), 32);
-        assert_eq!(traced(&mut cluster, "Chunk"), 0, "nothing was copied");
+        assert_eq!(chunks(&cluster), before, "nothing was copied");
     }
 }
 
-/// A store with disks and twenty PUTs, that was stopped.
-fn stopped() -> Cluster {
-    let mut cluster = with(|options| options.config.durability = Durability::Disk);
+/// A store with disks and twenty PUTs, and what the disks had after ten.
+fn twenty_puts() -> (Store, BTreeMap<u32, Folder>) {
+    let mut cluster = with_disks();
+    let mut older = BTreeMap::new();
     for i in 0..20 {
+        if i == 10 {
+            cluster.run(ms(10));
+            older.extend(cluster.ids().into_iter().map(|id| (id, cluster.disk(id))));
+        }
         cluster.put_ok(LEADER, &format!("k{}", i % 7), &format!("v{i}"));
     }
-    for node in cluster.ids() {
-        cluster.crash(node);
-    }
-    cluster
+    (cluster, older)
 }
 
 /// The disk of that node of another store, with more PUTs.
-fn foreign(node: NodeId) -> Vec<(u16, Vec<u8>)> {
-    let mut other = with(|options| {
-        options.seed = 77;
-        options.config.durability = Durability::Disk;
-    });
+fn foreign(node: u32) -> Folder {
+    let mut other = Store::new(77, 3, Config { durability: Durability::Disk, ..config() });
+    other.run(ms(50));
     for i in 0..30 {
         other.put_ok(LEADER, &format!("k{}", i % 7), "foreign");
     }
-    other.take_disk(node)
+    other.disk(node)
 }
 
 /// What may happen to one disk.
 const DAMAGES: [&str; 4] = ["older copy", "emptied", "log lost", "foreign"];
 
-fn damage(cluster: &mut Cluster, node: NodeId, what: &str) {
+fn damage(cluster: &mut Store, older: &BTreeMap<u32, Folder>, node: u32, what: &str) {
     match what {
-        "older copy" => cluster.roll_back(node, 10),
-        "emptied" => cluster.wipe(node),
+        "older copy" => cluster.set_disk(node, older[&node].clone()),
+        "emptied" => cluster.set_disk(node, Folder::default()),
         "log lost" => cluster.lose_log(node),
-        _ => cluster.give_disk(node, foreign(node)),
+        _ => cluster.set_disk(node, foreign(node)),
     }
+}
+
+fn stop_all(cluster: &mut Store) {
+    cluster.ids().into_iter().for_each(|node| cluster.crash(node));
 }
 
 #[test]
@@ -331,20 +333,16 @@ fn one_bad_disk_is_found_out_and_mended_in_any_order_of_starts() {
     for victim in [LEADER, TWO, THREE] {
         for what in DAMAGES {
             for order in [[LEADER, TWO, THREE], [THREE, TWO, LEADER], [TWO, LEADER, THREE]] {
-                let mut cluster = stopped();
-                damage(&mut cluster, victim, what);
-                for node in order {
+                let (mut cluster, older) = twenty_puts();
+                stop_all(&mut cluster);
+                damage(&mut cluster, &older, victim, what);
+                for (place, node) in order.into_iter().enumerate() {
                     cluster.start(node);
                     cluster.run(ms(30));
                     // Never an older value, or another's.
-                    for up in cluster
-                        .ids()
-                        .into_iter()
-                        .filter(|id| cluster.is_up(*id))
-                        .collect::<Vec<_>>()
-                    {
+                    for up in order[..=place].iter().copied() {
                         let get = cluster.get(up, "k5", Timestamp(0));
-                        match cluster.reply(get) {
+                        match cluster.answer(get) {
                             Some(Reply::Value { timestamp, .. }) => assert_eq!(timestamp.0, 20),
                             Some(Reply::TryOtherServerOrLater { .. }) => {}
                             other => panic!("{what} at {victim}: {other:?}"),
@@ -362,12 +360,8 @@ fn one_bad_disk_is_found_out_and_mended_in_any_order_of_starts() {
 #[test]
 fn a_bad_disk_that_comes_back_to_a_running_store_is_replaced_while_puts_go_on() {
     for what in DAMAGES {
-        let mut cluster = with(|options| options.config.durability = Durability::Disk);
-        for i in 0..20 {
-            cluster.put_ok(LEADER, &format!("k{}", i % 7), &format!("v{i}"));
-        }
-        cluster.crash(THREE);
-        damage(&mut cluster, THREE, what);
+        let (mut cluster, older) = twenty_puts();
+        damage(&mut cluster, &older, THREE, what);
         let put = cluster.put(LEADER, "k5", "new");
         cluster.start(THREE);
         assert!(refuses(&mut cluster, THREE, "k5"), "{what}");
@@ -384,10 +378,11 @@ fn two_bad_disks_are_refused_in_words_or_mended_but_never_wrong() {
     for good in nodes {
         for one in DAMAGES {
             for other in DAMAGES {
-                let mut cluster = stopped();
+                let (mut cluster, older) = twenty_puts();
+                stop_all(&mut cluster);
                 let bad = nodes.into_iter().filter(|node| *node != good);
                 for (node, what) in bad.zip([one, other]) {
-                    damage(&mut cluster, node, what);
+                    damage(&mut cluster, &older, node, what);
                 }
                 nodes.into_iter().for_each(|node| cluster.start(node));
                 cluster.run(ms(500));
@@ -412,13 +407,11 @@ fn two_bad_disks_are_refused_in_words_or_mended_but_never_wrong() {
 
 #[test]
 fn of_two_nodes_that_contradict_each_other_none_is_believed() {
-    let mut cluster = with(|options| {
-        options.nodes = 2;
-        options.config.durability = Durability::Disk;
-    });
+    let mut cluster = Store::new(1, 2, Config { durability: Durability::Disk, ..config() });
+    cluster.run(ms(50));
     cluster.put_ok(LEADER, "k5", "v");
-    let _ = [LEADER, TWO].map(|node| cluster.crash(node));
-    cluster.give_disk(TWO, foreign(TWO));
+    cluster.crash(LEADER);
+    cluster.set_disk(TWO, foreign(TWO));
     let _ = [LEADER, TWO].map(|node| cluster.start(node));
     cluster.run(ms(500));
     for node in [LEADER, TWO] {
@@ -427,8 +420,7 @@ fn of_two_nodes_that_contradict_each_other_none_is_believed() {
     let put = cluster.put(TWO, "k", "w");
     let Reply::NotApplied { reason } = cluster.wait(put) else { panic!("it is not applied") };
     assert!(reason.contains("contradicts each other"), "{reason}");
-    cluster.crash(TWO);
-    cluster.wipe(TWO);
+    cluster.set_disk(TWO, Folder::default());
     cluster.start(TWO);
     cluster.run(ms(100));
     assert!(cluster.has_converged(), "one was emptied, as the words say");
@@ -440,7 +432,7 @@ fn memories_lost_one_after_the_other_are_noticed() {
     // At once, nobody has heard that there is something; after 3 ms nobody has copied all; after 10
     // ms node 2 has.
     for (pause, applied) in [(0, Some(0)), (3, None), (10, Some(32))] {
-        let mut cluster = with(|options| options.config.max_log_bytes = 1);
+        let mut cluster = with(|config| config.max_log_bytes = 1);
         fill(&mut cluster);
         for node in [TWO, THREE, LEADER] {
             restart(&mut cluster, node);
@@ -469,7 +461,7 @@ fn memories_lost_one_after_the_other_are_noticed() {
 
 #[test]
 fn a_copy_that_is_done_keeps_what_the_others_lose() {
-    let mut cluster = with(|options| options.config.max_log_bytes = 1);
+    let mut cluster = with(|config| config.max_log_bytes = 1);
     fill(&mut cluster);
     for node in [TWO, THREE, LEADER, TWO] {
         restart(&mut cluster, node);
@@ -482,7 +474,7 @@ fn a_copy_that_is_done_keeps_what_the_others_lose() {
 #[test]
 fn a_full_disk_is_refused_and_all_goes_on_when_there_is_room() {
     for full in [LEADER, TWO] {
-        let mut cluster = with(|options| options.config.durability = Durability::Disk);
+        let mut cluster = with_disks();
         cluster.put_ok(LEADER, "k", "v");
         cluster.set_room(full, 10);
         let put = cluster.put(THREE, "k", "w");
@@ -512,10 +504,17 @@ struct Alone {
 }
 
 impl Alone {
-    fn new(me: NodeId, peer: NodeId, max_log_bytes: usize) -> Alone {
-        let env =
-            Env { id: me, peers: vec![peer], incarnation: 1, identity: 1, seed: 1, durable: false };
-        let config = Config { max_log_bytes, ..Options::default().config };
+    fn new(me: u32, peer: u32, max_log_bytes: usize) -> Alone {
+        let peer = NodeId(peer);
+        let env = Env {
+            id: NodeId(me),
+            peers: vec![peer],
+            incarnation: 1,
+            identity: 1,
+            seed: 1,
+            durable: false,
+        };
+        let config = Config { max_log_bytes, ..config() };
         let protocol = erase::<KvReplication>(config, &env).expect("the config is right");
         let host = Host::new(&env, vec![protocol], LamportRule::MaxPlusOne);
         let mut alone = Alone { host, peer, now: Time(0) };
@@ -565,7 +564,8 @@ impl Alone {
 
     fn put(&mut self, sequence: u32) -> Vec<String> {
         let client = ClientId { slot: 1, generation: 0 };
-        let caller = Caller { request: RequestId { client, sequence }, addr: Cluster::addr(1) };
+        let caller =
+            Caller { request: RequestId { client, sequence }, addr: ([127, 0, 0, 1], 9).into() };
         let put = Request::Put { key: "k".into(), value: "v".into() };
         let request = postcard::to_allocvec(&put).expect("it has a postcard form");
         let now = self.clock();
@@ -577,7 +577,7 @@ impl Alone {
 
     /// Lets time pass without a message.
     fn silence(&mut self, millis: u64) -> Vec<String> {
-        let until = self.now + ms(millis);
+        let until = self.now + Duration::from_millis(millis);
         while let Some(deadline) = self.host.deadline().filter(|deadline| *deadline <= until) {
             self.now = deadline;
             let now = self.clock();
@@ -661,7 +661,7 @@ fn a_resync_behind_its_copys_end_is_answered_and_copies_nothing() {
 fn a_follower_that_pulls_what_nobody_copies_is_told_to_begin_anew() {
     for loss_percent in [0, 20] {
         let mut cluster = with(|_| {});
-        cluster.options.loss_percent = loss_percent;
+        cluster.set_weather(loss_percent, 0);
         // The second is one that was copied before, the fourth comes after the highest.
         for transfer in [1, 2, 1_000, u32::MAX, 1, 1 << 31, 5] {
             if transfer == 5 {
@@ -672,7 +672,7 @@ fn a_follower_that_pulls_what_nobody_copies_is_told_to_begin_anew() {
             cluster.put(LEADER, "k", "v");
             cluster.run(ms(1_000));
             assert!(cluster.has_converged(), "before {transfer}");
-            cluster.lie(LEADER, TWO, &resync(transfer));
+            cluster.forge::<KvReplication>(LEADER, TWO, &resync(transfer));
             cluster.run(ms(1_000));
             cluster.put(THREE, "k", "w");
             cluster.run(ms(3_000));
@@ -761,7 +761,7 @@ fn a_leader_that_hears_of_a_later_reign_begins_one_after_it() {
 /// Else a flood of PUTs would push those out that clients wait for.
 #[test]
 fn a_full_log_takes_no_put_while_a_client_waits_for_its_oldest() {
-    let mut cluster = with(|options| options.config.max_log_bytes = 500);
+    let mut cluster = with(|config| config.max_log_bytes = 500);
     cluster.cut(LEADER, THREE);
     let puts: Vec<_> = (0..20).map(|_| cluster.put(LEADER, "k", "v")).collect();
     let mut outcomes = String::new();

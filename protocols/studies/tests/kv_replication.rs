@@ -1,24 +1,16 @@
-//! What the replicated store does, step by step, on the in-memory network: PUT, GET, what is
+//! What the replicated store does, step by step, in the simulator: PUT, GET, what is
 //! printed, what is refused.
 
-mod memory;
+mod store;
 
-use memory::{Cluster, LEADER, Options, ms};
-use node_protocols::core::{Bytes, NodeId};
 use node_protocols::kv_replication::{Config, Reply, Request, Timestamp};
+use store::{LEADER, Store, config, ms};
 
-const TWO: NodeId = NodeId(2);
-const THREE: NodeId = NodeId(3);
+const TWO: u32 = 2;
+const THREE: u32 = 3;
 
-fn ready(options: Options) -> Cluster {
-    let mut cluster = Cluster::new(options);
-    cluster.run(ms(50));
-    assert!(cluster.has_converged(), "an empty cluster is ready at once");
-    cluster
-}
-
-fn cluster() -> Cluster {
-    ready(Options::default())
+fn cluster() -> Store {
+    Store::ready(config())
 }
 
 fn value(value: &str, timestamp: u64) -> Reply<'_> {
@@ -29,35 +21,27 @@ fn try_other(timestamp: u64) -> Reply<'static> {
     Reply::TryOtherServerOrLater { timestamp: Timestamp(timestamp) }
 }
 
-fn get(cluster: &mut Cluster, node: NodeId, key: &str, timestamp: u64) -> Reply<'static> {
+fn get(cluster: &mut Store, node: u32, key: &str, timestamp: u64) -> Reply<'static> {
     let ticket = cluster.get(node, key, Timestamp(timestamp));
-    match cluster.reply(ticket).expect("a GET is answered at once") {
-        Reply::Null {} => Reply::Null {},
-        Reply::TryOtherServerOrLater { timestamp } => try_other(timestamp.0),
-        Reply::Value { value, timestamp } => {
-            Reply::Value { value: Bytes(value.to_vec().into()), timestamp }
-        }
-        other => panic!("GET {key} got {other:?}"),
-    }
+    cluster.answer(ticket).expect("a GET is answered at once")
 }
 
-fn assert_not_applied(cluster: &mut Cluster, ticket: u32, words: &str) {
+fn assert_not_applied(cluster: &mut Store, ticket: u32, words: &str) {
     match cluster.wait(ticket) {
         Reply::NotApplied { reason } => assert!(reason.contains(words), "{reason}"),
         other => panic!("it got {other:?}"),
     }
 }
 
-fn assert_may_still_apply(cluster: &mut Cluster, ticket: u32, words: &str) {
+fn assert_may_still_apply(cluster: &mut Store, ticket: u32, words: &str) {
     match cluster.wait(ticket) {
         Reply::MayStillApply { reason } => assert!(reason.contains(words), "{reason}"),
         other => panic!("it got {other:?}"),
     }
 }
 
-fn lines(cluster: &Cluster, node: NodeId) -> Vec<&str> {
-    let of_node = cluster.console.iter().filter(|(id, _)| *id == node);
-    of_node.map(|(_, line)| line.as_str()).collect()
+fn lines(cluster: &Store, node: u32) -> Vec<&str> {
+    cluster.printed().filter(|(id, _)| *id == node).map(|(_, line)| line).collect()
 }
 
 #[test]
@@ -80,12 +64,12 @@ fn a_put_at_a_follower_is_forwarded_and_answered_by_the_follower() {
 
 #[test]
 fn a_node_without_peers_serves_alone() {
-    let mut cluster = ready(Options { nodes: 1, ..Options::default() });
+    let mut cluster = Store::new(1, 1, config());
     let put = cluster.put(LEADER, "k", "v");
-    assert_eq!(cluster.reply(put), Some(Reply::PutOk { timestamp: Timestamp(1) }));
+    assert_eq!(cluster.answer(put), Some(Reply::PutOk { timestamp: Timestamp(1) }));
     assert_eq!(get(&mut cluster, LEADER, "k", 0), value("v", 1));
     cluster.run(ms(1_000));
-    assert_eq!(cluster.next(), None, "no timer runs without need");
+    assert!(cluster.is_idle(), "no timer runs without need");
 }
 
 #[test]
@@ -113,18 +97,18 @@ fn a_get_can_ask_for_a_server_that_has_come_far_enough() {
     for (applied, reply) in [(1, value("v", 1)), (2, try_other(1))] {
         let (timestamp, applied) = (Timestamp(0), Timestamp(applied));
         let get = Request::Get { key: "k".into(), timestamp, applied };
-        let ticket = cluster.request(TWO, &get);
-        assert_eq!(cluster.reply(ticket), Some(reply));
+        let ticket = cluster.ask_for(TWO, &get);
+        assert_eq!(cluster.answer(ticket), Some(reply));
     }
 }
 
 #[test]
 fn the_console_shows_the_documents_lines_and_nothing_else() {
     let mut cluster = cluster();
-    assert_eq!(cluster.console, [], "starting prints nothing");
-    let put = cluster.put(TWO, "k", "v");
+    assert_eq!(cluster.printed().count(), 0, "starting prints nothing");
+    cluster.put(TWO, "k", "v");
     cluster.run(ms(50));
-    let client = Cluster::addr(put);
+    let client = cluster.client(TWO);
     assert_eq!(
         lines(&cluster, LEADER),
         [
@@ -136,29 +120,23 @@ fn the_console_shows_the_documents_lines_and_nothing_else() {
     assert_eq!(lines(&cluster, TWO), ["Encaminhando PUT key:k value:v", replication]);
     assert_eq!(lines(&cluster, THREE), [replication]);
 
-    cluster.console.clear();
     for (key, timestamp) in [("k", 0), ("k", 9), ("absent", 0), ("absent", 9)] {
         get(&mut cluster, THREE, key, timestamp);
     }
-    let client = |place| Cluster::addr(put + place);
-    // INFO took the numbers of three requests before the PUT, and none since.
+    let client = cluster.client(THREE);
+    let get = |key, ts, own, answer| {
+        format!(
+            "Cliente {client} GET key:{key} ts:{ts}. Meu ts é {own}, portanto devolvendo {answer}"
+        )
+    };
     let refused = "TRY_OTHER_SERVER_OR_LATER";
     assert_eq!(
-        lines(&cluster, THREE),
+        lines(&cluster, THREE)[1..],
         [
-            format!("Cliente {} GET key:k ts:0. Meu ts é 1, portanto devolvendo v", client(1)),
-            format!(
-                "Cliente {} GET key:k ts:9. Meu ts é 1, portanto devolvendo {refused}",
-                client(2)
-            ),
-            format!(
-                "Cliente {} GET key:absent ts:0. Meu ts é 0, portanto devolvendo NULL",
-                client(3)
-            ),
-            format!(
-                "Cliente {} GET key:absent ts:9. Meu ts é 0, portanto devolvendo {refused}",
-                client(4)
-            ),
+            get("k", 0, 1, "v"),
+            get("k", 9, 1, refused),
+            get("absent", 0, 0, "NULL"),
+            get("absent", 9, 0, refused),
         ]
     );
 }
@@ -169,9 +147,10 @@ fn control_characters_reach_no_console() {
     cluster.put_ok(TWO, "k\n\u{1b}[2J", "v\r\nREPLICATION");
     get(&mut cluster, THREE, "k\n\u{1b}[2J", 0);
     let shown = |line: &str| line.contains(r"k\n\u{1b}[2J");
-    let of_key = cluster.console.iter().filter(|(_, line)| shown(line)).count();
-    assert_eq!((of_key, cluster.console.len()), (6, 6), "{:#?}", cluster.console);
-    assert!(cluster.console.iter().all(|(_, line)| !line.contains(char::is_control)));
+    let all: Vec<&str> = cluster.printed().map(|(_, line)| line).collect();
+    let of_key = all.iter().filter(|line| shown(line)).count();
+    assert_eq!((of_key, all.len()), (6, 6), "{all:#?}");
+    assert!(all.iter().all(|line| !line.contains(char::is_control)));
 }
 
 #[test]
@@ -196,7 +175,7 @@ fn no_put_ok_before_all_followers_have_answered() {
     let put = cluster.put(LEADER, "k", "v");
     cluster.run(ms(100));
     assert_eq!(get(&mut cluster, TWO, "k", 0), value("v", 1), "node 2 has it");
-    assert_eq!(cluster.reply(put), None, "node 3 does not");
+    assert_eq!(cluster.answer(put), None, "node 3 does not");
     cluster.heal(LEADER, THREE);
     assert_eq!(cluster.wait(put), Reply::PutOk { timestamp: Timestamp(1) });
     assert_eq!(get(&mut cluster, THREE, "k", 1), value("v", 1));
@@ -206,18 +185,18 @@ fn no_put_ok_before_all_followers_have_answered() {
 fn a_put_past_its_deadline_may_still_apply_and_gets_no_late_put_ok() {
     let mut cluster = cluster();
     cluster.cut(LEADER, THREE);
-    let begun = cluster.now;
+    let begun = cluster.now();
     let at_leader = cluster.put(LEADER, "k", "v");
     let at_follower = cluster.put(TWO, "k", "w");
     assert_may_still_apply(&mut cluster, at_leader, "nodes [3] for timestamp");
-    assert_eq!(cluster.now, begun + ms(200));
+    assert_eq!(cluster.now(), begun + ms(200));
     assert_may_still_apply(&mut cluster, at_follower, "nodes [3] for timestamp");
-    assert!(cluster.now <= begun + ms(220));
+    assert!(cluster.now() <= begun + ms(220));
     // The driver asserts that a request is answered once: a late PUT_OK would fail here.
     cluster.heal(LEADER, THREE);
     cluster.run(ms(500));
     assert_eq!(get(&mut cluster, THREE, "k", 2), value("w", 2), "they did apply");
-    assert!(!cluster.console.iter().any(|(_, line)| line.starts_with("Enviando PUT_OK")));
+    assert!(!cluster.printed().any(|(_, line)| line.starts_with("Enviando PUT_OK")));
     assert!(cluster.has_converged());
     assert_eq!(cluster.put_ok(TWO, "k", "x"), Timestamp(3));
 }
@@ -225,11 +204,11 @@ fn a_put_past_its_deadline_may_still_apply_and_gets_no_late_put_ok() {
 #[test]
 fn a_follower_that_loses_its_leader_answers_what_it_forwarded() {
     let mut cluster = cluster();
-    let begun = cluster.now;
+    let begun = cluster.now();
     let put = cluster.put(TWO, "k", "v");
     cluster.cut(LEADER, TWO);
     assert_may_still_apply(&mut cluster, put, "link to the leader");
-    assert_eq!(cluster.now, begun);
+    assert_eq!(cluster.now(), begun);
     let put = cluster.put(TWO, "k", "w");
     assert_not_applied(&mut cluster, put, "no link to the leader");
     cluster.heal(LEADER, TWO);
@@ -240,23 +219,22 @@ fn a_follower_that_loses_its_leader_answers_what_it_forwarded() {
 #[test]
 fn a_put_whose_answer_is_lost_ends_within_the_deadline() {
     let mut cluster = cluster();
-    cluster.options.loss_percent = 100;
-    let begun = cluster.now;
+    cluster.set_weather(100, 0);
+    let begun = cluster.now();
     let put = cluster.put(TWO, "k", "v");
     assert_may_still_apply(&mut cluster, put, "did not answer in time");
-    assert_eq!(cluster.now, begun + ms(220), "the leader's deadline and a resend's time");
+    assert_eq!(cluster.now(), begun + ms(220), "the leader's deadline and a resend's time");
 }
 
 #[test]
 fn what_is_over_a_limit_is_not_applied() {
-    let config = Config { max_value_bytes: 10, max_pending_puts: 2, ..Options::default().config };
-    let mut cluster = ready(Options { config, ..Options::default() });
+    let mut cluster = Store::ready(Config { max_value_bytes: 10, max_pending_puts: 2, ..config() });
     for node in [LEADER, TWO] {
         let put = cluster.put(node, &"k".repeat(65), "v");
         assert_not_applied(&mut cluster, put, "the key has 65 bytes, the limit is 64");
         let put = cluster.put(node, "k", "longer than");
         assert_not_applied(&mut cluster, put, "the value has 11 bytes, the limit is 10");
-        assert_eq!(cluster.console, [], "what is refused is no PUT");
+        assert_eq!(cluster.printed().count(), 0, "what is refused is no PUT");
     }
     cluster.put_ok(TWO, &"k".repeat(64), "just right");
     for node in [LEADER, TWO] {
@@ -272,8 +250,7 @@ fn what_is_over_a_limit_is_not_applied() {
 
 #[test]
 fn a_log_that_is_full_gives_up_the_oldest_put_and_keeps_its_bound() {
-    let config = Config { max_log_bytes: 2_000, ..Options::default().config };
-    let mut cluster = ready(Options { config, ..Options::default() });
+    let mut cluster = Store::ready(Config { max_log_bytes: 2_000, ..config() });
     cluster.cut(LEADER, THREE);
     let first = cluster.put(LEADER, "k", "v");
     for _ in 0..50 {
@@ -290,5 +267,5 @@ fn a_settled_cluster_is_silent() {
     let mut cluster = cluster();
     cluster.put_ok(TWO, "k", "v");
     cluster.run(ms(1_000));
-    assert_eq!(cluster.next(), None, "no message and no timer without need");
+    assert!(cluster.is_idle(), "no message and no timer without need");
 }

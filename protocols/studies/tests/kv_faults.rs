@@ -6,12 +6,13 @@
 //! `linearizable_writes`, `replicas_equal`; and that every request is answered in time, that a PUT
 //! refused as not applied never shows, and that a timestamp names one value.
 
-mod memory;
+mod store;
 
-use memory::{Cluster, Fuse, Options, ms};
-use node_protocols::core::{NodeId, Rng, Time};
+use node_lab::study::Nanos;
+use node_protocols::core::Rng;
 use node_protocols::kv_replication::{Config, Durability, Reply, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use store::{Store, config, ms};
 
 /// What may be down at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,8 @@ enum Failures {
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const CLIENTS: usize = 16;
 const OPERATIONS: usize = 200;
+/// The longest sync.
+const SYNC: Nanos = ms(1) / 5;
 
 /// A client does one thing at a time and remembers what it has seen of each key.
 #[derive(Default)]
@@ -40,13 +43,14 @@ struct Pending {
     key: &'static str,
     /// The value of a PUT.
     put: Option<String>,
-    begun: Time,
+    begun: Nanos,
     /// The newest PUT_OK of the key before this began; for a PUT, of any key.
     floor: Timestamp,
 }
 
 struct Run {
-    cluster: Cluster,
+    cluster: Store,
+    config: Config,
     failures: Failures,
     /// What values are padded to: large ones make tables of several parts.
     value_bytes: usize,
@@ -73,19 +77,20 @@ impl Run {
             Failures::MemoryOne | Failures::MemoryAllButOne => Durability::Memory,
         };
         let max_log_bytes = [300, 2_000, 1 << 20][rng.below(3) as usize];
-        let defaults = Options::default();
-        let config = Config { durability, max_log_bytes, put_timeout_ms: 100, ..defaults.config };
-        let cluster = Cluster::new(Options {
-            seed,
-            nodes: 2 + rng.below(3) as u32,
-            config,
-            delay_us: 100..100 + [200, 3_000, 30_000][rng.below(3) as usize],
-            reorder: rng.below(3) > 0,
-            loss_percent: [0, 5, 30][rng.below(3) as usize],
-            duplicate_percent: [0, 10, 50][rng.below(3) as usize],
-        });
+        let config = Config { durability, max_log_bytes, put_timeout_ms: 100, ..config() };
+        let mut cluster = Store::new(seed, 2 + rng.below(3) as u32, config.clone());
+        let longest = [200, 3_000, 30_000][rng.below(3) as usize];
+        let network = cluster.network();
+        network.delay = ms(1) / 10..=ms(1) / 10 + longest * ms(1) / 1_000;
+        network.ordered = rng.below(3) == 0;
+        if failures == Failures::Disk {
+            (network.sync, network.redial) = (1..=SYNC, SYNC..=SYNC);
+        }
+        let loss_percent = [0, 5, 30][rng.below(3) as usize];
+        cluster.set_weather(loss_percent, [0, 10, 50][rng.below(3) as usize]);
         Run {
             cluster,
+            config,
             failures,
             value_bytes: if seed % 50 == 7 { 90 << 10 } else { 0 },
             fault_every: [6, 15, 50][rng.below(3) as usize],
@@ -100,7 +105,7 @@ impl Run {
         }
     }
 
-    fn any_node(&mut self) -> NodeId {
+    fn any_node(&mut self) -> u32 {
         let ids = self.cluster.ids();
         ids[self.rng.below(ids.len() as u64) as usize]
     }
@@ -115,7 +120,7 @@ impl Run {
             return;
         }
         let key = KEYS[self.rng.below(KEYS.len() as u64) as usize];
-        let begun = self.cluster.now;
+        let begun = self.cluster.now();
         let pending = if self.rng.below(2) == 0 {
             let value = format!("v{} {}", self.issued.len(), "x".repeat(self.value_bytes));
             self.issued.insert(value.clone());
@@ -143,13 +148,14 @@ impl Run {
     }
 
     fn judge(&mut self, client: usize, pending: &Pending) {
-        let config = &self.cluster.options.config;
-        let bound = ms(config.put_timeout_ms + config.resend_after_ms);
+        // What has to wait for the disk, waits for all that is before it.
+        let syncs = if self.failures == Failures::Disk { CLIENTS as u64 * SYNC } else { 0 };
+        let bound = ms(self.config.put_timeout_ms + self.config.resend_after_ms) + syncs;
         let took = self.cluster.ended(pending.ticket).expect("it has ended") - pending.begun;
-        assert!(took <= bound, "request {} took {took:?}", pending.ticket);
+        assert!(took <= bound, "request {} took {took} ns", pending.ticket);
         let (key, floor) = (pending.key, pending.floor);
         let seen = self.clients[client].seen.entry(key).or_default();
-        let (timestamp, value) = match (self.cluster.reply(pending.ticket), &pending.put) {
+        let (timestamp, value) = match (self.cluster.answer(pending.ticket), &pending.put) {
             (None, _) | (Some(Reply::TryOtherServerOrLater { .. }), None) => return,
             (Some(Reply::MayStillApply { .. }), Some(_)) => return,
             (Some(Reply::NotApplied { .. }), Some(value)) => {
@@ -196,9 +202,10 @@ impl Run {
             2 | 3 if node != other => self.cluster.heal(node, other),
             4 if self.may_crash(node) => self.cluster.crash(node),
             // Only with a disk does it matter where in a turn a node stops.
-            5 if self.failures == Failures::Disk => {
-                let fuse = [Fuse::BeforeDisk, Fuse::AfterDisk][self.rng.below(2) as usize];
-                self.cluster.arm(node, fuse);
+            5 if self.failures == Failures::Disk && self.cluster.is_up(node) => {
+                let until = self.cluster.now() + ms(20);
+                while !self.cluster.is_syncing(node) && self.cluster.step(until) {}
+                self.cluster.crash(node);
             }
             6 if self.failures == Failures::Disk && self.rng.below(10) == 0 => {
                 for node in self.cluster.ids() {
@@ -210,7 +217,7 @@ impl Run {
         }
     }
 
-    fn may_crash(&mut self, node: NodeId) -> bool {
+    fn may_crash(&mut self, node: u32) -> bool {
         if !self.cluster.is_up(node) || self.failures == Failures::Disk {
             return self.cluster.is_up(node);
         }
@@ -239,7 +246,7 @@ impl Run {
             for node in self.cluster.ids() {
                 let floor = self.acknowledged.get(key).copied().unwrap_or_default();
                 let ticket = self.cluster.get(node, key, floor);
-                match self.cluster.reply(ticket) {
+                match self.cluster.answer(ticket) {
                     Some(Reply::Null {}) => assert_eq!(floor, Timestamp(0), "{key} is lost"),
                     Some(Reply::Value { value, timestamp }) => {
                         assert!(timestamp >= floor, "{key} went back");
@@ -258,13 +265,13 @@ impl Run {
 
     /// From here on messages arrive. Links that are up stay as they are.
     fn end_of_faults(&mut self) {
-        self.cluster.options.loss_percent = 0;
-        self.cluster.options.duplicate_percent = 0;
+        self.cluster.set_weather(0, 0);
+        self.cluster.network().sync = 0..=0;
+        self.cluster.run(SYNC);
         for node in self.cluster.ids() {
             if !self.cluster.is_up(node) {
                 self.cluster.start(node);
             }
-            self.cluster.disarm(node);
             for other in self.cluster.ids().into_iter().filter(|other| *other > node) {
                 self.cluster.heal(node, other);
             }
@@ -273,10 +280,10 @@ impl Run {
 
     fn quiescence(&mut self) {
         // Resends back off to every 16th; a few of them in a row may be needed.
-        let most = ms(self.cluster.options.config.resend_after_ms * 16 * 6);
-        let until = self.cluster.now + most;
-        while !(self.cluster.has_converged() && self.cluster.open().is_empty()) {
-            let late = self.cluster.now >= until;
+        let most = ms(self.config.resend_after_ms * 16 * 6);
+        let until = self.cluster.now() + most;
+        while !(self.cluster.has_converged() && self.cluster.open().next().is_none()) {
+            let late = self.cluster.now() >= until;
             assert!(!late, "replicas_equal: {}", self.cluster.summary());
             self.cluster.run(ms(20));
         }
@@ -317,25 +324,8 @@ fn random_faults_with_all_memories_lost_but_one() {
     check_many(2_000_000, Failures::MemoryAllButOne);
 }
 
-/// The leader's Resume was lost, and the follower never became complete.
+/// A leader's Resume is lost. A follower that took PUTs without it would never become complete.
 #[test]
 fn seeds_of_a_lost_resume() {
-    check(3, Failures::Disk);
-    check(1_000_005, Failures::MemoryOne);
-    check(2_000_006, Failures::MemoryAllButOne);
-}
-
-/// A Resync came again behind the end of its copy, which began anew and never ended.
-#[test]
-fn seeds_of_a_copy_begun_twice() {
-    check(95, Failures::Disk);
-    check(1_000_043, Failures::MemoryOne);
-    check(2_000_003, Failures::MemoryAllButOne);
-}
-
-/// A Resume came behind the Resync that followed it, and the copy was dropped.
-#[test]
-fn seeds_of_a_copy_dropped() {
-    check(380, Failures::Disk);
-    check(2_000_422, Failures::MemoryAllButOne);
+    check(38, Failures::Disk);
 }
