@@ -1,8 +1,8 @@
 //! A cluster for tests of protocols, step by step: nodes in the simulator's [`World`], and a test
 //! that says what happens to them and looks at what they do. Knows no protocol.
 //!
-//! Unless the test says otherwise a message takes a millisecond, and nothing else takes time: what a
-//! test does is over, with the answers to it that need no message, when the call returns. After
+//! Unless the test says otherwise a message takes a millisecond, and nothing else takes time: what
+//! a test does is over, with the answers to it that need no message, when the call returns. After
 //! every event the Hosts assert their invariants, and those of a study hold if it is
 //! [watched](Cluster::watch).
 //!
@@ -298,8 +298,8 @@ impl Cluster {
 
     // Clients.
 
-    /// A request of a client to a node; its number finds the answer. Each client has a connection of
-    /// its own to each node and protocol.
+    /// A request of a client to a node; its number finds the answer. Each client has a connection
+    /// of its own to each node and protocol.
     pub fn request<P: Protocol>(&mut self, id: u32, client: u32, request: &P::Request<'_>) -> u32 {
         let place = self.place(id);
         let connection = self.connection::<P>(id, client);
