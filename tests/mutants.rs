@@ -1,6 +1,7 @@
 //! Bugs planted in the protocols and in the nodes' clocks, one at a time: the simulator must find
-//! each within a minute of a processor, in a scenario that ships, and shrink it to at most three
-//! faults; and all as they are must hold under the very seeds that found them.
+//! each within ten thousand seeds of a scenario that ships, and shrink it to at most three faults;
+//! and all as they are must hold under the very seeds that found them. How long that takes of a
+//! processor is printed, and decides nothing.
 
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
@@ -23,9 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How long finding one bug may take, of a processor's time: how busy the machine is is no matter.
-const WITHIN: Duration = Duration::from_secs(60);
-/// And in how many seeds.
+/// In how many seeds.
 const MOST_SEEDS: u64 = 10_000;
 /// How many faults may be left when its run is shrunk.
 const MOST_FAULTS: usize = 3;
@@ -234,9 +233,6 @@ fn hunt(bug: Bug) -> Option<Caught> {
     let simulator = Simulator::new(scenario, Some(bug));
     let mut first = None;
     for seed in 1..=MOST_SEEDS {
-        if processor_time() - started > WITHIN {
-            return None;
-        }
         let plan = simulator.scenario.plan(seed);
         let Some(failure) = simulator.run(&plan) else { continue };
         if bug.property().is_some_and(|property| property != failure.property) {
