@@ -249,14 +249,46 @@ fn the_central_hears_of_connections() {
     assert!(lines >= 5, "{lines}");
 }
 
-/// A trace does not have what was in the file of bets.
+/// What the file of bets had stands in traces: they are judged as the run was. What agencies that
+/// are nodes asked does not.
 #[test]
-fn what_a_run_leaves_is_not_known_from_its_trace() {
+fn a_trace_is_judged_as_its_run() {
     let dir = tempfile::tempdir().expect("a folder");
     let trace = dir.path().join("run.jsonl");
     let path = trace.to_str().expect("a name");
-    let output = node(&["sim", "configs/sim/lottery.toml", "--seed", "2", "--trace", path]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let verdicts = node(&["verify", "--property", "stored_exactly_once", path]);
-    assert_eq!(verdicts.status.code(), Some(2), "{}", text(&verdicts.stdout));
+    let simulate = |name: &str, seed: u64| {
+        let output = node(&["sim", name, "--seed", &seed.to_string(), "--trace", path]);
+        assert!(output.status.success(), "{name} {seed}: {}", text(&output.stderr));
+    };
+    let verify = |name: &str| {
+        let output = node(&["verify", "--scenario", name, path]);
+        (text(&output.stdout).to_string(), output.status.code())
+    };
+    for name in ["lottery", "lottery-torn", "lottery-text"] {
+        for seed in 1..=10 {
+            simulate(name, seed);
+            let (verdicts, code) = verify(name);
+            assert_eq!(code, Some(0), "{name} {seed}: {verdicts}");
+        }
+    }
+    // A bet of the last look is gone.
+    let lines = fs::read_to_string(&trace).expect("the trace");
+    let last = lines.lines().rfind(|line| line.contains(r#""kind":"file""#)).expect("a look");
+    let cut = last.rfind("\\n").and_then(|end| last[..end].rfind("\\n")).expect("two rows");
+    let torn = format!("{}\\n\"}}", &last[..cut]);
+    fs::write(&trace, lines.replace(last, &torn)).expect("a trace");
+    let (verdicts, code) = verify("lottery-text");
+    assert_eq!(code, Some(1), "{verdicts}");
+    assert!(verdicts.contains("stored_exactly_once  violated: "), "{verdicts}");
+    // The look itself is gone.
+    let without = lines.lines().filter(|line| !line.contains(r#""kind":"file""#));
+    fs::write(&trace, without.collect::<Vec<_>>().join("\n") + "\n").expect("a trace");
+    let (verdicts, code) = verify("lottery-text");
+    assert_eq!(code, Some(2), "{verdicts}");
+    assert!(verdicts.contains("unknown: nobody saw the file of bets"), "{verdicts}");
+
+    simulate("lottery-nodes", 1);
+    let (verdicts, code) = verify("lottery-nodes");
+    assert_eq!(code, Some(2), "{verdicts}");
+    assert!(verdicts.contains("unknown: traces do not have what agencies"), "{verdicts}");
 }

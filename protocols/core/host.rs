@@ -138,6 +138,12 @@ impl Host {
         self.io.lamport.check()
     }
 
+    /// The name of the protocol with a tag.
+    pub fn name_of(&self, tag: u16) -> Option<&'static str> {
+        let owner = self.protocols.iter().find(|protocol| protocol.tag() == tag)?;
+        Some(owner.name())
+    }
+
     /// The files that protocols add to: their protocols' tags, and their names in the data
     /// directory.
     pub fn files(&self) -> impl Iterator<Item = (u16, &'static str)> {

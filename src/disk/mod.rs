@@ -170,6 +170,14 @@ impl Disk {
         host.set_room(bytes);
     }
 
+    /// What is in protocols' files, by their tags.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn contents(&self) -> std::io::Result<Vec<(u16, Vec<u8>)>> {
+        self.files.iter().map(|file| Ok((file.tag, std::fs::read(&file.path)?))).collect()
+    }
+
     /// Makes what the Host's outbox asks for durable, files first, and answers how many bytes
     /// that were. A failure is final: nothing is written after it.
     ///

@@ -144,6 +144,7 @@ impl Node {
             // A clock whose log was lost does not go on from where it was.
             let env = Env { durable: env.durable && !is_lost, ..env.clone() };
             tracing.run(&config, nodes, &env, &host);
+            tracing.files(disk.as_ref(), &host);
         }
         let mut node = Node {
             now: clock.now(),
@@ -206,6 +207,7 @@ impl Node {
         }
         log::info!(target: "net", "node {} stops", self.env.id);
         if let Some(tracing) = &mut self.tracing {
+            tracing.files(self.disk.as_ref(), &self.host);
             tracing.stop();
             tracing.end_turn(&self.host);
         }

@@ -3,6 +3,7 @@
 //! A message has the same name at both ends: its link's (who dialled, its incarnation, its how
 //! many-th dial), its direction, and its number on it. TCP keeps the order, so counting is enough.
 
+use crate::disk::Disk;
 use node_lab::check::timeline::Running;
 use node_lab::config::Config;
 use node_lab::trace::{self, Event, LineWriter};
@@ -73,6 +74,21 @@ impl Tracing {
         let runs = Running::all_on(host);
         let name = config.name.clone().map(Cow::Owned);
         self.line(None, Event::Start { incarnation, durable, runs, name });
+    }
+
+    /// What is in protocols' files now.
+    pub(super) fn files(&mut self, disk: Option<&Disk>, host: &Host) {
+        let contents = match disk.map_or_else(|| Ok(Vec::new()), Disk::contents) {
+            Ok(contents) => contents,
+            Err(error) => {
+                return log::warn!(target: "net", "the trace lacks what is in a file: {error}");
+            }
+        };
+        for (tag, bytes) in contents {
+            let Some(protocol) = host.name_of(tag) else { continue };
+            let content = String::from_utf8_lossy(&bytes).into_owned().into();
+            self.line(None, Event::File { protocol: protocol.into(), content });
+        }
     }
 
     pub(super) fn begin_turn(&mut self, now: Time) {

@@ -354,6 +354,9 @@ fn judge(
 ) -> Verdict {
     let unknown = |why: &str| Verdict::Unknown { why: why.into() };
     let known = Known::of(history);
+    if let Some(lacks) = known.lacks {
+        return unknown(lacks);
+    }
     let Some(lottery) = &known.lottery else {
         return unknown("the history says nothing of a lottery");
     };

@@ -72,6 +72,10 @@ fn data(run: &Merged, out: &mut impl Write) -> io::Result<()> {
             for (_, value) in fields.iter_mut().filter(|(name, _)| *name != "until") {
                 exact(value);
             }
+            // Nobody reads it there, and it may be large.
+            if let Event::File { content, .. } = &entry.line.event {
+                fields.insert("content".into(), content.len().into());
+            }
             if let Event::Fact { fact, value, .. } = &entry.line.event {
                 fields.insert("label".into(), text::statement(fact, value).into());
             }

@@ -240,6 +240,7 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Fact { .. } => "fact",
         Event::View { .. } => "view",
         Event::Sync { .. } => "sync",
+        Event::File { .. } => "file",
         Event::Print { .. } => "print",
         Event::Note { .. } => "note",
         Event::Fault { .. } => "fault",

@@ -36,6 +36,7 @@ function describe(index) {
     case "fact": return event.label;
     case "view": return `${event.protocol}: ${JSON.stringify(event.value)}`;
     case "sync": return event.ok ? `${event.bytes} bytes are durable` : "the disk fails to sync";
+    case "file": return `the file of ${event.protocol} has ${event.content} bytes`;
     case "print": return `prints: ${event.line}`;
     case "note": return `notes: ${event.line}`;
     case "fault": return `fault: ${event.label || event.fault}`;

@@ -87,6 +87,7 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
             format!("connection {connection} {what} {label}")
         }
         Event::View { protocol, value } => format!("{protocol}: {value}"),
+        Event::File { protocol, content } => format!("{protocol}: {} bytes", content.len()),
         Event::Sync { bytes, ok } => format!("{bytes} bytes{}", if *ok { "" } else { " FAILED" }),
         Event::Print { line } | Event::Note { line } => line.to_string(),
         Event::Fault { place, fault, nodes, until, label } => {

@@ -281,6 +281,13 @@ impl Tracer {
         self.line(at, Some(node), None, Event::Sync { bytes: bytes as u64, ok });
     }
 
+    pub(super) fn file(&mut self, at: Nanos, node: NodeId, protocol: &'static str, bytes: &[u8]) {
+        if self.is_full() {
+            let (protocol, content) = (protocol.into(), text(bytes));
+            self.line(at, Some(node), None, Event::File { protocol, content });
+        }
+    }
+
     pub(super) fn print(&mut self, at: Nanos, node: NodeId, line: &[u8]) {
         self.line(at, Some(node), None, Event::Print { line: text(line) });
     }

@@ -224,6 +224,8 @@ impl Run {
             operation.return_ns.iter_mut().for_each(move_to);
         }
         self.contacts.iter_mut().for_each(|contact| move_to(&mut contact.at_ns));
+        self.seen.files.iter_mut().for_each(|file| move_to(&mut file.at));
+        self.seen.lines.iter_mut().for_each(|(at, ..)| move_to(at));
         for Happening { at, what } in &mut self.timeline {
             move_to(at);
             if let What::Fault { until, .. } = what {

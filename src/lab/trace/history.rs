@@ -5,7 +5,7 @@ mod timeline;
 
 use self::timeline::Timeline;
 use super::{Event, Line};
-use crate::study::{Asked, Met, Operation, Run};
+use crate::study::{Asked, FileSeen, Met, Operation, Run};
 use crate::text::is_beginning;
 use node_core::protocol_tag;
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +137,15 @@ impl Traces {
                 }
                 Event::Return { op, label, .. } => {
                     reader.returned(&op, &label, line.at).map_err(error)?;
+                }
+                Event::File { protocol, content } => {
+                    let (node, tag) = (node as usize, protocol_tag(&protocol));
+                    let bytes = content.into_owned().into_bytes();
+                    reader.run.seen.files.push(FileSeen { at: line.at, node, tag, bytes });
+                }
+                Event::Print { line: said } => {
+                    let said = said.into_owned();
+                    reader.run.seen.lines.push((line.at, node as usize, said));
                 }
                 Event::Contact { connection, what, label } => {
                     reader.contact(connection, &what, &label, line.at);

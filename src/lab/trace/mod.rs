@@ -240,6 +240,13 @@ pub enum Event<'a> {
         /// False when the disk did not take them.
         ok: bool,
     },
+    /// What is in a protocol's file: after the node has started, and last when it stops.
+    File {
+        /// Whose.
+        protocol: Cow<'a, str>,
+        /// All of it; what is no UTF-8 is replaced.
+        content: Cow<'a, str>,
+    },
     /// A console line.
     Print {
         /// The line.

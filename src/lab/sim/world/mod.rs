@@ -394,6 +394,12 @@ impl World {
                 bytes: bytes.clone(),
             };
             seen.files.extend(node.disk.folder.files.iter().map(file));
+            for (tag, bytes) in &node.disk.folder.files {
+                let owner = node.host.as_ref().and_then(|host| host.name_of(*tag));
+                if let Some(owner) = owner {
+                    self.tracer.file(self.now, node.id, owner, bytes);
+                }
+            }
         }
         seen
     }

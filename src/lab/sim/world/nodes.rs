@@ -66,6 +66,9 @@ impl World {
             match host.handle_file(tag, file.len() as u64) {
                 Ok(kept) => {
                     file.truncate(kept as usize);
+                    if let Some(owner) = host.name_of(tag) {
+                        self.tracer.file(self.now, self.ids[node], owner, file);
+                    }
                     if let Some(seen) = &mut self.seen {
                         let (at, bytes) = (self.now, file.clone());
                         seen.files.push(FileSeen { at, node, tag, bytes });

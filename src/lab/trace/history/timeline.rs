@@ -105,6 +105,7 @@ impl Timeline {
             | Event::Push { .. }
             | Event::View { .. }
             | Event::Sync { .. }
+            | Event::File { .. }
             | Event::Print { .. }
             | Event::Note { .. }
             | Event::Fault { .. }
