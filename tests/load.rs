@@ -310,7 +310,7 @@ fn a_node_that_dies_leaves_no_promise_broken_and_the_end_unknown() {
         assert!(verdicts.values().all(|one| !one.starts_with("violated")), "{}", said.out);
         assert_eq!(verdicts["replicas_equal"], "unknown: the run did not come to rest");
         assert!(verdicts["converges"].contains("node 3 silent"), "{}", said.out);
-        let unseen = "unknown: clients do not see nodes, messages; node verify does";
+        let unseen = "unknown: clients do not see nodes, messages; node verify --scenario does";
         assert!(verdicts["clock_condition"].starts_with(unseen), "{}", said.out);
         assert!(said.out.contains("errors: connect_failed "), "{}", said.out);
         Ok(())

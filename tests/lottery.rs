@@ -5,6 +5,7 @@ mod common;
 
 use common::lottery::{Central, Running, bet, command, row, sends};
 use common::{LONG, wait_until};
+use rustix::process::Signal;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::process::Command;
@@ -190,4 +191,52 @@ fn agencies_speak_the_documents_wire() {
         said(command)
     };
     assert_eq!(single(&["--wire", "text"]).0, Some(1), "refused, as its agency has finished");
+}
+
+/// The central's trace has what agencies asked, and what was in its file when it began and ended.
+#[test]
+fn a_real_lottery_is_judged_by_its_trace() {
+    let central = Central::prepare(2);
+    let trace = central.dir.path().join("central.jsonl");
+    let scenario = central.dir.path().join("scenario.toml");
+    let properties = "ack_implies_durable batch_all_or_nothing stored_exactly_once \
+                      draw_once_after_all winners_only_to_their_agency";
+    let properties: Vec<&str> = properties.split(' ').collect();
+    fs::write(&scenario, format!("nodes = [\"node.toml\"]\nproperties = {properties:?}\n"))
+        .expect("a scenario");
+    let verify = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+        command.args(["verify", "--scenario"]).arg(&scenario).arg(&trace);
+        let output = command.output().expect("the binary runs");
+        (String::from_utf8(output.stdout).expect("text"), output.status.code())
+    };
+
+    let node = central.start_traced(&trace);
+    let mut one = central.agency();
+    assert_eq!(one.ask(&format!("B{},{};", bet(1, 11, 5), bet(1, 12, 7574))), "ACK_CHUNK;");
+    assert_eq!(one.ask("N{AgencyID:1};"), "ACK_NOTIFY;");
+    // Killed: nobody saw what the file has in the end.
+    drop(node);
+    let (verdicts, code) = verify();
+    assert_eq!(code, Some(2), "{verdicts}");
+    assert!(!verdicts.contains("held") && !verdicts.contains("violated"), "{verdicts}");
+
+    let mut node = central.start_traced(&trace);
+    let (mut one, mut two) = (central.agency(), central.agency());
+    assert_eq!(two.ask(&format!("B{};", bet(2, 21, 7574))), "ACK_CHUNK;");
+    assert_eq!(two.ask("N{AgencyID:2};"), "ACK_NOTIFY;");
+    assert_eq!(one.ask("Q{AgencyID:1};"), "R{PlayerDocID:12};");
+    assert_eq!(two.ask("Q{AgencyID:2};"), "R{PlayerDocID:21};");
+    drop((one, two));
+    node.signal(Signal::TERM);
+    assert!(node.wait_exit(LONG).success());
+    let (verdicts, code) = verify();
+    assert_eq!(code, Some(0), "{verdicts}");
+    assert_eq!(verdicts.matches(" held\n").count(), properties.len(), "{verdicts}");
+    // One row of the last look was never there.
+    let lines = fs::read_to_string(&trace).expect("the trace");
+    let forged = lines.replace("2,Ciro,Hernández,21,", "2,Ciro,Hernández,22,");
+    fs::write(&trace, forged).expect("a trace");
+    let (verdicts, code) = verify();
+    assert_eq!(code, Some(1), "{verdicts}");
 }

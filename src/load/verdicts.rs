@@ -61,11 +61,11 @@ fn unseen(property: &Property, driven: &Driven) -> Option<Verdict> {
         what.iter().filter(|one| needs.contains(**one)).flat_map(|one| one.names()).collect()
     };
     let (traced, shown) =
-        (of(&[Needs::NODES, Needs::MESSAGES]), of(&[Needs::CLOCKS, Needs::FILES]));
+        (of(&[Needs::NODES, Needs::MESSAGES, Needs::FILES]), of(&[Needs::CLOCKS]));
     let lacks = [&traced[..], &shown].concat().join(", ");
     if !lacks.is_empty() {
         let who = match shown[..] {
-            [] => "node verify does, with the traces of the nodes",
+            [] => "node verify --scenario does, with the traces of the nodes",
             _ => "only node sim does",
         };
         return Some(Verdict::Unknown { why: format!("clients do not see {lacks}; {who}") });

@@ -254,7 +254,7 @@ impl Node {
         }
     }
 
-    /// Carries the turn's effects out: buffers, log, sockets, console.
+    /// Carries the turn's effects out: buffers, log, trace, sockets, console.
     fn finish_turn(&mut self) -> Result<(), Fatal> {
         for _ in 0..ROUNDS_PER_TURN {
             self.host.handle_turn_end();
@@ -266,11 +266,12 @@ impl Node {
         }
         self.make_durable().map_err(Fatal::Wal)?;
         self.connections.end_turn();
-        self.flush();
-        self.console.flush();
+        // The trace comes first: of a node that is killed it has all that was heard from it.
         if let Some(tracing) = &mut self.tracing {
             tracing.end_turn(&self.host);
         }
+        self.flush();
+        self.console.flush();
         Ok(())
     }
 

@@ -61,6 +61,17 @@ impl Central {
         node
     }
 
+    /// Starts it, with every event written to this file, and waits until it listens.
+    pub fn start_traced(&self, trace: &Path) -> Node {
+        let config = self.dir.path().join("node.toml");
+        let node = Node::spawn_with(&config, &self.dir.path().join("node"), None, Some(trace));
+        wait_until("the central listens", LONG, || {
+            node.assert_runs();
+            try_connect(self.text).ok()
+        });
+        node
+    }
+
     pub fn file(&self) -> PathBuf {
         self.data.join("bets.csv")
     }

@@ -124,34 +124,7 @@ impl Traces {
                 serde_json::from_slice(&buffer).map_err(|why| error(why.to_string()))?;
             self.timeline.line(&line);
             self.begin = Some(self.begin.map_or(line.at, |begin| begin.min(line.at)));
-            let node = line.node.unwrap_or_default();
-            match line.event {
-                Event::Run { source, seed, .. } => reader.begins(&source, seed),
-                Event::Request { op, client, protocol, label, .. } => {
-                    reader.request(&op, &client, &protocol, &label, line.at, node);
-                }
-                Event::Reply { op, label, .. } => reader.reply(&op, &label, line.at),
-                Event::Invoke { op, client, to, twin, protocol, label, .. } => {
-                    let asked = (to, twin, &*protocol, &*label);
-                    reader.invoke(&op, client, asked, line.at);
-                }
-                Event::Return { op, label, .. } => {
-                    reader.returned(&op, &label, line.at).map_err(error)?;
-                }
-                Event::File { protocol, content } => {
-                    let (node, tag) = (node as usize, protocol_tag(&protocol));
-                    let bytes = content.into_owned().into_bytes();
-                    reader.run.seen.files.push(FileSeen { at: line.at, node, tag, bytes });
-                }
-                Event::Print { line: said } => {
-                    let said = said.into_owned();
-                    reader.run.seen.lines.push((line.at, node as usize, said));
-                }
-                Event::Contact { connection, what, label } => {
-                    reader.contact(connection, &what, &label, line.at);
-                }
-                _ => {}
-            }
+            reader.line(line).map_err(error)?;
         }
         if !reader.told.last.is_empty() {
             taken.moved = reader.told.first_client;
@@ -185,6 +158,40 @@ pub fn read(input: impl BufRead) -> Result<Run, String> {
 }
 
 impl Reader<'_> {
+    /// # Errors
+    /// Why that cannot have happened.
+    fn line(&mut self, line: Line<'_>) -> Result<(), String> {
+        let node = line.node.unwrap_or_default();
+        match line.event {
+            Event::Run { source, seed, .. } => self.begins(&source, seed),
+            Event::Request { op, client, protocol, label, .. } => {
+                self.request(&op, &client, &protocol, &label, line.at, node);
+            }
+            Event::Reply { op, label, .. } => self.reply(&op, &label, line.at),
+            Event::Invoke { op, client, to, twin, protocol, label, .. } => {
+                let asked = (to, twin, &*protocol, &*label);
+                self.invoke(&op, client, asked, line.at);
+            }
+            Event::Return { op, label, .. } => {
+                self.returned(&op, &label, line.at)?;
+            }
+            Event::File { protocol, content } => {
+                let (node, tag) = (node as usize, protocol_tag(&protocol));
+                let bytes = content.into_owned().into_bytes();
+                self.run.seen.files.push(FileSeen { at: line.at, node, tag, bytes });
+            }
+            Event::Print { line: said } => {
+                let said = said.into_owned();
+                self.run.seen.lines.push((line.at, node as usize, said));
+            }
+            Event::Contact { connection, what, label } => {
+                self.contact(connection, &what, &label, line.at);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn begins(&mut self, source: &str, seed: Option<u64>) {
         self.is_simulated = source == "sim";
         self.is_of_workload = seed.is_some();
