@@ -57,10 +57,15 @@ fn a_name_does_in_any_folder_and_a_copy_runs_as_the_original() {
     assert_eq!(written.status.code(), Some(0), "{}", text(&written.stderr));
     assert!(text(&written.stdout).starts_with("mine/sim/clocks.toml\nmine/clocks/node-1.toml\n"));
     assert_eq!(hash(folder.path(), "mine/sim/clocks.toml"), original);
-    // What is there may have been changed.
+    assert_eq!(write().status.code(), Some(0), "what is there is the same");
+    // What was changed is left alone, and what would come beside it is not written.
+    let mine = folder.path().join("mine");
+    fs::write(mine.join("clocks/node-1.toml"), "changed").expect("a file");
+    fs::remove_file(mine.join("sim/clocks.toml")).expect("a file");
     let again = write();
     assert_eq!(again.status.code(), Some(1));
-    assert!(text(&again.stderr).contains("mine/sim/clocks.toml: File exists"));
+    assert!(text(&again.stderr).contains("mine/clocks/node-1.toml: File exists"));
+    assert!(!mine.join("sim/clocks.toml").exists());
 
     let listed = node(folder.path(), &["scenarios"]);
     let line = "  clocks-max          Document 002's rule, max(local, received), breaks";

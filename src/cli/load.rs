@@ -110,7 +110,7 @@ fn load(args: &LoadArgs, registry: &Registry, out: &mut Output) -> Result<u8, St
         None => None,
         Some(path) => {
             let name = scenario.path.display().to_string();
-            let writer = ClientWriter::create(path, &name, Some(args.seed));
+            let writer = ClientWriter::create(path, &name, Some(plan.load()));
             Some(writer.map_err(|error| format!("{}: {error}", path.display()))?)
         }
     };

@@ -9,7 +9,7 @@ use node_lab::registry::Registry;
 use node_lab::study::{Shipped, StudyPlugin};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 ///   node scenarios kv-all --out mine
 ///   node sim mine/sim/kv-all.toml
 ///
-/// Exit codes: 0, 1 when a file cannot be written or is there already, 2 when there is no scenario
+/// Exit codes: 0, 1 when a file cannot be written or another is there already, 2 when there is no scenario
 /// of that name, or what was asked for cannot be printed.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -79,13 +79,22 @@ fn show(study: &StudyPlugin, shipped: &Shipped, folder: Option<&Path>, out: &mut
         let _ = out.write_all(shipped.text.as_bytes());
         return 0;
     };
-    for file in files(study, shipped) {
-        let path = folder.join(file.path);
-        if let Err(why) = write(&path, file.text) {
-            tell!("node scenarios: {}: {why}", escaped(path.display().to_string().as_bytes()));
+    let files = files(study, shipped);
+    let named = |file: &Shipped| escaped(folder.join(file.path).display().to_string().as_bytes());
+    // Nothing is written where something would be overwritten.
+    for file in &files {
+        let there = fs::read(folder.join(file.path));
+        if there.is_ok_and(|text| text != file.text.as_bytes()) {
+            tell!("node scenarios: {}: File exists, and is another", named(file));
             return 1;
         }
-        out.say(format_args!("{}", path.display()));
+    }
+    for file in &files {
+        if let Err(why) = write(&folder.join(file.path), file.text) {
+            tell!("node scenarios: {}: {why}", named(file));
+            return 1;
+        }
+        out.say(format_args!("{}", named(file)));
     }
     0
 }
@@ -100,8 +109,12 @@ fn files(study: &StudyPlugin, shipped: &Shipped) -> Vec<Shipped> {
     [*shipped].into_iter().chain(configs.copied()).collect()
 }
 
-/// Writes a file that is not there yet.
+/// Writes a file, unless it is there as it is to be.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    File::create_new(path)?.write_all(text.as_bytes())
+    match File::create_new(path) {
+        Ok(mut file) => file.write_all(text.as_bytes()),
+        Err(why) if why.kind() == ErrorKind::AlreadyExists && path.is_file() => Ok(()),
+        Err(why) => Err(why),
+    }
 }

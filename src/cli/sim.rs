@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use super::tell;
+use crate::client::escaped;
 use clap::Args;
 use node_lab::registry::Registry;
 use node_lab::sim::plan::{self, Plan};
@@ -164,7 +165,7 @@ pub fn main(args: &SimArgs, registry: Registry) -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let mut out = Output::default();
     let code = simulate(args, registry, &mut out).unwrap_or_else(|why| {
-        tell!("node sim: {why}");
+        tell!("node sim: {}", escaped(why.as_bytes()));
         2
     });
     ExitCode::from(out.end("node sim", code, 2))

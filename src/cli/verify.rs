@@ -6,10 +6,12 @@ use crate::client::escaped;
 use clap::Args;
 use node_lab::registry::Registry;
 use node_lab::sim::checker::Checker;
+use node_lab::sim::plan::Known;
 use node_lab::sim::scenario::Scenario;
 use node_lab::study::{Needs, Property, Run, Verdict, Violation};
 use node_lab::trace::history::{Taken, Traces};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -113,7 +115,7 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
         let all: Vec<&str> = known.iter().map(|one| one.name).collect();
         return Err(format!("--property {name}: no such property; there are {}", all.join(", ")));
     }
-    let (mut run, is_cut) = read(&args.traces)?;
+    let Read { mut run, plan, doubts, unseen } = read(&args.traces, scenario.as_ref())?;
     if let Some(scenario) = &scenario {
         run.bounds = scenario.bounds.clone();
         run.nodes = scenario.nodes.clone();
@@ -121,20 +123,20 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
     for given in &args.bounds {
         let (name, value) = given.split_once('=').unwrap_or((given, ""));
         let value = value.parse().map_err(|_| format!("--bound {given}: give NAME=N"))?;
-        let set = registry.set_bound(&mut run.bounds, name, value, u64::MAX);
+        let set = registry.set_bound(&mut run.bounds, name, value, LONGEST_MS);
         set.map_err(|why| format!("--bound {given}: {why}"))?;
     }
     let judge = |property: &'static Property| match &scenario {
         None => (property.judge)(&run),
-        Some(scenario) => scenario.judge(property, &run, registry, &scenario.plan(DEFAULT_SEED)),
+        Some(scenario) => scenario.judge(property, &run, registry, plan),
     };
     let asked = match &scenario {
         Some(scenario) if args.properties.is_empty() => scenario.properties.clone(),
         _ => properties(&args.properties, &run, &known),
     };
     let verdicts = asked.into_iter().map(|property| {
-        let verdict = judge(property);
-        (property, if is_cut { doubt(property, verdict) } else { verdict })
+        let verdict = unseen.verdict(property, &run).unwrap_or_else(|| judge(property));
+        (property, doubt(property, verdict, &doubts))
     });
     let verdicts: Vec<(&'static Property, Verdict)> = verdicts.collect();
     let shows_nothing = registry.properties().all(|property| !(property.shows)(&run));
@@ -152,8 +154,8 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
     Ok(overall(&verdicts))
 }
 
-/// The seed that says how much the clients of a run did that was not drawn from one.
-const DEFAULT_SEED: u64 = 1;
+/// The longest run of real nodes that a bound is for: a year.
+const LONGEST_MS: u64 = 365 * 24 * 3_600_000;
 
 /// All properties that can be asked for: those of a scenario's programs come last.
 fn known(scenario: Option<&Scenario>, registry: &Registry) -> Vec<&'static Property> {
@@ -161,15 +163,57 @@ fn known(scenario: Option<&Scenario>, registry: &Registry) -> Vec<&'static Prope
     registry.properties().chain(own.map(Checker::property)).collect()
 }
 
-/// The run that the traces are of, and whether the end of one is cut off.
-fn read(files: &[PathBuf]) -> Result<(Run, bool), String> {
+/// What was read of the traces of a run.
+struct Read {
+    run: Run,
+    plan: Known,
+    doubts: Doubts,
+    unseen: Unseen,
+}
+
+/// What could explain what looks violated.
+#[derive(Default)]
+struct Doubts {
+    /// The end of a trace is cut off.
+    is_cut: bool,
+    /// The nodes whose traces are missing, in words.
+    missing: Option<String>,
+}
+
+/// What of a run nobody saw.
+struct Unseen {
+    /// There is no node's trace.
+    has_no_nodes: bool,
+    /// The nodes whose traces are missing, in words.
+    missing: Option<String>,
+}
+
+impl Unseen {
+    /// The verdict on what needs that.
+    fn verdict(&self, property: &Property, run: &Run) -> Option<Verdict> {
+        let needs = property.needs;
+        let of_nodes = needs.contains(Needs::NODES) || needs.contains(Needs::MESSAGES);
+        if !of_nodes {
+            return None;
+        }
+        if self.has_no_nodes && !run.operations.is_empty() {
+            let why = "no trace of a node is among these: name those of the nodes too".into();
+            return Some(Verdict::Unknown { why });
+        }
+        let missing = self.missing.as_ref()?;
+        Some(Verdict::Unknown { why: format!("no trace is of {missing}") })
+    }
+}
+
+/// Reads the traces of a run.
+fn read(files: &[PathBuf], scenario: Option<&Scenario>) -> Result<Read, String> {
     let (mut traces, mut run) = (Traces::default(), Run::default());
-    let mut is_cut = false;
+    let mut doubts = Doubts::default();
     for file in files {
         let taken = load(file, &mut traces, &mut run);
         let taken = taken.map_err(|why| format!("{}: {why}", file.display()))?;
         if let Some(line) = taken.cut {
-            is_cut = true;
+            doubts.is_cut = true;
             let place = format!("{}:{line}", file.display());
             let place = escaped(place.as_bytes());
             tell!("node: note: {place}: the last line is cut off, and left out");
@@ -179,8 +223,20 @@ fn read(files: &[PathBuf]) -> Result<(Run, bool), String> {
             tell!("node: client N of {} is named client {moved} + N", file.display());
         }
     }
+    let (seed, clients) = traces.plan();
+    let named = scenario.into_iter().flat_map(|one| one.nodes.iter().map(|node| node.id.0));
+    let mut nodes: BTreeSet<u32> = traces.nodes().iter().copied().chain(named).collect();
+    nodes.retain(|node| !traces.traced().contains(node));
+    let has_no_nodes = traces.traced().is_empty();
+    if !has_no_nodes && !nodes.is_empty() {
+        let nodes: Vec<String> = nodes.iter().map(|node| format!("node {node}")).collect();
+        let missing = nodes.join(", ");
+        tell!("node: note: no trace is of {missing}: what it did is not known");
+        doubts.missing = Some(missing);
+    }
     traces.finish(&mut run);
-    Ok((run, is_cut))
+    let unseen = Unseen { has_no_nodes, missing: doubts.missing.clone() };
+    Ok(Read { run, plan: Known { seed, clients }, doubts, unseen })
 }
 
 /// Adds a file to a run.
@@ -192,15 +248,18 @@ fn load(file: &Path, traces: &mut Traces, run: &mut Run) -> Result<Taken, String
     traces.read(input, run)
 }
 
-/// What a cut off file lacks may be the PUT of a value that somebody read.
-fn doubt(property: &Property, verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Violated(Violation { why, .. })
-            if property.needs.contains(Needs::EVERY_CLIENT) =>
-        {
+/// What a cut off file lacks may be the PUT of a value that somebody read, or an answer; and so may
+/// what nodes saw whose traces are missing, where clients do not tell of themselves.
+fn doubt(property: &Property, verdict: Verdict, doubts: &Doubts) -> Verdict {
+    let of_clients = property.needs.contains(Needs::OPERATIONS);
+    match (verdict, &doubts.missing) {
+        (Verdict::Violated(Violation { why, .. }), _) if of_clients && doubts.is_cut => {
             Verdict::Undecided { why: format!("{why}; or what was cut off explains it") }
         }
-        verdict => verdict,
+        (Verdict::Violated(Violation { why, .. }), Some(missing)) if of_clients => {
+            Verdict::Undecided { why: format!("{why}; or what {missing} saw explains it") }
+        }
+        (verdict, _) => verdict,
     }
 }
 

@@ -102,7 +102,7 @@ pub fn drive(load: Load<'_>, watch: &mut dyn FnMut(Progress)) -> Result<Driven, 
     let (idle_since, has_enough) = (None, false);
     let mut driver = Driver { port, workload, calm, settle, idle_since, has_enough, is_stopped };
     let unsettled = driver.go(&mut poll, watch)?;
-    Ok(driver.end(scenario, unsettled))
+    Ok(driver.end(scenario, plan, unsettled))
 }
 
 struct Driver<'a> {
@@ -138,6 +138,9 @@ impl Driver<'_> {
             }
             if let Some(why) = self.port.failure.take() {
                 return Err(why);
+            }
+            if let Some(why) = self.port.stuck.take() {
+                return if self.port.counts.asked == 0 { Err(why) } else { Ok(Some(why)) };
             }
             if self.port.garbled.is_some() {
                 return Ok(None);
@@ -224,13 +227,14 @@ impl Driver<'_> {
         }
     }
 
-    fn end(mut self, scenario: &Scenario, unsettled: End) -> Driven {
+    fn end(mut self, scenario: &Scenario, plan: &Plan, unsettled: End) -> Driven {
         let now = self.port.now();
         let trace_error = self.port.trace.as_mut().and_then(|trace| trace.flush().err());
         let TcpPort { mut run, counts, garbled, .. } = self.port;
         run.end_ns = now;
         run.bounds = scenario.bounds.clone();
         run.nodes = scenario.nodes.clone();
+        scenario.mark_late(&mut run, plan);
         let garbled = garbled.map(|why| (why, now));
         let trace_error = trace_error.map(|error| error.to_string());
         Driven { run, counts, garbled, unsettled, trace_error }

@@ -55,6 +55,8 @@ pub(super) struct TcpPort<'a> {
     pub garbled: Option<String>,
     /// Why the run cannot go on.
     pub failure: Option<String>,
+    /// Why clients cannot go on; what they have met so far counts.
+    pub stuck: Option<String>,
 }
 
 struct Client {
@@ -101,6 +103,7 @@ impl<'a> TcpPort<'a> {
             counts,
             garbled: None,
             failure: None,
+            stuck: None,
         })
     }
 
@@ -249,7 +252,7 @@ impl<'a> TcpPort<'a> {
         let gateway = state.gateway.unwrap_or(NATIVE);
         let Some(addr) = addresses.of(config, gateway, state.protocol) else {
             let why = Addresses::lack(&format!("node {} has no listener", config.id), gateway);
-            self.failure.get_or_insert(why);
+            self.stuck.get_or_insert(why);
             return;
         };
         let native = state.gateway.is_none().then_some(state.protocol);

@@ -41,7 +41,7 @@ pub fn verdicts(
 ) -> Vec<(&'static Property, Verdict)> {
     let judge = |property: &'static Property| {
         let verdict = unseen(property, driven);
-        let judged = || scenario.judge(property, &driven.run, registry, plan);
+        let judged = || scenario.judge(property, &driven.run, registry, plan.known());
         (property, verdict.unwrap_or_else(judged))
     };
     let mut all: Vec<_> = scenario.properties.iter().copied().map(judge).collect();

@@ -69,7 +69,9 @@ impl Tracing {
 
     pub(super) fn run(&mut self, config: &Config, nodes: Vec<u32>, env: &Env, host: &Host) {
         let (source, scenario) = ("node".into(), config.cluster.clone().into());
-        self.writer.line(self.at, None, None, Event::Run { source, scenario, seed: None, nodes });
+        let (seed, clients) = (None, None);
+        let run = Event::Run { source, scenario, seed, clients, nodes };
+        self.writer.line(self.at, None, None, run);
         let (incarnation, durable) = (env.incarnation, env.durable);
         let runs = Running::all_on(host);
         let name = config.name.clone().map(Cow::Owned);

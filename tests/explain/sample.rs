@@ -89,6 +89,7 @@ impl Sample {
             source: "sim".into(),
             scenario: scenario.into(),
             seed,
+            clients: None,
             nodes: nodes.clone(),
         };
         world.write(None, None, head);

@@ -101,7 +101,7 @@ impl Head {
         for line in files.iter().flatten() {
             nodes.extend(line.node);
             match &line.event {
-                Event::Run { source, scenario, seed, nodes: all } => {
+                Event::Run { source, scenario, seed, nodes: all, .. } => {
                     sources.push(source.to_string());
                     scenarios.push(scenario.to_string());
                     seeds.extend(*seed);

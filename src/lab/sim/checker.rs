@@ -15,7 +15,7 @@ mod history;
 mod process;
 
 use self::process::{Answer, Program, Word};
-use super::plan::Plan;
+use super::plan::Known;
 use crate::registry::Registry;
 use crate::study::{Needs, Property, Run, Verdict, Violation};
 use node_core::Escaped;
@@ -61,9 +61,9 @@ pub struct Checker {
 pub(super) struct Beside<'a> {
     pub scenario: &'a Path,
     pub registry: &'a Registry,
-    pub plan: &'a Plan,
-    /// See [`Clients::final_from`](crate::study::Clients::final_from).
-    pub final_from: Option<u64>,
+    pub known: Known,
+    /// See [`Clients::has_finals`](crate::study::Clients::has_finals).
+    pub has_finals: bool,
 }
 
 impl Checker {
@@ -196,9 +196,9 @@ mod tests {
 
     fn judge(checker: &Checker, run: &Run) -> Verdict {
         let registry = crate::testing::registry();
-        let plan = Plan { seed: 7, clients: 1, operations: 1, faults: Vec::new() };
+        let known = Known { seed: Some(7), clients: Some(1) };
         let scenario = Path::new("x.toml");
-        checker.judge(run, Beside { scenario, registry: &registry, plan: &plan, final_from: None })
+        checker.judge(run, Beside { scenario, registry: &registry, known, has_finals: false })
     }
 
     /// Ten seconds are for a machine that is busy: nothing here waits for them.
@@ -241,6 +241,7 @@ mod tests {
         for (verdict, reason) in [
             ("echo held", "no verdict"),
             ("echo '[]'", "no verdict"),
+            (r#"echo '["held","",[],null]'"#, "no verdict"),
             ("echo", "no verdict"),
             (r#"echo '{"verdict":"maybe"}'"#, "no verdict"),
             (r#"echo '{"verdict":"held","x":1}'"#, "unknown field `x`"),

@@ -21,7 +21,21 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
+/// What is known of the plan of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Known {
+    /// What it was drawn from.
+    pub seed: Option<u64>,
+    /// How many clients it began with.
+    pub clients: Option<u32>,
+}
+
 impl Plan {
+    /// All of it.
+    pub fn known(&self) -> Known {
+        Known { seed: Some(self.seed), clients: Some(self.clients) }
+    }
+
     /// What it asks of the clients.
     pub fn load(&self) -> Load {
         Load { seed: self.seed, clients: self.clients, operations: self.operations }

@@ -103,7 +103,8 @@ pub fn run(
     if let Some(line) = told.filter(|_| went_on) {
         failure = Some(Failure::new("error_log", line, state.world.now()));
     }
-    let seen = state.seen(scenario);
+    let mut seen = state.seen(scenario);
+    scenario.mark_late(&mut seen, plan);
     let mut unknown: Vec<String> = lines.unseen().into_iter().map(str::to_string).collect();
     // That a run does not come to rest tells less than what it broke on the way.
     let at_rest = failure.is_none();
@@ -115,7 +116,7 @@ pub fn run(
         let watch = &state.world.watch;
         let judge = |property| {
             let watched = watch.verdict(property);
-            watched.unwrap_or_else(|| scenario.judge(property, &seen, registry, plan))
+            watched.unwrap_or_else(|| scenario.judge(property, &seen, registry, plan.known()))
         };
         verdicts = judged(scenario, at_rest, judge);
         let undecided = verdicts.iter().filter_map(|(property, verdict)| match verdict {
@@ -215,7 +216,7 @@ impl State {
         mut tracer: Tracer,
     ) -> State {
         let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
-        tracer.run(&scenario.path.display().to_string(), plan.seed, &scenario.nodes);
+        tracer.run(&scenario.path.display().to_string(), plan, &scenario.nodes);
         let (scene, plugins, seed) = (scenario.clone(), registry.clone(), plan.seed);
         let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
             let given =

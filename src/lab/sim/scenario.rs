@@ -2,7 +2,7 @@
 
 use super::checker::{self, Beside, Checker, MAX_CHECKERS};
 use super::fault::{Fault, Kind, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
-use super::plan::{Plan, parse};
+use super::plan::{Known, Plan, parse};
 use super::world::Network;
 use crate::config::{ClockError, Config};
 use crate::registry::Registry;
@@ -381,19 +381,26 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// The verdict on one of its properties in a run of a plan.
+    /// The verdict on one of its properties in a run, of which that is known of its plan.
     pub fn judge(
         &self,
         property: &Property,
         run: &Run,
         registry: &Registry,
-        plan: &Plan,
+        known: Known,
     ) -> Verdict {
         let own = self.checkers.iter().find(|checker| checker.property() == property);
         let Some(checker) = own else { return (property.judge)(run) };
-        let final_from =
-            self.workload.as_ref().and_then(|clients| clients.final_from(&plan.load()));
-        checker.judge(run, Beside { scenario: &self.path, registry, plan, final_from })
+        let has_finals = self.workload.as_ref().is_some_and(|clients| clients.has_finals());
+        checker.judge(run, Beside { scenario: &self.path, registry, known, has_finals })
+    }
+
+    /// Marks what clients asked that came when the others were done, where there are such clients.
+    pub fn mark_late(&self, run: &mut Run, plan: &Plan) {
+        if self.workload.as_ref().is_some_and(|clients| clients.has_finals()) {
+            let is_late = |client: u64| client >= u64::from(plan.clients);
+            run.operations.iter_mut().for_each(|one| one.is_late = is_late(one.client));
+        }
     }
 
     /// Whether a plan that was read from a file is one of this scenario.

@@ -1,6 +1,7 @@
 //! What is kept of a run as it happens: always a hash of every event, and on demand the lines of
 //! `trace`, written as they come, so that memory does not grow with the run.
 
+use super::plan::Plan;
 use crate::check::timeline::{FaultKind, Happening, Running, What};
 use crate::config::Config;
 use crate::study::{Nanos, Needs, Property};
@@ -178,12 +179,13 @@ impl Tracer {
     }
 
     /// The first line of a trace.
-    pub fn run(&mut self, scenario: &str, seed: u64, nodes: &[Config]) {
+    pub fn run(&mut self, scenario: &str, plan: &Plan, nodes: &[Config]) {
         let named = nodes.iter().filter_map(|node| Some((node.id, node.name.clone()?)));
         self.names = named.collect();
         let nodes = nodes.iter().map(|node| node.id.0).collect();
         let (source, scenario) = ("sim".into(), Cow::Owned(scenario.to_string()));
-        self.line(0, None, None, Event::Run { source, scenario, seed: Some(seed), nodes });
+        let (seed, clients) = (Some(plan.seed), Some(plan.clients));
+        self.line(0, None, None, Event::Run { source, scenario, seed, clients, nodes });
     }
 
     /// A fault begins.

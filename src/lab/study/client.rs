@@ -48,11 +48,10 @@ pub trait Clients: fmt::Debug + Send + Sync {
     fn meet_twins(&self) -> bool {
         false
     }
-    /// The first of those clients whose requests are the run's last, sent when everything is
-    /// mended; none where there are none of them.
-    fn final_from(&self, load: &Load) -> Option<u64> {
-        let _ = load;
-        None
+    /// Whether clients with larger numbers than a plan's come when the others are done: their
+    /// requests are the run's last.
+    fn has_finals(&self) -> bool {
+        false
     }
     /// The clients of a plan, at the beginning of the run.
     fn start(&self, load: &Load, port: &mut dyn Port) -> Box<dyn Workload>;

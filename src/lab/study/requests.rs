@@ -238,8 +238,8 @@ impl Clients for Requests {
         MAX_CLIENTS
     }
 
-    fn final_from(&self, plan: &Load) -> Option<u64> {
-        self.last.is_some().then_some(u64::from(plan.clients))
+    fn has_finals(&self) -> bool {
+        self.last.is_some()
     }
 
     fn start(&self, plan: &Load, port: &mut dyn Port) -> Box<dyn Workload> {

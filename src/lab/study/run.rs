@@ -63,6 +63,8 @@ pub struct Operation {
     pub node: Option<u32>,
     /// Whether that was a second process of the node's id.
     pub is_twin: bool,
+    /// Whether its client is none of those that the run began with.
+    pub is_late: bool,
     /// When it was asked.
     pub invoke_ns: u64,
     /// When the answer came; none when none did.
@@ -163,6 +165,7 @@ impl Run {
             is_seen_at_node: operation.is_seen_at_node,
             node,
             is_twin,
+            is_late: false,
             invoke_ns: at_ns,
             return_ns: None,
             request,

@@ -3,7 +3,7 @@
 
 use super::{Event, LineWriter, brief};
 use crate::plugins::JsonForm;
-use crate::study::{Asked, Met};
+use crate::study::{Asked, Load, Met};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -70,13 +70,14 @@ pub struct ClientWriter {
 
 impl ClientWriter {
     /// Writes to `sink`, as the clients of a run that has this name and begins now; of a scenario,
-    /// with the seed that they are drawn from.
-    pub fn new(sink: Box<dyn Write + Send>, scenario: &str, seed: Option<u64>) -> ClientWriter {
+    /// with the plan that they follow.
+    pub fn new(sink: Box<dyn Write + Send>, scenario: &str, plan: Option<Load>) -> ClientWriter {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let origin_ns = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         let mut lines = LineWriter::new(sink);
         let (source, scenario) = ("clients".into(), scenario.to_string().into());
-        let run = Event::Run { source, scenario, seed, nodes: Vec::new() };
+        let (seed, clients) = plan.map(|plan| (plan.seed, plan.clients)).unzip();
+        let run = Event::Run { source, scenario, seed, clients, nodes: Vec::new() };
         lines.line(origin_ns, None, None, run);
         ClientWriter { lines, origin_ns }
     }
@@ -85,9 +86,9 @@ impl ClientWriter {
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn create(path: &Path, scenario: &str, seed: Option<u64>) -> io::Result<ClientWriter> {
+    pub fn create(path: &Path, scenario: &str, plan: Option<Load>) -> io::Result<ClientWriter> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, File::create_new(path)?);
-        Ok(ClientWriter::new(Box::new(file), scenario, seed))
+        Ok(ClientWriter::new(Box::new(file), scenario, plan))
     }
 
     /// When the run began, in nanoseconds since the Unix epoch.

@@ -26,6 +26,12 @@ pub struct Traces {
     begin: Option<u64>,
     /// The protocols whose clients did, by their tags.
     told: BTreeSet<u16>,
+    /// What the first trace that knows of a plan says of it: the seed, and how many clients it
+    /// begins with.
+    plan: (Option<u64>, Option<u32>),
+    /// The nodes that traces say there are, and those that they are of.
+    nodes: BTreeSet<u32>,
+    traced: BTreeSet<u32>,
 }
 
 /// Reads one trace's operations.
@@ -43,6 +49,8 @@ struct Reader<'a> {
     /// Whether they are a study's, drawn from a seed: its checkers know which operations of theirs
     /// overlap.
     is_of_workload: bool,
+    /// How many clients it began with.
+    clients: Option<u32>,
 }
 
 /// What the clients of one trace tell of themselves. The clients and connections of different
@@ -69,6 +77,21 @@ pub struct Taken {
 }
 
 impl Traces {
+    /// The seed of the run, and how many clients it began with, where a trace says so.
+    pub fn plan(&self) -> (Option<u64>, Option<u32>) {
+        self.plan
+    }
+
+    /// The nodes of which there is a trace.
+    pub fn traced(&self) -> &BTreeSet<u32> {
+        &self.traced
+    }
+
+    /// The nodes that traces say there are.
+    pub fn nodes(&self) -> &BTreeSet<u32> {
+        &self.nodes
+    }
+
     /// Adds a trace's operations to a run; an error names the line. What the nodes did is known
     /// once all traces are read.
     ///
@@ -98,6 +121,7 @@ impl Traces {
             next_connection: &mut self.connections,
             is_simulated: false,
             is_of_workload: false,
+            clients: None,
         };
         let mut buffer = Vec::new();
         let mut taken = Taken { moved: 0, cut: None };
@@ -122,6 +146,14 @@ impl Traces {
             }
             let line: Line<'_> =
                 serde_json::from_slice(&buffer).map_err(|why| error(why.to_string()))?;
+            match &line.event {
+                Event::Run { seed, clients, nodes, .. } => {
+                    self.plan = (self.plan.0.or(*seed), self.plan.1.or(*clients));
+                    self.nodes.extend(nodes);
+                }
+                Event::Start { .. } => self.traced.extend(line.node),
+                _ => {}
+            }
             self.timeline.line(&line);
             self.begin = Some(self.begin.map_or(line.at, |begin| begin.min(line.at)));
             reader.line(line).map_err(error)?;
@@ -163,7 +195,7 @@ impl Reader<'_> {
     fn line(&mut self, line: Line<'_>) -> Result<(), String> {
         let node = line.node.unwrap_or_default();
         match line.event {
-            Event::Run { source, seed, .. } => self.begins(&source, seed),
+            Event::Run { source, seed, clients, .. } => self.begins(&source, seed, clients),
             Event::Request { op, client, protocol, label, .. } => {
                 self.request(&op, &client, &protocol, &label, line.at, node);
             }
@@ -192,7 +224,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn begins(&mut self, source: &str, seed: Option<u64>) {
+    fn begins(&mut self, source: &str, seed: Option<u64>, clients: Option<u32>) {
+        self.clients = clients;
         self.is_simulated = source == "sim";
         self.is_of_workload = seed.is_some();
     }
@@ -245,6 +278,7 @@ impl Reader<'_> {
     ) {
         let number = |text: &str| text.parse().unwrap_or_default();
         let (connection, sequence) = name.split_once('-').unwrap_or((name, ""));
+        let is_late = self.clients.is_some_and(|clients| client >= u64::from(clients));
         let (client, tag) = (self.told.client(client), protocol_tag(protocol));
         let connection = self.connection(number(connection));
         self.told.protocols.insert(tag);
@@ -259,6 +293,7 @@ impl Reader<'_> {
             at_ns,
             request: label.as_bytes(),
         });
+        self.run.operations[place].is_late = is_late;
         self.told.open.insert(name.to_string(), place);
         self.told.last.insert(client, place);
     }

@@ -51,6 +51,9 @@ pub enum Event<'a> {
         /// The simulator's seed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seed: Option<u64>,
+        /// How many clients it begins with; those with larger numbers come later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clients: Option<u32>,
         /// The nodes' ids.
         nodes: Vec<u32>,
     },

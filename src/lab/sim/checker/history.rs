@@ -10,9 +10,9 @@ pub(super) fn head(run: &Run, beside: Beside<'_>) -> Map<String, Value> {
     let nodes: Vec<u32> = run.nodes.iter().map(|node| node.id.0).collect();
     let pairs = [
         ("scenario", json!(beside.scenario.display().to_string())),
-        ("seed", json!(beside.plan.seed)),
+        ("seed", json!(beside.known.seed)),
         ("nodes", json!(nodes)),
-        ("clients", json!(beside.plan.clients)),
+        ("clients", json!(beside.known.clients)),
     ];
     pairs.into_iter().map(|(key, value)| (key.into(), value)).collect()
 }
@@ -37,7 +37,7 @@ pub(super) fn lines(run: &Run, beside: Beside<'_>) -> String {
             "invoke_ns": operation.invoke_ns,
             "return_ns": operation.return_ns,
         });
-        if beside.final_from.is_some_and(|first| operation.client >= first) {
+        if beside.has_finals && operation.is_late {
             value["final"] = true.into();
         }
         if operation.is_twin {

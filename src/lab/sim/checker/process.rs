@@ -202,6 +202,11 @@ impl Process {
                 return Err(Failure::Ended(why));
             }
         };
+        // Serde would take a list for an object, field by field.
+        if !line.trim_ascii_start().starts_with(b"{") {
+            let said = String::from_utf8_lossy(&line);
+            return Err(Failure::Other(format!("no verdict: it is no JSON object: {said}")));
+        }
         serde_json::from_slice(&line).map_err(|error| {
             let said = String::from_utf8_lossy(&line);
             Failure::Other(format!("no verdict: {error}: {said}"))
