@@ -81,6 +81,7 @@ function buildModel(run, events) {
   const lanes = new Map();
   const consoleLines = [];
   const digests = new Map(run.nodes.map((id) => [id, []]));
+  const views = new Map(run.nodes.map((id) => [id, []]));
   const lamports = new Map(run.nodes.map((id) => [id, []]));
   const statuses = new Map(run.nodes.map((id) => [id, []]));
   const names = new Map();
@@ -102,6 +103,7 @@ function buildModel(run, events) {
     const node = event.node;
     if (node !== undefined && rowOf.has(node)) {
       if (event.digest !== undefined) digests.get(node).push(index);
+      if (event.kind === "view") views.get(node).push(index);
       if (event.lamport !== undefined) lamports.get(node).push(index);
       const status = { start: "up", crash: "crashed", stop: "stopped", pause: event.on ? "paused" : "up" }[event.kind];
       if (status) statuses.get(node).push(index);
@@ -198,7 +200,7 @@ function buildModel(run, events) {
   const protocols = [...new Set(events.map((event) => event.protocol).filter((name) => name !== undefined))].sort();
   return {
     run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf, passages,
-    clients, lanes, consoleLines, digests, lamports, statuses, names, protocols, protocolOf, messageOf,
+    clients, lanes, consoleLines, digests, views, lamports, statuses, names, protocols, protocolOf, messageOf,
   };
 }
 

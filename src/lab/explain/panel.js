@@ -125,7 +125,10 @@ function related(index) {
 function showStates(index) {
   el("when").textContent = index < 0 ? "Nodes at the end" : "Nodes after this step";
   const until = index < 0 ? events.length - 1 : index;
-  el("states").replaceChildren(...data.run.nodes.map((id) => {
+  // The views of a turn come after its events.
+  let seen = until;
+  while (seen + 1 < events.length && events[seen + 1].kind === "view" && events[seen + 1].node === events[until]?.node) seen += 1;
+  el("states").replaceChildren(...data.run.nodes.flatMap((id) => {
     const status = lastUpTo(model.statuses.get(id), until);
     const last = status < 0 ? null : events[status];
     const word = !last ? "–" : last.kind === "pause" ? (last.on ? "paused" : "up") : { start: "up", crash: "crashed", stop: "stopped" }[last.kind];
@@ -138,7 +141,17 @@ function showStates(index) {
     if (digest >= 0) state.title = events[digest].digest;
     const row = make("tr", null, make("td", String(id)), is, make("td", lamport < 0 ? "–" : String(events[lamport].lamport)), state);
     if (index >= 0 && events[index].node === id) row.className = "here";
-    return row;
+    // Of each of its protocols the last, since it started.
+    const latest = new Map();
+    for (const at of model.views.get(id)) {
+      if (at > seen) break;
+      if (at > status) latest.set(events[at].protocol, at);
+    }
+    const words = [...latest.values()].map((at) => describe(at)).join("; ");
+    if (!words || word === "crashed" || word === "stopped") return [row];
+    const cell = make("td", words);
+    cell.colSpan = 4;
+    return [row, make("tr", null, cell)];
   }));
 }
 
