@@ -24,8 +24,8 @@ use std::process::ExitCode;
 ///   node scenarios kv-all --out mine
 ///   node sim mine/sim/kv-all.toml
 ///
-/// Exit codes: 0, 1 when a file cannot be written or another is there already, 2 when there is no scenario
-/// of that name, or what was asked for cannot be printed.
+/// Exit codes: 0, 1 when a file cannot be written or another is there already, 2 when there is no
+/// scenario of that name, or what was asked for cannot be printed.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct ScenariosArgs {

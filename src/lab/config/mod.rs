@@ -354,9 +354,10 @@ impl Config {
                 })?,
             );
         }
-        let is_homeless = |one: &&Box<dyn DynProtocol>| one.persists() && self.data_dir.is_none();
-        if let Some(protocol) = protocols.iter().find(is_homeless) {
-            let rule = "it keeps on the disk what it must not forget: set data_dir under [node]";
+        let homeless = protocols.iter().find(|one| one.persists() && self.data_dir.is_none());
+        if let Some(protocol) = homeless {
+            let rule =
+                "it keeps on the disk what it must not forget: set data_dir under [node]".into();
             return Err(self.source.error(&["protocols", protocol.name()], rule));
         }
         self.check_facts(&protocols, plugins)?;

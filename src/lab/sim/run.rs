@@ -216,7 +216,7 @@ impl State {
         mut tracer: Tracer,
     ) -> State {
         let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
-        tracer.run(&scenario.path.display().to_string(), plan, &scenario.nodes);
+        tracer.run(&scenario.path.display().to_string(), &plan.load(), &scenario.nodes);
         let (scene, plugins, seed) = (scenario.clone(), registry.clone(), plan.seed);
         let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
             let given =

@@ -1,10 +1,9 @@
 //! What is kept of a run as it happens: always a hash of every event, and on demand the lines of
 //! `trace`, written as they come, so that memory does not grow with the run.
 
-use super::plan::Plan;
 use crate::check::timeline::{FaultKind, Happening, Running, What};
 use crate::config::Config;
-use crate::study::{Nanos, Needs, Property};
+use crate::study::{Load, Nanos, Needs, Property};
 use crate::trace::{self, Event, LineWriter};
 use node_core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
@@ -179,12 +178,12 @@ impl Tracer {
     }
 
     /// The first line of a trace.
-    pub fn run(&mut self, scenario: &str, plan: &Plan, nodes: &[Config]) {
+    pub fn run(&mut self, scenario: &str, load: &Load, nodes: &[Config]) {
         let named = nodes.iter().filter_map(|node| Some((node.id, node.name.clone()?)));
         self.names = named.collect();
         let nodes = nodes.iter().map(|node| node.id.0).collect();
         let (source, scenario) = ("sim".into(), Cow::Owned(scenario.to_string()));
-        let (seed, clients) = (Some(plan.seed), Some(plan.clients));
+        let (seed, clients) = (Some(load.seed), Some(load.clients));
         self.line(0, None, None, Event::Run { source, scenario, seed, clients, nodes });
     }
 
