@@ -104,3 +104,79 @@ fn bounds_are_the_scenarios_unless_the_command_line_says_otherwise() {
         assert_eq!(code, Some(2));
     }
 }
+
+/// Whatever a trace lacks may explain what looks broken, and what looks whole.
+#[test]
+fn no_verdict_rests_on_what_is_missing() {
+    let folder = TempDir::new().expect("a folder");
+    let path = trace(&folder, "election-crash", 1);
+    let lines = fs::read_to_string(&path).expect("the trace");
+    let without = lines.lines().filter(|line| !line.contains(r#""node":4,"#));
+    fs::write(&path, without.collect::<Vec<_>>().join("\n") + "\n").expect("a trace");
+    for more in [&["--scenario", "election-crash"][..], &[]] {
+        let judged = node(&[&["verify"], more, &[path.as_str()]].concat());
+        let said = text(&judged.stdout);
+        assert_eq!(judged.status.code(), Some(2), "{said}");
+        assert!(said.contains("unknown: no trace is of node 4"), "{said}");
+        assert!(!said.contains("violated") && !said.contains("held"), "{said}");
+    }
+
+    let path = trace(&folder, "board", 3);
+    let lines = fs::read(&path).expect("the trace");
+    for part in 1..20 {
+        // In the middle of a line: a cut at its end cannot be seen.
+        let from = lines.len() * part / 20;
+        let end = lines[from..].iter().position(|byte| *byte == b'\n').map_or(from, |at| from + at);
+        fs::write(&path, &lines[..end - 3]).expect("a trace");
+        let judged = node(&["verify", "--scenario", "board", &path]);
+        let said = text(&judged.stdout);
+        assert_ne!(judged.status.code(), Some(1), "cut after {end} bytes: {said}");
+    }
+}
+
+/// Which requests are the last of a run, and what it was drawn from, stands in its trace.
+#[test]
+fn a_program_is_told_the_plan_of_the_run_and_no_other() {
+    let folder = TempDir::new().expect("a folder");
+    let count = r#"seed=none; finals=0"#;
+    let said = r#"echo "{\"verdict\":\"unknown\",\"why\":\"$finals finals, $head\"}""#;
+    let scenario = judged_by_a_script(&folder, "finals.toml", said);
+    let told = fs::read_to_string(&scenario).expect("the scenario");
+    let told = told.replace("ops=0; while", &format!("{count}; while"));
+    let told = told.replace(
+        r#"*'"op":'*) ops=$((ops+1));;"#,
+        r#"*'"run":'*) head=${line#*'"seed":'}; head=${head%'}'*};; *'"final":true'*) finals=$((finals+1));;"#,
+    );
+    let workload = "[workload]\nkind = \"requests\"\nclients = 3\noperations = 4\n\
+                    [[workload.request]]\njson = '{\"get\":{\"key\":\"k\"}}'\n\
+                    [workload.final]\njson = '{\"info\":{}}'\n";
+    let told = told.replace("[workload.kv_replication]\nclients = 2\noperations = 5\n", workload);
+    let told = told.replace("seconds = 2\n", "seconds = 5\n");
+    fs::write(&scenario, &told).expect("a scenario");
+    let scenario = scenario.display().to_string();
+    let plan = folder.path().join("small.toml");
+    let small = "property = \"script\"\nseed = 9\nclients = 1\noperations = 2\n";
+    fs::write(&plan, format!("scenario = {scenario:?}\n{small}")).expect("a plan");
+    let trace = folder.path().join("small.jsonl").display().to_string();
+    let ran = node(&["sim", "--replay", &plan.display().to_string(), "--trace", &trace]);
+    let line = |out: &Output| {
+        let said = text(&out.stdout).to_string();
+        let at = said.find("finals").unwrap_or_else(|| panic!("{said}{}", text(&out.stderr)));
+        said[at - 2..].lines().next().expect("a line").to_string()
+    };
+    let simulated = line(&ran);
+    assert!(simulated.starts_with("3 finals, 9"), "{simulated}");
+    let judged = node(&["verify", "--scenario", &scenario, "--property", "script", &trace]);
+    assert!(simulated.starts_with(&line(&judged)), "{simulated}: {}", line(&judged));
+    // What only nodes saw: nobody knows which requests were the last.
+    let lines = fs::read_to_string(&trace).expect("the trace");
+    let of_nodes = lines.lines().filter(|line| !line.contains(r#""kind":"invoke""#));
+    let of_nodes = of_nodes
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace(r#""source":"sim","#, r#""source":"node","#);
+    let of_nodes = of_nodes.replace(r#""seed":9,"clients":1,"#, "");
+    fs::write(&trace, of_nodes + "\n").expect("a trace");
+    let judged = node(&["verify", "--scenario", &scenario, "--property", "script", &trace]);
+    assert!(line(&judged).starts_with("0 finals, null"), "{}", line(&judged));
+}
