@@ -121,6 +121,14 @@ fn no_verdict_rests_on_what_is_missing() {
         assert!(!said.contains("violated") && !said.contains("held"), "{said}");
     }
 
+    // Clients that tell of themselves need no node's word.
+    let path = trace(&folder, "kv-linearizable", 15);
+    let lines = fs::read_to_string(&path).expect("the trace");
+    let without = lines.lines().filter(|line| !line.contains(r#""node":3,"#));
+    fs::write(&path, without.collect::<Vec<_>>().join("\n") + "\n").expect("a trace");
+    let judged = node(&["verify", "--property", "linearizable", &path]);
+    assert_eq!(judged.status.code(), Some(1), "{}", text(&judged.stdout));
+
     let path = trace(&folder, "board", 3);
     let lines = fs::read(&path).expect("the trace");
     for part in 1..20 {

@@ -58,7 +58,7 @@ use std::process::ExitCode;
 /// Times in verdicts are milliseconds from the beginning of the traces.
 ///
 /// Of a file whose writer was killed the last line may be cut off: it is left out, and a note says
-/// so.
+/// so. Where the trace of a node is missing that others name, what needs to see nodes is unknown.
 ///
 /// Prints a line for each property: held, violated and why, or unknown and why. A property is
 /// unknown where nothing in the run could have broken it (no client read a key twice, nobody
@@ -115,7 +115,7 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
         let all: Vec<&str> = known.iter().map(|one| one.name).collect();
         return Err(format!("--property {name}: no such property; there are {}", all.join(", ")));
     }
-    let Read { mut run, plan, doubts, unseen } = read(&args.traces, scenario.as_ref())?;
+    let Read { mut run, plan, unseen } = read(&args.traces, scenario.as_ref())?;
     if let Some(scenario) = &scenario {
         run.bounds = scenario.bounds.clone();
         run.nodes = scenario.nodes.clone();
@@ -136,17 +136,15 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
     };
     let verdicts = asked.into_iter().map(|property| {
         let verdict = unseen.verdict(property, &run).unwrap_or_else(|| judge(property));
-        (property, doubt(property, verdict, &doubts))
+        (property, unseen.doubt(property, verdict, &run))
     });
     let verdicts: Vec<(&'static Property, Verdict)> = verdicts.collect();
     let shows_nothing = registry.properties().all(|property| !(property.shows)(&run));
     if shows_nothing && run.timeline.is_empty() && run.operations.is_empty() || verdicts.is_empty()
     {
-        return Err(
-            "there is nothing to judge: no operation, no message, no fact that a property \
-                    is about; see node properties"
-                .into(),
-        );
+        let why = "there is nothing to judge: no operation, no message, no fact that a property is \
+                   about; see node properties";
+        return Err(why.into());
     }
     let text = if args.json { show_json(&run, &verdicts) } else { show(&verdicts) };
     // It remembers an error itself.
@@ -167,24 +165,17 @@ fn known(scenario: Option<&Scenario>, registry: &Registry) -> Vec<&'static Prope
 struct Read {
     run: Run,
     plan: Known,
-    doubts: Doubts,
     unseen: Unseen,
 }
 
-/// What could explain what looks violated.
+/// What of a run nobody saw.
 #[derive(Default)]
-struct Doubts {
+struct Unseen {
     /// The end of a trace is cut off.
     is_cut: bool,
-    /// The nodes whose traces are missing, in words.
-    missing: Option<String>,
-}
-
-/// What of a run nobody saw.
-struct Unseen {
     /// There is no node's trace.
     has_no_nodes: bool,
-    /// The nodes whose traces are missing, in words.
+    /// The nodes whose traces are missing beside those of others, in words.
     missing: Option<String>,
 }
 
@@ -203,17 +194,35 @@ impl Unseen {
         let missing = self.missing.as_ref()?;
         Some(Verdict::Unknown { why: format!("no trace is of {missing}") })
     }
+
+    /// What a cut off file lacks may be the PUT of a value that somebody read, or an answer. What a
+    /// node saw whose trace is missing may be such a PUT too, unless clients tell of themselves.
+    fn doubt(&self, property: &Property, verdict: Verdict, run: &Run) -> Verdict {
+        let Verdict::Violated(Violation { why, .. }) = &verdict else { return verdict };
+        let needs = property.needs;
+        let is_told_by_nodes = || run.operations.iter().any(|one| one.is_seen_at_node);
+        let why = match &self.missing {
+            _ if self.is_cut && needs.contains(Needs::OPERATIONS) => {
+                format!("{why}; or what was cut off explains it")
+            }
+            Some(missing) if needs.contains(Needs::EVERY_CLIENT) && is_told_by_nodes() => {
+                format!("{why}; or what {missing} saw explains it")
+            }
+            _ => return verdict,
+        };
+        Verdict::Undecided { why }
+    }
 }
 
 /// Reads the traces of a run.
 fn read(files: &[PathBuf], scenario: Option<&Scenario>) -> Result<Read, String> {
     let (mut traces, mut run) = (Traces::default(), Run::default());
-    let mut doubts = Doubts::default();
+    let mut unseen = Unseen::default();
     for file in files {
         let taken = load(file, &mut traces, &mut run);
         let taken = taken.map_err(|why| format!("{}: {why}", file.display()))?;
         if let Some(line) = taken.cut {
-            doubts.is_cut = true;
+            unseen.is_cut = true;
             let place = format!("{}:{line}", file.display());
             let place = escaped(place.as_bytes());
             tell!("node: note: {place}: the last line is cut off, and left out");
@@ -227,16 +236,15 @@ fn read(files: &[PathBuf], scenario: Option<&Scenario>) -> Result<Read, String> 
     let named = scenario.into_iter().flat_map(|one| one.nodes.iter().map(|node| node.id.0));
     let mut nodes: BTreeSet<u32> = traces.nodes().iter().copied().chain(named).collect();
     nodes.retain(|node| !traces.traced().contains(node));
-    let has_no_nodes = traces.traced().is_empty();
-    if !has_no_nodes && !nodes.is_empty() {
+    unseen.has_no_nodes = traces.traced().is_empty();
+    if !unseen.has_no_nodes && !nodes.is_empty() {
         let nodes: Vec<String> = nodes.iter().map(|node| format!("node {node}")).collect();
         let missing = nodes.join(", ");
         tell!("node: note: no trace is of {missing}: what it did is not known");
-        doubts.missing = Some(missing);
+        unseen.missing = Some(missing);
     }
     traces.finish(&mut run);
-    let unseen = Unseen { has_no_nodes, missing: doubts.missing.clone() };
-    Ok(Read { run, plan: Known { seed, clients }, doubts, unseen })
+    Ok(Read { run, plan: Known { seed, clients }, unseen })
 }
 
 /// Adds a file to a run.
@@ -246,21 +254,6 @@ fn load(file: &Path, traces: &mut Traces, run: &mut Run) -> Result<Taken, String
     }
     let input = BufReader::new(File::open(file).map_err(|error| error.to_string())?);
     traces.read(input, run)
-}
-
-/// What a cut off file lacks may be the PUT of a value that somebody read, or an answer; and so may
-/// what nodes saw whose traces are missing, where clients do not tell of themselves.
-fn doubt(property: &Property, verdict: Verdict, doubts: &Doubts) -> Verdict {
-    let of_clients = property.needs.contains(Needs::OPERATIONS);
-    match (verdict, &doubts.missing) {
-        (Verdict::Violated(Violation { why, .. }), _) if of_clients && doubts.is_cut => {
-            Verdict::Undecided { why: format!("{why}; or what was cut off explains it") }
-        }
-        (Verdict::Violated(Violation { why, .. }), Some(missing)) if of_clients => {
-            Verdict::Undecided { why: format!("{why}; or what {missing} saw explains it") }
-        }
-        (verdict, _) => verdict,
-    }
 }
 
 /// Of those known, the properties asked for, each once, or those that are promised and that the run
