@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 /// The packages, the folder of each, and what in it is not the package's.
-const PACKAGES: [Package; 5] = [
+const PACKAGES: [Package; 6] = [
     Package { name: "node-core", folder: "protocols/core", without: &[] },
     Package {
         name: "node-protocols",
@@ -20,22 +20,28 @@ const PACKAGES: [Package; 5] = [
     },
     Package { name: "node-lab", folder: "src/lab", without: &[] },
     Package { name: "node-studies", folder: "protocols/studies", without: &[] },
-    Package { name: "node", folder: "src", without: &["lab"] },
+    Package { name: "node-workloads", folder: "src/workloads", without: &[] },
+    Package { name: "node", folder: "src", without: &["lab", "workloads"] },
 ];
 
 /// The rooms of the laboratory and of the node, and which others each may know: ARCHITECTURE has
 /// the same.
-const ROOMS: [(&str, &str, &[&str]); 19] = [
+const ROOMS: [(&str, &str, &[&str]); 20] = [
     ("node-lab", "text", &[]),
     ("node-lab", "log", &[]),
     ("node-lab", "check", &[]),
     ("node-lab", "plugins", &[]),
     ("node-lab", "config", &["plugins", "text"]),
     ("node-lab", "wire", &["plugins"]),
+    ("node-lab", "hosted", &[]),
     ("node-lab", "study", &["check", "config", "plugins", "text"]),
     ("node-lab", "registry", &["explain", "plugins", "study"]),
     ("node-lab", "trace", &["check", "plugins", "study", "text"]),
-    ("node-lab", "sim", &["check", "config", "log", "registry", "study", "text", "trace", "wire"]),
+    (
+        "node-lab",
+        "sim",
+        &["check", "config", "hosted", "log", "registry", "study", "text", "trace", "wire"],
+    ),
     ("node-lab", "explain", &["check", "text", "trace"]),
     ("node", "wal", &[]),
     ("node", "client", &[]),

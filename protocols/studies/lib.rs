@@ -47,6 +47,7 @@ pub fn registry() -> Registry {
     registry.register_gateway::<Nats>();
     registry.register_study::<lottery::LotteryStudy>();
     registry.register_gateway::<LotteryText>();
+    node_workloads::register(&mut registry);
     registry
 }
 

@@ -17,6 +17,7 @@
 pub mod check;
 pub mod config;
 pub mod explain;
+pub mod hosted;
 pub mod log;
 mod plugins;
 pub mod registry;

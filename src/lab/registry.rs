@@ -45,8 +45,13 @@ impl Registry {
     /// # Panics
     /// When the protocol's name or tag, or the name of a property or scenario, is taken.
     pub fn register_study<S: Study>(&mut self) {
-        self.register::<S::Protocol>();
         let study = StudyPlugin::of::<S>();
+        let (name, protocol) = (study.name, study.protocol);
+        assert!(self.studies.iter().all(|one| one.name != name), "there is already a study {name}");
+        // A protocol may have several studies.
+        if self.studies.iter().all(|one| one.protocol != protocol) {
+            self.register::<S::Protocol>();
+        }
         for property in study.judged() {
             let name = property.name;
             assert!(self.property(name).is_none(), "there is already a property {name}");
@@ -134,16 +139,27 @@ impl Registry {
     ) -> Result<Option<Chosen>, String> {
         let table = Table { path, text };
         let at = |why: String| format!("{}: {why}", path.display());
-        if let Some(settings) = table.whole::<requests::Settings>()? {
+        let kind = table.kind()?;
+        if kind.as_deref() == Some(requests::KIND)
+            && let Some(settings) = table.whole::<requests::Settings>()?
+        {
             let clients = settings.resolve(cast).map_err(|why| at(format!("workload: {why}")))?;
             return Ok(Some((clients.protocol(), Box::new(clients))));
         }
         let studies = &self.studies;
+        let kinds = kind.clone().map(|kind| vec![kind]);
+        let named = kinds.as_deref().unwrap_or(named);
         if let Some(other) =
             named.iter().find(|name| studies.iter().all(|study| study.name != **name))
         {
             let names: Vec<&str> = studies.iter().map(|study| study.name).collect();
             let names = names.join(", ");
+            let requests = requests::KIND;
+            if let Some(kind) = &kind {
+                return Err(at(format!(
+                    "workload: kind: there is no {kind}; there are {requests}, {names}"
+                )));
+            }
             return Err(at(format!("workload.{other}: no protocol's study; there are {names}")));
         }
         let runs =
@@ -151,7 +167,7 @@ impl Registry {
         let mut found: Option<Chosen> = None;
         for study in studies {
             let is_named = named.iter().any(|name| name == study.name);
-            let is_meant = is_named || named.is_empty() && runs(study.name);
+            let is_meant = is_named || named.is_empty() && runs(study.protocol);
             if !is_meant {
                 continue;
             }

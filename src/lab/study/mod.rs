@@ -37,6 +37,9 @@ use toml::de::{DeTable, DeValue};
 pub trait Study: 'static {
     /// Whose study it is.
     type Protocol: Protocol;
+    /// What `[workload.NAME]` and `[workload] kind = "NAME"` name it by: its protocol's name,
+    /// unless the protocol has several studies.
+    const NAME: &'static str = Self::Protocol::NAME;
     /// What a scenario's `[workload.NAME]` says; [`NoSettings`] where there are no clients.
     type Settings: DeserializeOwned + Default;
     /// What must hold.
@@ -68,8 +71,10 @@ pub type Found = Result<Option<Box<dyn Clients>>, String>;
 /// A study without its types, as a registry holds it.
 #[derive(Clone, Copy)]
 pub struct StudyPlugin {
-    /// The protocol's name.
+    /// Its name.
     pub name: &'static str,
+    /// The name of the protocol whose study it is.
+    pub protocol: &'static str,
     /// What must hold.
     pub properties: &'static [Property],
     /// What must hold of all live nodes at once.
@@ -85,14 +90,14 @@ impl StudyPlugin {
     /// That of `S`.
     pub fn of<S: Study>() -> StudyPlugin {
         StudyPlugin {
-            name: S::Protocol::NAME,
+            name: S::NAME,
+            protocol: S::Protocol::NAME,
             properties: S::PROPERTIES,
             invariants: S::INVARIANTS,
             scenarios: S::SCENARIOS,
             configs: S::CONFIGS,
             clients: |table, cast| {
-                let name = S::Protocol::NAME;
-                let settings = table.read::<S::Settings>(name)?.unwrap_or_default();
+                let settings = table.read::<S::Settings>(S::NAME)?.unwrap_or_default();
                 let at = |why| format!("{}: {why}", table.path.display());
                 S::clients(settings, cast).map_err(at)
             },
@@ -123,20 +128,31 @@ pub struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// The table `[workload]` itself, where it says of what kind it is.
-    pub(crate) fn whole<T: DeserializeOwned>(&self) -> Result<Option<T>, String> {
+    /// The kind that the table `[workload]` says it is of, where it says so.
+    pub(crate) fn kind(&self) -> Result<Option<String>, String> {
         let document = DeTable::parse(self.text).map_err(|error| self.error(&error))?;
         let Some(workload) = document.get_ref().get("workload") else { return Ok(None) };
         let DeValue::Table(table) = workload.get_ref() else { return Ok(None) };
-        if !table.get("kind").is_some_and(|kind| kind.get_ref().is_str()) {
-            return Ok(None);
-        }
-        let read = T::deserialize(workload.clone().into_deserializer());
+        let kind = table.get("kind").and_then(|kind| kind.get_ref().as_str());
+        Ok(kind.map(str::to_string))
+    }
+
+    /// The table `[workload]` itself, but for its `kind`.
+    pub(crate) fn whole<T: DeserializeOwned>(&self) -> Result<Option<T>, String> {
+        let document = DeTable::parse(self.text).map_err(|error| self.error(&error))?;
+        let Some(workload) = document.get_ref().get("workload") else { return Ok(None) };
+        let mut workload = workload.clone();
+        let DeValue::Table(table) = workload.get_mut() else { return Ok(None) };
+        table.remove("kind");
+        let read = T::deserialize(workload.into_deserializer());
         read.map(Some).map_err(|error| self.error(&error))
     }
 
-    /// The table `[workload.NAME]`, if it is there.
+    /// The table `[workload.NAME]`, or `[workload]` of that kind, if it is there.
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
+        if self.kind()?.as_deref() == Some(name) {
+            return self.whole();
+        }
         let document = DeTable::parse(self.text).map_err(|error| self.error(&error))?;
         let Some(workload) = document.get_ref().get("workload") else { return Ok(None) };
         let DeValue::Table(tables) = workload.get_ref() else { return Ok(None) };

@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    kind: Kind,
     /// Whose requests; without, the one protocol that all nodes run and that takes some.
     protocol: Option<String>,
     /// How many clients.
@@ -39,11 +38,8 @@ pub(crate) struct Settings {
     last: Option<Last>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Requests,
-}
+/// What `kind` calls them.
+pub(crate) const KIND: &str = "requests";
 
 /// A table `[[workload.request]]`.
 #[derive(Deserialize)]
@@ -120,7 +116,6 @@ impl Settings {
     /// # Errors
     /// Which key breaks which rule, in one line.
     pub(crate) fn resolve(self, cast: &Cast<'_>) -> Result<Requests, String> {
-        let Kind::Requests = self.kind;
         let form = form(self.protocol.as_deref(), cast)?;
         let runs = |place: &usize| cast.nodes[*place].protocols.iter().any(|p| p == form.protocol);
         let running: Vec<usize> = (0..cast.nodes.len()).filter(runs).collect();

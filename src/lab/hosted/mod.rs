@@ -1,0 +1,12 @@
+//! Programs of any language as nodes: processes that speak line JSON (the protocol of Maelstrom,
+//! `doc/protocol.md` there) over stdin and stdout, driven by the simulator like any other protocol.
+//!
+//! A [`Program`] is a protocol whose state is a process: what reaches the node goes to the process
+//! as a line, and what the process says is what the node sends and answers. So everything that the
+//! simulator does to nodes, it does to programs. Knows no workload, and no scenario.
+
+mod body;
+mod program;
+
+pub use self::body::{Body, Ids};
+pub use self::program::{Letter, Program};
