@@ -3,6 +3,9 @@
 
 #![warn(missing_docs)]
 
+pub mod crew;
+pub mod errors;
+
 use node_lab::registry::Registry;
 
 /// Adds all of them.
