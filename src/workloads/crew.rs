@@ -7,8 +7,8 @@
 //!  +---------+--- op -- op --- op ------+------------------+---- op, until answered
 //! ```
 //!
-//! As in Maelstrom (`doc/workloads.md`, `src/maelstrom/core.clj` there): each client has a node for
-//! the whole run, and asks it one thing at a time. One whose request has an unknown outcome gives up
+//! As in Maelstrom (`src/maelstrom/core.clj`, `doc/workloads.md`): each client has a node for the
+//! whole run, and asks it one thing at a time. One whose request has an unknown outcome gives up
 //! its connection and goes on as another process, under a number of its own, as in Jepsen. In the
 //! end each node is asked by somebody who was not there before.
 
@@ -102,7 +102,9 @@ impl Default for Pace {
 /// A workload's table: [`Pace`]'s keys, and its own with their defaults.
 #[macro_export]
 macro_rules! settings {
-    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $key:ident: $type:ty = $default:expr,)* }) => {
+    ($(#[$about:meta])* $name:ident {
+        $($(#[$doc:meta])* $key:ident: $type:ty = $default:expr,)*
+    }) => {
         $(#[$about])*
         #[derive(Clone, Debug, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
@@ -473,3 +475,7 @@ impl Workload for Team {
         silent.collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+#[path = "crew_tests.rs"]
+mod tests;

@@ -5,6 +5,8 @@
 
 pub mod crew;
 pub mod errors;
+#[cfg(test)]
+mod testing;
 
 use node_lab::registry::Registry;
 
