@@ -16,6 +16,7 @@ use crate::errors::Told;
 use node_core::{Protocol, Rng};
 use node_lab::hosted::{Body, Program};
 use node_lab::study::{Cast, Clients, Load, Nanos, Port, Workload};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -46,6 +47,11 @@ pub fn is_setup(client: u64) -> bool {
 
 /// What the clients of a workload ask. Cloned for each run.
 pub trait Asks: fmt::Debug + Send + Sync + 'static {
+    /// How many clients the scenario has: a plan may have fewer, and asks the same with them.
+    fn begin(&mut self, clients: u32) {
+        let _ = clients;
+    }
+
     /// What a node, by its place, must acknowledge before anything is asked of any.
     fn setup(&self, node: usize, nodes: usize) -> Option<Body<'static>> {
         let _ = (node, nodes);
@@ -145,6 +151,33 @@ pub fn programs(cast: &Cast<'_>) -> Vec<usize> {
         cast.nodes[*place].protocols.iter().any(|protocol| protocol == Program::NAME)
     };
     (0..cast.nodes.len()).filter(runs).collect()
+}
+
+/// What a program calls itself: the node of id 1 is `n0`.
+pub fn name(node: u32) -> String {
+    format!("n{}", i64::from(node) - 1)
+}
+
+/// Numbers that no two clients of a run share, whichever of them it has.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    clients: u64,
+    taken: BTreeMap<u32, u64>,
+}
+
+impl Numbers {
+    /// For so many clients, as the scenario has.
+    pub fn of(clients: u32) -> Numbers {
+        Numbers { clients: clients.into(), taken: BTreeMap::new() }
+    }
+
+    /// The client's next one.
+    pub fn next(&mut self, client: u32) -> u64 {
+        let taken = self.taken.entry(client).or_default();
+        let number = *taken * self.clients + u64::from(client);
+        *taken += 1;
+        number
+    }
 }
 
 /// The clients of a scenario.
@@ -262,6 +295,7 @@ impl<A: Asks + Clone> Clients for Crew<A> {
             calm: None,
             are_last: false,
         };
+        team.asks.begin(self.clients);
         for number in 0..team.clients.len() as u32 {
             port.add_client(Program::NAME);
             if let Some(node) = number.checked_sub(team.workers) {
@@ -469,8 +503,8 @@ impl Workload for Team {
         }
         let silent = self.helpers().filter_map(|client| {
             let todo = client.todo.as_ref()?;
-            let name = port.id(client.node).0.saturating_sub(1);
-            Some(format!("n{name} has not answered {} with {0}_ok", todo.kind()))
+            let name = name(port.id(client.node).0);
+            Some(format!("{name} has not answered {} with {0}_ok", todo.kind()))
         });
         silent.collect::<Vec<_>>().join(", ")
     }
