@@ -18,7 +18,7 @@ pub struct GCounter;
 /// The study of counters that also go down.
 pub struct PnCounter;
 
-settings! {
+crate::settings! {
     /// `[workload] kind = "g-counter"` and `"pn-counter"`.
     Settings {}
 }
@@ -158,8 +158,9 @@ fn counter_sums(run: &Run) -> Verdict {
 fn reachable(sum: i128, open: &[i128]) -> Option<Vec<(i128, i128)>> {
     let mut ranges = vec![(sum, sum)];
     for delta in open {
-        let moved =
-            ranges.iter().map(|(low, high)| (low.saturating_add(*delta), high.saturating_add(*delta)));
+        let moved = ranges
+            .iter()
+            .map(|(low, high)| (low.saturating_add(*delta), high.saturating_add(*delta)));
         let mut all: Vec<(i128, i128)> = ranges.iter().copied().chain(moved).collect();
         all.sort_unstable();
         ranges.clear();

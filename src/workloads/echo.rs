@@ -11,7 +11,7 @@ use serde_json::json;
 /// The study.
 pub struct Echo;
 
-settings! {
+crate::settings! {
     /// `[workload] kind = "echo"`.
     Settings {}
 }
@@ -24,7 +24,9 @@ pub const ECHOES: Property = Property {
     needs: Needs::OPERATIONS,
     bounds: &[],
     is_promised: true,
-    missing: |cast| cast.lacks_clients("echo", "clients", "the scenario say [workload] kind = \"echo\""),
+    missing: |cast| {
+        cast.lacks_clients("echo", "clients", "the scenario say [workload] kind = \"echo\"")
+    },
     shows: |run| asks(run).next().is_some(),
     judge: echoes,
 };

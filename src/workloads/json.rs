@@ -58,16 +58,22 @@ fn canonical(text: &str, depth: u32) -> String {
             }
             Err(_) => text.into(),
         },
-        Some(b'{') if depth > 0 => match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
-            Ok(values) => {
-                let pair = |(key, value): (String, &RawValue)| {
-                    format!("{}:{}", serde_json::to_string(&key).unwrap_or_default(), below(value))
-                };
-                let pairs: Vec<String> = values.into_iter().map(pair).collect();
-                format!("{{{}}}", pairs.join(","))
+        Some(b'{') if depth > 0 => {
+            match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
+                Ok(values) => {
+                    let pair = |(key, value): (String, &RawValue)| {
+                        format!(
+                            "{}:{}",
+                            serde_json::to_string(&key).unwrap_or_default(),
+                            below(value)
+                        )
+                    };
+                    let pairs: Vec<String> = values.into_iter().map(pair).collect();
+                    format!("{{{}}}", pairs.join(","))
+                }
+                Err(_) => text.into(),
             }
-            Err(_) => text.into(),
-        },
+        }
         _ => text.into(),
     }
 }

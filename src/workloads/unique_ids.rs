@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// The study.
 pub struct UniqueIds;
 
-settings! {
+crate::settings! {
     /// `[workload] kind = "unique-ids"`.
     Settings {}
 }
@@ -26,7 +26,11 @@ pub const UNIQUE_IDS: Property = Property {
     bounds: &[],
     is_promised: true,
     missing: |cast| {
-        cast.lacks_clients("unique-ids", "clients", "the scenario say [workload] kind = \"unique-ids\"")
+        cast.lacks_clients(
+            "unique-ids",
+            "clients",
+            "the scenario say [workload] kind = \"unique-ids\"",
+        )
     },
     shows: |run| ids(run).next().is_some(),
     judge: unique_ids,
@@ -75,7 +79,8 @@ fn unique_ids(run: &Run) -> Verdict {
             return Verdict::Violated(Violation::of(vec![place], why));
         };
         if let Some(before) = known.insert(id.clone(), place) {
-            let why = format!("{} made the id {id}, which {} had made before", at(place), at(before));
+            let why =
+                format!("{} made the id {id}, which {} had made before", at(place), at(before));
             return Verdict::Violated(Violation::of(vec![place, before], why));
         }
     }
@@ -110,9 +115,8 @@ mod tests {
         let of = |ids: [&str; 2]| {
             let mut run = Run::default();
             for id in ids {
-                let bytes = |text: &str| {
-                    postcard::to_allocvec(&Body::parse(text).unwrap().0).unwrap()
-                };
+                let bytes =
+                    |text: &str| postcard::to_allocvec(&Body::parse(text).unwrap().0).unwrap();
                 let place = run.ask(Asked { at_ns: MS, ..asked(0, 1, 0, 0, &bytes(ASK)) });
                 let reply = bytes(&format!(r#"{{"type":"generate_ok","id":{id}}}"#));
                 run.answer(place, 2 * MS, &reply);
