@@ -8,7 +8,7 @@ use node_core::Rng;
 use node_lab::check::describe::Millis;
 use node_lab::hosted::{Body, Program};
 use node_lab::study::{
-    Bound, Cast, Clients, Most, Needs, Property, Run, Study, Unit, Verdict, Violation,
+    Bound, Cast, Clients, Most, Needs, Property, Run, Shipped, Study, Unit, Verdict, Violation,
 };
 use serde_json::json;
 
@@ -104,6 +104,13 @@ impl Study for Broadcast {
     type Protocol = Program;
     const NAME: &'static str = "broadcast";
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/glomers/3a.toml"
+        "sim/glomers/3b.toml"
+        "sim/glomers/3c.toml"
+        "sim/glomers/3d.toml"
+        "sim/glomers/3e.toml"
+    };
     const PROPERTIES: &'static [Property] =
         &[BROADCAST_DELIVERS, NO_PHANTOMS, NO_DUPLICATES, STABLE_LATENCY];
 

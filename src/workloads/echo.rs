@@ -5,7 +5,7 @@ use crate::errors::Told;
 use crate::json::Key;
 use node_core::Rng;
 use node_lab::hosted::{Body, Program};
-use node_lab::study::{Cast, Clients, Needs, Property, Run, Study, Verdict, Violation};
+use node_lab::study::{Cast, Clients, Needs, Property, Run, Shipped, Study, Verdict, Violation};
 use serde_json::json;
 
 /// The study.
@@ -35,6 +35,9 @@ impl Study for Echo {
     type Protocol = Program;
     const NAME: &'static str = "echo";
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/glomers/1.toml"
+    };
     const PROPERTIES: &'static [Property] = &[ECHOES];
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {

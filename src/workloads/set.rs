@@ -5,15 +5,15 @@
 //! addition is acknowledged, or when the first read that shows it ends, whichever is first. It is
 //!
 //! * **stable** when the last read that could show it, does: the last one is that which began last.
-//!   It became so just after the last read that did not show it had begun; the **stable latency** is
-//!   the time from when it was known until then, or 0;
+//!   It became so just after the last read that did not show it had begun; the **stable latency**
+//!   is the time from when it was known until then, or 0;
 //! * **lost** when a read that began after it was known does not show it, and none that began later
 //!   does;
 //! * **never read** otherwise: no read began after it was known.
 //!
-//! One thing is stricter. There, of the reads with which a run ends, one a node, the last one decides
-//! whether an element is stable: who misses it goes unnoticed if another read began after. Here an
-//! element is lost too when any node's last read misses it: every node has had the time.
+//! One thing is stricter. There, of the reads with which a run ends, one a node, the last one
+//! decides whether an element is stable: who misses it goes unnoticed if another read began after.
+//! Here an element is lost too when any node's last read misses it: every node has had the time.
 
 use crate::crew::{is_final, name};
 use crate::errors::Told;

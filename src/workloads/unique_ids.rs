@@ -5,7 +5,7 @@ use crate::errors::Told;
 use crate::json::{Json, Key};
 use node_core::Rng;
 use node_lab::hosted::{Body, Program};
-use node_lab::study::{Cast, Clients, Needs, Property, Run, Study, Verdict, Violation};
+use node_lab::study::{Cast, Clients, Needs, Property, Run, Shipped, Study, Verdict, Violation};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -40,6 +40,9 @@ impl Study for UniqueIds {
     type Protocol = Program;
     const NAME: &'static str = "unique-ids";
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/glomers/2.toml"
+    };
     const PROPERTIES: &'static [Property] = &[UNIQUE_IDS];
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
