@@ -73,27 +73,27 @@ fn missing(cast: &Cast<'_>) -> Option<String> {
 /// Whether nothing is lost.
 pub const BROADCAST_DELIVERS: Property = of_sets(
     "broadcast_delivers",
-    "What was acknowledged or read is in all reads that begin late enough, and in every node's last",
+    "what was acknowledged or read is in all reads that begin late enough, and in every node's last",
     missing,
     set::delivers,
 );
 /// Whether nothing comes from nowhere.
 pub const NO_PHANTOMS: Property = of_sets(
     "no_phantoms",
-    "A read shows nothing that nobody had added, and nothing that was refused",
+    "a read shows nothing that nobody had added, and nothing that was refused",
     missing,
     set::no_phantoms,
 );
 /// Whether nothing is there twice.
 pub const NO_DUPLICATES: Property =
-    of_sets("no_duplicates", "A read shows nothing twice", missing, set::no_duplicates);
+    of_sets("no_duplicates", "a read shows nothing twice", missing, set::no_duplicates);
 /// Whether all nodes know soon.
 pub const STABLE_LATENCY: Property = Property {
     bounds: &[MEDIAN, MAX],
     is_promised: false,
     ..of_sets(
         "stable_latency",
-        "From when an element is known, the median time and the longest until every read shows it are \
+        "from when an element is known, the median time and the longest until every read shows it are \
          below their bounds",
         missing,
         stable_latency,
@@ -158,7 +158,8 @@ impl Asks for Elements {
 fn stable_latency(run: &Run) -> Verdict {
     let sets = set::sets(run);
     if let Some((add, read)) = sets.lost.first() {
-        let why = format!("{} elements are lost, and never became stable", sets.lost.len());
+        let why =
+            format!("{} lost: not every read shows it in the end", set::counted(sets.lost.len()));
         return Verdict::Violated(Violation::of(vec![*read, *add], why));
     }
     let mut broken = None;

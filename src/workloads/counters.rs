@@ -30,7 +30,7 @@ const MAX_RANGES: usize = 10_000;
 /// Whether nodes know the sum in the end.
 pub const COUNTER_SUMS: Property = Property {
     name: "counter_sums",
-    statement: "In the end every node reads the sum of all acknowledged additions, and of any of those \
+    statement: "in the end every node reads the sum of all acknowledged additions, and of any of those \
                 whose outcome is unknown",
     source: "Maelstrom, doc/workloads.md: g-counter, pn-counter",
     needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),

@@ -19,7 +19,7 @@ crate::settings! {
 /// Whether every answer says what its request said.
 pub const ECHOES: Property = Property {
     name: "echoes",
-    statement: "The `echo` of each echo_ok is that of its request",
+    statement: "the `echo` of each echo_ok is that of its request",
     source: "Maelstrom, doc/workloads.md: echo",
     needs: Needs::OPERATIONS,
     bounds: &[],

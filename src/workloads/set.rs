@@ -294,8 +294,8 @@ pub fn delivers(run: &Run) -> Verdict {
         let element = run.request::<Body<'_>>(added);
         let element = element.as_ref().and_then(element_of);
         let why = format!(
-            "{} elements are lost: {} was asked for {} at {}, and {told}; {} does not show it at {}{is_last}",
-            sets.lost.len(),
+            "{} lost: {} was asked for {} at {}, and {told}; {} does not show it at {}{is_last}",
+            counted(sets.lost.len()),
             node(added),
             element.map_or_else(|| "one".into(), |element| element.to_string()),
             Millis(added.invoke_ns),
@@ -305,6 +305,14 @@ pub fn delivers(run: &Run) -> Verdict {
         return Verdict::Violated(Violation::of(vec![*read, *add], why));
     }
     Verdict::of(None, sets.has_reads, "no read began after an element was known")
+}
+
+/// So many elements are.
+pub(crate) fn counted(elements: usize) -> String {
+    match elements {
+        1 => "1 element is".into(),
+        many => format!("{many} elements are"),
+    }
 }
 
 fn element_of(request: &Body<'_>) -> Option<Json> {

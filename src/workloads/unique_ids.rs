@@ -20,7 +20,7 @@ crate::settings! {
 /// Whether all ids differ.
 pub const UNIQUE_IDS: Property = Property {
     name: "unique_ids",
-    statement: "No two generate_ok have the same `id`, of whatever JSON type",
+    statement: "no two generate_ok have the same `id`, of whatever JSON type",
     source: "Maelstrom, doc/workloads.md: unique-ids",
     needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
     bounds: &[],
