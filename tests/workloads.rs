@@ -64,9 +64,13 @@ fn each_workload_tells_right_from_wrong() {
                 ("repeats", "no_duplicates"),
             ],
         ),
-        ("g-set", sets, &[("silent", "broadcast_delivers")]),
+        (
+            "g-set",
+            "\"g_set_delivers\", \"g_set_no_phantoms\", \"g_set_no_duplicates\"",
+            &[("silent", "g_set_delivers"), ("invents", "g_set_no_phantoms")],
+        ),
         ("g-counter", "\"counter_sums\"", &[("counter silent", "counter_sums")]),
-        ("pn-counter", "\"counter_sums\"", &[("counter silent", "counter_sums")]),
+        ("pn-counter", "\"pn_counter_sums\"", &[("counter silent", "pn_counter_sums")]),
     ];
     for (kind, properties, wrongs) in cases {
         let scenario = write(folder.path(), kind, properties);
