@@ -53,6 +53,9 @@ fn write(folder: &Path, kind: &str, properties: &str) -> String {
     name
 }
 
+/// A workload, its properties, and each way to be wrong with the property that finds it.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 #[test]
 fn each_workload_tells_right_from_wrong() {
     if !has_python() {
@@ -60,7 +63,7 @@ fn each_workload_tells_right_from_wrong() {
     }
     let folder = TempDir::new().expect("a folder");
     let sets = "\"broadcast_delivers\", \"no_phantoms\", \"no_duplicates\", \"answers_in_form\"";
-    let cases: [(&str, &str, &[(&str, &str)]); 6] = [
+    let cases: [Case<'_>; 6] = [
         ("echo", "\"echoes\", \"available\"", &[("loud", "echoes")]),
         ("unique-ids", "\"unique_ids\", \"available\"", &[("same", "unique_ids")]),
         (
