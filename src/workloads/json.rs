@@ -9,9 +9,9 @@ use std::fmt;
 /// How deep arrays and objects are looked into: below, their text is compared.
 const MAX_DEPTH: u32 = 64;
 
-/// A JSON value. Two are equal when they say the same: white space, escapes in strings and the order
-/// of an object's keys are nothing; numbers are what is written, however large, so that `1` is not
-/// `1.0`.
+/// A JSON value. Two are equal when they say the same: white space, escapes in strings and the
+/// order of an object's keys are nothing; numbers are what is written, however large, so that `1`
+/// is not `1.0`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Json {
     /// A whole number.
@@ -58,16 +58,22 @@ fn canonical(text: &str, depth: u32) -> String {
             }
             Err(_) => text.into(),
         },
-        Some(b'{') if depth > 0 => match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
-            Ok(values) => {
-                let pair = |(key, value): (String, &RawValue)| {
-                    format!("{}:{}", serde_json::to_string(&key).unwrap_or_default(), below(value))
-                };
-                let pairs: Vec<String> = values.into_iter().map(pair).collect();
-                format!("{{{}}}", pairs.join(","))
+        Some(b'{') if depth > 0 => {
+            match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
+                Ok(values) => {
+                    let pair = |(key, value): (String, &RawValue)| {
+                        format!(
+                            "{}:{}",
+                            serde_json::to_string(&key).unwrap_or_default(),
+                            below(value)
+                        )
+                    };
+                    let pairs: Vec<String> = values.into_iter().map(pair).collect();
+                    format!("{{{}}}", pairs.join(","))
+                }
+                Err(_) => text.into(),
             }
-            Err(_) => text.into(),
-        },
+        }
         _ => text.into(),
     }
 }

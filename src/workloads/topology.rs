@@ -28,7 +28,8 @@ impl Topology {
     pub fn neighbours(self, nodes: usize) -> BTreeMap<String, Vec<String>> {
         let name = |node: usize| format!("n{node}");
         let of = |node: usize| {
-            let near = (0..nodes).filter(|other| *other != node && self.are_near(node, *other, nodes));
+            let near =
+                (0..nodes).filter(|other| *other != node && self.are_near(node, *other, nodes));
             (name(node), near.map(name).collect())
         };
         (0..nodes).map(of).collect()

@@ -5,14 +5,14 @@ use crate::errors::Told;
 use crate::json::{Json, Key};
 use node_core::Rng;
 use node_lab::hosted::{Body, Program};
-use node_lab::study::{Cast, Clients, Needs, Property, Run, Study, Verdict, Violation};
+use node_lab::study::{Cast, Clients, Needs, Property, Run, Shipped, Study, Verdict, Violation};
 use serde_json::json;
 use std::collections::BTreeMap;
 
 /// The study.
 pub struct UniqueIds;
 
-settings! {
+crate::settings! {
     /// `[workload] kind = "unique-ids"`.
     Settings {}
 }
@@ -20,13 +20,17 @@ settings! {
 /// Whether all ids differ.
 pub const UNIQUE_IDS: Property = Property {
     name: "unique_ids",
-    statement: "No two generate_ok have the same `id`, of whatever JSON type",
+    statement: "no two generate_ok have the same `id`, of whatever JSON type",
     source: "Maelstrom, doc/workloads.md: unique-ids",
     needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
     bounds: &[],
     is_promised: true,
     missing: |cast| {
-        cast.lacks_clients("unique-ids", "clients", "the scenario say [workload] kind = \"unique-ids\"")
+        cast.lacks_clients(
+            "unique-ids",
+            "clients",
+            "the scenario say [workload] kind = \"unique-ids\"",
+        )
     },
     shows: |run| ids(run).next().is_some(),
     judge: unique_ids,
@@ -36,6 +40,9 @@ impl Study for UniqueIds {
     type Protocol = Program;
     const NAME: &'static str = "unique-ids";
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/glomers/2.toml"
+    };
     const PROPERTIES: &'static [Property] = &[UNIQUE_IDS];
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
@@ -75,7 +82,8 @@ fn unique_ids(run: &Run) -> Verdict {
             return Verdict::Violated(Violation::of(vec![place], why));
         };
         if let Some(before) = known.insert(id.clone(), place) {
-            let why = format!("{} made the id {id}, which {} had made before", at(place), at(before));
+            let why =
+                format!("{} made the id {id}, which {} had made before", at(place), at(before));
             return Verdict::Violated(Violation::of(vec![place, before], why));
         }
     }
@@ -110,9 +118,8 @@ mod tests {
         let of = |ids: [&str; 2]| {
             let mut run = Run::default();
             for id in ids {
-                let bytes = |text: &str| {
-                    postcard::to_allocvec(&Body::parse(text).unwrap().0).unwrap()
-                };
+                let bytes =
+                    |text: &str| postcard::to_allocvec(&Body::parse(text).unwrap().0).unwrap();
                 let place = run.ask(Asked { at_ns: MS, ..asked(0, 1, 0, 0, &bytes(ASK)) });
                 let reply = bytes(&format!(r#"{{"type":"generate_ok","id":{id}}}"#));
                 run.answer(place, 2 * MS, &reply);
