@@ -1,4 +1,4 @@
-//! Tests of services: what each answers, and how consistent its answers are, by brute force.
+//! Tests of services: how consistent their answers are, by brute force.
 
 use super::*;
 use serde_json::{Value, json};
@@ -13,61 +13,6 @@ fn ask(service: &mut dyn Service, from: &str, body: &str, rng: &mut Rng) -> Valu
 fn there_are_the_named_ones_and_no_others() {
     assert!(NAMES.iter().all(|name| service(name).is_some()));
     assert!(service("lin-queue").is_none());
-}
-
-#[test]
-fn what_stores_answer() {
-    for name in ["lin-kv", "seq-kv"] {
-        let (mut store, mut rng) = (service(name).unwrap(), Rng::stream(1, name));
-        let mut told = |body: &str| ask(&mut *store, "n0", body, &mut rng);
-        assert_eq!(told(r#"{"type":"read","key":"a"}"#)["code"], 20);
-        assert_eq!(told(r#"{"type":"cas","key":"a","from":1,"to":2}"#)["code"], 20);
-        let create =
-            r#"{"type":"cas","key":{"b":[1],"a":2},"from":0,"to":7,"create_if_not_exists":true}"#;
-        assert_eq!(told(create), json!({"type": "cas_ok"}));
-        assert_eq!(told(r#"{"type":"read","key":{"a": 2, "b": [ 1 ]}}"#)["value"], 7);
-        assert_eq!(told(r#"{"type":"read","key":{"a":"2","b":[1]}}"#)["code"], 20);
-        assert_eq!(told(r#"{"type":"write","key":null,"value":null}"#)["type"], "write_ok");
-        let null = json!({"type": "read_ok", "value": null});
-        assert_eq!(told(r#"{"type":"read","key":null}"#), null);
-        assert_eq!(told(r#"{"type":"cas","key":null,"from":1,"to":2}"#)["code"], 22);
-        assert_eq!(told(r#"{"type":"cas","key":null,"from":null,"to":2}"#)["type"], "cas_ok");
-        for (body, lacks) in [
-            (r#"{"type":"read"}"#, "a read needs a key \"key\""),
-            (r#"{"type":"write","key":1}"#, "a write needs a key \"value\""),
-            (r#"{"type":"cas","key":1,"to":1}"#, "a cas needs a key \"from\""),
-            (r#"{"type":"cas","key":1,"from":1}"#, "a cas needs a key \"to\""),
-            (
-                r#"{"type":"cas","key":1,"from":1,"to":1,"create_if_not_exists":1}"#,
-                "create_if_not_exists is true or false",
-            ),
-        ] {
-            assert_eq!(told(body), json!({"type": "error", "code": 12, "text": lacks}));
-        }
-        assert_eq!(told(r#"{"type":"append","key":1}"#)["code"], 10);
-    }
-}
-
-#[test]
-fn numbers_are_kept_however_large() {
-    let large = "340282366920938463463374607431768211457";
-    let (mut store, mut rng) = (LinKv::default(), Rng::stream(1, "large"));
-    let mut told = |text: &str| store.ask("n0", &Body::parse(text).unwrap().0, &mut rng);
-    told(&format!(r#"{{"type":"write","key":{large},"value":[{large}]}}"#));
-    let read = told(&format!(r#"{{"type":"read","key":{large}}}"#));
-    assert_eq!(read.text(), format!(r#"{{"type":"read_ok","value":[{large}]}}"#));
-    let near = large.replace('7', "8");
-    assert!(told(&format!(r#"{{"type":"read","key":{near}}}"#)).text().contains("20"));
-}
-
-#[test]
-fn timestamps_rise() {
-    let (mut service, mut rng) = (LinTso::default(), Rng::stream(1, "ts"));
-    for ts in 0..5 {
-        let told = ask(&mut service, "n0", r#"{"type":"ts"}"#, &mut rng);
-        assert_eq!(told, json!({"type": "ts_ok", "ts": ts}));
-    }
-    assert_eq!(ask(&mut service, "n0", r#"{"type":"read"}"#, &mut rng)["code"], 10);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -178,52 +123,21 @@ fn seq_kv_is_sequential_and_often_no_more() {
 }
 
 #[test]
-fn seq_kv_has_updates_take_place_in_the_past() {
-    let is_past = |seed| {
-        let (mut store, mut rng) = (SeqKv::default(), Rng::stream(seed, "past"));
-        let mut told = |from: &str, body: &str| ask(&mut store, from, body, &mut rng);
-        told("n1", r#"{"type":"write","key":"x","value":1}"#);
-        told("n2", r#"{"type":"cas","key":"x","from":1,"to":2}"#);
-        assert_eq!(told("n1", r#"{"type":"write","key":"x","value":1}"#)["type"], "write_ok");
-        told("n2", r#"{"type":"read","key":"x"}"#)["value"] == 2
-    };
-    let past = (0..100).filter(|seed| is_past(*seed)).count();
-    assert!((10..90).contains(&past), "{past}");
-}
-
-#[test]
-fn seq_kv_shows_the_newest_state_in_the_end_and_forgets_the_oldest() {
-    let (mut store, mut rng) = (SeqKv::default(), Rng::stream(1, "end"));
-    for value in 0..1_000 {
-        let write = json!({"type": "write", "key": value % 3, "value": value}).to_string();
-        ask(&mut store, "n0", &write, &mut rng);
-    }
-    assert!(store.versions.values().all(|versions| versions.len() <= 33));
-    let mut seen = BTreeSet::new();
-    for _ in 0..200 {
-        let told = ask(&mut store, "n1", r#"{"type":"read","key":0}"#, &mut rng);
-        seen.insert(told["value"].as_u64().unwrap());
-    }
-    assert!(seen.len() > 1 && seen.contains(&999), "{seen:?}");
-    assert!(seen.iter().all(|value| *value >= 966), "{seen:?}");
-}
-
-#[test]
 fn lww_kv_loses_updates() {
     let left = |seed| {
-        let (mut store, mut rng) = (LwwKv::default(), Rng::stream(seed, "lww"));
-        let mut told = |from: &str, body: &str| ask(&mut store, from, body, &mut rng);
+        let (mut store, mut rng) = (service("lww-kv").unwrap(), Rng::stream(seed, "lww"));
+        let mut told = |from: &str, body: &str| ask(&mut *store, from, body, &mut rng);
         told("n0", r#"{"type":"write","key":"x","value":1}"#);
         told("n1", r#"{"type":"write","key":"x","value":2}"#);
         let mut last = Vec::new();
-        for _ in 0..300 {
+        for _ in 0..1_000 {
             last.push(told("n2", r#"{"type":"read","key":"x"}"#)["value"].as_u64());
         }
         // They converge.
-        assert!(last[200..].iter().all(|value| *value == last[200]), "{last:?}");
-        last[200]
+        assert!(last[900..].iter().all(|value| *value == last[900]), "{last:?}");
+        last[900]
     };
     let lost = (0..100).filter(|seed| left(*seed) == Some(1)).count();
-    assert!((10..90).contains(&lost), "{lost}");
+    assert!((5..90).contains(&lost), "{lost}");
     assert!((0..2_000).any(|seed| !is_sequential(&history("lww-kv", seed))));
 }
