@@ -4,8 +4,8 @@
 //!
 //! A state has a number, that of the changes before it. A client has seen the states up to one.
 //! What changes nothing in some state from there on, and no more than some behind the newest, may
-//! have its place there; what changes something has it behind all others. So a read may be old, a failed
-//! compare-and-set too, and a write that changes nothing lands in the past.
+//! have its place there; what changes something has it behind all others. So a read may be old, a
+//! failed compare-and-set too, and a write that changes nothing lands in the past.
 
 use super::Service;
 use super::kv::{Json, apply, read};
