@@ -23,8 +23,9 @@ pub(super) struct LwwKv {
     replicas: [BTreeMap<String, (Stamp, Json)>; REPLICAS],
 }
 
-/// When something was written, and by which replica.
-type Stamp = (u64, usize);
+/// When something was written, by its replica's clock, and its number among all requests: no two
+/// are equal, or replicas would never agree on one key.
+type Stamp = (u64, u64);
 
 impl Service for LwwKv {
     fn ask(&mut self, _: &str, body: &Body<'_>, rng: &mut Rng) -> Body<'static> {
@@ -42,7 +43,7 @@ impl Service for LwwKv {
         let values = &mut self.replicas[replica];
         let (answer, change) = apply(&op, values.get(&key).map(|(_, value)| value));
         if let Some(value) = change {
-            values.insert(key, ((self.now.saturating_sub(late), replica), value));
+            values.insert(key, ((self.now.saturating_sub(late), self.now), value));
         }
         answer
     }

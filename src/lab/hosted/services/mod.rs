@@ -4,6 +4,8 @@
 mod kv;
 mod lww_kv;
 mod seq_kv;
+#[cfg(test)]
+mod tests;
 mod tso;
 
 use super::body::Body;
