@@ -40,6 +40,8 @@ pub trait DynProtocol {
     fn digest(&self) -> u64;
     /// [`Protocol::check_invariants`]
     fn check_invariants(&self);
+    /// [`Protocol::unhashed`]
+    fn unhashed(&self, body: &[u8]) -> usize;
     /// A message as JSON, for traces.
     fn describe(&self, body: &[u8]) -> String;
     /// A request as JSON, for traces.
@@ -181,6 +183,9 @@ impl<P: Protocol> DynProtocol for Erased<P> {
     }
     fn check_invariants(&self) {
         self.state.check_invariants();
+    }
+    fn unhashed(&self, body: &[u8]) -> usize {
+        P::unhashed(body)
     }
     fn describe(&self, body: &[u8]) -> String {
         as_json::<P::Message<'_>>(body)

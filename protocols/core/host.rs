@@ -408,6 +408,14 @@ impl Host {
         owner.brief(body)
     }
 
+    /// What of a frame's payload tells runs apart.
+    pub fn hashed<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
+        let Some((tag, body)) = Host::message_of(payload) else { return payload };
+        let owner = self.protocols.iter().find(|protocol| protocol.tag() == tag);
+        let unhashed = owner.map_or(0, |owner| owner.unhashed(body)).min(body.len());
+        &payload[..payload.len() - unhashed]
+    }
+
     /// The tag of the protocol whose frame's payload it is, and its encoded message.
     pub fn message_of(payload: &[u8]) -> Option<(u16, &[u8])> {
         let (envelope, body) = postcard::take_from_bytes::<Envelope>(payload).ok()?;

@@ -4,6 +4,7 @@ use super::output::Output;
 use super::tell;
 use crate::client::escaped;
 use clap::Args;
+use node_lab::hosted::Hosting;
 use node_lab::registry::Registry;
 use node_lab::sim::plan::{self, Plan};
 use node_lab::sim::run::{Failure, Outcome, run};
@@ -62,6 +63,12 @@ pub struct SimArgs {
     /// Run a failure again from the file that it was saved in
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "scenario"])]
     replay: Option<PathBuf>,
+    /// The program that the nodes of a scenario with [hosted] run, instead of the one that it names
+    #[arg(long, value_name = "FILE")]
+    bin: Option<PathBuf>,
+    /// What that program is started with
+    #[arg(last = true, value_name = "ARGUMENTS", requires = "bin")]
+    arguments: Vec<String>,
     /// Write the events of the run, for node verify and node explain; with one seed or --replay
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -86,8 +93,19 @@ struct Replay {
     scenario: PathBuf,
     /// What it violates.
     property: String,
+    /// The program that its nodes are, if they are programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    program: Option<Started>,
     #[serde(flatten)]
     plan: Plan,
+}
+
+/// A program, and what it is started with.
+#[derive(Clone, Serialize, Deserialize)]
+struct Started {
+    bin: PathBuf,
+    #[serde(default)]
+    args: Vec<String>,
 }
 
 /// The verdict on all runs.
@@ -177,7 +195,10 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
     let replay = args.replay.as_deref().map(read_replay).transpose()?;
     let path = replay.as_ref().map(|replay| replay.scenario.as_path());
     let path = path.or(args.scenario.as_deref()).ok_or("name a scenario")?;
-    let scenario = Arc::new(Scenario::open(path, &registry)?);
+    let given = args.bin.clone().map(|bin| Started { bin, args: args.arguments.clone() });
+    let given = given.or_else(|| replay.as_ref()?.program.clone());
+    let given = given.map(|Started { bin, args }| Hosting { bin, args, ..Hosting::default() });
+    let scenario = Arc::new(Scenario::open_hosted(path, &registry, given.as_ref())?);
     if let Some(replay) = &replay {
         let name = args.replay.as_deref().unwrap_or(path).display();
         scenario.check(&replay.plan).map_err(|why| format!("{name}: {why}"))?;
@@ -433,8 +454,15 @@ fn save(
 ) -> Result<PathBuf, String> {
     let stem = scenario.path.file_stem().unwrap_or_default().to_string_lossy();
     let path = args.save.join(format!("{stem}-{}.toml", plan.seed));
-    let replay =
-        Replay { scenario: scenario.path.clone(), property: property.into(), plan: plan.clone() };
+    let program = scenario.hosted.as_ref().map(|hosted| &hosted.hosting);
+    let program =
+        program.map(|Hosting { bin, args, .. }| Started { bin: bin.clone(), args: args.clone() });
+    let replay = Replay {
+        scenario: scenario.path.clone(),
+        property: property.into(),
+        program,
+        plan: plan.clone(),
+    };
     let text = toml::to_string(&replay).map_err(|error| error.to_string())?;
     let told = |error: io::Error| {
         format!("cannot save {}: {error}; name another folder with --save", path.display())

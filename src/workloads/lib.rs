@@ -7,5 +7,5 @@ use node_lab::registry::Registry;
 
 /// Adds all of them.
 pub fn register(registry: &mut Registry) {
-    let _ = registry;
+    registry.register::<node_lab::hosted::Program>();
 }

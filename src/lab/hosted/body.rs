@@ -78,6 +78,24 @@ impl Body<'_> {
         serde_json::from_str(&self.0).ok()
     }
 
+    /// In short: its type, and what is no list or object in it.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn brief(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let keys: BTreeMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_str(&self.0).unwrap_or_default();
+        out.write_str(&self.kind())?;
+        for (key, value) in keys.iter().filter(|(key, _)| *key != "type") {
+            let value = value.get();
+            match value.starts_with(['{', '[']) {
+                true => write!(out, " {key}=…")?,
+                false => write!(out, " {key}={value}")?,
+            }
+        }
+        Ok(())
+    }
+
     /// The text with what names it, as a program reads it.
     pub fn named(&self, ids: &Ids) -> String {
         let open = self.0.strip_suffix('}').unwrap_or(&self.0);

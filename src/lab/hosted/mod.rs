@@ -6,7 +6,14 @@
 //! simulator does to nodes, it does to programs. Knows no workload, and no scenario.
 
 mod body;
+mod child;
+mod names;
 mod program;
+mod quiet;
+pub mod services;
+mod shim;
+mod stage;
 
 pub use self::body::{Body, Ids};
-pub use self::program::{Letter, Program};
+pub use self::program::{Config, Letter, Program, Seat};
+pub use self::stage::{Hosting, Limits, Reached, Stage, Tier, Timers};

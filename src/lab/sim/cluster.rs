@@ -37,7 +37,7 @@
 //! ```
 
 use super::tracer::Tracer;
-use super::world::{CHANCE, Folder, Network, Step, Weather, World};
+use super::world::{Birth, CHANCE, Folder, Network, Step, Weather, World};
 use crate::config::ClockError;
 use crate::study::{Nanos, Property, Run, Seen, Study, Verdict};
 use crate::wire::PUSHED;
@@ -99,7 +99,7 @@ impl Cluster {
     ) -> Cluster {
         let all: Vec<NodeId> = ids.iter().copied().map(NodeId).collect();
         let nodes = all.clone();
-        let host = move |place: usize, incarnation: u64, identity: u128| {
+        let host = move |Birth { place, incarnation, identity, .. }| {
             let id = nodes[place];
             let peers = nodes.iter().copied().filter(|peer| *peer != id).collect();
             let seed = Rng::stream(seed, &format!("host/{id}/{incarnation}")).next_u64();

@@ -16,6 +16,7 @@ pub mod checker;
 pub mod cluster;
 pub mod errors;
 pub mod fault;
+mod hosting;
 pub mod plan;
 pub mod run;
 pub mod scenario;

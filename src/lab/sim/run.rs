@@ -2,11 +2,14 @@
 
 use super::errors::Lines;
 use super::fault::Kind;
+use super::hosting::Hosted;
 use super::plan::Plan;
 use super::scenario::Scenario;
 use super::token::Token;
 use super::tracer::{FaultText, Tracer};
-use super::world::{Nanos, Step, World};
+use super::world::{Birth, Nanos, Step, World};
+use crate::config::Config;
+use crate::hosted::{Reached, Seat, Stage};
 use crate::registry::Registry;
 use crate::study::{Invariant, Needs, Port, Property, Run, Verdict, Workload};
 use node_core::{Env, NodeId, Rng};
@@ -40,6 +43,8 @@ pub struct Outcome {
     pub unknown: Vec<String>,
     /// Which nodes did not start with what was on their disks, and why.
     pub refused: Vec<String>,
+    /// How far its seed repeats it, where its nodes are programs.
+    pub reached: Option<Reached>,
     /// Why the trace is not whole, if it is not.
     pub trace_error: Option<String>,
 }
@@ -47,7 +52,7 @@ pub struct Outcome {
 /// What broke in a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
-    /// The property, or `invariant`, `error_log`, `recovery`, `codec`, `converges`.
+    /// The property, or `program`, `invariant`, `error_log`, `recovery`, `codec`, `converges`.
     pub property: String,
     /// One line.
     pub why: String,
@@ -159,6 +164,7 @@ pub fn run(
         verdicts,
         unknown,
         refused,
+        reached: state.stage.as_ref().map(|stage| stage.reached()),
         trace_error,
     }
 }
@@ -189,6 +195,10 @@ fn judged(
 
 struct State {
     world: World,
+    /// Where programs take place.
+    stage: Option<Arc<Stage>>,
+    /// Why there is no place for them.
+    unstaged: Option<String>,
     workload: Box<dyn Workload>,
 }
 
@@ -215,8 +225,14 @@ impl State {
         plan: &Plan,
         mut tracer: Tracer,
     ) -> State {
-        let ids: Vec<NodeId> = scenario.nodes.iter().map(|config| config.id).collect();
-        tracer.run(&scenario.path.display().to_string(), &plan.load(), &scenario.nodes);
+        let services = scenario.hosted.as_ref().map_or(&[][..], |hosted| &hosted.services);
+        let configs: Vec<Config> = scenario.nodes.iter().chain(services).cloned().collect();
+        let ids: Vec<NodeId> = configs.iter().map(|config| config.id).collect();
+        let (stage, unstaged) = match scenario.hosted.as_ref().map(Hosted::stage).transpose() {
+            Ok(stage) => (stage, None),
+            Err(why) => (None, Some(why)),
+        };
+        tracer.run(&scenario.path.display().to_string(), &plan.load(), &configs);
         let (scene, plugins, seed) = (scenario.clone(), registry.clone(), plan.seed);
         let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
             let given =
@@ -239,21 +255,26 @@ impl State {
             .filter_map(|(_, id)| scenario.nodes.iter().position(|config| config.id == *id))
             .collect();
         let places: Vec<usize> = (0..ids.len()).chain(twins_of).collect();
-        let of = places.clone();
-        let build = move |place: usize, incarnation: u64, identity: u128| {
-            let place = of[place];
-            let config = given.get(&place).unwrap_or(&scene.nodes[place]);
+        let (of, all, seats) = (places.clone(), configs.clone(), stage.clone());
+        let build = move |Birth { place, incarnation, identity, is_new }| {
+            let place: usize = of[place];
+            let config = given.get(&place).unwrap_or(&all[place]);
             let label = format!("host/{}/{incarnation}", config.id);
             let env: Env = config.env(incarnation, identity, Rng::stream(seed, &label).next_u64());
-            let host = config.host(&plugins, &env);
+            let seat = seats.clone().map(|stage| Seat { stage, is_new });
+            let host = match scene.hosted.as_ref().zip(seat) {
+                Some((hosted, seat)) => hosted.host(config, &env, seat),
+                None => config.host(&plugins, &env).map_err(|error| error.to_string()),
+            };
             host.expect("the scenario was checked when it was loaded")
         };
         tracer.watch(scenario.properties.iter().copied());
         let asked = |one: &&Invariant| scenario.properties.contains(&&one.property);
         let network = scenario.network.clone();
         let mut world = World::new(plan.seed, &ids, &twins, network, Box::new(build), tracer);
+        world.set_services(services.len());
         for (place, of) in places.into_iter().enumerate() {
-            let config = &scenario.nodes[of];
+            let config = &configs[of];
             world.set_clock(place, config.clock);
             if config.data_dir.is_some() {
                 world.set_home(place, &config.cluster, scenario.checkpoint_bytes.clone());
@@ -269,12 +290,15 @@ impl State {
             Some(clients) => clients.start(&plan.load(), &mut world),
             None => Box::new(Nobody),
         };
-        State { world, workload }
+        State { world, stage, unstaged, workload }
     }
 
     /// Faults, then order again, within bounds.
     fn go(&mut self, scenario: &Scenario, plan: &Plan) -> Option<Failure> {
-        for node in 0..self.world.len() {
+        if let Some(failure) = self.stopped() {
+            return Some(failure);
+        }
+        for node in 0..self.world.linked() {
             self.world.start(node);
         }
         if plan.faults.iter().any(|fault| matches!(fault.kind, Kind::Liar { .. })) {
@@ -356,6 +380,11 @@ impl State {
         let now = self.world.now();
         if let Some((property, violation)) = self.world.watch.broken() {
             return Some(Failure::new(property.name, violation.why.clone(), now));
+        }
+        let program = self.stage.as_ref().and_then(|stage| stage.failure());
+        let program = self.unstaged.take().or(program);
+        if let Some(why) = program {
+            return Some(Failure::new("program", why, now));
         }
         if let Some(why) = self.world.failure.take() {
             return Some(Failure::new("recovery", why, now));

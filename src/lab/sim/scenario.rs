@@ -2,9 +2,11 @@
 
 use super::checker::{self, Beside, Checker, MAX_CHECKERS};
 use super::fault::{Fault, Kind, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
+use super::hosting::{self, Hosted};
 use super::plan::{Known, Plan, parse};
 use super::world::Network;
 use crate::config::{ClockError, Config};
+use crate::hosted::Hosting;
 use crate::registry::Registry;
 use crate::study::{Bounds, Cast, Clients, Property, Run, Verdict};
 use crate::text;
@@ -20,7 +22,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
     nodes: Vec<PathBuf>,
+    /// Nodes that are programs, instead.
+    hosted: Option<hosting::Table>,
     properties: Vec<String>,
     violates: Option<String>,
     /// Makes this many nodes of the one config.
@@ -58,6 +63,8 @@ struct RawNetwork {
     sync_us: Option<[u64; 2]>,
     /// Instead of what the nodes' configs say.
     link_timeout_ms: Option<u64>,
+    /// Whether messages of one direction keep their order.
+    ordered: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -147,6 +154,29 @@ impl File {
         Ok((properties, violates))
     }
 
+    /// The programs that the nodes are, checked, if they are programs.
+    fn hosted(
+        &mut self,
+        path: &Path,
+        given: Option<&Hosting>,
+        registry: &Registry,
+    ) -> Result<Option<Hosted>, String> {
+        let Some(table) = self.hosted.clone() else {
+            return match given {
+                Some(_) => Err("its nodes are no programs: it has no table [hosted]".into()),
+                None => Ok(None),
+            };
+        };
+        if !self.nodes.is_empty() || self.count.is_some() {
+            return Err("nodes and count are for configs: leave them out beside [hosted]".into());
+        }
+        if self.clocks.is_some() {
+            return Err("clocks: a program reads the run's clock, or the machine's".into());
+        }
+        hosting::check_faults(&self.faults, &self.fault).map_err(|why| format!("faults: {why}"))?;
+        table.resolve(path, given, registry).map(Some)
+    }
+
     /// Whether there are the nodes, disks and clients that its faults are about.
     fn check_faults(
         &self,
@@ -170,7 +200,9 @@ impl File {
     /// The network when nothing is broken.
     fn network(&self, first: &Config) -> Result<Network, String> {
         let rule = |what: &str| Err(what.to_string());
-        let mut network = Network::default();
+        let is_hosted = self.hosted.is_some();
+        let mut network = if is_hosted { hosting::network() } else { Network::default() };
+        network.ordered = self.network.ordered.unwrap_or(network.ordered);
         for (range, given) in
             [(&mut network.delay, self.network.delay_us), (&mut network.sync, self.network.sync_us)]
         {
@@ -184,7 +216,9 @@ impl File {
                 *range = low * 1_000..=high * 1_000;
             }
         }
-        network.client_delay = network.delay.clone();
+        if !is_hosted {
+            network.client_delay = network.delay.clone();
+        }
         if self.disk.checkpoint_bytes.is_some_and(|[low, high]| low > high) {
             return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
         }
@@ -192,8 +226,10 @@ impl File {
         if link_timeout_ms.is_some_and(|ms| !(1..=MAX_DELAY_US / 1_000).contains(&ms)) {
             return rule("network: link_timeout_ms is 1 to 60000 (a minute)");
         }
-        let link_timeout_ms = link_timeout_ms.unwrap_or(first.limits.link_timeout_ms);
-        network.link_timeout = link_timeout_ms * 1_000_000;
+        if link_timeout_ms.is_some() || !is_hosted {
+            let link_timeout_ms = link_timeout_ms.unwrap_or(first.limits.link_timeout_ms);
+            network.link_timeout = link_timeout_ms * 1_000_000;
+        }
         Ok(network)
     }
 }
@@ -205,6 +241,8 @@ pub struct Scenario {
     pub path: PathBuf,
     /// The nodes' configs.
     pub nodes: Arc<[Config]>,
+    /// The programs that the nodes are; none where they run protocols.
+    pub hosted: Option<Hosted>,
     /// What must hold.
     pub properties: Vec<&'static Property>,
     /// The programs that judge those of them that are the scenario's own.
@@ -258,10 +296,23 @@ impl Scenario {
     /// # Errors
     /// That there is neither, or what is wrong with it, in one line.
     pub fn open(path: &Path, registry: &Registry) -> Result<Scenario, String> {
+        Scenario::open_hosted(path, registry, None)
+    }
+
+    /// Likewise, with that program instead of the one that it names: its file, what it is started
+    /// with, whose it is and what it may use.
+    ///
+    /// # Errors
+    /// That there is no such scenario, or what is wrong with it or the program, in one line.
+    pub fn open_hosted(
+        path: &Path,
+        registry: &Registry,
+        given: Option<&Hosting>,
+    ) -> Result<Scenario, String> {
         let shipped = path.to_str().and_then(|name| registry.scenario(name));
         let Some((study, shipped)) = shipped.filter(|_| !path.exists()) else {
             let is_name = !path.exists() && path.extension().is_none();
-            return Scenario::load(path, registry).map_err(|why| match is_name {
+            return Scenario::read(path, registry, given, &[]).map_err(|why| match is_name {
                 true => format!("{why}, and no scenario of that name: see node scenarios"),
                 false => why,
             });
@@ -273,7 +324,7 @@ impl Scenario {
             let parsed = Config::parse(Path::new(config.path), config.text.into(), registry);
             parsed.map_err(|error| error.to_string())
         };
-        Scenario::parse(path, shipped.text, registry, load)
+        Scenario::parse(path, shipped.text, registry, given, load)
     }
 
     /// Like `load`, with some protocols' keys set otherwise than in the nodes' files, in all of
@@ -286,10 +337,19 @@ impl Scenario {
         registry: &Registry,
         keys: &[(&str, &str, toml::Value)],
     ) -> Result<Scenario, String> {
+        Scenario::read(path, registry, None, keys)
+    }
+
+    fn read(
+        path: &Path,
+        registry: &Registry,
+        given: Option<&Hosting>,
+        keys: &[(&str, &str, toml::Value)],
+    ) -> Result<Scenario, String> {
         let text = text::read(path).map_err(|error| error.of(path))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let load = &mut |config: &Path| load_node(&folder.join(config), registry, keys);
-        let scenario = Scenario::parse(path, &text, registry, load)?;
+        let scenario = Scenario::parse(path, &text, registry, given, load)?;
         let runs = |name: &str| {
             scenario.nodes.iter().any(|node| node.protocols.iter().any(|one| one == name))
         };
@@ -309,13 +369,15 @@ impl Scenario {
         path: &Path,
         text: &str,
         registry: &Registry,
+        given: Option<&Hosting>,
         load: &mut dyn FnMut(&Path) -> Result<Config, String>,
     ) -> Result<Scenario, String> {
         let name = path.display();
         let mut file: File = parse(path, text)?;
         let rule = |what: &str| Err(format!("{name}: {what}"));
-        if file.nodes.is_empty() {
-            return rule("nodes: name at least one config");
+        let hosted = file.hosted(path, given, registry).map_err(|why| format!("{name}: {why}"))?;
+        if file.nodes.is_empty() && hosted.is_none() {
+            return rule("nodes: name at least one config, or a program under [hosted]");
         }
         let seconds = 1..=MAX_SECONDS;
         if !seconds.contains(&file.seconds) || !seconds.contains(&file.settle_seconds) {
@@ -323,7 +385,10 @@ impl Scenario {
         }
         let (millis, settle_millis) = (file.seconds * 1_000, file.settle_seconds * 1_000);
         file.faults.check().map_err(|why| format!("{name}: faults: {why}"))?;
-        let mut nodes = file.load_nodes(path, load)?;
+        let mut nodes = match &hosted {
+            Some(hosted) => hosted.nodes(),
+            None => file.load_nodes(path, load)?,
+        };
         let checkers = checkers(std::mem::take(&mut file.checker), path, registry);
         let checkers = checkers.map_err(|why| format!("{name}: checker: {why}"))?;
         let (properties, violates) =
@@ -354,14 +419,16 @@ impl Scenario {
         let bounds = resolve_bounds(&file.bounds, registry, millis + settle_millis);
         let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
         let network = file.network(&nodes[0]).map_err(|why| format!("{name}: {why}"))?;
-        let durable = nodes.iter().filter(|config| config.data_dir.is_some());
-        let disks: Vec<u32> = durable.map(|config| config.id.0).collect();
+        // A program's folder is its disk.
+        let has_disk = |config: &&Config| hosted.is_some() || config.data_dir.is_some();
+        let disks: Vec<u32> = nodes.iter().filter(has_disk).map(|config| config.id.0).collect();
         let meets_twins = workload.as_ref().is_some_and(|clients| clients.meet_twins());
         let fit = file.check_faults(&nodes, &disks, meets_twins);
         fit.map_err(|why| format!("{name}: faults: {why}"))?;
         let scenario = Scenario {
             path: path.into(),
             nodes: nodes.into(),
+            hosted,
             properties,
             checkers,
             violates,

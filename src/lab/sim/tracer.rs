@@ -316,7 +316,7 @@ impl Tracer {
         self.last_id += 1;
         let id = self.last_id;
         self.mix(Kind::Send, at, from.0.into(), to.0.into());
-        self.bytes(payload);
+        self.bytes(host.hashed(payload));
         if self.watched == Watched::Messages {
             self.sends += u64::from(!is_copy);
             let lamport = Host::lamport_of(payload).unwrap_or_default().0;

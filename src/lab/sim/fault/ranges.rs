@@ -80,12 +80,9 @@ const FLAPS: u64 = 5;
 const MAX_FAULTS: u64 = 1_000;
 
 impl Ranges {
-    /// What of them makes no sense.
-    ///
-    /// # Errors
-    /// Which range makes no sense, in one line.
-    pub fn check(&self) -> Result<(), String> {
-        let counts = [
+    /// How many times what happens, by its name.
+    fn counts(&self) -> [(&'static str, [u64; 2]); 21] {
+        [
             ("crash", self.crash),
             ("pause", self.pause),
             ("partition", self.partition),
@@ -107,8 +104,21 @@ impl Ranges {
             ("rollback", self.rollback),
             ("foreign", self.foreign),
             ("rolling", self.rolling),
-        ];
-        for (name, [low, high]) in counts {
+        ]
+    }
+
+    /// The kinds that may be drawn.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let drawn = self.counts().into_iter().filter(|(_, range)| *range != [0, 0]);
+        drawn.map(|(name, _)| name).collect()
+    }
+
+    /// What of them makes no sense.
+    ///
+    /// # Errors
+    /// Which range makes no sense, in one line.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, [low, high]) in self.counts() {
             if low > high || high > MAX_FAULTS {
                 return Err(format!(
                     "{name} goes from its lower to its higher bound, which is at most {MAX_FAULTS}"

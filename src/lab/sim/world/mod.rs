@@ -29,9 +29,21 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// Builds a node's Host from its place, incarnation and identity: at its start, and again each time
-/// that it restarts.
-pub type Build = dyn FnMut(usize, u64, u128) -> Host;
+/// Builds a node's Host: at its start, and again each time that it restarts.
+pub type Build = dyn FnMut(Birth) -> Host;
+
+/// A start of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Birth {
+    /// The node's place.
+    pub place: usize,
+    /// Larger each time that it starts.
+    pub incarnation: u64,
+    /// Names its data directory.
+    pub identity: u128,
+    /// Whether its disk is empty.
+    pub is_new: bool,
+}
 
 /// How the network behaves when nothing is broken.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +139,8 @@ pub struct World {
     /// places among the nodes, and no links: whoever is greeted dials the configured address, where
     /// the first one is.
     twins: Vec<u32>,
+    /// How many of the nodes, before those, serve the others and are spared by every fault.
+    services: usize,
     ids: Vec<NodeId>,
     links: Vec<Link>,
     streams: Vec<Stream>,
@@ -330,6 +344,7 @@ impl World {
             queue: BinaryHeap::new(),
             nodes: ids.iter().enumerate().map(node).collect(),
             twins: twins.iter().map(|twin| twin.0).collect(),
+            services: 0,
             links: vec![Link::default(); n * n],
             streams: streams.collect(),
             ids,
@@ -409,15 +424,25 @@ impl World {
         self.ids[node]
     }
 
-    /// How many nodes there are; second processes are none.
+    /// Has the last so many of the nodes serve the others: faults spare them.
+    pub fn set_services(&mut self, services: usize) {
+        self.services = services;
+    }
+
+    /// How many nodes there are; services and second processes are none.
     pub fn len(&self) -> usize {
+        self.linked() - self.services
+    }
+
+    /// How many nodes and services there are: what has links.
+    pub fn linked(&self) -> usize {
         self.nodes.len() - self.twins.len()
     }
 
     /// The place of the second process that the fault of that number starts.
     pub fn twin(&self, number: u32) -> Option<usize> {
         let twin = self.twins.iter().position(|twin| *twin == number)?;
-        Some(self.len() + twin)
+        Some(self.linked() + twin)
     }
 
     /// Whether there are no nodes.

@@ -130,7 +130,7 @@ impl World {
     /// Has two nodes make a link, if they can and have none.
     pub(super) fn dial(&mut self, one: usize, other: usize) {
         let both = self.nodes[one].host.is_some() && self.nodes[other].host.is_some();
-        if one == other || !both || one.max(other) >= self.len() {
+        if one == other || !both || one.max(other) >= self.linked() {
             return;
         }
         let (pair, _) = pair(self.nodes.len(), one, other);

@@ -1,6 +1,6 @@
 //! Nodes: starting, stopping, their clocks, their turns, and the syncs that turns wait for.
 
-use super::{FileSeen, Folder, Nanos, Node, Sync, What, World, within};
+use super::{Birth, FileSeen, Folder, Nanos, Node, Sync, What, World, within};
 use crate::config::ClockError;
 use crate::log::recovery::Verdict;
 use crate::study::Snapshot;
@@ -23,12 +23,14 @@ impl World {
         };
         // As on a real node: by the wall clock, which a fault may have set back.
         let incarnation = self.node_now(node).wall.millis().max(1);
-        let mut host = (self.build)(node, incarnation, identity);
+        let is_new = self.nodes[node].disk.is_new;
+        let birth = Birth { place: node, incarnation, identity, is_new };
+        let mut host = (self.build)(birth);
         let verdict = self.nodes[node].disk.recover(id, claim, identity, &mut host);
         let is_lost = match verdict {
             Verdict::New | Verdict::Kept(_) => false,
             Verdict::Lost(what) => {
-                host = (self.build)(node, incarnation, identity);
+                host = (self.build)(birth);
                 host.handle_log_lost();
                 let line = format!("begins without its log: {what}");
                 self.tracer.note(self.now, id, line.as_bytes());

@@ -20,7 +20,7 @@ impl World {
     }
 
     fn note(&mut self, client: u32, whose: u64, node: usize, sequence: u32, request: &[u8]) {
-        let (to, twin) = (self.ids[node].0, node >= self.nodes.len() - self.twins.len());
+        let (to, twin) = (self.ids[node].0, node >= self.linked());
         let state = &mut self.clients[client as usize];
         let asked = Asked {
             client: whose,
@@ -89,7 +89,7 @@ impl Port for World {
     }
 
     fn twins_up(&self) -> Vec<usize> {
-        (self.len()..self.nodes.len()).filter(|place| self.is_up(*place)).collect()
+        (self.linked()..self.nodes.len()).filter(|place| self.is_up(*place)).collect()
     }
 
     fn has_ended(&self, node: usize) -> bool {
