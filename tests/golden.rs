@@ -110,7 +110,7 @@ fn show(path: &Path, head: &str, registry: &Arc<Registry>) -> Result<String, Box
         Config::load(&folder.join(config), registry).map_err(|error| error.to_string())
     };
     let name = PathBuf::from(path.file_name().unwrap_or_default());
-    let scenario = Scenario::parse(&name, &scenario.to_string(), registry, &mut load)?;
+    let scenario = Scenario::parse(&name, &scenario.to_string(), registry, None, &mut load)?;
     let (scenario, trace) = (Arc::new(scenario), Trace::default());
     let tracer = Tracer::to(Box::new(trace.clone()));
     let outcome = run(&scenario, registry, &scenario.plan(golden.seed), tracer);

@@ -7,7 +7,7 @@ use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Failure, run};
 use node_lab::sim::scenario::Scenario;
-use node_lab::sim::shrink::shrink;
+use node_lab::sim::shrink::{MAX_RUNS, shrink};
 use node_lab::sim::tracer::Tracer;
 use node_protocols::berkeley::{self, Berkeley};
 use node_protocols::board::{self, Board};
@@ -242,7 +242,7 @@ fn hunt(bug: Bug) -> Option<Caught> {
         let mut fails = |plan: &Plan| {
             simulator.run(plan).is_some_and(|again| again.property == failure.property)
         };
-        let (plan, runs) = shrink(&plan, &mut fails);
+        let (plan, runs) = shrink(&plan, MAX_RUNS, &mut fails);
         if plan.faults.len() <= MOST_FAULTS {
             let took = processor_time() - started;
             return Some(Caught { bug, scenario, first_seed, failure, plan, runs, found, took });

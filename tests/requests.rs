@@ -6,7 +6,7 @@
 use node_lab::registry::Registry;
 use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
-use node_lab::sim::shrink::shrink;
+use node_lab::sim::shrink::{MAX_RUNS, shrink};
 use node_lab::sim::tally::{Tally, Word};
 use node_lab::sim::tracer::Tracer;
 use node_lab::study::spec::{Answer, Spec, linearizable};
@@ -165,7 +165,7 @@ fn the_program_finds_a_planted_bug_which_is_shrunk() {
         let again = run(&scenario, &registry(), plan, Tracer::new());
         again.failure.is_some_and(|failure| failure.property == "sum")
     };
-    let (small, _) = shrink(&found.plan, &mut fails);
+    let (small, _) = shrink(&found.plan, MAX_RUNS, &mut fails);
     assert!(small.faults.len() <= 1 && small.operations <= 2, "{small:?}");
 }
 

@@ -45,7 +45,8 @@ fn scenario(text: &str, seed: u64, registry: &Registry) {
         let (_, text) = found.ok_or_else(|| format!("{name}: there is no such file"))?;
         Config::parse(path, (*text).into(), registry).map_err(|error| error.to_string())
     };
-    let Ok(scenario) = Scenario::parse(Path::new("scenario.toml"), text, registry, load) else {
+    let Ok(scenario) = Scenario::parse(Path::new("scenario.toml"), text, registry, None, load)
+    else {
         return;
     };
     let plan = scenario.plan(seed);

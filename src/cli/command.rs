@@ -16,6 +16,7 @@ pub struct Command {
     arguments: fn(clap::Command) -> clap::Command,
     run: Box<Run>,
     wrong_usage: u8,
+    simulates: bool,
 }
 
 impl Command {
@@ -26,12 +27,23 @@ impl Command {
             arguments: A::augment_args,
             run: Box::new(move |matches| Ok(run(&A::from_arg_matches(matches)?))),
             wrong_usage: WRONG_USAGE,
+            simulates: false,
         }
     }
 
     /// The same, for one whose low exit codes are outcomes: a wrong command line ends with `code`.
     pub fn wrong_usage(self, code: u8) -> Command {
         Command { wrong_usage: code, ..self }
+    }
+
+    /// The same, for one that runs the simulator: its runs have a log of their own.
+    pub fn simulates(self) -> Command {
+        Command { simulates: true, ..self }
+    }
+
+    /// Whether it runs the simulator.
+    pub(super) fn has_own_log(&self) -> bool {
+        self.simulates
     }
 
     /// How a wrong command line ends.

@@ -93,7 +93,9 @@ pub fn main(registry: Registry, commands: &[Command]) -> ExitCode {
             commands.iter().find(|command| command.name == name).map(|command| (command, given))
         });
         if let Some((command, given)) = brought {
-            start_log(LogArgs::from_arg_matches(&matches)?.log_level);
+            if !command.has_own_log() {
+                start_log(LogArgs::from_arg_matches(&matches)?.log_level);
+            }
             return command.run(given);
         }
         Ok(run_own(Cli::from_arg_matches(&matches)?, registry))

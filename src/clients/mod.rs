@@ -7,6 +7,7 @@ pub mod bench;
 mod board;
 mod clock;
 pub mod kv;
+mod maelstrom;
 mod skew;
 
 use crate::cli::Command;
@@ -22,6 +23,7 @@ pub fn commands() -> Vec<Command> {
         Command::of("agency", agency::run),
         Command::of("board", board::run),
         Command::of("skew", skew::run),
+        Command::of("maelstrom", maelstrom::run_command).simulates(),
         Command::of("bench", bench::run).wrong_usage(WRONG_USAGE),
     ]
 }

@@ -3,9 +3,29 @@
 
 #![warn(missing_docs)]
 
+pub mod broadcast;
+pub mod counters;
+pub mod crew;
+pub mod echo;
+pub mod errors;
+pub mod g_set;
+pub mod json;
+pub mod program;
+pub mod set;
+#[cfg(test)]
+mod testing;
+pub mod topology;
+pub mod unique_ids;
+
 use node_lab::registry::Registry;
 
 /// Adds all of them.
 pub fn register(registry: &mut Registry) {
-    registry.register::<node_lab::hosted::Program>();
+    registry.register_study::<program::ProgramStudy>();
+    registry.register_study::<echo::Echo>();
+    registry.register_study::<unique_ids::UniqueIds>();
+    registry.register_study::<broadcast::Broadcast>();
+    registry.register_study::<g_set::GSet>();
+    registry.register_study::<counters::GCounter>();
+    registry.register_study::<counters::PnCounter>();
 }

@@ -188,7 +188,7 @@ impl Child {
             return Some(format!("it wrote more than {output_mb} MB in one run"));
         }
         self.looks = self.looks.wrapping_add(1);
-        if self.looks % MEASURED_EVERY != 0 {
+        if !self.looks.is_multiple_of(MEASURED_EVERY) {
             return None;
         }
         let usage: Usage = self.threads.usage();

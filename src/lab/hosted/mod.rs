@@ -8,6 +8,7 @@
 mod body;
 mod child;
 mod names;
+mod process;
 mod program;
 mod quiet;
 pub mod services;

@@ -1,8 +1,13 @@
 //! A scenario: which nodes, what clients do, what may break, what must hold.
 
+mod file;
+
+pub use self::file::Clocks;
+
+use self::file::{File, NO_TWINS};
 use super::checker::{self, Beside, Checker, MAX_CHECKERS};
-use super::fault::{Fault, Kind, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
-use super::hosting::{self, Hosted};
+use super::fault::{Fault, Kind, Ranges};
+use super::hosting::Hosted;
 use super::plan::{Known, Plan, parse};
 use super::world::Network;
 use crate::config::{ClockError, Config};
@@ -11,228 +16,10 @@ use crate::registry::Registry;
 use crate::study::{Bounds, Cast, Clients, Property, Run, Verdict};
 use crate::text;
 use node_core::Rng;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A scenario's file.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    nodes: Vec<PathBuf>,
-    /// Nodes that are programs, instead.
-    hosted: Option<hosting::Table>,
-    properties: Vec<String>,
-    violates: Option<String>,
-    /// Makes this many nodes of the one config.
-    count: Option<u32>,
-    #[serde(default = "default_seconds")]
-    seconds: u64,
-    #[serde(default = "default_settle_seconds")]
-    settle_seconds: u64,
-    /// Whether everything must be in order again after the faults.
-    #[serde(default = "default_settles")]
-    settles: bool,
-    /// A table for each study that it names; the study reads it.
-    #[serde(default)]
-    workload: BTreeMap<String, IgnoredAny>,
-    /// Properties of its own, which are judged whether or not `properties` names them.
-    #[serde(default)]
-    checker: Vec<checker::Settings>,
-    #[serde(default)]
-    bounds: BTreeMap<String, u64>,
-    clocks: Option<Clocks>,
-    #[serde(default)]
-    network: RawNetwork,
-    #[serde(default)]
-    disk: RawDisk,
-    #[serde(default)]
-    faults: Ranges,
-    #[serde(default)]
-    fault: Vec<Fault>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawNetwork {
-    delay_us: Option<[u64; 2]>,
-    sync_us: Option<[u64; 2]>,
-    /// Instead of what the nodes' configs say.
-    link_timeout_ms: Option<u64>,
-    /// Whether messages of one direction keep their order.
-    ordered: Option<bool>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawDisk {
-    /// By how many bytes a log grows before it is rewritten; without, as on real disks.
-    checkpoint_bytes: Option<[u64; 2]>,
-}
-
-/// How wrong nodes' clocks are from the beginning: drawn for each node, and instead of what its
-/// config says, so that many nodes of one config have clocks of their own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Clocks {
-    /// The most that a clock is ahead or behind, in milliseconds.
-    pub offset_ms: u64,
-    /// The most that it runs faster or slower, in parts per million.
-    pub drift_ppm: u64,
-    /// How far one of them is ahead or behind instead, in milliseconds; 0 for none.
-    pub liar_ms: u64,
-}
-
-fn default_seconds() -> u64 {
-    20
-}
-fn default_settle_seconds() -> u64 {
-    60
-}
-fn default_settles() -> bool {
-    true
-}
-
-impl File {
-    /// The nodes' configs, made and checked.
-    fn load_nodes(
-        &self,
-        path: &Path,
-        load: &mut dyn FnMut(&Path) -> Result<Config, String>,
-    ) -> Result<Vec<Config>, String> {
-        let rule = |what: String| Err(format!("{}: {what}", path.display()));
-        let mut nodes = Vec::new();
-        for config in &self.nodes {
-            nodes.push(load(config)?);
-        }
-        if let Some(count) = self.count {
-            if nodes.len() != 1 || !(1..=MAX_NODES).contains(&count) {
-                return rule(format!("count: 1 to {MAX_NODES} nodes, made of one config"));
-            }
-            nodes = nodes[0].multiply(count);
-        }
-        let mut ids = BTreeSet::new();
-        for config in &nodes {
-            if !ids.insert(config.id.0) {
-                return rule(format!("nodes: two of them have id {}", config.id));
-            }
-        }
-        Ok(nodes)
-    }
-
-    /// What must hold, and which of that is to be shown violated.
-    fn properties(
-        &self,
-        checkers: &[Checker],
-        registry: &Registry,
-    ) -> Result<(Vec<&'static Property>, Option<&'static Property>), String> {
-        let known = |property: &String| {
-            let own = || checkers.iter().map(Checker::property);
-            let is_it = |one: &&'static Property| one.name == property;
-            own().find(is_it).or_else(|| registry.property(property)).ok_or_else(|| {
-                let all: Vec<&str> =
-                    registry.properties().chain(own()).map(|one| one.name).collect();
-                let all = all.join(", ");
-                format!("{property}: no such property; there are {all}")
-            })
-        };
-        let mut properties: Vec<&'static Property> =
-            self.properties.iter().map(known).collect::<Result<_, _>>()?;
-        for own in checkers.iter().map(Checker::property) {
-            if !properties.contains(&own) {
-                properties.push(own);
-            }
-        }
-        let violates = self.violates.as_ref().map(known).transpose()?;
-        if violates.is_some_and(|property| !properties.contains(&property)) {
-            return Err("violates: name one of properties".into());
-        }
-        Ok((properties, violates))
-    }
-
-    /// The programs that the nodes are, checked, if they are programs.
-    fn hosted(
-        &mut self,
-        path: &Path,
-        given: Option<&Hosting>,
-        registry: &Registry,
-    ) -> Result<Option<Hosted>, String> {
-        let Some(table) = self.hosted.clone() else {
-            return match given {
-                Some(_) => Err("its nodes are no programs: it has no table [hosted]".into()),
-                None => Ok(None),
-            };
-        };
-        if !self.nodes.is_empty() || self.count.is_some() {
-            return Err("nodes and count are for configs: leave them out beside [hosted]".into());
-        }
-        if self.clocks.is_some() {
-            return Err("clocks: a program reads the run's clock, or the machine's".into());
-        }
-        hosting::check_faults(&self.faults, &self.fault).map_err(|why| format!("faults: {why}"))?;
-        table.resolve(path, given, registry).map(Some)
-    }
-
-    /// Whether there are the nodes, disks and clients that its faults are about.
-    fn check_faults(
-        &self,
-        nodes: &[Config],
-        disks: &[u32],
-        meets_twins: bool,
-    ) -> Result<(), String> {
-        if disks.is_empty() && self.faults.are_of_disks() {
-            return Err("no node has a data_dir, so no disk can fail: leave these out".into());
-        }
-        if self.faults.twin != [0, 0] && !meets_twins {
-            return Err(format!("twin: {NO_TWINS}"));
-        }
-        let is_there = |id: &&u32| nodes.iter().any(|node| node.id.0 == **id);
-        match self.faults.liar_spares.iter().find(|id| !is_there(id)) {
-            Some(id) => Err(format!("liar_spares: there is no node {id}")),
-            None => Ok(()),
-        }
-    }
-
-    /// The network when nothing is broken.
-    fn network(&self, first: &Config) -> Result<Network, String> {
-        let rule = |what: &str| Err(what.to_string());
-        let is_hosted = self.hosted.is_some();
-        let mut network = if is_hosted { hosting::network() } else { Network::default() };
-        network.ordered = self.network.ordered.unwrap_or(network.ordered);
-        for (range, given) in
-            [(&mut network.delay, self.network.delay_us), (&mut network.sync, self.network.sync_us)]
-        {
-            if let Some([low, high]) = given {
-                if low > high || high > MAX_DELAY_US {
-                    return rule(
-                        "network: a range goes from its lower to its higher bound, which is at \
-                         most 60000000 (a minute)",
-                    );
-                }
-                *range = low * 1_000..=high * 1_000;
-            }
-        }
-        if !is_hosted {
-            network.client_delay = network.delay.clone();
-        }
-        if self.disk.checkpoint_bytes.is_some_and(|[low, high]| low > high) {
-            return rule("disk: checkpoint_bytes goes from its lower to its higher bound");
-        }
-        let link_timeout_ms = self.network.link_timeout_ms;
-        if link_timeout_ms.is_some_and(|ms| !(1..=MAX_DELAY_US / 1_000).contains(&ms)) {
-            return rule("network: link_timeout_ms is 1 to 60000 (a minute)");
-        }
-        if link_timeout_ms.is_some() || !is_hosted {
-            let link_timeout_ms = link_timeout_ms.unwrap_or(first.limits.link_timeout_ms);
-            network.link_timeout = link_timeout_ms * 1_000_000;
-        }
-        Ok(network)
-    }
-}
 
 /// A checked scenario.
 #[derive(Debug)]
@@ -272,15 +59,6 @@ pub struct Scenario {
     /// The ids of the nodes that have disks.
     pub disks: Vec<u32>,
 }
-
-/// Bounds that keep a run finite.
-const MAX_SECONDS: u64 = 3_600;
-/// The nodes' links are a square.
-const MAX_NODES: u32 = 2_000;
-/// The longest delay of a message or a sync.
-const MAX_DELAY_US: u64 = 60_000_000;
-/// Why a fault is not one of a scenario.
-const NO_TWINS: &str = "nobody would meet it: it needs clients that do, as the store's";
 
 impl Scenario {
     /// Reads a scenario and the configs that it names, relative to its folder.
@@ -379,12 +157,8 @@ impl Scenario {
         if file.nodes.is_empty() && hosted.is_none() {
             return rule("nodes: name at least one config, or a program under [hosted]");
         }
-        let seconds = 1..=MAX_SECONDS;
-        if !seconds.contains(&file.seconds) || !seconds.contains(&file.settle_seconds) {
-            return rule("seconds and settle_seconds must be 1 to 3600");
-        }
+        file.check().map_err(|why| format!("{name}: {why}"))?;
         let (millis, settle_millis) = (file.seconds * 1_000, file.settle_seconds * 1_000);
-        file.faults.check().map_err(|why| format!("{name}: faults: {why}"))?;
         let mut nodes = match &hosted {
             Some(hosted) => hosted.nodes(),
             None => file.load_nodes(path, load)?,
@@ -402,13 +176,6 @@ impl Scenario {
         }
         if let Some(clients) = &workload {
             clients.check(millis, settle_millis).map_err(|why| format!("{name}: {why}"))?;
-        }
-        if let Some(Clocks { offset_ms, drift_ppm, liar_ms }) = file.clocks
-            && (offset_ms.max(liar_ms) > MAX_OFFSET_MS || drift_ppm > MAX_DRIFT_PPM)
-        {
-            return rule(
-                "clocks: offset_ms and liar_ms are at most 86400000 (a day), drift_ppm 500000 (half)",
-            );
         }
         let cast = Cast { nodes: &nodes, plugins: registry, clients_of };
         for property in &properties {

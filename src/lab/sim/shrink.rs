@@ -5,11 +5,13 @@
 use super::plan::Plan;
 
 /// How many runs shrinking may take: a failing plan is wanted soon rather than at its smallest.
-const MAX_RUNS: u32 = 400;
+pub const MAX_RUNS: u32 = 400;
+/// Likewise where each takes seconds.
+pub const MAX_SLOW_RUNS: u32 = 60;
 
-/// The smallest failing plan found, and how many runs that took. `fails` runs a plan.
-pub fn shrink(plan: &Plan, fails: &mut dyn FnMut(&Plan) -> bool) -> (Plan, u32) {
-    let mut shrinker = Shrinker { best: plan.clone(), runs: 0, fails };
+/// The smallest failing plan found within so many runs, and how many it took. `fails` runs a plan.
+pub fn shrink(plan: &Plan, most: u32, fails: &mut dyn FnMut(&Plan) -> bool) -> (Plan, u32) {
+    let mut shrinker = Shrinker { best: plan.clone(), runs: 0, most, fails };
     // Fewer operations make faults needless, and the other way round: until nothing gives.
     loop {
         let before = shrinker.best.clone();
@@ -17,7 +19,7 @@ pub fn shrink(plan: &Plan, fails: &mut dyn FnMut(&Plan) -> bool) -> (Plan, u32) 
         shrinker.clients();
         shrinker.operations();
         shrinker.durations();
-        if shrinker.best == before || shrinker.runs >= MAX_RUNS {
+        if shrinker.best == before || shrinker.runs >= most {
             return (shrinker.best, shrinker.runs);
         }
     }
@@ -26,13 +28,14 @@ pub fn shrink(plan: &Plan, fails: &mut dyn FnMut(&Plan) -> bool) -> (Plan, u32) 
 struct Shrinker<'a> {
     best: Plan,
     runs: u32,
+    most: u32,
     fails: &'a mut dyn FnMut(&Plan) -> bool,
 }
 
 impl Shrinker<'_> {
     /// Keeps a smaller plan if it fails too.
     fn try_plan(&mut self, plan: Plan) -> bool {
-        if self.runs >= MAX_RUNS || plan == self.best {
+        if self.runs >= self.most || plan == self.best {
             return false;
         }
         self.runs += 1;
@@ -109,7 +112,7 @@ mod tests {
             let has = |node| plan.faults.iter().any(|fault| fault.nodes() == [node]);
             has(3) && has(17) && plan.clients >= 2 && plan.operations >= 5
         };
-        let (small, runs) = shrink(&plan, &mut fails);
+        let (small, runs) = shrink(&plan, MAX_RUNS, &mut fails);
         let nodes: Vec<u32> = small.faults.iter().flat_map(Fault::nodes).collect();
         assert_eq!(nodes, [3, 17]);
         assert_eq!((small.clients, small.operations), (2, 5));

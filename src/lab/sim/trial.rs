@@ -12,7 +12,7 @@
 use super::plan::Plan;
 use super::run::{Failure, Outcome, run};
 use super::scenario::Scenario;
-use super::shrink::shrink;
+use super::shrink::{MAX_RUNS, MAX_SLOW_RUNS, shrink};
 use super::tally::{Judged, Tally, Word};
 use super::tracer::Tracer;
 use crate::check::describe::Millis;
@@ -107,7 +107,9 @@ pub fn smallest(
         }
         Some(_) | None => false,
     };
-    let (plan, _) = shrink(plan, &mut fails);
+    let is_slow = scenario.hosted.is_some();
+    let most = if is_slow { MAX_SLOW_RUNS } else { MAX_RUNS };
+    let (plan, _) = shrink(plan, most, &mut fails);
     (plan, found)
 }
 

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ranges {
+    /// Whether every seed has faults of every kind that is named, whole: none comes without them,
+    /// where each has each kind with a chance of one half otherwise.
+    pub always: bool,
     /// How many crashes.
     pub crash: [u64; 2],
     /// How many of a hundred crashes lose the disk too.
@@ -291,16 +294,26 @@ impl Hat<'_> {
         make: &mut dyn FnMut(&mut Rng) -> Option<Kind>,
     ) {
         let mut rng = Rng::stream(self.seed, &format!("fault/{name}"));
-        let on = rng.below(2) == 0;
+        let on = rng.below(2) == 0 || self.ranges.always;
         let n = if on { between(&mut rng, count) } else { 0 };
         for _ in 0..n {
-            let at_ms = rng.below(self.millis.max(1));
-            // Everything is mended when the run's first phase ends.
-            let for_ms = between(&mut rng, self.ranges.for_ms).min(self.millis - at_ms);
-            if let Some(kind) = make(&mut rng) {
+            let (at_ms, for_ms) = self.draw_times(&mut rng);
+            let tries = if self.ranges.always { MAX_TRIES } else { 1 };
+            if let Some(kind) = (0..tries).find_map(|_| make(&mut rng)) {
                 faults.push(Fault { at_ms, for_ms, kind });
             }
         }
+    }
+
+    /// When a fault begins and how long it lasts. Everything is mended when the run's first phase
+    /// ends.
+    fn draw_times(&self, rng: &mut Rng) -> (u64, u64) {
+        if self.ranges.always {
+            let for_ms = between(rng, self.ranges.for_ms).min(self.millis);
+            return (rng.below(self.millis - for_ms + 1), for_ms);
+        }
+        let at_ms = rng.below(self.millis.max(1));
+        (at_ms, between(rng, self.ranges.for_ms).min(self.millis - at_ms))
     }
 
     fn node(&self, rng: &mut Rng) -> u32 {
@@ -314,6 +327,9 @@ impl Hat<'_> {
         (self.nodes[one], self.nodes[other])
     }
 }
+
+/// How often a fault that has to be is drawn until it is one.
+const MAX_TRIES: u32 = 64;
 
 pub(super) fn between(rng: &mut Rng, range: [u64; 2]) -> u64 {
     range[0] + rng.below(range[1].saturating_sub(range[0]) + 1)

@@ -1,0 +1,51 @@
+//! How far a command that takes long is: a line on a terminal.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// A line on a terminal that tells how far it is.
+pub(super) struct Progress {
+    all: u64,
+    done: u64,
+    failed: u64,
+    started: Instant,
+    shown: Instant,
+    on: bool,
+}
+
+impl Progress {
+    /// Nothing is done yet of so many.
+    pub fn new(all: u64) -> Progress {
+        let now = Instant::now();
+        let on = std::io::stderr().is_terminal();
+        Progress { all, done: 0, failed: 0, started: now, shown: now, on }
+    }
+
+    /// One more is done.
+    pub fn one(&mut self, failed: bool) {
+        self.done += 1;
+        self.failed += u64::from(failed);
+        if self.on && self.shown.elapsed() >= Duration::from_millis(100) {
+            self.shown = Instant::now();
+            let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+            let (full, rate) = ((30 * self.done / self.all) as usize, self.done as f64 / seconds);
+            let _ = write!(
+                io::stderr(),
+                "\r[{}{}] {}/{} seeds, {rate:.0}/s, {} failed ({:.2}/s) ",
+                "#".repeat(full),
+                ".".repeat(30 - full),
+                self.done,
+                self.all,
+                self.failed,
+                self.failed as f64 / seconds,
+            );
+        }
+    }
+
+    /// Takes the line away.
+    pub fn end(&self) {
+        if self.on {
+            let _ = write!(io::stderr(), "\r{:90}\r", "");
+        }
+    }
+}

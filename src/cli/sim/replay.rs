@@ -1,0 +1,74 @@
+//! Failing runs as files: saved by one `node sim`, and run again by another.
+
+use node_lab::hosted::Hosting;
+use node_lab::sim::plan::{self, Plan};
+use node_lab::sim::scenario::Scenario;
+use node_lab::text;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A failing run's file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Replay {
+    /// The scenario's file, relative to the working directory, or its name.
+    pub scenario: PathBuf,
+    /// What it violates.
+    pub property: String,
+    /// The program that its nodes are, if they are programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Started>,
+    #[serde(flatten)]
+    pub plan: Plan,
+}
+
+/// A program, and what it is started with.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Started {
+    pub bin: PathBuf,
+    #[serde(default)]
+    pub args: Vec<String>,
+}
+
+/// Saves a plan that violates a property. Answers its file.
+///
+/// # Errors
+/// It cannot be written, in one line.
+pub(super) fn save(
+    folder: &Path,
+    scenario: &Scenario,
+    plan: &Plan,
+    property: &str,
+) -> Result<PathBuf, String> {
+    let stem = scenario.path.file_stem().unwrap_or_default().to_string_lossy();
+    let path = folder.join(format!("{stem}-{}.toml", plan.seed));
+    let program = scenario.hosted.as_ref().map(|hosted| &hosted.hosting);
+    let program =
+        program.map(|Hosting { bin, args, .. }| Started { bin: bin.clone(), args: args.clone() });
+    let replay = Replay {
+        scenario: scenario.path.clone(),
+        property: property.into(),
+        program,
+        plan: plan.clone(),
+    };
+    let text = toml::to_string(&replay).map_err(|error| error.to_string())?;
+    let told = |error: io::Error| {
+        format!("cannot save {}: {error}; name another folder with --save", path.display())
+    };
+    std::fs::create_dir_all(folder).map_err(told)?;
+    std::fs::write(&path, text).map_err(|error| {
+        // Half a plan is none.
+        let _ = std::fs::remove_file(&path);
+        told(error)
+    })?;
+    Ok(path)
+}
+
+/// Reads one.
+///
+/// # Errors
+/// What is wrong with it, in one line.
+pub(super) fn read(path: &Path) -> Result<Replay, String> {
+    let text = text::read(path).map_err(|error| error.of(path))?;
+    plan::parse(path, &text)
+}
