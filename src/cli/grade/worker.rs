@@ -2,7 +2,8 @@
 //! submission holds. What a submission says or how it ends is nothing to it but what the simulator
 //! makes of that.
 
-use super::exchange::{Answer, Failed, Measured, Order, PROGRAM, Program, Ran, Work};
+use super::exchange::{Answer, Failed, Order, PROGRAM, Program, Ran, Work};
+use super::measures::{bounds_with, measured, measured_by};
 use super::traced::Traced;
 use crate::cli::output::Output;
 use node_lab::hosted::Hosting;
@@ -12,7 +13,7 @@ use node_lab::sim::run::{Failure, Outcome, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::shrink::shrink;
 use node_lab::sim::tracer::Tracer;
-use node_lab::study::{Bounds, Property, Run, Verdict};
+use node_lab::study::{Bounds, Property, Verdict};
 use rustix::process::{
     DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal,
 };
@@ -23,8 +24,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest run of which a measure is taken, in milliseconds: a scenario's.
-const LONGEST_MS: u64 = 7_200_000;
 /// A turn that takes too long is tried so often: the machine may have been busy.
 const TRIES: u32 = 3;
 
@@ -78,27 +77,6 @@ fn open(path: &Path, registry: &Registry, order: &Order) -> Result<Scenario, Str
     let limits = order.limits;
     let hosting = Hosting { bin: bin.clone(), user: *user, limits, ..Hosting::default() };
     Scenario::open_hosted(path, registry, Some(&hosting))
-}
-
-/// The property that holds a measure against a bound.
-pub fn measured_by(registry: &Registry, measure: &str) -> Option<&'static Property> {
-    let has = |one: &&'static Property| one.bounds.iter().any(|bound| bound.name == measure);
-    registry.properties().find(has)
-}
-
-/// The bounds of a scenario with that measure's set.
-///
-/// # Errors
-/// There is no such measure, or it cannot be that.
-pub fn bounds_with(
-    registry: &Registry,
-    scenario: &Scenario,
-    measure: &str,
-    at_most: u64,
-) -> Result<Bounds, String> {
-    let mut bounds = scenario.bounds.clone();
-    registry.set_bound(&mut bounds, measure, at_most, LONGEST_MS)?;
-    Ok(bounds)
 }
 
 fn work(order: &Order, registry: Registry, out: &mut Output) -> Result<(), String> {
@@ -194,7 +172,7 @@ impl Stand {
         };
         // What is not property of one program, but of one run of it, cannot be made small.
         let is_program = property == PROGRAM;
-        let (plan, _) = if is_program { (plan, 0) } else { shrink(&plan, &mut fails) };
+        let (plan, _) = if is_program { (plan, 0) } else { shrink(&plan, MAX_RUNS, &mut fails) };
         let file = File::create(trace).map_err(|error| told(&error))?;
         let tracer = Tracer::to(Box::new(BufWriter::new(file)));
         let outcome = run(&self.scenario, &self.registry, &plan, tracer);
@@ -224,17 +202,4 @@ fn ran(outcome: Outcome, measures: &[(&'static Property, Bounds)]) -> Ran {
     ran.measured = measured(&mut run, measures);
     ran.failure = failure.map(failed);
     ran
-}
-
-/// What came of measures in a run.
-pub fn measured(run: &mut Run, measures: &[(&'static Property, Bounds)]) -> Vec<Measured> {
-    let one = |(property, bounds): &(&'static Property, Bounds)| {
-        run.bounds = bounds.clone();
-        match (property.judge)(run) {
-            Verdict::Held => Measured::Kept,
-            Verdict::Violated(found) => Measured::Exceeded(found.why),
-            Verdict::Unknown { why } | Verdict::Undecided { why } => Measured::Nothing(why),
-        }
-    };
-    measures.iter().map(one).collect()
 }
