@@ -3,7 +3,7 @@
 
 use node_lab::sim::scenario::Scenario;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
@@ -23,10 +23,17 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn every_scenario_of_the_tree_comes_with_a_study_and_is_its_file() {
     let registry = node_studies::registry();
+    let sim = root().join("configs/sim");
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).expect("scenarios");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let (folders, mut files): (Vec<_>, Vec<_>) = list(&sim).into_iter().partition(|it| it.is_dir());
+    files.extend(folders.iter().flat_map(|folder| list(folder)));
     let mut names = 0;
-    for entry in fs::read_dir(root().join("configs/sim")).expect("scenarios") {
-        let file = entry.expect("an entry").path();
-        let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+    for file in files {
+        let name = file.strip_prefix(&sim).expect("below").with_extension("");
+        let name = name.to_string_lossy().into_owned();
         let (_, shipped) = registry.scenario(&name).expect(&name);
         assert!(!shipped.about().is_empty(), "{name}: its head says nothing");
         let of_file = Scenario::load(&file, &registry).expect("it loads");

@@ -8,7 +8,7 @@ use node_core::Rng;
 use node_lab::check::describe::Millis;
 use node_lab::hosted::{Body, Program};
 use node_lab::study::{
-    Bound, Cast, Clients, Most, Needs, Property, Run, Study, Unit, Verdict, Violation,
+    Bound, Cast, Clients, Most, Needs, Property, Run, Shipped, Study, Unit, Verdict, Violation,
 };
 use serde_json::json;
 
@@ -73,27 +73,27 @@ fn missing(cast: &Cast<'_>) -> Option<String> {
 /// Whether nothing is lost.
 pub const BROADCAST_DELIVERS: Property = of_sets(
     "broadcast_delivers",
-    "What was acknowledged or read is in all reads that begin late enough, and in every node's last",
+    "what was acknowledged or read is in all reads that begin late enough, and in every node's last",
     missing,
     set::delivers,
 );
 /// Whether nothing comes from nowhere.
 pub const NO_PHANTOMS: Property = of_sets(
     "no_phantoms",
-    "A read shows nothing that nobody had added, and nothing that was refused",
+    "a read shows nothing that nobody had added, and nothing that was refused",
     missing,
     set::no_phantoms,
 );
 /// Whether nothing is there twice.
 pub const NO_DUPLICATES: Property =
-    of_sets("no_duplicates", "A read shows nothing twice", missing, set::no_duplicates);
+    of_sets("no_duplicates", "a read shows nothing twice", missing, set::no_duplicates);
 /// Whether all nodes know soon.
 pub const STABLE_LATENCY: Property = Property {
     bounds: &[MEDIAN, MAX],
     is_promised: false,
     ..of_sets(
         "stable_latency",
-        "From when an element is known, the median time and the longest until every read shows it are \
+        "from when an element is known, the median time and the longest until every read shows it are \
          below their bounds",
         missing,
         stable_latency,
@@ -104,6 +104,13 @@ impl Study for Broadcast {
     type Protocol = Program;
     const NAME: &'static str = "broadcast";
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/glomers/3a.toml"
+        "sim/glomers/3b.toml"
+        "sim/glomers/3c.toml"
+        "sim/glomers/3d.toml"
+        "sim/glomers/3e.toml"
+    };
     const PROPERTIES: &'static [Property] =
         &[BROADCAST_DELIVERS, NO_PHANTOMS, NO_DUPLICATES, STABLE_LATENCY];
 
@@ -151,7 +158,8 @@ impl Asks for Elements {
 fn stable_latency(run: &Run) -> Verdict {
     let sets = set::sets(run);
     if let Some((add, read)) = sets.lost.first() {
-        let why = format!("{} elements are lost, and never became stable", sets.lost.len());
+        let why =
+            format!("{} lost: not every read shows it in the end", set::counted(sets.lost.len()));
         return Verdict::Violated(Violation::of(vec![*read, *add], why));
     }
     let mut broken = None;

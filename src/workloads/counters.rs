@@ -10,7 +10,7 @@ use crate::json::Key;
 use node_core::Rng;
 use node_lab::check::describe::Millis;
 use node_lab::hosted::{Body, Program};
-use node_lab::study::{Cast, Clients, Needs, Property, Run, Study, Verdict, Violation};
+use node_lab::study::{Cast, Clients, Needs, Property, Run, Shipped, Study, Verdict, Violation};
 use serde_json::json;
 
 /// The study of counters that only grow.
@@ -30,7 +30,7 @@ const MAX_RANGES: usize = 10_000;
 /// Whether nodes know the sum in the end.
 pub const COUNTER_SUMS: Property = Property {
     name: "counter_sums",
-    statement: "In the end every node reads the sum of all acknowledged additions, and of any of those \
+    statement: "in the end every node reads the sum of all acknowledged additions, and of any of those \
                 whose outcome is unknown",
     source: "Maelstrom, doc/workloads.md: g-counter, pn-counter",
     needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
@@ -52,6 +52,9 @@ impl Study for GCounter {
     type Protocol = Program;
     const NAME: &'static str = "g-counter";
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/glomers/4.toml"
+    };
     const PROPERTIES: &'static [Property] = &[COUNTER_SUMS];
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
@@ -153,8 +156,8 @@ fn counter_sums(run: &Run) -> Verdict {
     Verdict::of(None, has_reads && has_adds, "nobody read in the end what somebody had added")
 }
 
-/// The sums that some of the additions of unknown outcome make, as ranges in ascending order that do
-/// not touch; none when there are too many.
+/// The sums that some of the additions of unknown outcome make, as ranges in ascending order that
+/// do not touch; none when there are too many.
 fn reachable(sum: i128, open: &[i128]) -> Option<Vec<(i128, i128)>> {
     let mut ranges = vec![(sum, sum)];
     for delta in open {

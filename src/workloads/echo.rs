@@ -5,7 +5,7 @@ use crate::errors::Told;
 use crate::json::Key;
 use node_core::Rng;
 use node_lab::hosted::{Body, Program};
-use node_lab::study::{Cast, Clients, Needs, Property, Run, Study, Verdict, Violation};
+use node_lab::study::{Cast, Clients, Needs, Property, Run, Shipped, Study, Verdict, Violation};
 use serde_json::json;
 
 /// The study.
@@ -19,7 +19,7 @@ crate::settings! {
 /// Whether every answer says what its request said.
 pub const ECHOES: Property = Property {
     name: "echoes",
-    statement: "The `echo` of each echo_ok is that of its request",
+    statement: "the `echo` of each echo_ok is that of its request",
     source: "Maelstrom, doc/workloads.md: echo",
     needs: Needs::OPERATIONS,
     bounds: &[],
@@ -35,6 +35,9 @@ impl Study for Echo {
     type Protocol = Program;
     const NAME: &'static str = "echo";
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/glomers/1.toml"
+    };
     const PROPERTIES: &'static [Property] = &[ECHOES];
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {

@@ -9,9 +9,9 @@ use std::fmt;
 /// How deep arrays and objects are looked into: below, their text is compared.
 const MAX_DEPTH: u32 = 64;
 
-/// A JSON value. Two are equal when they say the same: white space, escapes in strings and the order
-/// of an object's keys are nothing; numbers are what is written, however large, so that `1` is not
-/// `1.0`.
+/// A JSON value. Two are equal when they say the same: white space, escapes in strings and the
+/// order of an object's keys are nothing; numbers are what is written, however large, so that `1`
+/// is not `1.0`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Json {
     /// A whole number.

@@ -3,6 +3,16 @@
 
 #![warn(missing_docs)]
 
+/// Scenarios by their paths in `configs/`.
+macro_rules! shipped {
+    ($($path:literal)*) => {
+        &[$(node_lab::study::Shipped {
+            path: $path,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/", $path)),
+        }),*]
+    };
+}
+
 pub mod broadcast;
 pub mod counters;
 pub mod crew;

@@ -79,7 +79,7 @@ pub const AVAILABLE_PROPERTY: Property = Property {
     bounds: &[AVAILABLE],
     ..of_programs(
         "available",
-        "So much of what clients ask is answered as done, neither refused nor left open",
+        "so much of what clients ask is answered as done, neither refused nor left open",
         "Maelstrom, src/maelstrom/checker.clj: availability",
         available,
     )
@@ -89,7 +89,7 @@ pub const ANSWERS_IN_FORM: Property = Property {
     is_promised: true,
     ..of_programs(
         "answers_in_form",
-        "A reply's type is its request's with _ok, or it is an error with a whole number as code",
+        "a reply's type is its request's with _ok, or it is an error with a whole number as code",
         "Maelstrom, doc/protocol.md",
         answers_in_form,
     )
@@ -100,7 +100,7 @@ pub const MESSAGES_PER_OPERATION: Property = Property {
     bounds: &[MESSAGES],
     ..of_programs(
         "messages_per_operation",
-        "Messages among nodes and services, divided by clients' operations, are below a bound",
+        "messages among nodes and services, divided by clients' operations, are below a bound",
         "Maelstrom, doc/results.md: net.servers.msgs-per-op; Gossip Glomers, challenges 3d and 3e",
         messages_per_operation,
     )
@@ -110,7 +110,7 @@ pub const MEDIAN_LATENCY: Property = Property {
     bounds: &[MEDIAN],
     ..of_programs(
         "median_latency",
-        "The median time from request to answer, of the operations that are done, is below a bound",
+        "the median time from request to answer, of the operations that are done, is below a bound",
         "Jepsen's checker perf: latency-quantiles",
         |run| latency(run, &MEDIAN, 50, "median"),
     )
@@ -120,7 +120,7 @@ pub const MAX_LATENCY: Property = Property {
     bounds: &[MAX],
     ..of_programs(
         "max_latency",
-        "The longest time from request to answer, of the operations that are done, is below a bound",
+        "the longest time from request to answer, of the operations that are done, is below a bound",
         "Jepsen's checker perf: latency-quantiles",
         |run| latency(run, &MAX, 100, "longest"),
     )

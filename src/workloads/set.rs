@@ -5,15 +5,15 @@
 //! addition is acknowledged, or when the first read that shows it ends, whichever is first. It is
 //!
 //! * **stable** when the last read that could show it, does: the last one is that which began last.
-//!   It became so just after the last read that did not show it had begun; the **stable latency** is
-//!   the time from when it was known until then, or 0;
+//!   It became so just after the last read that did not show it had begun; the **stable latency**
+//!   is the time from when it was known until then, or 0;
 //! * **lost** when a read that began after it was known does not show it, and none that began later
 //!   does;
 //! * **never read** otherwise: no read began after it was known.
 //!
-//! One thing is stricter. There, of the reads with which a run ends, one a node, the last one decides
-//! whether an element is stable: who misses it goes unnoticed if another read began after. Here an
-//! element is lost too when any node's last read misses it: every node has had the time.
+//! One thing is stricter. There, of the reads with which a run ends, one a node, the last one
+//! decides whether an element is stable: who misses it goes unnoticed if another read began after.
+//! Here an element is lost too when any node's last read misses it: every node has had the time.
 
 use crate::crew::{is_final, name};
 use crate::errors::Told;
@@ -294,8 +294,8 @@ pub fn delivers(run: &Run) -> Verdict {
         let element = run.request::<Body<'_>>(added);
         let element = element.as_ref().and_then(element_of);
         let why = format!(
-            "{} elements are lost: {} was asked for {} at {}, and {told}; {} does not show it at {}{is_last}",
-            sets.lost.len(),
+            "{} lost: {} was asked for {} at {}, and {told}; {} does not show it at {}{is_last}",
+            counted(sets.lost.len()),
             node(added),
             element.map_or_else(|| "one".into(), |element| element.to_string()),
             Millis(added.invoke_ns),
@@ -305,6 +305,14 @@ pub fn delivers(run: &Run) -> Verdict {
         return Verdict::Violated(Violation::of(vec![*read, *add], why));
     }
     Verdict::of(None, sets.has_reads, "no read began after an element was known")
+}
+
+/// So many elements are.
+pub(crate) fn counted(elements: usize) -> String {
+    match elements {
+        1 => "1 element is".into(),
+        many => format!("{many} elements are"),
+    }
 }
 
 fn element_of(request: &Body<'_>) -> Option<Json> {

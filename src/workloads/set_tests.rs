@@ -62,7 +62,7 @@ fn what_is_acknowledged_is_read_at_last() {
     let lost = [Add(0, 7, 1, Some(2)), Read(1, 3, 4, vec![7]), Read(1, 5, 6, vec![])];
     let (ops, why) = broken(delivers(&run(&lost))).unwrap();
     assert_eq!(ops, [2, 0]);
-    let expected = "1 elements are lost: n0 was asked for 7 at 1.000 ms, and acknowledged it at \
+    let expected = "1 element is lost: n0 was asked for 7 at 1.000 ms, and acknowledged it at \
                     2.000 ms; n0 does not show it at 5.000 ms";
     assert_eq!(why, expected);
 }

@@ -5,7 +5,7 @@ use crate::errors::Told;
 use crate::json::{Json, Key};
 use node_core::Rng;
 use node_lab::hosted::{Body, Program};
-use node_lab::study::{Cast, Clients, Needs, Property, Run, Study, Verdict, Violation};
+use node_lab::study::{Cast, Clients, Needs, Property, Run, Shipped, Study, Verdict, Violation};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ crate::settings! {
 /// Whether all ids differ.
 pub const UNIQUE_IDS: Property = Property {
     name: "unique_ids",
-    statement: "No two generate_ok have the same `id`, of whatever JSON type",
+    statement: "no two generate_ok have the same `id`, of whatever JSON type",
     source: "Maelstrom, doc/workloads.md: unique-ids",
     needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
     bounds: &[],
@@ -40,6 +40,9 @@ impl Study for UniqueIds {
     type Protocol = Program;
     const NAME: &'static str = "unique-ids";
     type Settings = Settings;
+    const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/glomers/2.toml"
+    };
     const PROPERTIES: &'static [Property] = &[UNIQUE_IDS];
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {

@@ -11,9 +11,9 @@ pub struct Shipped {
 }
 
 impl Shipped {
-    /// What a scenario is called: its file's name without `.toml`.
+    /// What a scenario is called: its path in the folder `sim`, without `.toml`.
     pub fn name(&self) -> &'static str {
-        let file = self.path.rsplit('/').next().unwrap_or(self.path);
+        let file = self.path.strip_prefix("sim/").unwrap_or(self.path);
         file.strip_suffix(".toml").unwrap_or(file)
     }
 
@@ -49,6 +49,8 @@ mod tests {
         let text = "# Nodes add\n# up. And more.\nnodes = []\n";
         let shipped = Shipped { path: "sim/sum.toml", text };
         assert_eq!((shipped.name(), &*shipped.about()), ("sum", "Nodes add up"));
+        let deep = Shipped { path: "sim/sums/3d.toml", text };
+        assert_eq!(deep.name(), "sums/3d");
         assert_eq!(shipped.named("../kv/./node.toml"), "kv/node.toml");
         assert_eq!(shipped.named("node.toml"), "sim/node.toml");
         assert_eq!(shipped.named("../../../node.toml"), "node.toml");
