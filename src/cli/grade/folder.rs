@@ -137,7 +137,10 @@ mod tests {
         assert!(to.join("link").symlink_metadata().unwrap().is_symlink());
         seal(&to, &account).unwrap();
         let meta = to.join("a/b/run.sh").metadata().unwrap();
-        assert_eq!((meta.mode() & 0o7777, meta.uid()), (0o755, rustix::process::geteuid().as_raw()));
+        assert_eq!(
+            (meta.mode() & 0o7777, meta.uid()),
+            (0o755, rustix::process::geteuid().as_raw())
+        );
         fs::write(from.join("large"), vec![1; 2 << 20]).unwrap();
         let told = copy(&from, &folder.path().join("again"), &account, 1);
         assert!(matches!(told, Err(NoCopy::Submission(why)) if why.contains("larger than 1 MB")));

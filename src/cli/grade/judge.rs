@@ -130,7 +130,10 @@ impl Bench<'_> {
         match end {
             End::OutOfTime => {
                 let most = self.assignment.limits.wall_s;
-                ended(Status::OutOfTime, format!("it could not be decided in time ({most} s, wall_s)"))
+                ended(
+                    Status::OutOfTime,
+                    format!("it could not be decided in time ({most} s, wall_s)"),
+                )
             }
             End::Excess(what) => ended(Status::Failed, what),
             End::Killed(signal) => {

@@ -344,9 +344,8 @@ fn grade_all(args: &AllArgs, registry: &Registry) -> Result<u8, String> {
                     let name = folder.file_name().unwrap_or_default();
                     let results = args.results.as_ref().map(|results| results.join(name));
                     let told = |why: String| tell!("node grade: {}", escaped(why.as_bytes()));
-                    let results = results.filter(|results| {
-                        create_private(results).map_err(told).is_ok()
-                    });
+                    let results =
+                        results.filter(|results| create_private(results).map_err(told).is_ok());
                     let report = course.grade(folder, place, results.as_deref());
                     if let Some(results) = &results {
                         write_results(&report, results).unwrap_or_else(told);

@@ -32,8 +32,10 @@ impl Secret {
             let file = File::open(path).map_err(|error| told(&error.to_string()))?;
             let mode = file.metadata().map_err(|error| told(&error.to_string()))?.permissions();
             if mode.mode() & 0o077 != 0 {
-                return Err(told("others can read it: chmod 600 it, and where it has been so for \
-                                 some time, take a new one"));
+                return Err(told(
+                    "others can read it: chmod 600 it, and where it has been so for \
+                                 some time, take a new one",
+                ));
             }
             file.take(MOST + 1).read_to_end(&mut bytes)
         };
@@ -48,9 +50,9 @@ impl Secret {
     pub fn of(bytes: &[u8]) -> Result<Secret, String> {
         let bytes = bytes.trim_ascii_end();
         match bytes.len() {
-            len if len < LEAST => Err(format!(
-                "a secret has at least {LEAST} bytes: openssl rand -hex 32 makes one"
-            )),
+            len if len < LEAST => {
+                Err(format!("a secret has at least {LEAST} bytes: openssl rand -hex 32 makes one"))
+            }
             len if len as u64 > MOST => Err(format!("a secret has at most {MOST} bytes")),
             _ => Ok(Secret(bytes.to_vec())),
         }

@@ -11,7 +11,7 @@ use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Failure, Outcome, run};
 use node_lab::sim::scenario::Scenario;
-use node_lab::sim::shrink::shrink;
+use node_lab::sim::shrink::{MAX_SLOW_RUNS, shrink};
 use node_lab::sim::tracer::Tracer;
 use node_lab::study::{Bounds, Property, Verdict};
 use rustix::process::{
@@ -127,7 +127,11 @@ impl Stand {
                     ran = self.once(seed)?;
                 }
             }
-            if ran.failure.is_some() { failed.push(ran) } else { held.push(ran) }
+            if ran.failure.is_some() {
+                failed.push(ran)
+            } else {
+                held.push(ran)
+            }
             if failed.len().max(held.len()) > repeats as usize / 2 {
                 break;
             }
@@ -172,7 +176,7 @@ impl Stand {
         };
         // What is not property of one program, but of one run of it, cannot be made small.
         let is_program = property == PROGRAM;
-        let (plan, _) = if is_program { (plan, 0) } else { shrink(&plan, MAX_RUNS, &mut fails) };
+        let (plan, _) = if is_program { (plan, 0) } else { shrink(&plan, MAX_SLOW_RUNS, &mut fails) };
         let file = File::create(trace).map_err(|error| told(&error))?;
         let tracer = Tracer::to(Box::new(BufWriter::new(file)));
         let outcome = run(&self.scenario, &self.registry, &plan, tracer);
