@@ -2,9 +2,11 @@
 //! such a user has left running or lying about. Knows no task.
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whose processes and files a submission's are.
@@ -13,6 +15,8 @@ pub struct Account {
     /// The user; none where the grader is no superuser, and submissions run as it does.
     pub user: Option<u32>,
     token: String,
+    /// Held as long as it is.
+    _lock: Option<Arc<File>>,
 }
 
 /// What an account uses now.
@@ -30,32 +34,41 @@ pub const TOKEN: &str = "NODE_GRADE_TOKEN";
 /// The first user: neither people, nor packages, nor systemd's services, users and containers have
 /// ids from here to 61183.
 const FIRST_USER: u32 = 60_706;
-/// As many places has a pool.
-pub const MAX_PLACES: usize = 400;
+const LAST_USER: u32 = 61_183;
+/// Where graders of one machine see which users are taken.
+const LOCKS: &str = "/run/node-grade-users";
+/// Tells the accounts of one grader apart.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 /// Who starts processes faster than they are killed does not for so long.
 const SWEEP_WITHIN: Duration = Duration::from_secs(10);
 /// Where every user can write.
 const SHARED: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
 impl Account {
-    /// That of a place of the pool.
+    /// One that nobody else has while it is there.
     ///
     /// # Errors
-    /// Somebody else has its user.
-    pub fn of(place: usize) -> Result<Account, String> {
-        let token = format!("{}-{place}", std::process::id());
+    /// There is none.
+    pub fn free() -> Result<Account, String> {
+        let token = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         if !Account::has_users() {
-            return Ok(Account { user: None, token });
+            return Ok(Account { user: None, token, _lock: None });
         }
-        let user = FIRST_USER + place.min(MAX_PLACES) as u32;
-        let account = Account { user: Some(user), token };
-        if is_in_passwd(user) || !account.processes().is_empty() {
-            return Err(format!(
-                "submissions would run as user {user}, and that is somebody: another grader, or \
-                 what one left behind; end it, or give fewer --jobs"
-            ));
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(LOCKS);
+        made.map_err(|error| format!("{LOCKS}: {error}"))?;
+        for user in FIRST_USER..=LAST_USER {
+            let path = Path::new(LOCKS).join(user.to_string());
+            let lock = File::create(&path).map_err(|error| format!("{LOCKS}: {error}"))?;
+            let account = Account { user: Some(user), token: token.clone(), _lock: None };
+            let is_free = lock.try_lock().is_ok() && !is_in_passwd(user);
+            if is_free && account.processes().is_empty() {
+                return Ok(Account { _lock: Some(Arc::new(lock)), ..account });
+            }
         }
-        Ok(account)
+        Err(format!(
+            "submissions would run as a user of {FIRST_USER} to {LAST_USER}, and all of these are \
+             somebody: end what other graders left behind"
+        ))
     }
 
     /// Whether submissions can have users of their own.

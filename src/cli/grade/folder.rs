@@ -132,7 +132,7 @@ mod tests {
         fs::write(from.join("a/b/run.sh"), "#!/bin/sh\n").unwrap();
         fs::set_permissions(from.join("a/b/run.sh"), Permissions::from_mode(0o4755)).unwrap();
         symlink("/etc/passwd", from.join("link")).unwrap();
-        let account = Account::of(399).unwrap();
+        let account = Account::free().unwrap();
         copy(&from, &to, &account, 1).unwrap();
         assert!(to.join("link").symlink_metadata().unwrap().is_symlink());
         seal(&to, &account).unwrap();

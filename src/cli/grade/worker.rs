@@ -176,7 +176,8 @@ impl Stand {
         };
         // What is not property of one program, but of one run of it, cannot be made small.
         let is_program = property == PROGRAM;
-        let (plan, _) = if is_program { (plan, 0) } else { shrink(&plan, MAX_SLOW_RUNS, &mut fails) };
+        let (plan, _) =
+            if is_program { (plan, 0) } else { shrink(&plan, MAX_SLOW_RUNS, &mut fails) };
         let file = File::create(trace).map_err(|error| told(&error))?;
         let tracer = Tracer::to(Box::new(BufWriter::new(file)));
         let outcome = run(&self.scenario, &self.registry, &plan, tracer);
