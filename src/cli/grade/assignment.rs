@@ -341,11 +341,6 @@ impl Assignment {
         }
         Ok(Assignment { path: path.into(), title, submission, limits, tasks })
     }
-
-    /// All points that it can give.
-    pub fn most(&self) -> Points {
-        self.tasks.iter().fold(Points::default(), |sum, task| sum + task.most())
-    }
 }
 
 impl Text<'_> {
@@ -420,7 +415,7 @@ impl Text<'_> {
         }
         let repeats = raw.repeats.as_ref().map_or(1, |one| *one.get_ref());
         if let Some(given) = &raw.repeats
-            && (!(1..=MAX_REPEATS).contains(&repeats) || repeats % 2 == 0)
+            && (!(1..=MAX_REPEATS).contains(&repeats) || repeats.is_multiple_of(2))
         {
             return self.wrong(given.span(), "an odd number from 1 to 99, so that most decide");
         }
@@ -501,7 +496,6 @@ seeds = 1
         assert_eq!(all.tasks[1].scenario, Path::new("broadcast-1"));
         assert_eq!((task.score, task.visibility.word()), (Score::Fraction, "after_due_date"));
         assert_eq!(task.most().to_string(), "12.5");
-        assert_eq!(all.most().to_string(), "13.5");
         let secret = Secret::of(b"0123456789abcdef").unwrap();
         let seeds = task.all_seeds(&all.title, Some(&secret));
         assert_eq!(seeds.len(), 8);

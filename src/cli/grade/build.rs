@@ -13,9 +13,7 @@ use std::time::Duration;
 
 /// A submission that can be run.
 pub struct Built {
-    /// Its copy.
-    pub folder: PathBuf,
-    /// What runs, in it.
+    /// What runs, in its copy.
     pub file: PathBuf,
 }
 
@@ -72,7 +70,7 @@ pub fn build(
     }
     // Archives lose that it is a program.
     fs::set_permissions(&file, Permissions::from_mode(0o755)).map_err(|error| grader(&error))?;
-    Ok(Built { folder: copy, file })
+    Ok(Built { file })
 }
 
 /// The teacher's `main.rs` instead of whatever is there.

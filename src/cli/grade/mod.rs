@@ -1,5 +1,5 @@
-//! `node grade`: submissions judged by scenarios, from outside, and what they earn. Owns the command
-//! and the order of its steps; must not know a protocol.
+//! `node grade`: submissions judged by scenarios, from outside, and what they earn. Owns the
+//! command and the order of its steps; must not know a protocol.
 
 mod account;
 mod assignment;
@@ -220,7 +220,7 @@ impl<'a> Course<'a> {
         let name = submission.file_name().unwrap_or(submission.as_os_str());
         let name = name.to_string_lossy().into_owned();
         let folder = self.work.path().join(place.to_string());
-        let tasks = self.judge(submission, place, &folder, pages);
+        let tasks = self.judge(submission, &folder, pages);
         // The next one of this place finds nothing.
         let _ = fs::remove_dir_all(&folder);
         Report { assignment: self.assignment, name, tasks, reveal: self.reveal }
@@ -229,7 +229,6 @@ impl<'a> Course<'a> {
     fn judge(
         &self,
         submission: &Path,
-        place: usize,
         folder: &Path,
         pages: Option<&Path>,
     ) -> Vec<(&'a Task, Judged)> {
