@@ -44,11 +44,12 @@ for line in sys.stdin:
 
 impl Course {
     fn new() -> Course {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let folder = tempfile::tempdir().expect("it is there");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("it is there");
         let course = Course { folder };
         course.write("secret", SECRET);
-        fs::set_permissions(course.path("secret"), Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(course.path("secret"), Permissions::from_mode(0o600))
+            .expect("it is there");
         let scenario = "properties = [\"echoes\"]\nseconds = 2\nsettle_seconds = 6\n[hosted]\n\
                         nodes = 1\nturn_ms = 500\n[workload]\nkind = \"echo\"\nrate = 20\n";
         course.write("echo.toml", scenario);
@@ -62,8 +63,8 @@ impl Course {
 
     fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::create_dir_all(path.parent().expect("it is there")).expect("it is there");
+        fs::write(path, text).expect("it is there");
     }
 
     /// One task, with more keys of `[submission]` and of the task.
@@ -89,7 +90,7 @@ impl Course {
     fn grade(&self, name: &str, args: &[&str]) -> (Output, Value) {
         let submission = format!("all/{name}");
         let mut command = self.command(&["assignment.toml", "--submission", &submission]);
-        let output = command.args(["-o", "results"]).args(args).output().unwrap();
+        let output = command.args(["-o", "results"]).args(args).output().expect("it is there");
         (output, self.results())
     }
 
@@ -123,13 +124,15 @@ fn who_does_what_is_asked_has_all_points_in_every_form() {
     let (output, results) = course.grade("ada", &[]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!((&results["score"], &results["tests"][0]["status"]), (&10.into(), &"passed".into()));
-    let read = |name: &str| fs::read_to_string(course.path("results").join(name)).unwrap();
+    let read =
+        |name: &str| fs::read_to_string(course.path("results").join(name)).expect("it is there");
     assert_eq!(read("row.csv"), "submission,score,max,1,1 status\nada,10,10,10,passed\n");
     assert!(read("junit.xml").contains("failures=\"0\" errors=\"0\""));
     assert!(read("classroom.b64").starts_with("ey"), "{}", read("classroom.b64"));
     assert!(read("report.html").contains("10 of 10 points"));
     for name in ["results.json", "report.html"] {
-        let mode = course.path("results").join(name).metadata().unwrap().permissions().mode();
+        let mode =
+            course.path("results").join(name).metadata().expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
@@ -158,17 +161,18 @@ fn hidden_seeds_are_named_by_their_places_until_they_are_revealed() {
     course.submit("eve", &node_that("sys.exit(os.environ['NODE_SEED'])"));
     let (output, results) = course.grade("eve", &["--secret", "secret"]);
     is_failure(&output, &results, "0 of 4 seeds hold");
-    course.assign("", "hidden = 1\n").to_owned();
-    let text = fs::read_to_string(course.path("assignment.toml")).unwrap();
+    course.assign("", "hidden = 1");
+    let text = fs::read_to_string(course.path("assignment.toml")).expect("it is there");
     course.write("assignment.toml", &text.replace("seeds = 1\n", ""));
     let (output, results) = course.grade("eve", &["--secret", "secret"]);
     is_failure(&output, &results, "hidden seed #1: the program ended the run: n0: it exited");
-    let shown = |name: &str| fs::read_to_string(course.path("results").join(name)).unwrap();
+    let shown =
+        |name: &str| fs::read_to_string(course.path("results").join(name)).expect("it is there");
     assert!(!shown("results.json").contains("stderr"), "{}", shown("results.json"));
     assert!(!shown("pages/1.html").contains("\"seed\":\""), "a page names the seed");
     let (_, results) = course.grade("eve", &["--secret", "secret", "--reveal"]);
-    let told = results["tests"][0]["output"].as_str().unwrap().to_string();
-    let seed = told.split(['(', ')']).nth(1).unwrap().parse::<u64>();
+    let told = results["tests"][0]["output"].as_str().expect("it is there").to_string();
+    let seed = told.split(['(', ')']).nth(1).expect("a number").parse::<u64>();
     assert!(seed.is_ok_and(|seed| seed > 1 << 32), "{told}");
 }
 
@@ -216,11 +220,11 @@ fn who_reads_the_secret_fails() {
     course.submit("eve", &node_that(&format!("open('{}').read(); os._exit(3)", path.display())));
     let (output, results) = course.grade("eve", &["--secret", "secret"]);
     is_failure(&output, &results, "the program ended the run");
-    let told = results["tests"][0]["output"].as_str().unwrap().to_string();
+    let told = results["tests"][0]["output"].as_str().expect("it is there").to_string();
     if geteuid().is_root() {
         assert!(told.contains("Permission denied"), "{told}");
     }
-    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is there");
     let (output, _) = course.grade("eve", &["--secret", "secret"]);
     assert_eq!(output.status.code(), Some(2), "a secret that all can read is none");
 }
@@ -256,8 +260,8 @@ fn who_kills_its_parent_fails() {
         return;
     }
     // Where it may: the grader is somebody, and submissions are too.
-    fs::set_permissions(course.folder.path(), Permissions::from_mode(0o777)).unwrap();
-    fs::remove_dir_all(course.path("results")).unwrap();
+    fs::set_permissions(course.folder.path(), Permissions::from_mode(0o777)).expect("it is there");
+    fs::remove_dir_all(course.path("results")).expect("it is there");
     let args = ["assignment.toml", "--submission", "all/eve", "-o", "results"];
     let output = course.command(&args).uid(SOMEBODY).gid(SOMEBODY).output();
     let output = output.expect("this file can be run by everybody");
@@ -272,9 +276,9 @@ fn a_class_has_a_row_each_and_the_same_twice() {
     course.submit("=eve", &node_that("sys.exit(0)"));
     course.write("all/nobody/README", "nothing");
     let grade = |output: &str| {
-        let done = course.command(&["all", "all/", "-o", output]).output().unwrap();
+        let done = course.command(&["all", "all/", "-o", output]).output().expect("it is there");
         let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
-        (done.status.code(), stderr, fs::read_to_string(course.path(output)).unwrap())
+        (done.status.code(), stderr, fs::read_to_string(course.path(output)).expect("it is there"))
     };
     let (code, stderr, class) = grade("one.csv");
     assert_eq!(code, Some(1), "{stderr}");

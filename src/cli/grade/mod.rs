@@ -261,7 +261,7 @@ impl<'a> Course<'a> {
             if let (Some(found), Some(pages)) = (&mut judged.failure, pages) {
                 let trace = folder.join("trace.jsonl");
                 bench.explain(task, found, &trace);
-                if let Err(why) = page(found, &task.id, pages, self.reveal) {
+                if let Err(why) = page(found, task, pages, self.reveal) {
                     tell!("node grade: the page of {}: {}", task.id, escaped(why.as_bytes()));
                 }
             }

@@ -1,9 +1,13 @@
 //! Results on disk: files that only their owner can read, as others' submissions may still run.
 
+use super::assignment::Task;
+use super::exchange::Failed;
 use super::judge::Found;
 use super::report::Report;
 use super::results::{classroom, csv, gradescope, html, junit};
 use node_lab::explain::{self, Source, merge};
+use node_lab::sim::plan::Plan;
+use serde::Serialize;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -32,14 +36,14 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), String> {
     done.map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The page of a failure.
+/// The page of a failure, and its plan where that is no secret.
 ///
 /// # Errors
 /// The trace cannot be read, or the page not written.
-pub fn page(found: &Found, task: &str, results: &Path, reveal: bool) -> Result<(), String> {
+pub fn page(found: &Found, task: &Task, results: &Path, reveal: bool) -> Result<(), String> {
     let Some(trace) = &found.trace else { return Ok(()) };
     let mut source = Source::load(trace).map_err(|error| error.to_string())?;
-    source.name = task.into();
+    source.name.clone_from(&task.id);
     let sources = [source];
     let mut merged = merge(&sources).map_err(|error| error.to_string())?;
     if !found.seed.is_open(reveal) {
@@ -50,7 +54,22 @@ pub fn page(found: &Found, task: &str, results: &Path, reveal: bool) -> Result<(
     let folder = results.join("pages");
     create_private(&folder)?;
     let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
-    write_private(&folder.join(format!("{task}.html")), &text)
+    let id = &task.id;
+    write_private(&folder.join(format!("{id}.html")), &text)?;
+    let open = found.small.as_ref().filter(|_| found.seed.is_open(reveal));
+    let Some((plan, Failed { property, .. })) = open else { return Ok(()) };
+    let replay = Replay { scenario: &task.scenario, property, plan };
+    let text = toml::to_string(&replay).map_err(|error| error.to_string())?;
+    write_private(&folder.join(format!("{id}.toml")), &text)
+}
+
+/// A failing run's file, as `node sim --replay` reads it; who runs it names the program.
+#[derive(Serialize)]
+struct Replay<'a> {
+    scenario: &'a Path,
+    property: &'a str,
+    #[serde(flatten)]
+    plan: &'a Plan,
 }
 
 /// Every form of a report, in a folder.
@@ -60,7 +79,7 @@ pub fn page(found: &Found, task: &str, results: &Path, reveal: bool) -> Result<(
 pub fn write_results(report: &Report<'_>, folder: &Path) -> Result<(), String> {
     let tasks: Vec<_> = report.tasks.iter().map(|(task, _)| *task).collect();
     let row = csv::head(&tasks) + &csv::row(report);
-    let page = |task: &super::assignment::Task| {
+    let page = |task: &Task| {
         let page = format!("pages/{}.html", task.id);
         let is_its = report.tasks.iter().any(|(one, result)| {
             let trace = result.failure.as_ref().and_then(|found| found.trace.as_ref());

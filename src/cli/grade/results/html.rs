@@ -58,13 +58,13 @@ fn plan(task: &Task, found: &Found, reveal: bool, text: &mut String) {
             escaped(&faults),
         ));
     }
-    let again = match found.seed.is_open(reveal) {
-        true => format!(
-            "node sim {} --seed {} --bin YOUR_PROGRAM",
-            task.scenario.display(),
-            found.seed.value
-        ),
-        false => "the seed is hidden: try other seeds, node sim … --seeds 1..1000".into(),
+    let again = match (found.seed.is_open(reveal), &found.small) {
+        (true, Some(_)) => format!("node sim --replay pages/{}.toml --bin YOUR_PROGRAM", task.id),
+        (true, None) => {
+            let (scenario, seed) = (task.scenario.display(), found.seed.value);
+            format!("node sim {scenario} --seed {seed} --bin YOUR_PROGRAM")
+        }
+        (false, _) => "the seed is hidden: try other seeds, node sim … --seeds 1..1000".into(),
     };
     text.push_str(&format!("<p>Again: <code>{}</code></p>\n", escaped(&again)));
 }
