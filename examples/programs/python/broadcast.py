@@ -6,8 +6,7 @@
 
 What a neighbor has not acknowledged is kept, and sent again all at once every half second: after a
 partition, and to a neighbor that was down. The values are in a file, too, so that a node that is
-started again in the same folder has what it has answered for; what its neighbors have of them it
-asks by telling them all."""
+started again in the same folder has what it has answered for, and tells it all again."""
 
 from node import Node
 
@@ -21,13 +20,17 @@ def start():
     global log
     log = open(f"{node.id}.values", "a+")
     log.seek(0)
-    values.update((int(line), None) for line in log if line.endswith("\n"))
+    values.update((int(line), None) for line in log)
+    # Clients do not tell the topology again to a node that is started again: it tells everybody.
+    unacknowledged.update((other, dict(values)) for other in node.others)
 
 
 @node.on("topology")
 def topology(message):
-    for neighbor in message.body["topology"][node.id]:
-        unacknowledged[neighbor] = dict(values)
+    neighbors = message.body["topology"][node.id]
+    for other in node.others:
+        if other not in neighbors:
+            unacknowledged.pop(other, None)
     node.reply(message, type="topology_ok")
 
 
@@ -60,7 +63,7 @@ def tell(message):
 @node.on("told")
 def told(message):
     for value in message.body["values"]:
-        unacknowledged[message.src].pop(value, None)
+        unacknowledged.get(message.src, {}).pop(value, None)
 
 
 @node.on("read")
