@@ -118,9 +118,9 @@ class Node:
             for handler in self._started:
                 handler()
             self.reply(message, type="init_ok")
-        elif kind in self._handlers:
+        elif kind in self._handlers and self.id:
             self._handlers[kind](message)
-        else:
+        elif self.id:  # what comes before init is lost, like what comes before the start
             self.error(message, 10, f"{kind} is not known here")
 
     def _flush(self):
