@@ -182,7 +182,8 @@ fn scenario(args: &TestArgs, registry: &Registry) -> Result<String, String> {
         let names = names.collect::<Vec<_>>().join(", ");
         format!("there is no workload {}; there are {names}", args.workload)
     })?;
-    let mut properties = node_workloads::judged(study.name).unwrap_or_default().to_vec();
+    let mut properties: Vec<&str> = study.judged().map(|property| property.name).collect();
+    properties.push("answers_in_form");
     let mut bounds = String::new();
     if let Some(expected) = &args.availability {
         properties.push("available");

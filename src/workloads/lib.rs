@@ -39,26 +39,3 @@ pub fn register(registry: &mut Registry) {
     registry.register_study::<counters::GCounter>();
     registry.register_study::<counters::PnCounter>();
 }
-
-/// What the tests of Maelstrom judge of a workload; none where there is no such workload.
-pub fn judged(workload: &str) -> Option<&'static [&'static str]> {
-    Some(match workload {
-        "echo" => &["echoes", "answers_in_form"],
-        "unique-ids" => &["unique_ids", "answers_in_form"],
-        "broadcast" | "g-set" => {
-            &["broadcast_delivers", "no_phantoms", "no_duplicates", "answers_in_form"]
-        }
-        "g-counter" | "pn-counter" => &["counter_sums", "answers_in_form"],
-        "lin-kv" => &["lin_kv_linearizable", "answers_in_form"],
-        "kafka" => &[
-            "kafka_no_lost_writes",
-            "kafka_offsets_monotonic",
-            "kafka_no_skips",
-            "kafka_consistent_offsets",
-            "kafka_commits",
-            "answers_in_form",
-        ],
-        "txn-list-append" | "txn-rw-register" => &["txn_isolated", "answers_in_form"],
-        _ => return None,
-    })
-}

@@ -18,8 +18,8 @@ pub(super) struct Threads {
     threads: Vec<Thread>,
     /// The newest process of the machine when these were looked for.
     newest: u32,
-    /// New ones that were not to be seen yet, and how often they are still looked for: a process has
-    /// its number some time before it is there, and its parent runs as long.
+    /// New ones that were not to be seen yet, and how often they are still looked for: a process
+    /// has its number some time before it is there, and its parent runs as long.
     unborn: Vec<(u32, u8)>,
     loadavg: Option<File>,
     buffer: Vec<u8>,
