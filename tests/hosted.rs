@@ -79,6 +79,12 @@ fn what_is_no_message_and_what_has_no_end_is_a_verdict() {
         ("forks", "processes, more than 20"),
         ("memory", "MB of memory, more than 150"),
     ] {
+        if mode == "no init" {
+            let file = folder.path().join("s.toml");
+            let longer = std::fs::read_to_string(&file).expect("a scenario");
+            std::fs::write(&file, longer.replace("seconds = 3\n", "seconds = 12\n"))
+                .expect("a file");
+        }
         let output = sim(folder.path(), mode, &[]);
         let text = text(&output);
         assert_eq!(output.status.code(), Some(1), "{mode}: {text}");

@@ -6,7 +6,7 @@ use super::exchange::{Answer, Failed, Order, PROGRAM, Program, Ran, Work};
 use super::measures::{bounds_with, measured, measured_by};
 use super::traced::Traced;
 use crate::cli::output::Output;
-use node_lab::hosted::Hosting;
+use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Failure, Outcome, run};
@@ -75,7 +75,7 @@ fn open(path: &Path, registry: &Registry, order: &Order) -> Result<Scenario, Str
         return Scenario::open(path, registry);
     };
     let limits = order.limits;
-    let hosting = Hosting { bin: bin.clone(), user: *user, limits, ..Hosting::default() };
+    let hosting = Guest { bin: bin.clone(), user: *user, limits: Some(limits), ..Guest::default() };
     Scenario::open_hosted(path, registry, Some(&hosting))
 }
 
