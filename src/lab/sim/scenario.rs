@@ -215,6 +215,14 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// A fault of it, for people.
+    pub fn tell(&self, fault: &Fault) -> String {
+        match self.hosted {
+            Some(_) => fault.among_programs(),
+            None => fault.to_string(),
+        }
+    }
+
     /// The verdict on one of its properties in a run, of which that is known of its plan.
     pub fn judge(
         &self,
