@@ -151,6 +151,10 @@ impl Stand {
         Ok(ran(outcome, &self.measures))
     }
 
+    fn faults(&self, plan: &Plan) -> Vec<String> {
+        plan.faults.iter().map(|fault| self.scenario.tell(fault)).collect()
+    }
+
     /// Makes a failure small within a time, and writes the trace of what is left.
     fn explain(
         &self,
@@ -165,7 +169,7 @@ impl Stand {
             let ran = traced.run(&self.scenario, &self.registry, &plan, &[])?;
             let Some(failure) = ran.failure else { return Ok(Answer::Gone) };
             std::fs::copy(traced.trace(), trace).map_err(|error| told(&error))?;
-            return Ok(Answer::Explained { plan, failure });
+            return Ok(Answer::Explained { faults: self.faults(&plan), plan, failure });
         }
         let until = Instant::now() + Duration::from_secs(seconds);
         let mut fails = |plan: &Plan| {
@@ -183,7 +187,9 @@ impl Stand {
         let outcome = run(&self.scenario, &self.registry, &plan, tracer);
         match (outcome.failure, outcome.trace_error) {
             (_, Some(why)) => Err(told(&why)),
-            (Some(failure), None) => Ok(Answer::Explained { plan, failure: failed(failure) }),
+            (Some(failure), None) => {
+                Ok(Answer::Explained { faults: self.faults(&plan), plan, failure: failed(failure) })
+            }
             (None, None) => Ok(Answer::Gone),
         }
     }
