@@ -36,6 +36,13 @@ const BROADCAST: Case = Case {
     properties: "\"broadcast_delivers\", \"no_phantoms\", \"no_duplicates\"",
     more: "",
 };
+/// Nodes are killed and started again, and held up, too.
+const HARSH: Case = Case {
+    workload: "broadcast",
+    properties: "\"broadcast_delivers\", \"no_phantoms\", \"no_duplicates\"",
+    more: "[faults]\nalways = true\npartition = [1, 1]\ncrash = [1, 2]\npause = [1, 2]\n\
+           for_ms = [1500, 2500]\n",
+};
 /// With the bounds of challenges 3d and 3e that are the lower ones, and no faults.
 const FAST: Case = Case {
     workload: "broadcast",
@@ -98,6 +105,7 @@ fn programs_in_python() {
         (&ECHO, "echo"),
         (&IDS, "unique_ids"),
         (&BROADCAST, "broadcast"),
+        (&HARSH, "broadcast"),
         (&BROADCAST, "broadcast_batched"),
         (&FAST, "broadcast_batched"),
         (&SET, "g_set"),
