@@ -20,6 +20,7 @@ pub mod echo;
 pub mod errors;
 pub mod g_set;
 pub mod json;
+pub mod lin_kv;
 pub mod program;
 pub mod set;
 #[cfg(test)]
@@ -38,4 +39,5 @@ pub fn register(registry: &mut Registry) {
     registry.register_study::<g_set::GSet>();
     registry.register_study::<counters::GCounter>();
     registry.register_study::<counters::PnCounter>();
+    registry.register_study::<lin_kv::LinKv>();
 }
