@@ -21,6 +21,7 @@ pub mod errors;
 pub mod g_set;
 pub mod json;
 pub mod kafka;
+pub mod lin_kv;
 pub mod program;
 pub mod set;
 #[cfg(test)]
@@ -40,4 +41,5 @@ pub fn register(registry: &mut Registry) {
     registry.register_study::<counters::GCounter>();
     registry.register_study::<counters::PnCounter>();
     registry.register_study::<kafka::Kafka>();
+    registry.register_study::<lin_kv::LinKv>();
 }
