@@ -51,6 +51,10 @@ pub(super) struct Process {
     is_new: bool,
     child: Option<Child>,
     shim: Option<Shim>,
+    /// It was given `init`.
+    has_begun: bool,
+    /// What other nodes sent before that.
+    letters: VecDeque<String>,
     is_ready: bool,
     /// What clients asked before it was.
     early: VecDeque<(Caller, Body<'static>)>,
@@ -120,6 +124,8 @@ impl Process {
             is_new,
             child: None,
             shim: None,
+            has_begun: false,
+            letters: VecDeque::new(),
             is_ready: false,
             early: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -181,6 +187,11 @@ impl Process {
                                   "node_ids": all});
                 turn.does.push(Does::Set(Timer::Overdue, INIT_WITHIN));
                 self.event(names, Some(&names.line(INIT_CLIENT, &body.to_string())), turn);
+                self.has_begun = true;
+                for line in std::mem::take(&mut self.letters) {
+                    self.received += 1;
+                    self.event(names, Some(&line), turn);
+                }
             }
             Timer::Overdue if self.is_ready => {}
             Timer::Overdue => {
@@ -225,8 +236,13 @@ impl Process {
 
     /// A message of another node.
     pub fn hear(&mut self, from: &str, body: &Body<'_>, ids: &Ids, names: &Names, turn: &mut Turn) {
-        self.received += 1;
-        self.event(names, Some(&names.line(from, &body.named(ids))), turn);
+        let line = names.line(from, &body.named(ids));
+        if self.has_begun {
+            self.received += 1;
+            self.event(names, Some(&line), turn);
+        } else if self.letters.len() < MAX_WAITING {
+            self.letters.push_back(line);
+        }
     }
 
     /// Tells states apart, as far as they show.
