@@ -64,7 +64,8 @@ def _install(folder):
             state["pumps"] = True
         if starts:
             start_new_thread(pump, ())
-        at = wall_ns() + max(0, int(seconds * 1e9))
+        # Rounded up: who waits for what is left of a time is not woken before it, again and again.
+        at = wall_ns() + max(0, -int(-seconds * 1e9 // 1))
         os.write(asks_fd, b"timer %d %d\n" % (timer, at))
         return timer
 
