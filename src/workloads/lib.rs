@@ -26,6 +26,8 @@ pub mod set;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+pub mod txn;
+pub mod txns;
 pub mod unique_ids;
 
 use node_lab::registry::Registry;
@@ -40,4 +42,6 @@ pub fn register(registry: &mut Registry) {
     registry.register_study::<counters::GCounter>();
     registry.register_study::<counters::PnCounter>();
     registry.register_study::<lin_kv::LinKv>();
+    registry.register_study::<txns::ListAppend>();
+    registry.register_study::<txns::RwRegister>();
 }
