@@ -6,7 +6,7 @@
 //!   cargo bench --bench sim -- seeds N      (4) N runs of 2,000 deliveries
 
 use node_lab::sim::tracer::Tracer;
-use node_lab::sim::world::{CHANCE, Network, Step, Weather, World};
+use node_lab::sim::world::{Birth, CHANCE, Network, Step, Weather, World};
 use node_protocols::core::{
     Bytes, Caller, ConfigError, Context, Env, Host, LamportRule, Never, NodeId, Protocol, erase,
 };
@@ -244,7 +244,7 @@ fn go<P: Protocol>(
 ) -> (u64, u64) {
     let ids: Vec<NodeId> = (1..=n).map(NodeId).collect();
     let all = ids.clone();
-    let build = move |place: usize, incarnation: u64, identity: u128| {
+    let build = move |Birth { place, incarnation, identity, .. }| {
         let id = all[place];
         let peers = all.iter().copied().filter(|peer| *peer != id).collect();
         let seed = seed ^ u64::from(id.0);

@@ -86,6 +86,7 @@ fn every_key_of_a_scenario_is_in_its_table() {
     ];
     assert_eq!(keys(&page, "top level"), of_scenario(&store, ""));
     let mut tables: Vec<(&str, &[&str])> = vec![
+        ("[hosted]", &store),
         ("[workload.kv_replication]", &store),
         ("[workload.lottery]", &lottery),
         ("[workload.board]", &board),

@@ -131,7 +131,7 @@ fn parse(text: &str) -> Result<Scenario, String> {
         let path = data(".").join(config);
         node_lab::config::Config::load(&path, &registry()).map_err(|error| error.to_string())
     };
-    Scenario::parse(&data("x.toml"), text, &registry(), load)
+    Scenario::parse(&data("x.toml"), text, &registry(), None, load)
 }
 
 #[test]

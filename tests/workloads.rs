@@ -45,6 +45,9 @@ fn write(folder: &Path, kind: &str, properties: &str) -> String {
     name
 }
 
+/// A workload, its properties, and each way to be wrong with the property that finds it.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 #[test]
 fn each_workload_tells_right_from_wrong() {
     if !has_python() {
@@ -52,7 +55,7 @@ fn each_workload_tells_right_from_wrong() {
     }
     let folder = TempDir::new().expect("a folder");
     let sets = "\"broadcast_delivers\", \"no_phantoms\", \"no_duplicates\", \"answers_in_form\"";
-    let cases: [(&str, &str, &[(&str, &str)]); 6] = [
+    let cases: [Case<'_>; 6] = [
         ("echo", "\"echoes\", \"available\"", &[("loud", "echoes")]),
         ("unique-ids", "\"unique_ids\", \"available\"", &[("same", "unique_ids")]),
         (
@@ -64,9 +67,13 @@ fn each_workload_tells_right_from_wrong() {
                 ("repeats", "no_duplicates"),
             ],
         ),
-        ("g-set", sets, &[("silent", "broadcast_delivers")]),
+        (
+            "g-set",
+            "\"g_set_delivers\", \"g_set_no_phantoms\", \"g_set_no_duplicates\"",
+            &[("silent", "g_set_delivers"), ("invents", "g_set_no_phantoms")],
+        ),
         ("g-counter", "\"counter_sums\"", &[("counter silent", "counter_sums")]),
-        ("pn-counter", "\"counter_sums\"", &[("counter silent", "counter_sums")]),
+        ("pn-counter", "\"pn_counter_sums\"", &[("counter silent", "pn_counter_sums")]),
     ];
     for (kind, properties, wrongs) in cases {
         let scenario = write(folder.path(), kind, properties);

@@ -2,6 +2,7 @@
 
 mod command;
 pub mod explain;
+mod grade;
 mod load;
 mod new;
 pub(crate) mod output;
@@ -80,6 +81,7 @@ enum Own {
     Load(load::LoadArgs),
     Explain(explain::ExplainArgs),
     New(new::NewArgs),
+    Grade(grade::GradeArgs),
 }
 
 /// Parses the command line and does what it says, with the protocols of `registry` and, beside its
@@ -106,7 +108,7 @@ pub fn main(registry: Registry, commands: &[Command]) -> ExitCode {
 /// Does what a command line without brought commands says.
 fn run_own(cli: Cli, registry: Registry) -> ExitCode {
     // The simulator's runs have a log of their own.
-    if !matches!(cli.command, Some(Own::Sim(_))) {
+    if !matches!(cli.command, Some(Own::Sim(_) | Own::Grade(_))) {
         start_log(cli.log.log_level);
     }
     match (cli.command, cli.config) {
@@ -118,6 +120,7 @@ fn run_own(cli: Cli, registry: Registry) -> ExitCode {
         (Some(Own::Load(args)), _) => load::run(&args, &registry),
         (Some(Own::Explain(args)), _) => explain::run(args, &registry),
         (Some(Own::New(args)), _) => new::run(&args, &registry),
+        (Some(Own::Grade(args)), _) => grade::main(args, registry),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {
             tell!("node: nothing to do: give --config FILE, or a command; see node --help");

@@ -7,7 +7,7 @@ use crate::cli::tell;
 use crate::client::escaped;
 use clap::{Args, Subcommand, ValueEnum};
 use node_lab::explain::{Source, html, merge};
-use node_lab::hosted::Hosting;
+use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
@@ -152,8 +152,7 @@ fn test(args: &TestArgs, out: &mut Output) -> Result<u8, String> {
     fs::create_dir_all(store).map_err(told)?;
     let (path, trace) = (store.join("scenario.toml"), store.join("trace.jsonl"));
     fs::write(&path, &text).map_err(told)?;
-    let hosting =
-        Hosting { bin: args.bin.clone(), args: args.arguments.clone(), ..Hosting::default() };
+    let hosting = Guest { bin: args.bin.clone(), args: args.arguments.clone(), ..Guest::default() };
     let scenario = Arc::new(Scenario::open_hosted(&path, &registry, Some(&hosting))?);
     let sink = Box::new(BufWriter::new(File::create(&trace).map_err(told)?));
     let outcome = run(&scenario, &registry, &scenario.plan(args.seed), Tracer::to(sink));

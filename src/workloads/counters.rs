@@ -27,26 +27,56 @@ crate::settings! {
 /// enough.
 const MAX_RANGES: usize = 10_000;
 
+const fn of_counters(
+    name: &'static str,
+    statement: &'static str,
+    missing: fn(&Cast<'_>) -> Option<String>,
+    shows: fn(&Run) -> bool,
+) -> Property {
+    Property {
+        name,
+        statement,
+        source: "Maelstrom, doc/workloads.md: g-counter, pn-counter",
+        needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
+        bounds: &[],
+        is_promised: true,
+        missing,
+        shows,
+        judge: counter_sums,
+    }
+}
+
 /// Whether nodes know the sum in the end.
-pub const COUNTER_SUMS: Property = Property {
-    name: "counter_sums",
-    statement: "in the end every node reads the sum of all acknowledged additions, and of any of those \
-                whose outcome is unknown",
-    source: "Maelstrom, doc/workloads.md: g-counter, pn-counter",
-    needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
-    bounds: &[],
-    is_promised: true,
-    missing: |cast| {
-        let counts = [GCounter::NAME, PnCounter::NAME].map(Some).contains(&cast.clients_of);
-        (!counts).then(|| {
-            "is judged by what clients of a counter read: let the scenario say [workload] kind = \
-             \"g-counter\" or \"pn-counter\""
-                .into()
-        })
+pub const COUNTER_SUMS: Property = of_counters(
+    "counter_sums",
+    "in the end every node reads the sum of all acknowledged additions, and of any of those whose \
+     outcome is unknown",
+    |cast| {
+        const RUN: &str = "the scenario say [workload] kind = \"g-counter\"";
+        cast.lacks_clients(GCounter::NAME, "clients of a counter", RUN)
     },
-    shows: |run| calls(run).iter().any(|call| matches!(call.what, Call::Add(_))),
-    judge: counter_sums,
-};
+    |run| !deltas(run).is_empty() && !deltas(run).iter().any(|delta| *delta < 0),
+);
+/// Likewise, where it also goes down.
+pub const PN_COUNTER_SUMS: Property = of_counters(
+    "pn_counter_sums",
+    "in the end every node reads the sum of all acknowledged additions and subtractions, and of any \
+     of those whose outcome is unknown",
+    |cast| {
+        const RUN: &str = "the scenario say [workload] kind = \"pn-counter\"";
+        cast.lacks_clients(PnCounter::NAME, "clients of a counter", RUN)
+    },
+    |run| deltas(run).iter().any(|delta| *delta < 0),
+);
+
+/// What is added in a run: of which counter it is, that alone shows.
+fn deltas(run: &Run) -> Vec<i128> {
+    let of = |call: Called| match call.what {
+        Call::Add(delta) => Some(delta),
+        Call::Read(_) => None,
+    };
+    calls(run).into_iter().filter_map(of).collect()
+}
 
 impl Study for GCounter {
     type Protocol = Program;
@@ -66,7 +96,7 @@ impl Study for PnCounter {
     type Protocol = Program;
     const NAME: &'static str = "pn-counter";
     type Settings = Settings;
-    const PROPERTIES: &'static [Property] = &[];
+    const PROPERTIES: &'static [Property] = &[PN_COUNTER_SUMS];
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
         Crew::clients(Self::NAME, settings.pace(), cast, Adds { least: -5 })

@@ -224,6 +224,18 @@ impl<A: Asks + Clone> Crew<A> {
         Ok(Some(Box::new(Crew { name, asks, pace, clients, nodes, millis })))
     }
 
+    /// Those of a test, without a scenario.
+    #[cfg(test)]
+    pub(crate) fn of_nodes(
+        name: &'static str,
+        pace: Pace,
+        clients: u32,
+        nodes: usize,
+        asks: A,
+    ) -> Crew<A> {
+        Crew { name, asks, pace, clients, nodes: (0..nodes).collect(), millis: OnceLock::new() }
+    }
+
     /// How many operations each client makes, and how far apart they are.
     fn share(&self) -> (u32, Nanos) {
         let begin = BEGIN / 1_000_000;

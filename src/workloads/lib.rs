@@ -20,6 +20,7 @@ pub mod echo;
 pub mod errors;
 pub mod g_set;
 pub mod json;
+pub mod kafka;
 pub mod lin_kv;
 pub mod program;
 pub mod set;
@@ -41,6 +42,7 @@ pub fn register(registry: &mut Registry) {
     registry.register_study::<g_set::GSet>();
     registry.register_study::<counters::GCounter>();
     registry.register_study::<counters::PnCounter>();
+    registry.register_study::<kafka::Kafka>();
     registry.register_study::<lin_kv::LinKv>();
     registry.register_study::<txns::ListAppend>();
     registry.register_study::<txns::RwRegister>();

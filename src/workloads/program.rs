@@ -1,6 +1,7 @@
 //! The study of programs, whatever their clients want: whether they answer, and at what price. Its
 //! numbers are for tables, too.
 
+use crate::broadcast::STABLE_LATENCY;
 use crate::crew::{is_setup, name};
 use crate::errors::Told;
 use crate::set::{self, quantile};
@@ -130,8 +131,14 @@ impl Study for ProgramStudy {
     type Protocol = Program;
     const NAME: &'static str = "program";
     type Settings = NoSettings;
-    const PROPERTIES: &'static [Property] =
-        &[AVAILABLE_PROPERTY, ANSWERS_IN_FORM, MESSAGES_PER_OPERATION, MEDIAN_LATENCY, MAX_LATENCY];
+    const PROPERTIES: &'static [Property] = &[
+        AVAILABLE_PROPERTY,
+        ANSWERS_IN_FORM,
+        MESSAGES_PER_OPERATION,
+        MEDIAN_LATENCY,
+        MAX_LATENCY,
+        STABLE_LATENCY,
+    ];
 }
 
 /// What a run came to, in numbers. Times are nanoseconds.

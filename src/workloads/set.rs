@@ -262,6 +262,13 @@ impl<'a> Element<'a> {
 /// Latencies are told in milliseconds, and what is less is none.
 const MS: Nanos = 1_000_000;
 
+/// Whether clients of a run add elements by requests of this type.
+pub fn adds(run: &Run, kind: &str) -> bool {
+    let places = History::of(run).adds.into_iter().map(|add| add.place);
+    let mut requests = places.filter_map(|at| run.request::<Body<'_>>(&run.operations[at]));
+    requests.any(|request| request.kind() == kind)
+}
+
 /// That of a run, made once.
 pub fn sets(run: &Run) -> Arc<Sets> {
     run.derive(|run| History::of(run).judge())

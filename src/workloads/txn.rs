@@ -7,13 +7,28 @@
 //! dependency here is certain: for lists, the longest read of a key shows the order of its values;
 //! for registers, who read a value and then wrote, wrote later, and nothing is before all.
 //!
+//! That who reads a register writes it later is taken for granted, as in Elle, at every level.
+//!
 //! An edge to a version later than the next stands for the edge to the next and those after it.
 
+mod cycles;
+
 use crate::json::Json;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// What must not be, from weakest to strongest: each forbids what those before it do.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// G0: cycles of writes.
@@ -104,6 +119,9 @@ struct Edge {
 }
 
 type Writers<'a> = BTreeMap<(&'a Json, &'a Json), (usize, usize)>;
+
+/// Of each key the longest read, and whose it is.
+type Longest<'a> = BTreeMap<&'a Json, (usize, &'a [Json])>;
 
 struct Check<'a> {
     txns: &'a [Txn],
@@ -220,8 +238,8 @@ impl<'a> Check<'a> {
         }
         let (reader, writer) = (self.name(read.at), self.name(by));
         let why = format!(
-            "G1b, intermediate read: {reader} read {value} of key {key}, after which {writer} wrote \
-             that key again"
+            "G1b, intermediate read: {reader} read {value} of key {key}, after which {writer} \
+             wrote that key again"
         );
         self.anomaly(&[read.at, by], why)
     }
@@ -283,7 +301,7 @@ impl<'a> Check<'a> {
     }
 
     fn lists(&mut self, reads: &[Outside<'a>], level: Level) -> Option<Anomaly> {
-        let mut longest: BTreeMap<&Json, (usize, &[Json])> = BTreeMap::new();
+        let mut longest: Longest<'a> = BTreeMap::new();
         for (at, txn) in self.txns.iter().enumerate() {
             for op in &txn.ops {
                 let Op::Read(key, seen) = op else { continue };
@@ -307,41 +325,31 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        // Who wrote after all that was read, wrote later.
-        let mut unseen: BTreeMap<&Json, Vec<(usize, &Json)>> = BTreeMap::new();
-        for ((key, value), (by, _)) in &self.writers {
-            let order = longest.get(key).map_or(&[][..], |(_, order)| order);
-            if self.txns[*by].fate == Fate::Committed && !order.contains(value) {
-                unseen.entry(key).or_default().push((*by, value));
-            }
+        self.order_of_lists(&longest, reads);
+        None
+    }
+
+    /// The values that follow so many of a key, and who wrote them: the next, or all unseen ones.
+    fn follow(&self, longest: &Longest<'a>, key: &'a Json, nth: usize) -> Vec<(usize, &'a Json)> {
+        let order = longest.get(key).map_or(&[][..], |(_, order)| order);
+        if let Some(next) = order.get(nth) {
+            let by = self.writers.get(&(key, next));
+            return by.map(|(by, _)| (*by, next)).into_iter().collect();
         }
-        let follow = |order: &[Json],
-                      unseen: &Vec<(usize, &'a Json)>,
-                      key: &'a Json,
-                      nth: usize,
-                      writers: &Writers<'a>| {
-            match order.get(nth) {
-                Some(next) => writers
-                    .get(&(key, next))
-                    .map(|(by, _)| (*by, next.clone()))
-                    .into_iter()
-                    .collect(),
-                None => {
-                    unseen.iter().map(|(by, value)| (*by, (*value).clone())).collect::<Vec<_>>()
-                }
-            }
-        };
-        let none = Vec::new();
-        for (key, (_, order)) in &longest {
+        // Who wrote after all that was read, wrote later.
+        let all = self.writers.iter().filter(|((other, value), (by, _))| {
+            *other == key && self.txns[*by].fate == Fate::Committed && !order.contains(value)
+        });
+        all.map(|((_, value), (by, _))| (*by, *value)).collect()
+    }
+
+    fn order_of_lists(&mut self, longest: &Longest<'a>, reads: &[Outside<'a>]) {
+        for (key, (_, order)) in longest {
             for (nth, value) in order.iter().enumerate() {
                 let Some((by, _)) = self.writers.get(&(*key, value)).copied() else { continue };
-                let next =
-                    follow(order, unseen.get(key).unwrap_or(&none), key, nth + 1, &self.writers);
-                for (to, after) in next {
-                    let why = format!(
-                        "{} appended {after} to key {key} after its {value}",
-                        self.name(to)
-                    );
+                for (to, after) in self.follow(longest, key, nth + 1) {
+                    let name = self.name(to);
+                    let why = format!("{name} appended {after} to key {key} after its {value}");
                     self.add(by, to, Kind::Ww, why);
                 }
             }
@@ -351,17 +359,12 @@ impl<'a> Check<'a> {
             if !order.starts_with(read.seen) {
                 continue;
             }
-            let rest = unseen.get(read.key).unwrap_or(&none);
-            for (to, after) in follow(order, rest, read.key, read.seen.len(), &self.writers) {
-                let why = format!(
-                    "{} appended {after} to key {}, which it had not read",
-                    self.name(to),
-                    read.key
-                );
+            for (to, after) in self.follow(longest, read.key, read.seen.len()) {
+                let (name, key) = (self.name(to), read.key);
+                let why = format!("{name} appended {after} to key {key}, which it had not read");
                 self.add(read.at, to, Kind::Rw, why);
             }
         }
-        None
     }
 
     /// Who first read a key, and wrote it then.
@@ -445,116 +448,6 @@ impl<'a> Check<'a> {
                 self.add(*one, at, Kind::Time, why);
             }
             before.insert(at, front.clone());
-        }
-    }
-
-    fn cycles(&self, level: Level) -> Option<Anomaly> {
-        use Walk::{Any, Apart, Never, One};
-        let kinds: &[(Level, Kind, Walk, &str)] = &[
-            (Level::ReadUncommitted, Kind::Ww, Never, "G0"),
-            (Level::ReadCommitted, Kind::Wr, Never, "G1c"),
-            (Level::SnapshotIsolation, Kind::Rw, One, "G-single"),
-            (Level::SnapshotIsolation, Kind::Rw, Apart, "G-nonadjacent"),
-            (Level::RepeatableRead, Kind::Rw, Any, "G2"),
-        ];
-        for with_time in [false, true] {
-            if with_time && level != Level::StrictSerializable {
-                continue;
-            }
-            for (least, most, walk, name) in kinds {
-                let is_in =
-                    |edge: &Edge| edge.kind <= *most || (with_time && edge.kind == Kind::Time);
-                if level < *least {
-                    continue;
-                }
-                if let Some(cycle) = self.cycle(&is_in, *walk) {
-                    let time = if with_time { "-realtime" } else { "" };
-                    return self.told(&cycle, &format!("{name}{time}"));
-                }
-            }
-        }
-        None
-    }
-
-    fn told(&self, cycle: &[(usize, &Edge)], name: &str) -> Option<Anomaly> {
-        let step = |(from, edge): &(usize, &Edge)| {
-            let kind = format!("{:?}", edge.kind).to_lowercase();
-            format!("{} before {} ({kind}): {}", self.name(*from), self.name(edge.to), edge.why)
-        };
-        let steps: Vec<String> = cycle.iter().map(step).collect();
-        let txns: Vec<usize> = cycle.iter().map(|(from, _)| *from).collect();
-        self.anomaly(&txns, format!("{name}, a cycle: {}", steps.join("; ")))
-    }
-
-    /// The nodes that may be on a cycle: no end of the graph.
-    fn core(&self, is_in: &dyn Fn(&Edge) -> bool) -> Vec<bool> {
-        let mut stays = vec![true; self.edges.len()];
-        loop {
-            let mut entered = vec![false; stays.len()];
-            let mut leaves = vec![false; stays.len()];
-            for (from, edges) in self.edges.iter().enumerate().filter(|(from, _)| stays[*from]) {
-                for edge in edges.iter().filter(|edge| is_in(edge) && stays[edge.to]) {
-                    (leaves[from], entered[edge.to]) = (true, true);
-                }
-            }
-            let next: Vec<bool> = entered.iter().zip(leaves).map(|(a, b)| *a && b).collect();
-            if next == stays {
-                return stays;
-            }
-            stays = next;
-        }
-    }
-
-    /// A cycle of edges, the shortest through its first transaction.
-    fn cycle(&self, is_in: &dyn Fn(&Edge) -> bool, walk: Walk) -> Option<Vec<(usize, &Edge)>> {
-        let stays = self.core(is_in);
-        (0..stays.len()).filter(|start| stays[*start]).find_map(|start| {
-            let mut from: BTreeMap<(usize, bool), ((usize, bool), &Edge)> = BTreeMap::new();
-            let mut queue = VecDeque::from([(start, false)]);
-            while let Some(now) = queue.pop_front() {
-                let edges = self.edges[now.0].iter();
-                for edge in edges.filter(|edge| is_in(edge) && stays[edge.to]) {
-                    let Some(mark) = walk.on(now.1, edge.kind == Kind::Rw) else { continue };
-                    let next = (edge.to, mark);
-                    if next.0 == start && !(walk == Walk::Apart && mark) {
-                        let (mut cycle, mut at) = (vec![(now.0, edge)], now);
-                        while at != (start, false) {
-                            let (before, edge) = from[&at];
-                            cycle.push((before.0, edge));
-                            at = before;
-                        }
-                        cycle.reverse();
-                        return Some(cycle);
-                    }
-                    if next != (start, false) && !from.contains_key(&next) {
-                        from.insert(next, (now, edge));
-                        queue.push_back(next);
-                    }
-                }
-            }
-            None
-        })
-    }
-}
-
-/// How many rw a cycle has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Walk {
-    Never,
-    One,
-    /// No two next to each other.
-    Apart,
-    Any,
-}
-
-impl Walk {
-    /// What to remember after an edge; none when it cannot be taken.
-    fn on(self, mark: bool, is_rw: bool) -> Option<bool> {
-        match self {
-            Walk::Never => (!is_rw).then_some(false),
-            Walk::One => (!(mark && is_rw)).then_some(mark || is_rw),
-            Walk::Apart => (!(mark && is_rw)).then_some(is_rw),
-            Walk::Any => Some(false),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The workloads `txn-list-append` and `txn-rw-register`: programs take transactions, and keep them
 //! apart as far as the scenario's `consistency` says. What that is, [`txn`](crate::txn) knows.
 //!
-//! The level is said by the property that a scenario names: a run does not know its workload's
-//! settings. `txn_isolated` is strict serializability; the weaker ones have names of their own.
+//! `txn_isolated` holds a run against `consistency`: where that is not the strictest, each request
+//! says so in a key of its own, which programs need not know, so that whoever judges the run or its
+//! trace does. The weaker levels are properties of their own, too, which a scenario can name.
 
 use crate::crew::{Asks, Crew};
 use crate::errors::Told;
@@ -29,11 +30,13 @@ crate::settings! {
         txn_length: u64 = 4,
         /// How often a key is written, about, before another takes its place.
         writes_per_key: u64 = 16,
+        /// What transactions are held against.
+        consistency: Level = Level::default(),
     }
 }
 
 macro_rules! isolated {
-    ($about:literal, $const:ident, $name:literal, $level:ident, $promised:literal, $says:literal) => {
+    ($about:literal, $const:ident, $name:literal, $level:expr, $promised:literal, $says:literal) => {
         #[doc = $about]
         pub const $const: Property = Property {
             name: $name,
@@ -51,24 +54,25 @@ macro_rules! isolated {
                 })
             },
             shows: |run| !history(run).0.is_empty(),
-            judge: |run| judge(run, Level::$level),
+            judge: |run| judge(run, ($level)(run)),
         };
     };
 }
 
 isolated!(
-    "Strict serializability.",
+    "What `consistency` says.",
     TXN_ISOLATED,
     "txn_isolated",
-    StrictSerializable,
+    asked,
     true,
-    "transactions are strictly serializable: no dependencies among them, and no times, form a cycle"
+    "transactions are as isolated as the workload's consistency says: strictly serializable, unless \
+     it says less"
 );
 isolated!(
     "Serializability.",
     TXN_SERIALIZABLE,
     "txn_serializable",
-    Serializable,
+    |_| Level::Serializable,
     false,
     "transactions are serializable: no dependencies among them form a cycle"
 );
@@ -76,7 +80,7 @@ isolated!(
     "Snapshot isolation.",
     TXN_SNAPSHOT,
     "txn_snapshot_isolation",
-    SnapshotIsolation,
+    |_| Level::SnapshotIsolation,
     false,
     "no update is lost, and each cycle of dependencies has two rw next to each other"
 );
@@ -84,7 +88,7 @@ isolated!(
     "Read committed.",
     TXN_READ_COMMITTED,
     "txn_read_committed",
-    ReadCommitted,
+    |_| Level::ReadCommitted,
     false,
     "none of G0, G1a, G1b, G1c: what is read was written by committed transactions, in the end"
 );
@@ -92,10 +96,20 @@ isolated!(
     "Read uncommitted.",
     TXN_READ_UNCOMMITTED,
     "txn_read_uncommitted",
-    ReadUncommitted,
+    |_| Level::ReadUncommitted,
     false,
     "no G0: writes of transactions form no cycle, and nothing is read that nobody wrote"
 );
+
+/// The level that requests say.
+fn asked(run: &Run) -> Level {
+    let mut all = run.operations_of(Program::NAME);
+    let said = all.find_map(|(_, operation)| {
+        let request: Body<'_> = run.request(operation)?;
+        (request.kind() == "txn").then(|| Key::of(&request, "consistency").read())
+    });
+    said.flatten().unwrap_or_default()
+}
 
 impl Study for ListAppend {
     type Protocol = Program;
@@ -132,6 +146,7 @@ struct Txns {
     keys: u64,
     length: u64,
     per_key: u64,
+    level: Level,
     clients: u64,
     /// How much each client has written.
     written: BTreeMap<u32, u64>,
@@ -148,7 +163,8 @@ impl Txns {
         if keys == 0 || length == 0 || per_key == 0 {
             return Err("workload: keys, txn_length and writes_per_key are at least 1".into());
         }
-        let asks = Txns { write, keys, length, per_key, clients: 1, written: BTreeMap::new() };
+        let (level, written) = (settings.consistency, BTreeMap::new());
+        let asks = Txns { write, keys, length, per_key, level, clients: 1, written };
         Crew::clients(name, settings.pace(), cast, asks)
     }
 }
@@ -174,7 +190,10 @@ impl Asks for Txns {
                 ops.push(json!([self.write, key, value]));
             }
         }
-        Some(Body::of(&json!({ "type": "txn", "txn": ops })))
+        Some(Body::of(&match self.level {
+            Level::StrictSerializable => json!({ "type": "txn", "txn": ops }),
+            level => json!({ "type": "txn", "txn": ops, "consistency": level }),
+        }))
     }
 
     fn has_last(&self) -> bool {

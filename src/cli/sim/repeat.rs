@@ -66,7 +66,8 @@ fn first_difference(
 ) -> io::Result<Option<(Value, Value)>> {
     let (mut a, mut b) = (String::new(), String::new());
     loop {
-        (a.clear(), b.clear());
+        a.clear();
+        b.clear();
         if one.read_line(&mut a)? + other.read_line(&mut b)? == 0 {
             return Ok(None);
         }

@@ -57,6 +57,21 @@ impl Body<'_> {
         Body::parse(&text).expect("a body is an object with a type").0
     }
 
+    /// With another value under a key.
+    pub fn with(&self, key: &str, value: &RawValue) -> Body<'static> {
+        let mut keys: BTreeMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_str(&self.0).unwrap_or_default();
+        keys.insert(key.into(), value);
+        Body(serde_json::to_string(&keys).unwrap_or_default().into())
+    }
+
+    /// The value of a key, as it was written; `null` is one.
+    pub fn key(&self, key: &str) -> Option<Box<RawValue>> {
+        let mut keys: BTreeMap<Cow<'_, str>, Box<RawValue>> =
+            serde_json::from_str(&self.0).unwrap_or_default();
+        keys.remove(key)
+    }
+
     /// The text.
     pub fn text(&self) -> &str {
         &self.0

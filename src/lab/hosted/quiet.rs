@@ -18,6 +18,9 @@ pub(super) struct Threads {
     threads: Vec<Thread>,
     /// The newest process of the machine when these were looked for.
     newest: u32,
+    /// New ones that were not to be seen yet, and how often they are still looked for: a process
+    /// has its number some time before it is there, and its parent runs as long.
+    unborn: Vec<(u32, u8)>,
     loadavg: Option<File>,
     buffer: Vec<u8>,
     first: Vec<Count>,
@@ -66,6 +69,7 @@ impl Threads {
             processes: vec![root],
             threads: Vec::new(),
             newest: 0,
+            unborn: Vec::new(),
             loadavg: File::open("/proc/loadavg").ok(),
             buffer: vec![0; 4096],
             first: Vec::new(),
@@ -128,36 +132,58 @@ impl Threads {
         let text = String::from_utf8_lossy(&self.buffer[..len]);
         let newest = text.split_whitespace().last().and_then(|last| last.parse().ok());
         let newest: u32 = newest.unwrap_or(0);
-        if newest == self.newest {
-            return;
+        let mut unborn = std::mem::take(&mut self.unborn);
+        unborn.retain(|(_, looks)| *looks > 0);
+        if newest != self.newest {
+            let from = std::mem::replace(&mut self.newest, newest);
+            let is_near = from != 0 && from < newest && newest - from < MAX_NEW;
+            let new: Vec<u32> =
+                if is_near { (from + 1..=newest).collect() } else { all_processes() };
+            unborn.extend(new.into_iter().map(|id| (id, UNBORN_LOOKS)));
+            self.forget_gone();
         }
-        let from = std::mem::replace(&mut self.newest, newest);
-        let is_near = from != 0 && from < newest && newest - from < MAX_NEW;
-        let new: Vec<u32> = if is_near { (from + 1..=newest).collect() } else { all_processes() };
-        let before = self.processes.len();
-        for id in new {
-            if !self.processes.contains(&id) && self.is_ours(id) {
-                self.processes.push(id);
+        for (id, looks) in unborn {
+            match self.find(id) {
+                Some(true) => {
+                    self.processes.push(id);
+                    self.threads.clear();
+                }
+                Some(false) => {}
+                None => self.unborn.push((id, looks - 1)),
             }
         }
+    }
+
+    fn forget_gone(&mut self) {
         let is_there = |id: &u32| fs::exists(format!("/proc/{id}")).unwrap_or(false);
-        let root = self.root;
+        let (root, before) = (self.root, self.processes.len());
         self.processes.retain(|id| *id == root || is_there(id));
         if self.processes.len() != before {
             self.threads.clear();
         }
     }
 
-    fn is_ours(&self, id: u32) -> bool {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { return false };
+    /// Whether a process is one of these; none where there is none yet, or no more.
+    fn find(&self, id: u32) -> Option<bool> {
+        if self.processes.contains(&id) {
+            return Some(false);
+        }
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         // The name is in parentheses, and may have any in it.
-        let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+        let (_, rest) = stat.rsplit_once(')')?;
         let mut fields = rest.split_whitespace().skip(1).map(|field| field.parse::<u32>());
         let (parent, group) = (fields.next(), fields.next());
         let parent = parent.and_then(Result::ok).is_some_and(|one| self.processes.contains(&one));
         let group = group.and_then(Result::ok) == Some(self.root);
-        // Threads have entries, too, though none that is listed.
-        (parent || group) && fs::exists(format!("/proc/{id}/task/{id}")).unwrap_or(false)
+        // A thread has such a folder too, of its process' task.
+        let is_process = || {
+            fs::read_to_string(format!("/proc/{id}/status")).is_ok_and(|status| {
+                status.lines().any(|line| {
+                    line.strip_prefix("Tgid:").is_some_and(|t| t.trim() == id.to_string())
+                })
+            })
+        };
+        Some((parent || group) && is_process())
     }
 
     fn find_threads(&mut self) {
@@ -205,6 +231,8 @@ impl Threads {
     }
 }
 
+/// How often a new process that is not there is looked for.
+const UNBORN_LOOKS: u8 = 4;
 /// So many new processes are looked at one by one; where there are more, all that there are.
 const MAX_NEW: u32 = 200;
 

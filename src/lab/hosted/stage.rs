@@ -55,6 +55,19 @@ impl Default for Limits {
     }
 }
 
+/// A program that is run instead of the one that a scenario names.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Guest {
+    /// Its file.
+    pub bin: PathBuf,
+    /// What it is started with.
+    pub args: Vec<String>,
+    /// Whose it is: the id of a user, and of that user's group; without, whoever runs this.
+    pub user: Option<u32>,
+    /// What it may use; without, what the scenario says.
+    pub limits: Option<Limits>,
+}
+
 /// A program, and how it is run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Hosting {

@@ -1,20 +1,32 @@
-//! Stub.
+//! The services beside programs, as Maelstrom has them (`doc/services.md` there): pure machines,
+//! asked by messages. Knows no process, and no time.
+
+mod kv;
+mod lww_kv;
+mod seq_kv;
+#[cfg(test)]
+mod tests;
+mod tso;
+
 use super::body::Body;
 use node_core::Rng;
-/// Stub.
+
+/// Something that answers each message at once.
 pub trait Service {
-    /// Stub.
+    /// What it answers whoever is called `from`. What it may choose, `rng` chooses.
     fn ask(&mut self, from: &str, body: &Body<'_>, rng: &mut Rng) -> Body<'static>;
 }
-/// Stub.
+
+/// What they are called.
 pub const NAMES: [&str; 4] = ["lin-kv", "seq-kv", "lww-kv", "lin-tso"];
-struct Nothing;
-impl Service for Nothing {
-    fn ask(&mut self, _: &str, _: &Body<'_>, _: &mut Rng) -> Body<'static> {
-        Body::of(&serde_json::json!({"type": "error", "code": 10}))
-    }
-}
-/// Stub.
+
+/// The one of that name, with nothing in it.
 pub fn service(name: &str) -> Option<Box<dyn Service>> {
-    NAMES.contains(&name).then(|| Box::new(Nothing) as Box<dyn Service>)
+    Some(match name {
+        "lin-kv" => Box::new(kv::LinKv::default()),
+        "seq-kv" => Box::new(seq_kv::SeqKv::default()),
+        "lww-kv" => Box::new(lww_kv::LwwKv::default()),
+        "lin-tso" => Box::new(tso::LinTso::default()),
+        _ => return None,
+    })
 }

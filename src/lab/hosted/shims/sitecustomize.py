@@ -243,7 +243,11 @@ def _install(folder):
             spec.loader.exec_module = exec_module
             return spec
 
-    sys.meta_path.insert(0, Seeding())
+    # Some installations have imported it already.
+    if "random" in sys.modules:
+        sys.modules["random"].seed(seed)
+    else:
+        sys.meta_path.insert(0, Seeding())
 
 
 def _next():
