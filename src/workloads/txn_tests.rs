@@ -97,8 +97,8 @@ fn a_cycle_in_words_and_in_time() {
     assert_eq!(found.places, [3, 5]);
     assert_eq!(
         found.why,
-        "G-single-realtime, a cycle: #3 before #5 (time): #5 began after it had ended; #5 before #3 \
-         (rw): #3 overwrote nothing of key 1, which it read"
+        "G-single-realtime, a cycle: #3 before #5 (time): #5 began after it had ended; #5 before \
+         #3 (rw): #3 overwrote nothing of key 1, which it read"
     );
     let twice = [txn(0, Open, &[write(1, 1)], 0, 1), txn(1, Open, &[write(1, 1)], 0, 1)];
     assert!(check(&twice, List, Level::Serializable).is_err());

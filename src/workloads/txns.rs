@@ -35,13 +35,18 @@ crate::settings! {
     }
 }
 
+const SOURCE: &str =
+    "Adya 1999; Kingsbury, Alvaro: Elle, VLDB 2020; Maelstrom, doc/workloads.md: txn";
+
 macro_rules! isolated {
-    ($about:literal, $const:ident, $name:literal, $level:expr, $promised:literal, $says:literal) => {
+    (
+        $about:literal, $const:ident, $name:literal, $level:expr, $promised:literal, $says:literal
+    ) => {
         #[doc = $about]
         pub const $const: Property = Property {
             name: $name,
             statement: $says,
-            source: "Adya 1999; Kingsbury, Alvaro: Elle, VLDB 2020; Maelstrom, doc/workloads.md: txn",
+            source: SOURCE,
             needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
             bounds: &[],
             is_promised: $promised,
@@ -65,8 +70,8 @@ isolated!(
     "txn_isolated",
     asked,
     true,
-    "transactions are as isolated as the workload's consistency says: strictly serializable, unless \
-     it says less"
+    "transactions are as isolated as the workload's consistency says: strictly serializable, \
+     unless it says less"
 );
 isolated!(
     "Serializability.",
@@ -308,6 +313,19 @@ mod tests {
         assert_eq!(found.ops, [1]);
         let alone = judge(&run_of(&[write]), Level::StrictSerializable);
         assert!(matches!(alone, Verdict::Unknown { .. }), "{alone:?}");
+    }
+
+    #[test]
+    fn requests_say_less_than_the_strictest() {
+        let write = r#"{"type":"txn","txn":[["w",1,1]],"consistency":"serializable"}"#;
+        let wrote = r#"{"type":"txn_ok","txn":[["w",1,1]]}"#;
+        let late = r#"{"type":"txn","txn":[["r",1,null]],"consistency":"serializable"}"#;
+        let nothing = r#"{"type":"txn_ok","txn":[["r",1,null]]}"#;
+        let run = run_of(&[(0, write, 1, Some((2, wrote))), (1, late, 3, Some((4, nothing)))]);
+        assert_eq!(asked(&run), Level::Serializable);
+        assert_eq!((TXN_ISOLATED.judge)(&run), Verdict::Held);
+        assert!(matches!(judge(&run, Level::StrictSerializable), Verdict::Violated(_)));
+        assert_eq!(asked(&Run::default()), Level::StrictSerializable);
     }
 
     #[test]
