@@ -140,7 +140,12 @@ fn timers_of_programs_go_by_the_time_of_the_run() {
     }
     let folder = TempDir::new().expect("a folder");
     scenario(folder.path(), "", "");
-    for (mode, said) in [("sleeps", "0.5"), ("timers", "[True, 0.25]"), ("asyncio", "3.0")] {
+    for (mode, said) in [
+        ("sleeps", "0.5"),
+        ("timers", "[True, 0.25]"),
+        ("asyncio", "3.0"),
+        ("locks", "[2.0, 2.0, 2025]"),
+    ] {
         let output = sim(folder.path(), mode, &["--trace", "t.jsonl"]);
         let (_, lines) = told(folder.path());
         assert!(lines.len() > 1, "{mode}: {}", text(&output));
@@ -157,6 +162,39 @@ fn timers_of_programs_go_by_the_time_of_the_run() {
         serde_json::from_str::<Value>(line).expect("JSON")["at"].as_u64().expect("a time")
     };
     assert_eq!(at("\"kind\":\"return\"") - at("\"kind\":\"invoke\""), 700_000_000);
+}
+
+/// A library that says more than a pipe holds is heard to the end of the turn.
+#[test]
+fn many_timers_in_one_turn_are_all_heard() {
+    if !has_python() {
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    scenario(folder.path(), "", "");
+    let output = sim(folder.path(), "flood", &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+/// What a program leaves in the place of its driver's files is not followed.
+#[test]
+fn a_driver_writes_where_its_own_files_are_and_nowhere_else() {
+    if !has_python() {
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let precious = folder.path().join("precious");
+    std::fs::write(&precious, "as it was, all of it").expect("a file");
+    scenario(
+        folder.path(),
+        "",
+        "[[fault]]\nat_ms = 2000\nfor_ms = 200\nkind = \"crash\"\nnode = 1\n",
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    command.current_dir(folder.path()).args(["sim", "s.toml", "--no-shrink", "--bin", &program()]);
+    let output = command.args(["--", "links"]).arg(&precious).output().expect("node runs");
+    let kept = std::fs::read_to_string(&precious).expect("it is there");
+    assert_eq!(kept, "as it was, all of it", "{}", text(&output));
 }
 
 /// Random numbers, UUIDs and times of day are the same when a seed runs again, faults and all.

@@ -75,14 +75,37 @@ def answer(message):
         async def nap():
             before = time.monotonic()
             await asyncio.gather(asyncio.sleep(0.1), asyncio.sleep(3))
-            return round(time.monotonic() - before, 3)
+            # Its selectors wait for whole milliseconds.
+            return round(time.monotonic() - before, 2)
 
         reply["echo"] = asyncio.run(nap())
     elif MODE == "random":
         import random
+        import secrets
         import uuid
 
-        reply["echo"] = [random.random(), str(uuid.uuid4()), time.time_ns()]
+        reply["echo"] = [random.random(), random.Random().random(), secrets.token_hex(4)]
+        reply["echo"] += [str(uuid.uuid4()), time.time_ns()]
+    elif MODE == "locks":
+        import datetime
+
+        before, day = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
+        lock = threading.Lock()
+        lock.acquire()
+        lock.acquire(timeout=1.5)
+        thread = threading.Thread(target=time.sleep, args=(100,), daemon=True)
+        thread.start()
+        thread.join(timeout=0.5)
+        passed = datetime.datetime.now(datetime.timezone.utc) - day
+        reply["echo"] = [round(time.monotonic() - before, 3), passed.total_seconds(), day.year]
+    elif MODE == "flood":
+        for at in range(20000):
+            os.write(asks, b"timer %d 99999999999999999\ncancel %d\n" % (10**9 + at, 10**9 + at))
+    elif MODE == "links":
+        # As soon as it is started again, its driver finds a link in the place of its own file.
+        where = os.path.join(os.environ["NODE_CLOCK"], "now")
+        os.remove(where)
+        os.symlink(sys.argv[2], where)
     elif MODE == "big":
         reply["echo"] = int("1" + "0" * 40) + 1
     print("said", reply["echo"], file=sys.stderr, flush=True)
@@ -92,6 +115,9 @@ def answer(message):
     send(message["src"], reply)
 
 
+asks = -1
+if MODE == "flood":
+    asks = os.open(os.path.join(os.environ["NODE_CLOCK"], "asks"), os.O_WRONLY)
 waiting = {}
 starts = remember()
 for line in sys.stdin:
@@ -103,7 +129,7 @@ for line in sys.stdin:
             send(message["src"], {"type": "init_ok", "in_reply_to": body["msg_id"]})
     elif body["type"] == "sleep_ok":
         send(*waiting.pop(body["in_reply_to"]))
-    elif MODE in ("sleeps", "timers"):
+    elif MODE in ("sleeps", "timers", "locks"):
         threading.Thread(target=answer, args=(message,)).start()
     else:
         answer(message)

@@ -9,7 +9,7 @@ use super::stage::{Stage, Tier, Timers};
 use node_core::{Caller, Env, Escaped, NodeId, RequestId, Rng, Time, WallTime};
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub(super) struct Process {
     own: VecDeque<(Body<'static>, Ids)>,
     /// Whom sleeps wake: what is answered.
     sleeps: BTreeMap<u64, String>,
+    /// The timers of its library that are pending.
+    timers: BTreeSet<u64>,
     last_sleep: u64,
     complaints: VecDeque<String>,
     turns: u64,
@@ -124,6 +126,7 @@ impl Process {
             last_msg_id: 0,
             own: VecDeque::new(),
             sleeps: BTreeMap::new(),
+            timers: BTreeSet::new(),
             last_sleep: 0,
             complaints: VecDeque::new(),
             turns: 0,
@@ -196,6 +199,7 @@ impl Process {
                 }
             }
             Timer::Shim(id) => {
+                self.timers.remove(&id);
                 self.set_now(names, turn);
                 if let Some(Err(why)) = self.shim.as_mut().map(|shim| shim.wake(id)) {
                     return self.fail(names, why.to_string());
@@ -300,10 +304,12 @@ impl Process {
                     ));
                 }
             }
+            let was_full = self.shim.as_ref().is_some_and(Shim::was_full);
+            clocks += u32::from(was_full);
             if clocks > MAX_CLOCKS {
                 return Err(format!("it asked its clock more than {MAX_CLOCKS} times in one turn"));
             }
-            if !asked_clock {
+            if !asked_clock && !was_full {
                 break;
             }
         }
@@ -353,11 +359,18 @@ impl Process {
         for ask in shim.asks().map_err(|error| error.to_string())? {
             match ask {
                 Ask::Timer { id, at_ns } => {
+                    self.timers.insert(id);
                     let left = at_ns.saturating_sub(turn.wall.0);
                     turn.does.push(Does::Set(Timer::Shim(id), Duration::from_nanos(left)));
                 }
-                Ask::Cancel { id } => turn.does.push(Does::Cancel(Timer::Shim(id))),
+                Ask::Cancel { id } => {
+                    self.timers.remove(&id);
+                    turn.does.push(Does::Cancel(Timer::Shim(id)));
+                }
             }
+        }
+        if self.timers.len() > MAX_WAITING {
+            return Err(format!("it has more than {MAX_WAITING} timers"));
         }
         if shim.has_connected() {
             self.stage.has_virtual_timers();

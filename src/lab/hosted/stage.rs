@@ -199,14 +199,18 @@ impl Stage {
         if is_new && folder.exists() {
             fs::remove_dir_all(&folder).map_err(told)?;
         }
-        for path in [&folder, &clock] {
-            if !path.exists() {
-                fs::create_dir(path).map_err(told)?;
-                if let Some(user) = self.hosting.user {
-                    chown(path, Some(user), Some(user)).map_err(told)?;
-                }
+        if !folder.exists() {
+            fs::create_dir(&folder).map_err(told)?;
+            if let Some(user) = self.hosting.user {
+                chown(&folder, Some(user), Some(user)).map_err(told)?;
             }
         }
+        // What an earlier process has made of this one is gone: it may be links to anywhere.
+        if clock.exists() {
+            fs::remove_dir_all(&clock).map_err(told)?;
+        }
+        fs::create_dir(&clock).map_err(told)?;
+        fs::set_permissions(&clock, Permissions::from_mode(0o755)).map_err(told)?;
         Ok((folder, clock))
     }
 
