@@ -27,6 +27,8 @@ pub mod set;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+pub mod txn;
+pub mod txns;
 pub mod unique_ids;
 
 use node_lab::registry::Registry;
@@ -42,4 +44,6 @@ pub fn register(registry: &mut Registry) {
     registry.register_study::<counters::PnCounter>();
     registry.register_study::<kafka::Kafka>();
     registry.register_study::<lin_kv::LinKv>();
+    registry.register_study::<txns::ListAppend>();
+    registry.register_study::<txns::RwRegister>();
 }

@@ -35,8 +35,8 @@ const VALUES: u64 = 5;
 /// Whether there is an order.
 pub const LIN_KV_LINEARIZABLE: Property = Property {
     name: "lin_kv_linearizable",
-    statement: "each key is one register: its reads, writes and compare-and-sets, also those that errors \
-                20 and 22 refuse, have an order that fits their times and answers",
+    statement: "each key is one register: its reads, writes and compare-and-sets, also those that \
+                errors 20 and 22 refuse, have an order that fits their times and answers",
     source: "Herlihy, Wing 1990; Maelstrom, doc/workloads.md: lin-kv",
     needs: Needs::OPERATIONS.and(Needs::EVERY_CLIENT),
     bounds: &[],
