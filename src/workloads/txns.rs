@@ -1,9 +1,6 @@
 //! The workloads `txn-list-append` and `txn-rw-register`: programs take transactions, and keep them
-//! apart as far as the scenario's `consistency` says. What that is, [`txn`](crate::txn) knows.
-//!
-//! `txn_isolated` holds a run against `consistency`: where that is not the strictest, each request
-//! says so in a key of its own, which programs need not know, so that whoever judges the run or its
-//! trace does. The weaker levels are properties of their own, too, which a scenario can name.
+//! apart. How far, a scenario says by the property that it names: each level is one. What the levels
+//! are, [`txn`](crate::txn) knows.
 
 use crate::crew::{Asks, Crew};
 use crate::errors::Told;
@@ -30,8 +27,6 @@ crate::settings! {
         txn_length: u64 = 4,
         /// How often a key is written, about, before another takes its place.
         writes_per_key: u64 = 16,
-        /// What transactions are held against.
-        consistency: Level = Level::default(),
     }
 }
 
@@ -59,25 +54,25 @@ macro_rules! isolated {
                 })
             },
             shows: |run| !history(run).0.is_empty(),
-            judge: |run| judge(run, ($level)(run)),
+            judge: |run| judge(run, $level),
         };
     };
 }
 
 isolated!(
-    "What `consistency` says.",
-    TXN_ISOLATED,
-    "txn_isolated",
-    asked,
+    "Strict serializability.",
+    TXN_STRICT,
+    "txn_strict_serializable",
+    Level::StrictSerializable,
     true,
-    "transactions are as isolated as the workload's consistency says: strictly serializable, \
-     unless it says less"
+    "transactions are strictly serializable: no dependencies among them, and no times at which they \
+     were asked and answered, form a cycle"
 );
 isolated!(
     "Serializability.",
     TXN_SERIALIZABLE,
     "txn_serializable",
-    |_| Level::Serializable,
+    Level::Serializable,
     false,
     "transactions are serializable: no dependencies among them form a cycle"
 );
@@ -85,7 +80,7 @@ isolated!(
     "Snapshot isolation.",
     TXN_SNAPSHOT,
     "txn_snapshot_isolation",
-    |_| Level::SnapshotIsolation,
+    Level::SnapshotIsolation,
     false,
     "no update is lost, and each cycle of dependencies has two rw next to each other"
 );
@@ -93,7 +88,7 @@ isolated!(
     "Read committed.",
     TXN_READ_COMMITTED,
     "txn_read_committed",
-    |_| Level::ReadCommitted,
+    Level::ReadCommitted,
     false,
     "none of G0, G1a, G1b, G1c: what is read was written by committed transactions, in the end"
 );
@@ -101,20 +96,10 @@ isolated!(
     "Read uncommitted.",
     TXN_READ_UNCOMMITTED,
     "txn_read_uncommitted",
-    |_| Level::ReadUncommitted,
+    Level::ReadUncommitted,
     false,
     "no G0: writes of transactions form no cycle, and nothing is read that nobody wrote"
 );
-
-/// The level that requests say.
-fn asked(run: &Run) -> Level {
-    let mut all = run.operations_of(Program::NAME);
-    let said = all.find_map(|(_, operation)| {
-        let request: Body<'_> = run.request(operation)?;
-        (request.kind() == "txn").then(|| Key::of(&request, "consistency").read())
-    });
-    said.flatten().unwrap_or_default()
-}
 
 impl Study for ListAppend {
     type Protocol = Program;
@@ -137,7 +122,7 @@ impl Study for RwRegister {
         "sim/glomers/6c.toml"
     };
     const PROPERTIES: &'static [Property] =
-        &[TXN_ISOLATED, TXN_SERIALIZABLE, TXN_SNAPSHOT, TXN_READ_COMMITTED, TXN_READ_UNCOMMITTED];
+        &[TXN_STRICT, TXN_SERIALIZABLE, TXN_SNAPSHOT, TXN_READ_COMMITTED, TXN_READ_UNCOMMITTED];
 
     fn clients(settings: Settings, cast: &Cast<'_>) -> Result<Option<Box<dyn Clients>>, String> {
         Txns::clients(Self::NAME, "w", &settings, cast)
@@ -151,7 +136,6 @@ struct Txns {
     keys: u64,
     length: u64,
     per_key: u64,
-    level: Level,
     clients: u64,
     /// How much each client has written.
     written: BTreeMap<u32, u64>,
@@ -168,8 +152,8 @@ impl Txns {
         if keys == 0 || length == 0 || per_key == 0 {
             return Err("workload: keys, txn_length and writes_per_key are at least 1".into());
         }
-        let (level, written) = (settings.consistency, BTreeMap::new());
-        let asks = Txns { write, keys, length, per_key, level, clients: 1, written };
+        let written = BTreeMap::new();
+        let asks = Txns { write, keys, length, per_key, clients: 1, written };
         Crew::clients(name, settings.pace(), cast, asks)
     }
 }
@@ -195,10 +179,7 @@ impl Asks for Txns {
                 ops.push(json!([self.write, key, value]));
             }
         }
-        Some(Body::of(&match self.level {
-            Level::StrictSerializable => json!({ "type": "txn", "txn": ops }),
-            level => json!({ "type": "txn", "txn": ops, "consistency": level }),
-        }))
+        Some(Body::of(&json!({ "type": "txn", "txn": ops })))
     }
 
     fn has_last(&self) -> bool {
@@ -313,19 +294,6 @@ mod tests {
         assert_eq!(found.ops, [1]);
         let alone = judge(&run_of(&[write]), Level::StrictSerializable);
         assert!(matches!(alone, Verdict::Unknown { .. }), "{alone:?}");
-    }
-
-    #[test]
-    fn requests_say_less_than_the_strictest() {
-        let write = r#"{"type":"txn","txn":[["w",1,1]],"consistency":"serializable"}"#;
-        let wrote = r#"{"type":"txn_ok","txn":[["w",1,1]]}"#;
-        let late = r#"{"type":"txn","txn":[["r",1,null]],"consistency":"serializable"}"#;
-        let nothing = r#"{"type":"txn_ok","txn":[["r",1,null]]}"#;
-        let run = run_of(&[(0, write, 1, Some((2, wrote))), (1, late, 3, Some((4, nothing)))]);
-        assert_eq!(asked(&run), Level::Serializable);
-        assert_eq!((TXN_ISOLATED.judge)(&run), Verdict::Held);
-        assert!(matches!(judge(&run, Level::StrictSerializable), Verdict::Violated(_)));
-        assert_eq!(asked(&Run::default()), Level::StrictSerializable);
     }
 
     #[test]
