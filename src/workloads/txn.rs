@@ -18,19 +18,7 @@ use crate::json::Json;
 use std::collections::BTreeMap;
 
 /// What must not be, from weakest to strongest: each forbids what those before it do.
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Debug,
-    Default,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
     /// G0: cycles of writes.
     ReadUncommitted,
@@ -44,7 +32,6 @@ pub enum Level {
     /// All cycles.
     Serializable,
     /// Cycles with times, too.
-    #[default]
     StrictSerializable,
 }
 

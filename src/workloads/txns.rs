@@ -1,6 +1,6 @@
 //! The workloads `txn-list-append` and `txn-rw-register`: programs take transactions, and keep them
-//! apart. How far, a scenario says by the property that it names: each level is one. What the levels
-//! are, [`txn`](crate::txn) knows.
+//! apart. How far, a scenario says by the property that it names: each level is one. What the
+//! levels are, [`txn`](crate::txn) knows.
 
 use crate::crew::{Asks, Crew};
 use crate::errors::Told;
