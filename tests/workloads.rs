@@ -55,7 +55,9 @@ fn each_workload_tells_right_from_wrong() {
     }
     let folder = TempDir::new().expect("a folder");
     let sets = "\"broadcast_delivers\", \"no_phantoms\", \"no_duplicates\", \"answers_in_form\"";
-    let cases: [Case<'_>; 6] = [
+    let logs = "\"kafka_no_lost_writes\", \"kafka_offsets_monotonic\", \"kafka_no_skips\", \
+                \"kafka_consistent_offsets\", \"kafka_commits\", \"answers_in_form\"";
+    let cases: [Case<'_>; 7] = [
         ("echo", "\"echoes\", \"available\"", &[("loud", "echoes")]),
         ("unique-ids", "\"unique_ids\", \"available\"", &[("same", "unique_ids")]),
         (
@@ -74,6 +76,17 @@ fn each_workload_tells_right_from_wrong() {
         ),
         ("g-counter", "\"counter_sums\"", &[("counter silent", "counter_sums")]),
         ("pn-counter", "\"pn_counter_sums\"", &[("counter silent", "pn_counter_sums")]),
+        (
+            "kafka",
+            logs,
+            &[
+                ("loses", "kafka_no_lost_writes"),
+                ("backwards", "kafka_offsets_monotonic"),
+                ("skips", "kafka_no_skips"),
+                ("alone", "kafka_consistent_offsets"),
+                ("forgets", "kafka_commits"),
+            ],
+        ),
     ];
     for (kind, properties, wrongs) in cases {
         let scenario = write(folder.path(), kind, properties);
