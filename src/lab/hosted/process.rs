@@ -286,13 +286,13 @@ impl Process {
     }
 
     fn turn(&mut self, names: &Names, turn: &mut Turn) -> Result<(), String> {
-        let hosting = self.stage.hosting().clone();
-        let patience = Duration::from_millis(hosting.turn_ms);
+        let (tier, turn_ms) = (self.stage.hosting().tier, self.stage.hosting().turn_ms);
+        let patience = Duration::from_millis(turn_ms);
         let mut said = Vec::new();
         let mut clocks = 0;
         loop {
             let Some(child) = &mut self.child else { return Ok(()) };
-            let rest = match hosting.tier {
+            let rest = match tier {
                 Tier::Lockstep => child.settle(patience),
                 Tier::Wall => child.collect(),
             };
@@ -315,8 +315,8 @@ impl Process {
                 Rest::Excess(what) => return Err(what),
                 Rest::Restless => {
                     return Err(format!(
-                        "it did not come to rest within {} ms of real time after a message (turn_ms)",
-                        hosting.turn_ms
+                        "it did not come to rest within {turn_ms} ms of real time after a message \
+                         (turn_ms)"
                     ));
                 }
             }
