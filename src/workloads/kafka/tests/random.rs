@@ -135,7 +135,7 @@ fn lost(calls: &[Call]) -> bool {
         let came = last.iter().any(|poll| {
             poll.2 <= *at && (poll.3.is_empty() || poll.3.iter().any(|one| one.0 >= *at))
         });
-        reaches && never || came && !last.iter().any(|poll| shows(poll))
+        reaches && never || came && !last.iter().any(shows)
     })
 }
 
