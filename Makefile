@@ -34,6 +34,14 @@ election-demo: build ## Kill and restart the coordinator of N nodes, and judge t
 lottery: build ## Hold the lottery with generated bets, or with those of a folder (BETS=dir)
 	@scripts/lottery.sh "$(BETS)"
 
+programs: build ## Break two programs in Python: one that is right, and one that forgets
+	@$(NODE) sim glomers/3c --bin examples/programs/python/broadcast.py --seeds 1..5
+	@! $(NODE) sim glomers/3c --bin examples/programs/python/broadcast_forgets.py --seeds 1..5
+
+grade: build ## Grade the sample class: run/class.csv, and a report for each
+	@$(NODE) grade all examples/course/submissions --assignment examples/course/assignment.toml \
+	  --no-hidden -o run/class.csv --results run/results; cat run/class.csv
+
 board: build ## Start the bulletin system, eight nodes, and talk in it (PORT=10501)
 	@scripts/board.sh
 

@@ -93,6 +93,8 @@ fn each_workload_tells_right_from_wrong() {
         let right = if kind.ends_with("counter") { "counter" } else { "" };
         assert_ends(&sim(folder.path(), &scenario, "1..2", right), None, 2);
         for (mode, property) in wrongs {
+            // What is wrong breaks other properties, too.
+            let scenario = write(folder.path(), kind, &format!("\"{property}\""));
             let ended = sim(folder.path(), &scenario, "1..2", mode);
             assert_ends(&ended, Some(property), 2);
         }

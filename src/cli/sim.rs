@@ -12,7 +12,7 @@ use super::output::Output;
 use super::tell;
 use crate::client::escaped;
 use clap::Args;
-use node_lab::hosted::Hosting;
+use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Outcome, run};
@@ -132,7 +132,7 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
     let path = path.or(args.scenario.as_deref()).ok_or("name a scenario")?;
     let given = args.bin.clone().map(|bin| Started { bin, args: args.arguments.clone() });
     let given = given.or_else(|| replay.as_ref()?.program.clone());
-    let given = given.map(|Started { bin, args }| Hosting { bin, args, ..Hosting::default() });
+    let given = given.map(|Started { bin, args }| Guest { bin, args, ..Guest::default() });
     let scenario = Arc::new(Scenario::open_hosted(path, &registry, given.as_ref())?);
     if let Some(replay) = &replay {
         let name = args.replay.as_deref().unwrap_or(path).display();

@@ -7,7 +7,7 @@ use crate::cli::tell;
 use crate::client::escaped;
 use clap::{Args, Subcommand, ValueEnum};
 use node_lab::explain::{Source, html, merge};
-use node_lab::hosted::Hosting;
+use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
@@ -152,8 +152,7 @@ fn test(args: &TestArgs, out: &mut Output) -> Result<u8, String> {
     fs::create_dir_all(store).map_err(told)?;
     let (path, trace) = (store.join("scenario.toml"), store.join("trace.jsonl"));
     fs::write(&path, &text).map_err(told)?;
-    let hosting =
-        Hosting { bin: args.bin.clone(), args: args.arguments.clone(), ..Hosting::default() };
+    let hosting = Guest { bin: args.bin.clone(), args: args.arguments.clone(), ..Guest::default() };
     let scenario = Arc::new(Scenario::open_hosted(&path, &registry, Some(&hosting))?);
     let sink = Box::new(BufWriter::new(File::create(&trace).map_err(told)?));
     let outcome = run(&scenario, &registry, &scenario.plan(args.seed), Tracer::to(sink));
@@ -183,6 +182,9 @@ fn scenario(args: &TestArgs, registry: &Registry) -> Result<String, String> {
         format!("there is no workload {}; there are {names}", args.workload)
     })?;
     let mut properties: Vec<&str> = study.judged().map(|property| property.name).collect();
+    if study.name.starts_with("txn-") {
+        properties = vec![level(args.consistency_models.as_deref())?];
+    }
     properties.push("answers_in_form");
     let mut bounds = String::new();
     if let Some(expected) = &args.availability {
@@ -228,6 +230,24 @@ fn scenario(args: &TestArgs, registry: &Registry) -> Result<String, String> {
     Ok(text)
 }
 
+/// The property that is a consistency model.
+fn level(model: Option<&str>) -> Result<&'static str, String> {
+    let levels = [
+        ("strict-serializable", "txn_strict_serializable"),
+        ("serializable", "txn_serializable"),
+        ("repeatable-read", "txn_serializable"),
+        ("snapshot-isolation", "txn_snapshot_isolation"),
+        ("read-committed", "txn_read_committed"),
+        ("read-uncommitted", "txn_read_uncommitted"),
+    ];
+    let Some(model) = model else { return Ok(levels[0].1) };
+    let found = levels.iter().find(|(name, _)| *name == model);
+    found.map(|(_, property)| *property).ok_or_else(|| {
+        let names = levels.map(|(name, _)| name).join(", ");
+        format!("--consistency-models {model}: what is judged is {names}")
+    })
+}
+
 /// The keys of some workloads alone.
 fn keys(args: &TestArgs) -> Result<String, String> {
     let mut text = String::new();
@@ -236,11 +256,8 @@ fn keys(args: &TestArgs) -> Result<String, String> {
     if args.workload == "broadcast" {
         let _ = writeln!(text, "topology = {}", toml::Value::from(args.topology.as_str()));
     }
-    if let Some(model) = &args.consistency_models {
-        if !is_txn {
-            return Err(format!("--consistency-models: {} has no transactions", args.workload));
-        }
-        let _ = writeln!(text, "consistency = {}", toml::Value::from(model.as_str()));
+    if args.consistency_models.is_some() && !is_txn {
+        return Err(format!("--consistency-models: {} has no transactions", args.workload));
     }
     let numbers = [
         ("keys", args.key_count, of_keys),

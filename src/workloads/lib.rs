@@ -21,11 +21,14 @@ pub mod errors;
 pub mod g_set;
 pub mod json;
 pub mod kafka;
+pub mod lin_kv;
 pub mod program;
 pub mod set;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+pub mod txn;
+pub mod txns;
 pub mod unique_ids;
 
 use node_lab::registry::Registry;
@@ -40,4 +43,7 @@ pub fn register(registry: &mut Registry) {
     registry.register_study::<counters::GCounter>();
     registry.register_study::<counters::PnCounter>();
     registry.register_study::<kafka::Kafka>();
+    registry.register_study::<lin_kv::LinKv>();
+    registry.register_study::<txns::ListAppend>();
+    registry.register_study::<txns::RwRegister>();
 }

@@ -79,6 +79,8 @@ pub enum Answer {
     Explained {
         /// What fails.
         plan: Plan,
+        /// Its faults, for people.
+        faults: Vec<String>,
         /// How.
         failure: Failed,
     },

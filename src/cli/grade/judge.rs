@@ -64,6 +64,8 @@ pub struct Found {
     pub failed: Failed,
     /// The smallest plan found, and what breaks in it.
     pub small: Option<(Plan, Failed)>,
+    /// That plan's faults, for people.
+    pub faults: Vec<String>,
     /// Its trace.
     pub trace: Option<PathBuf>,
 }
@@ -192,7 +194,7 @@ impl Bench<'_> {
         }
         let failure = first.and_then(|at| {
             let failed = runs[at].failure.clone()?;
-            Some(Found { seed: seeds[at], failed, small: None, trace: None })
+            Some(Found { seed: seeds[at], failed, small: None, faults: Vec::new(), trace: None })
         });
         let is_of_time = failure.as_ref().is_some_and(|found| found.failed.is_of_time());
         let status = match earned {
@@ -228,7 +230,8 @@ impl Bench<'_> {
         let work = Work::Explain { seed, property, seconds, trace: trace.into() };
         let Ok(heard) = self.ask(task, work) else { return };
         for answer in heard.answers {
-            if let Answer::Explained { plan, failure } = answer {
+            if let Answer::Explained { plan, faults, failure } = answer {
+                found.faults = faults;
                 found.small = Some((plan, failure));
                 found.trace = Some(trace.into());
             }

@@ -30,7 +30,7 @@ use self::writing::{create_private, page, write_private, write_results};
 use super::tell;
 use crate::client::escaped;
 use clap::{Args, Subcommand};
-use node_lab::hosted::{Hosting, Tier};
+use node_lab::hosted::{Guest, Tier};
 use node_lab::registry::Registry;
 use node_lab::sim::scenario::Scenario;
 use std::fs::{self, Permissions};
@@ -274,7 +274,7 @@ impl<'a> Course<'a> {
 /// Whether a task can be judged at all, before anybody is.
 fn check(assignment: &Assignment, task: &Task, registry: &Registry) -> Result<(), String> {
     let told = |why: String| format!("{}: task {}: {why}", assignment.path.display(), task.id);
-    let hosting = Hosting { bin: PathBuf::from("/bin/sh"), ..Hosting::default() };
+    let hosting = Guest { bin: PathBuf::from("/bin/sh"), ..Guest::default() };
     let is_bin = matches!(assignment.submission.kind, Kind::Bin(_));
     let given = is_bin.then_some(&hosting);
     let scenario = Scenario::open_hosted(&task.scenario, registry, given).map_err(told)?;

@@ -6,7 +6,7 @@ use super::exchange::{Answer, Failed, Order, PROGRAM, Program, Ran, Work};
 use super::measures::{bounds_with, measured, measured_by};
 use super::traced::Traced;
 use crate::cli::output::Output;
-use node_lab::hosted::Hosting;
+use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Failure, Outcome, run};
@@ -75,7 +75,7 @@ fn open(path: &Path, registry: &Registry, order: &Order) -> Result<Scenario, Str
         return Scenario::open(path, registry);
     };
     let limits = order.limits;
-    let hosting = Hosting { bin: bin.clone(), user: *user, limits, ..Hosting::default() };
+    let hosting = Guest { bin: bin.clone(), user: *user, limits: Some(limits), ..Guest::default() };
     Scenario::open_hosted(path, registry, Some(&hosting))
 }
 
@@ -151,6 +151,10 @@ impl Stand {
         Ok(ran(outcome, &self.measures))
     }
 
+    fn faults(&self, plan: &Plan) -> Vec<String> {
+        plan.faults.iter().map(|fault| self.scenario.tell(fault)).collect()
+    }
+
     /// Makes a failure small within a time, and writes the trace of what is left.
     fn explain(
         &self,
@@ -165,7 +169,7 @@ impl Stand {
             let ran = traced.run(&self.scenario, &self.registry, &plan, &[])?;
             let Some(failure) = ran.failure else { return Ok(Answer::Gone) };
             std::fs::copy(traced.trace(), trace).map_err(|error| told(&error))?;
-            return Ok(Answer::Explained { plan, failure });
+            return Ok(Answer::Explained { faults: self.faults(&plan), plan, failure });
         }
         let until = Instant::now() + Duration::from_secs(seconds);
         let mut fails = |plan: &Plan| {
@@ -183,7 +187,9 @@ impl Stand {
         let outcome = run(&self.scenario, &self.registry, &plan, tracer);
         match (outcome.failure, outcome.trace_error) {
             (_, Some(why)) => Err(told(&why)),
-            (Some(failure), None) => Ok(Answer::Explained { plan, failure: failed(failure) }),
+            (Some(failure), None) => {
+                Ok(Answer::Explained { faults: self.faults(&plan), plan, failure: failed(failure) })
+            }
             (None, None) => Ok(Answer::Gone),
         }
     }

@@ -207,7 +207,7 @@ fn report(
         at_ms: failure.at as f64 / 1e6,
         replay,
         unsaved,
-        faults: plan.faults.iter().map(ToString::to_string).collect(),
+        faults: plan.faults.iter().map(|fault| scenario.tell(fault)).collect(),
     }
 }
 

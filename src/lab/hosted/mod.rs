@@ -17,4 +17,4 @@ mod stage;
 
 pub use self::body::{Body, Ids};
 pub use self::program::{Config, Letter, Program, Seat};
-pub use self::stage::{Hosting, Limits, Reached, Stage, Tier, Timers};
+pub use self::stage::{Guest, Hosting, Limits, Reached, Stage, Tier, Timers};

@@ -9,7 +9,7 @@ use super::stage::{Stage, Tier, Timers};
 use node_core::{Caller, Env, Escaped, NodeId, RequestId, Rng, Time, WallTime};
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +51,10 @@ pub(super) struct Process {
     is_new: bool,
     child: Option<Child>,
     shim: Option<Shim>,
+    /// It was given `init`.
+    has_begun: bool,
+    /// What other nodes sent before that.
+    letters: VecDeque<String>,
     is_ready: bool,
     /// What clients asked before it was.
     early: VecDeque<(Caller, Body<'static>)>,
@@ -60,6 +64,8 @@ pub(super) struct Process {
     own: VecDeque<(Body<'static>, Ids)>,
     /// Whom sleeps wake: what is answered.
     sleeps: BTreeMap<u64, String>,
+    /// The timers of its library that are pending.
+    timers: BTreeSet<u64>,
     last_sleep: u64,
     complaints: VecDeque<String>,
     turns: u64,
@@ -118,12 +124,15 @@ impl Process {
             is_new,
             child: None,
             shim: None,
+            has_begun: false,
+            letters: VecDeque::new(),
             is_ready: false,
             early: VecDeque::new(),
             asked: BTreeMap::new(),
             last_msg_id: 0,
             own: VecDeque::new(),
             sleeps: BTreeMap::new(),
+            timers: BTreeSet::new(),
             last_sleep: 0,
             complaints: VecDeque::new(),
             turns: 0,
@@ -178,6 +187,11 @@ impl Process {
                                   "node_ids": all});
                 turn.does.push(Does::Set(Timer::Overdue, INIT_WITHIN));
                 self.event(names, Some(&names.line(INIT_CLIENT, &body.to_string())), turn);
+                self.has_begun = true;
+                for line in std::mem::take(&mut self.letters) {
+                    self.received += 1;
+                    self.event(names, Some(&line), turn);
+                }
             }
             Timer::Overdue if self.is_ready => {}
             Timer::Overdue => {
@@ -196,6 +210,7 @@ impl Process {
                 }
             }
             Timer::Shim(id) => {
+                self.timers.remove(&id);
                 self.set_now(names, turn);
                 if let Some(Err(why)) = self.shim.as_mut().map(|shim| shim.wake(id)) {
                     return self.fail(names, why.to_string());
@@ -221,8 +236,13 @@ impl Process {
 
     /// A message of another node.
     pub fn hear(&mut self, from: &str, body: &Body<'_>, ids: &Ids, names: &Names, turn: &mut Turn) {
-        self.received += 1;
-        self.event(names, Some(&names.line(from, &body.named(ids))), turn);
+        let line = names.line(from, &body.named(ids));
+        if self.has_begun {
+            self.received += 1;
+            self.event(names, Some(&line), turn);
+        } else if self.letters.len() < MAX_WAITING {
+            self.letters.push_back(line);
+        }
     }
 
     /// Tells states apart, as far as they show.
@@ -300,10 +320,12 @@ impl Process {
                     ));
                 }
             }
+            let was_full = self.shim.as_ref().is_some_and(Shim::was_full);
+            clocks += u32::from(was_full);
             if clocks > MAX_CLOCKS {
                 return Err(format!("it asked its clock more than {MAX_CLOCKS} times in one turn"));
             }
-            if !asked_clock {
+            if !asked_clock && !was_full {
                 break;
             }
         }
@@ -353,11 +375,18 @@ impl Process {
         for ask in shim.asks().map_err(|error| error.to_string())? {
             match ask {
                 Ask::Timer { id, at_ns } => {
+                    self.timers.insert(id);
                     let left = at_ns.saturating_sub(turn.wall.0);
                     turn.does.push(Does::Set(Timer::Shim(id), Duration::from_nanos(left)));
                 }
-                Ask::Cancel { id } => turn.does.push(Does::Cancel(Timer::Shim(id))),
+                Ask::Cancel { id } => {
+                    self.timers.remove(&id);
+                    turn.does.push(Does::Cancel(Timer::Shim(id)));
+                }
             }
+        }
+        if self.timers.len() > MAX_WAITING {
+            return Err(format!("it has more than {MAX_WAITING} timers"));
         }
         if shim.has_connected() {
             self.stage.has_virtual_timers();

@@ -117,6 +117,10 @@ impl Threads {
             }
             counts.push((*id, seen.voluntary, seen.involuntary));
         }
+        // Whoever makes a process runs as long as that is not there: now nobody does.
+        for (_, looks) in &mut self.unborn {
+            *looks -= 1;
+        }
         if leaders == 0 {
             // Nobody is left: what ended is at rest.
             self.threads.clear();
@@ -149,7 +153,7 @@ impl Threads {
                     self.threads.clear();
                 }
                 Some(false) => {}
-                None => self.unborn.push((id, looks - 1)),
+                None => self.unborn.push((id, looks)),
             }
         }
     }
@@ -231,7 +235,7 @@ impl Threads {
     }
 }
 
-/// How often a new process that is not there is looked for.
+/// How often a new process that is not there is looked for while all others are asleep.
 const UNBORN_LOOKS: u8 = 4;
 /// So many new processes are looked at one by one; where there are more, all that there are.
 const MAX_NEW: u32 = 200;

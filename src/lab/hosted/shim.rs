@@ -19,6 +19,8 @@ pub(super) struct Shim {
     asks: File,
     wakes: File,
     partial: Vec<u8>,
+    /// How many bytes the last look found.
+    read: usize,
     has_connected: bool,
 }
 
@@ -46,28 +48,34 @@ const LIBRARIES: [(&str, &str); 3] = [
     ("shim.rb", include_str!("shims/shim.rb")),
 ];
 
+/// What a pipe holds at least.
+const PIPE: usize = 32 << 10;
 /// A library that says more in one turn is none of these.
 const MAX_ASKS: usize = 1 << 20;
 
 impl Shim {
-    /// Makes the files in a folder that is there.
+    /// Makes the files in a folder that is there, and empty.
     ///
     /// # Errors
     /// They cannot be made.
     pub fn new(folder: &Path) -> io::Result<Shim> {
+        let path = folder.to_string_lossy();
+        if path.contains([' ', ':', '\t']) {
+            return Err(io::Error::other(format!(
+                "{path}: no library can be named there, for a space or colon in it: set TMPDIR"
+            )));
+        }
+        let make = |name: &str, mode: u32| {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(mode).open(folder.join(name))
+        };
         for (name, text) in LIBRARIES {
-            let path = folder.join(name);
-            if !path.exists() {
-                fs::write(path, text)?;
-            }
+            make(name, 0o644)?.write_all(text.as_bytes())?;
         }
         for pipe in ["asks", "wakes"] {
-            // What an earlier process has left in a pipe is none of this one's.
             let path = folder.join(pipe);
-            if path.exists() {
-                fs::remove_file(&path)?;
-            }
             mknodat(CWD, &path, FileType::Fifo, Mode::from(0o666), 0)?;
+            // The program may be another user's.
             fs::set_permissions(&path, Permissions::from_mode(0o666))?;
         }
         let open = |name: &str| {
@@ -76,10 +84,9 @@ impl Shim {
             options.open(folder.join(name))
         };
         let (asks, wakes) = (open("asks")?, open("wakes")?);
-        let now =
-            OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("now"))?;
+        let now = make("now", 0o644)?;
         let folder = folder.to_path_buf();
-        Ok(Shim { folder, now, asks, wakes, partial: Vec::new(), has_connected: false })
+        Ok(Shim { folder, now, asks, wakes, partial: Vec::new(), read: 0, has_connected: false })
     }
 
     /// What has a program load its library.
@@ -114,10 +121,14 @@ impl Shim {
     /// It is not in the form of these libraries.
     pub fn asks(&mut self) -> io::Result<Vec<Ask>> {
         let mut buffer = [0; 4096];
+        self.read = 0;
         loop {
             match self.asks.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(len) => self.partial.extend_from_slice(&buffer[..len]),
+                Ok(len) => {
+                    self.read += len;
+                    self.partial.extend_from_slice(&buffer[..len]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -150,6 +161,11 @@ impl Shim {
             }
         }
         Ok(asks)
+    }
+
+    /// Whether so much was said that the pipe may have been full, and held the program up.
+    pub fn was_full(&self) -> bool {
+        self.read >= PIPE
     }
 
     /// A timer is due.

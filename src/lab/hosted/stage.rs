@@ -55,6 +55,19 @@ impl Default for Limits {
     }
 }
 
+/// A program that is run instead of the one that a scenario names.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Guest {
+    /// Its file.
+    pub bin: PathBuf,
+    /// What it is started with.
+    pub args: Vec<String>,
+    /// Whose it is: the id of a user, and of that user's group; without, whoever runs this.
+    pub user: Option<u32>,
+    /// What it may use; without, what the scenario says.
+    pub limits: Option<Limits>,
+}
+
 /// A program, and how it is run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Hosting {
@@ -186,14 +199,18 @@ impl Stage {
         if is_new && folder.exists() {
             fs::remove_dir_all(&folder).map_err(told)?;
         }
-        for path in [&folder, &clock] {
-            if !path.exists() {
-                fs::create_dir(path).map_err(told)?;
-                if let Some(user) = self.hosting.user {
-                    chown(path, Some(user), Some(user)).map_err(told)?;
-                }
+        if !folder.exists() {
+            fs::create_dir(&folder).map_err(told)?;
+            if let Some(user) = self.hosting.user {
+                chown(&folder, Some(user), Some(user)).map_err(told)?;
             }
         }
+        // What an earlier process has made of this one is gone: it may be links to anywhere.
+        if clock.exists() {
+            fs::remove_dir_all(&clock).map_err(told)?;
+        }
+        fs::create_dir(&clock).map_err(told)?;
+        fs::set_permissions(&clock, Permissions::from_mode(0o755)).map_err(told)?;
         Ok((folder, clock))
     }
 

@@ -4,7 +4,7 @@
 use super::fault::{Fault, Ranges};
 use super::world::Network;
 use crate::config::Config;
-use crate::hosted::{self, Hosting, Limits, Program, Seat, Stage, Tier, Timers, services};
+use crate::hosted::{self, Guest, Hosting, Limits, Program, Seat, Stage, Tier, Timers, services};
 use crate::registry::Registry;
 use node_core::{Env, Host, NodeId, Protocol, erase};
 use serde::Deserialize;
@@ -63,7 +63,7 @@ impl Table {
     pub fn resolve(
         self,
         path: &Path,
-        given: Option<&Hosting>,
+        given: Option<&Guest>,
         registry: &Registry,
     ) -> Result<Hosted, String> {
         if !(1..=MAX_PROGRAMS).contains(&self.nodes) {
@@ -86,7 +86,8 @@ impl Table {
         if let Some(given) = given {
             hosting.bin = find(&given.bin, Path::new(""))?;
             hosting.args.clone_from(&given.args);
-            (hosting.user, hosting.limits) = (given.user, given.limits);
+            hosting.user = given.user;
+            hosting.limits = given.limits.unwrap_or(hosting.limits);
         }
         let all = self.nodes + services::NAMES.len() as u32;
         let text =

@@ -232,6 +232,9 @@ impl State {
             Ok(stage) => (stage, None),
             Err(why) => (None, Some(why)),
         };
+        if scenario.hosted.is_some() {
+            tracer.hide(services.iter().map(|service| service.id));
+        }
         tracer.run(&scenario.path.display().to_string(), &plan.load(), &configs);
         let (scene, plugins, seed) = (scenario.clone(), registry.clone(), plan.seed);
         let given = scene.workload.as_ref().map_or_else(BTreeMap::new, |workload| {
@@ -409,8 +412,11 @@ impl State {
         let fault = &plan.faults[place as usize];
         let at = |id: u32| scenario.nodes.iter().position(|config| config.id.0 == id);
         if begins {
-            let text =
-                || FaultText { kind: fault.name(), nodes: fault.nodes(), label: fault.to_string() };
+            let text = || FaultText {
+                kind: fault.name(),
+                nodes: fault.nodes(),
+                label: scenario.tell(fault),
+            };
             let now = self.world.now();
             self.world.tracer.fault(now, place as usize, fault.until(), &text);
             fault.begin(&mut self.world, place, &at);

@@ -11,7 +11,7 @@ use super::hosting::Hosted;
 use super::plan::{Known, Plan, parse};
 use super::world::Network;
 use crate::config::{ClockError, Config};
-use crate::hosted::Hosting;
+use crate::hosted::Guest;
 use crate::registry::Registry;
 use crate::study::{Bounds, Cast, Clients, Property, Run, Verdict};
 use crate::text;
@@ -85,7 +85,7 @@ impl Scenario {
     pub fn open_hosted(
         path: &Path,
         registry: &Registry,
-        given: Option<&Hosting>,
+        given: Option<&Guest>,
     ) -> Result<Scenario, String> {
         let shipped = path.to_str().and_then(|name| registry.scenario(name));
         let Some((study, shipped)) = shipped.filter(|_| !path.exists()) else {
@@ -121,7 +121,7 @@ impl Scenario {
     fn read(
         path: &Path,
         registry: &Registry,
-        given: Option<&Hosting>,
+        given: Option<&Guest>,
         keys: &[(&str, &str, toml::Value)],
     ) -> Result<Scenario, String> {
         let text = text::read(path).map_err(|error| error.of(path))?;
@@ -147,7 +147,7 @@ impl Scenario {
         path: &Path,
         text: &str,
         registry: &Registry,
-        given: Option<&Hosting>,
+        given: Option<&Guest>,
         load: &mut dyn FnMut(&Path) -> Result<Config, String>,
     ) -> Result<Scenario, String> {
         let name = path.display();
@@ -213,6 +213,14 @@ impl Scenario {
         };
         scenario.check_faults(&scenario.fixed).map_err(|why| format!("{name}: fault {why}"))?;
         Ok(scenario)
+    }
+
+    /// A fault of it, for people.
+    pub fn tell(&self, fault: &Fault) -> String {
+        match self.hosted {
+            Some(_) => fault.among_programs(),
+            None => fault.to_string(),
+        }
     }
 
     /// The verdict on one of its properties in a run, of which that is known of its plan.

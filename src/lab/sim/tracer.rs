@@ -18,6 +18,10 @@ pub struct Tracer {
     full: Option<LineWriter>,
     /// What configs call their nodes.
     names: BTreeMap<NodeId, String>,
+    /// Nodes that a trace begins to show when something is sent to them, and how they began.
+    unused: BTreeMap<NodeId, Option<Event<'static>>>,
+    /// Whether links are none that a trace shows: messages are alone, as datagrams are.
+    hides_links: bool,
     /// What checkers want to see.
     watched: Watched,
     /// Whether they want to see what corrected clocks show.
@@ -78,6 +82,8 @@ impl Tracer {
             last_id: 0,
             full: None,
             names: BTreeMap::new(),
+            unused: BTreeMap::new(),
+            hides_links: false,
             watched: Watched::Nothing,
             clocks: false,
             timeline: Vec::new(),
@@ -181,10 +187,17 @@ impl Tracer {
     pub fn run(&mut self, scenario: &str, load: &Load, nodes: &[Config]) {
         let named = nodes.iter().filter_map(|node| Some((node.id, node.name.clone()?)));
         self.names = named.collect();
-        let nodes = nodes.iter().map(|node| node.id.0).collect();
+        let shown = nodes.iter().filter(|node| !self.unused.contains_key(&node.id));
+        let nodes = shown.map(|node| node.id.0).collect();
         let (source, scenario) = ("sim".into(), Cow::Owned(scenario.to_string()));
         let (seed, clients) = (Some(load.seed), Some(load.clients));
         self.line(0, None, None, Event::Run { source, scenario, seed, clients, nodes });
+    }
+
+    /// Has a trace show no links, and these nodes only once something is sent to them.
+    pub fn hide(&mut self, services: impl IntoIterator<Item = NodeId>) {
+        self.unused = services.into_iter().map(|service| (service, None)).collect();
+        self.hides_links = true;
     }
 
     /// A fault begins.
@@ -238,7 +251,10 @@ impl Tracer {
             let runs = Running::all_on(host);
             let name = self.names.get(&node).cloned().map(Cow::Owned);
             let event = Event::Start { incarnation, durable, runs, name };
-            self.line(at, Some(node), None, event);
+            match self.unused.get_mut(&node) {
+                Some(unused) => *unused = Some(event),
+                None => self.line(at, Some(node), None, event),
+            }
         }
     }
 
@@ -299,6 +315,9 @@ impl Tracer {
 
     /// What of a node's state can be seen after a turn, and its digest with the turn's last line.
     pub(super) fn end_turn(&mut self, at: Nanos, node: NodeId, host: &Host) {
+        if self.unused.contains_key(&node) {
+            return;
+        }
         if let Some(full) = &mut self.full {
             full.end_turn(at, node.0, host);
         }
@@ -323,6 +342,9 @@ impl Tracer {
             let event = self.sends;
             let what = What::Send { node: from.0, message: id, lamport, event };
             self.timeline.push(Happening { at, what });
+        }
+        if let Some(Some(start)) = self.unused.remove(&to) {
+            self.line(at, Some(to), None, start);
         }
         if self.is_full() {
             let (protocol, lamport, label) = match host.describe_parts(payload) {
@@ -373,7 +395,9 @@ impl Tracer {
     pub(super) fn link(&mut self, at: Nanos, node: NodeId, peer: NodeId, up: bool) {
         self.mix(Kind::Link, at, node.0.into(), u64::from(peer.0) << 1 | u64::from(up));
         self.saw(at, Watched::Messages, || What::Link { node: node.0, peer: peer.0, up });
-        self.line(at, Some(node), None, Event::Link { peer: peer.0, up });
+        if !self.hides_links {
+            self.line(at, Some(node), None, Event::Link { peer: peer.0, up });
+        }
     }
 
     pub(super) fn request(

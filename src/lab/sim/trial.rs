@@ -50,6 +50,8 @@ pub struct Finding {
     pub seeds: Vec<u64>,
     /// The first of them with what does not matter left out.
     pub plan: Plan,
+    /// Its faults, for people.
+    pub faults: Vec<String>,
     /// What that run shows, in one line.
     pub why: String,
     /// When it shows, in nanoseconds from the run's beginning.
@@ -77,7 +79,8 @@ pub fn try_scenario(
                 let seeds = vec![plan.seed];
                 let (plan, failure) = smallest(&scenario, &registry, &plan, &failure);
                 let Failure { property, why, at, .. } = failure;
-                findings.push(Finding { property, seeds, plan, why, at_ns: at });
+                let faults = plan.faults.iter().map(|fault| scenario.tell(fault)).collect();
+                findings.push(Finding { property, seeds, plan, faults, why, at_ns: at });
             }
         }
     }
@@ -173,10 +176,10 @@ impl fmt::Display for Report {
             let counts = format!("held in {held}, violated in {violated}, no evidence in");
             writeln!(f, "{property}: {counts} {no_evidence}")?;
         }
-        for Finding { property, seeds, plan, why, at_ns } in findings {
+        for Finding { property, seeds, plan, faults, why, at_ns } in findings {
             let (seed, at, n) = (plan.seed, Millis(*at_ns), seeds.len());
             writeln!(f, "seed {seed} of {n}: {property} is violated at {at}: {why}")?;
-            for fault in &plan.faults {
+            for fault in faults {
                 writeln!(f, "  {fault}")?;
             }
         }

@@ -48,7 +48,7 @@ fn one(task: &Task, result: &Result, reveal: bool, page: Option<String>, text: &
 
 fn plan(task: &Task, found: &Found, reveal: bool, text: &mut String) {
     if let Some((plan, failed)) = &found.small {
-        let faults: Vec<String> = plan.faults.iter().map(ToString::to_string).collect();
+        let faults = &found.faults;
         let faults = if faults.is_empty() { "no fault".into() } else { faults.join("\n") };
         let (clients, operations) = (plan.clients, plan.operations);
         text.push_str(&format!(

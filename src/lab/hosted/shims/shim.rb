@@ -1,200 +1,249 @@
-# Ruby's clock, timers and random numbers from the simulator.
+# Virtual time for a Ruby program: loaded before its own code (RUBYOPT=-r), it takes the time and
+# the timers from the folder NODE_CLOCK, and what is random from NODE_SEED.
 #
-# Loaded by RUBYOPT=-r. Time stands still while the program runs, and goes on while it waits.
-# Covered: Time.now, Process.clock_gettime, sleep, ConditionVariable#wait and Mutex#sleep,
-# Thread#join and Queue#pop with a timeout, Timeout.timeout, rand, Random.rand, and SecureRandom.
-# Not covered: IO.select with a timeout, and extensions that ask the kernel by themselves.
-if ENV['NODE_CLOCK']
-  module NodeShim
-    FOLDER = ENV['NODE_CLOCK']
-    NOW = File.open(File.join(FOLDER, 'now'), 'rb')
-    ASKS = File.open(File.join(FOLDER, 'asks'), 'wb')
-    ASKS.sync = true
-    GUARD = Thread::Mutex.new
-    PENDING = {}
-    ORIGIN = 1_735_689_600_000_000_000
+# Covered: sleep, Time, Process.clock_gettime, Timeout, ConditionVariable#wait, Mutex#sleep,
+# Queue#pop(timeout:), Thread#join(limit), IO.select, rand, Random, SecureRandom. Not covered:
+# IO#wait_readable, timeouts of sockets, and processes that are started or forked.
 
-    def self.now_ns
-      NOW.pread(8, 0).unpack1('Q<')
+module NodeClock
+  @folder = ENV["NODE_CLOCK"]
+  @mutex = Thread::Mutex.new
+  @waits = {}
+  @last = 0
+  @reader = nil
+  @latest = 0
+
+  class << self
+    def start
+      @asks = File.open("#{@folder}/asks", "wb")
+      @asks.sync = true
+      @now = File.open("#{@folder}/now", "rb")
+      @asks.syswrite("hello ruby\n")
+      @began = now_ns
+      # With the time of the start: a node that starts again does not repeat itself.
+      @random = Random.new(ENV["NODE_SEED"].to_i * (1 << 64) + @began)
+      Kernel.srand(@random.rand(1 << 64))
     end
 
-    # Has the block called after so many seconds, in another thread.
-    def self.ask(seconds, &call)
-      id = GUARD.synchronize do
-        @last = (@last || 0) + 1
-        PENDING[@last] = call
-        @pump ||= Thread.new { pump }
+    attr_reader :random
+
+    def now_ns
+      @now.pread(8, 0).unpack1("Q<")
+    end
+
+    # A wall clock may be set back; this one may not.
+    def monotonic_ns
+      @latest = [@latest, now_ns - @began].max
+      @latest + 1_000_000_000
+    end
+
+    def after(seconds)
+      now_ns + [1, (seconds * 1_000_000_000).round].max
+    end
+
+    def ask(at_ns, &fire)
+      @mutex.synchronize do
+        @reader ||= Thread.new { listen }
+        @last += 1
+        @waits[@last] = fire
+        @asks.syswrite("timer #{@last} #{at_ns}\n")
         @last
       end
-      at = now_ns + [(seconds * 1_000_000_000).to_i, 0].max
-      ASKS.syswrite("timer #{id} #{at}\n")
-      id
     end
 
-    def self.cancel(id)
-      waits = GUARD.synchronize { PENDING.delete(id) }
-      ASKS.syswrite("cancel #{id}\n") if waits
+    def cancel(id)
+      @mutex.synchronize { @asks.syswrite("cancel #{id}\n") if @waits.delete(id) }
     end
 
-    def self.pump
-      File.open(File.join(FOLDER, 'wakes'), 'rb') do |wakes|
+    # Wakes this thread then, whatever it sleeps in, unless the block is over before.
+    def waking(seconds)
+      thread = Thread.current
+      id = ask(after(seconds)) { thread.wakeup if thread.alive? }
+      begin
+        yield
+      ensure
+        cancel(id)
+      end
+    end
+
+    private
+
+    def listen
+      File.open("#{@folder}/wakes", "rb") do |wakes|
         while (line = wakes.gets)
-          call = GUARD.synchronize { PENDING.delete(line.to_i) }
-          call&.call
-        end
-      end
-    end
-
-    def self.sleep(seconds)
-      before = now_ns
-      queue = Thread::Queue.new
-      ask(seconds) { queue << true }
-      queue.pop
-      ((now_ns - before) / 1e9).round
-    end
-  end
-  NodeShim::ASKS.syswrite("hello ruby\n")
-
-  class Time
-    class << self
-      alias node_shim_now now
-      def now(**options)
-        ns = NodeShim.now_ns
-        at(ns / 1_000_000_000, ns % 1_000_000_000, :nsec, **options)
-      end
-    end
-  end
-
-  module Process
-    class << self
-      alias node_shim_clock_gettime clock_gettime
-      def clock_gettime(clock, unit = :float_second)
-        ns = case clock
-             when CLOCK_REALTIME then NodeShim.now_ns
-             when CLOCK_MONOTONIC then NodeShim.now_ns - NodeShim::ORIGIN
-             else return node_shim_clock_gettime(clock, unit)
-             end
-        case unit
-        when :nanosecond then ns
-        when :microsecond then ns / 1_000
-        when :millisecond then ns / 1_000_000
-        when :second then ns / 1_000_000_000
-        when :float_millisecond then ns / 1e6
-        when :float_microsecond then ns / 1e3
-        else ns / 1e9
+          fire = @mutex.synchronize { @waits.delete(line.to_i) }
+          fire&.call
         end
       end
     end
   end
 
-  module Kernel
-    alias node_shim_sleep sleep
-    def sleep(seconds = nil)
-      seconds.nil? ? node_shim_sleep : NodeShim.sleep(seconds)
+  module Sleep
+    def sleep(*args)
+      seconds = args.first
+      return super if seconds.nil? || !seconds.is_a?(Numeric) || seconds <= 0
+      began = NodeClock.now_ns
+      NodeClock.waking(seconds) { super() }
+      ((NodeClock.now_ns - began) / 1e9).round
     end
-    module_function :sleep
+    private :sleep
   end
 
-  class Thread::Mutex
-    alias node_shim_sleep sleep
+  module PublicSleep
+    include Sleep
+    public :sleep
+  end
+
+  module MutexSleep
     def sleep(timeout = nil)
-      return node_shim_sleep if timeout.nil?
-
-      me = Thread.current
-      over = false
-      id = NodeShim.ask(timeout) { over = true; me.wakeup if me.alive? }
-      node_shim_sleep
-      NodeShim.cancel(id) unless over
-      over ? nil : 0
+      return super if timeout.nil? || timeout <= 0
+      began = NodeClock.now_ns
+      NodeClock.waking(timeout) { super() }
+      ((NodeClock.now_ns - began) / 1e9).round
     end
   end
 
-  class Thread::ConditionVariable
-    alias node_shim_wait wait
+  module Condition
     def wait(mutex, timeout = nil)
-      return node_shim_wait(mutex) if timeout.nil?
-
-      over = false
-      id = NodeShim.ask(timeout) { mutex.synchronize { over = true; broadcast } }
-      node_shim_wait(mutex)
-      NodeShim.cancel(id) unless over
-      self
+      return super(mutex) if timeout.nil?
+      return super if timeout <= 0
+      at = NodeClock.after(timeout)
+      NodeClock.waking(timeout) { super(mutex) }
+      NodeClock.now_ns < at ? self : nil
     end
   end
 
-  class Thread
-    alias node_shim_join join
-    def join(limit = nil)
-      return node_shim_join if limit.nil?
-
-      done = Thread::Queue.new
-      id = NodeShim.ask(limit) { done << nil }
-      watcher = Thread.new { node_shim_join; done << self }
-      ended = done.pop
-      NodeShim.cancel(id)
-      watcher.kill
-      ended
-    end
-  end
-
-  class Thread::Queue
-    alias node_shim_pop pop
+  module TimedQueue
     def pop(non_block = false, timeout: nil)
-      return node_shim_pop(non_block) if timeout.nil?
-
-      until_ns = NodeShim.now_ns + (timeout * 1_000_000_000).to_i
+      return super(non_block) if timeout.nil?
+      at = NodeClock.after(timeout)
       loop do
-        return node_shim_pop(true) unless empty?
-        left = until_ns - NodeShim.now_ns
-        return nil if left <= 0
-
-        NodeShim.sleep([left / 1e9, 0.01].min)
+        begin
+          return super(true)
+        rescue ThreadError
+          return nil if closed? || NodeClock.now_ns >= at
+          (@node_waiters ||= []) << Thread.current
+          left = (at - NodeClock.now_ns) / 1_000_000_000r
+          NodeClock.waking(left) { Thread.stop }
+          @node_waiters.delete(Thread.current)
+        end
       end
     end
     alias shift pop
     alias deq pop
+
+    def push(*args, **rest)
+      super
+      waiter = @node_waiters&.shift
+      waiter.wakeup if waiter&.alive?
+      self
+    end
+    alias << push
+    alias enq push
   end
 
-  require 'timeout'
-  module Timeout
-    def timeout(seconds, error = nil, message = nil)
-      return yield(seconds) if seconds.nil? || seconds.zero?
+  module Join
+    def join(limit = nil)
+      return super() if limit.nil?
+      return super if limit <= 0 || !alive?
+      target, me, ended = self, Thread.current, false
+      helper = Thread.new do
+        target.join rescue nil
+        ended = true
+        me.wakeup
+      end
+      helper.report_on_exception = false
+      at = NodeClock.after(limit)
+      NodeClock.waking(limit) { Thread.stop until ended || NodeClock.now_ns >= at }
+      helper.kill
+      alive? ? nil : super()
+    end
+  end
 
-      me = Thread.current
-      raised = error || Timeout::Error
-      id = NodeShim.ask(seconds) { me.raise(raised, message || 'execution expired') }
+  module Select
+    def select(reads, writes = nil, errors = nil, timeout = nil)
+      return super if timeout.nil? || timeout <= 0
+      wake, ring = IO.pipe
+      id = NodeClock.ask(NodeClock.after(timeout)) { ring.syswrite("!") rescue nil }
       begin
-        yield(seconds)
+        found = super([*reads, wake], writes, errors)
+        found[0].delete(wake)
+        found.all?(&:empty?) ? nil : found
       ensure
-        NodeShim.cancel(id)
+        NodeClock.cancel(id)
+        wake.close
+        ring.close
       end
     end
-    module_function :timeout
   end
 
-  SEED = ENV.fetch('NODE_SEED', '0').to_i
-  srand(SEED)
-  class Random
-    NODE_SHIM = new(::SEED ^ 0x5DEECE66D)
-    class << self
-      def urandom(size)
-        NODE_SHIM.bytes(size)
-      end
-      alias node_shim_new_seed new_seed
-      def new_seed
-        NODE_SHIM.rand(1 << 64)
-      end
-    end
-  end
-  module NodeShimSecureRandom
-    def bytes(size = nil)
-      Random::NODE_SHIM.bytes(size || 16)
+  module Now
+    def now(**options)
+      at(0, NodeClock.now_ns, :nsec, **options)
     end
 
-    def gen_random(size)
-      Random::NODE_SHIM.bytes(size)
+    def new(*args, **options)
+      args.empty? ? now(**options) : super
     end
   end
-  require 'securerandom'
-  SecureRandom.singleton_class.prepend(NodeShimSecureRandom)
+
+  module Clocks
+    UNITS = { nanosecond: 1, microsecond: 1_000, millisecond: 1_000_000, second: 1_000_000_000 }.freeze
+
+    def clock_gettime(clock, unit = :float_second)
+      ns =
+        case clock
+        when Process::CLOCK_REALTIME then NodeClock.now_ns
+        when Process::CLOCK_MONOTONIC then NodeClock.monotonic_ns
+        else return super
+        end
+      return ns / UNITS[unit] if UNITS.key?(unit)
+      case unit
+      when :float_second, nil then ns / 1e9
+      when :float_millisecond then ns / 1e6
+      when :float_microsecond then ns / 1e3
+      else raise ArgumentError, "unexpected unit: #{unit}"
+      end
+    end
+  end
+
+  module Seeds
+    def new(*seed)
+      seed.empty? ? super(NodeClock.random.rand(1 << 64)) : super
+    end
+
+    def new_seed
+      NodeClock.random.rand(1 << 128)
+    end
+
+    def urandom(size)
+      NodeClock.random.bytes(size)
+    end
+
+    def seed
+      super
+    end
+  end
+
+  module Reseed
+    def srand(*seed)
+      seed.empty? ? super(NodeClock.random.rand(1 << 64)) : super
+    end
+    private :srand
+  end
+
+  if @folder && !@folder.empty?
+    start
+    Object.prepend(Sleep)
+    Kernel.singleton_class.prepend(PublicSleep)
+    Thread::Mutex.prepend(MutexSleep)
+    Thread::ConditionVariable.prepend(Condition)
+    Thread::Queue.prepend(TimedQueue) if RUBY_VERSION >= "3.2"
+    Thread.prepend(Join)
+    IO.singleton_class.prepend(Select)
+    Time.singleton_class.prepend(Now)
+    Process.singleton_class.prepend(Clocks)
+    Random.singleton_class.prepend(Seeds)
+    Object.prepend(Reseed)
+  end
 end

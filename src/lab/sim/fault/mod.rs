@@ -423,6 +423,37 @@ fn boundary(
     outside.flat_map(|one| inside.iter().map(move |other| (one, *other))).collect()
 }
 
+impl Fault {
+    /// For people, where nodes are programs, which go by their names.
+    pub fn among_programs(&self) -> String {
+        let (at, long) = (self.at_ms, self.for_ms);
+        let name = |id: &u32| format!("n{}", id.saturating_sub(1));
+        match &self.kind {
+            Kind::Crash { node, wipe } => {
+                let lost = if *wipe { ", its folder emptied" } else { "" };
+                format!("{at} ms: {} killed, and down for {long} ms{lost}", name(node))
+            }
+            Kind::Pause { node } => format!("{at} ms: {} held up for {long} ms", name(node)),
+            Kind::Partition { nodes } => {
+                let nodes = nodes.iter().map(name).collect::<Vec<_>>().join(", ");
+                format!("{at} ms: {nodes} cut off from the others for {long} ms")
+            }
+            Kind::OneWay { from, to } => {
+                let (from, to) = (name(from), name(to));
+                format!("{at} ms: nothing passes from {from} to {to} for {long} ms")
+            }
+            Kind::Clog { from, to } => {
+                let (from, to) = (name(from), name(to));
+                format!("{at} ms: messages from {from} to {to} held back for {long} ms")
+            }
+            Kind::Reset { one, other } => {
+                format!("{at} ms: what is between {} and {} is lost", name(one), name(other))
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (at, long) = (self.at_ms, self.for_ms);

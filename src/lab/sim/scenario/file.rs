@@ -1,7 +1,7 @@
 //! The form of a scenario's file, and what of it can be checked by itself. Knows no run.
 
 use crate::config::Config;
-use crate::hosted::Hosting;
+use crate::hosted::Guest;
 use crate::registry::Registry;
 use crate::sim::checker::{self, Checker};
 use crate::sim::fault::{Fault, MAX_DRIFT_PPM, MAX_OFFSET_MS, Ranges};
@@ -183,7 +183,7 @@ impl File {
     pub fn hosted(
         &mut self,
         path: &Path,
-        given: Option<&Hosting>,
+        given: Option<&Guest>,
         registry: &Registry,
     ) -> Result<Option<Hosted>, String> {
         let Some(table) = self.hosted.clone() else {

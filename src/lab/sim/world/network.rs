@@ -3,6 +3,9 @@
 use super::{CHANCE, FrameSeen, Nanos, What, World, within};
 use node_core::{FrameError, Host, NodeId};
 
+/// Where a link is made at once, and a node is held up: that goes on in time.
+const MIN_RETRY: Nanos = 1_000_000;
+
 impl World {
     pub(super) fn place(&self, id: NodeId) -> Option<usize> {
         // Ids are few, and mostly where their number says.
@@ -129,6 +132,11 @@ impl World {
 
     /// Has two nodes make a link, if they can and have none.
     pub(super) fn dial(&mut self, one: usize, other: usize) {
+        self.dial_after(one, other, 0);
+    }
+
+    /// Likewise, and it takes so long at least.
+    fn dial_after(&mut self, one: usize, other: usize, least: Nanos) {
         let both = self.nodes[one].host.is_some() && self.nodes[other].host.is_some();
         if one == other || !both || one.max(other) >= self.linked() {
             return;
@@ -139,7 +147,7 @@ impl World {
             link.dialing = true;
             let generation = link.generation;
             let takes = within(&mut self.streams[pair].redial, &self.network.redial);
-            self.at(self.now + takes, What::LinkUp { pair: pair as u32, generation });
+            self.at(self.now + takes.max(least), What::LinkUp { pair: pair as u32, generation });
         }
     }
 
@@ -153,7 +161,7 @@ impl World {
             node.host.is_some() && node.syncing.is_none() && node.paused_until <= self.now
         });
         if link.generation != generation || link.cut != [0; 2] || !ready {
-            return self.dial(low, high);
+            return self.dial_after(low, high, MIN_RETRY);
         }
         link.generation += 1;
         link.up = [true; 2];
