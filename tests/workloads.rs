@@ -55,8 +55,8 @@ fn each_workload_tells_right_from_wrong() {
     }
     let folder = TempDir::new().expect("a folder");
     let sets = "\"broadcast_delivers\", \"no_phantoms\", \"no_duplicates\", \"answers_in_form\"";
-    let logs = "\"kafka_no_lost_writes\", \"kafka_offsets_monotonic\", \"kafka_no_skips\", \
-                \"kafka_consistent_offsets\", \"kafka_commits\", \"answers_in_form\"";
+    let logs = "\"kafka_offsets_monotonic\", \"kafka_no_skips\", \"kafka_consistent_offsets\", \
+                \"kafka_commits\", \"kafka_no_lost_writes\", \"answers_in_form\"";
     let cases: [Case<'_>; 7] = [
         ("echo", "\"echoes\", \"available\"", &[("loud", "echoes")]),
         ("unique-ids", "\"unique_ids\", \"available\"", &[("same", "unique_ids")]),

@@ -97,6 +97,8 @@ fn mutate(shown: &mut Vec<(i64, u64)>, broken: &str, rng: &mut Rng) {
 
 /// Whether a property is broken.
 type Naive = fn(&[Call]) -> bool;
+/// A checker, and what it is held against.
+type Pair = (fn(&[Call]) -> Verdict, Naive);
 
 type Shows<'a> = (&'a Call, &'a str, i64, Vec<(i64, &'a crate::json::Json)>);
 
@@ -225,7 +227,13 @@ fn goes_back(calls: &[Call]) -> bool {
 
 #[test]
 fn checkers_agree_with_what_properties_say() {
-    let naive: [Naive; 5] = [lost, unordered, skips, disagree, goes_back];
+    let pairs: [Pair; 5] = [
+        (judge::no_lost_writes, lost),
+        (judge::monotonic, unordered),
+        (judge::no_skips, skips),
+        (judge::consistent, disagree),
+        (judge::commits, goes_back),
+    ];
     let mut rng = Rng::stream(1, "kafka");
     let mut counts = [[0_u32; 2]; 5];
     for n in 0..10_000 {
@@ -239,19 +247,20 @@ fn checkers_agree_with_what_properties_say() {
             .collect();
         let run = run_of(&lines);
         let calls = calls(&run);
-        for ((property, naive), counts) in Kafka::PROPERTIES.iter().zip(naive).zip(&mut counts) {
-            let (verdict, is_broken) = ((property.judge)(&run), naive(&calls));
+        for (place, (judge, naive)) in pairs.iter().enumerate() {
+            let (name, verdict, is_broken) =
+                (Kafka::PROPERTIES[place].name, judge(&calls), naive(&calls));
             let agrees = match &verdict {
                 Verdict::Violated(violation) => is_broken && !violation.ops.is_empty(),
                 Verdict::Held | Verdict::Unknown { .. } => !is_broken,
                 Verdict::Undecided { .. } => false,
             };
-            assert!(agrees, "{n} {mutation:?} {}: {verdict:?}\n{rows:#?}", property.name);
-            counts[usize::from(is_broken)] +=
+            assert!(agrees, "{n} {mutation:?} {}: {verdict:?}\n{rows:#?}", name);
+            counts[place][usize::from(is_broken)] +=
                 u32::from(!matches!(verdict, Verdict::Unknown { .. }));
             let is_right = mutation.is_none() && is_broken;
-            assert!(!is_right, "{n} is right, but {}: {verdict:?}\n{rows:#?}", property.name);
+            assert!(!is_right, "{n} is right, but {}: {verdict:?}\n{rows:#?}", name);
         }
     }
-    assert!(counts.iter().all(|[held, broken]| *held > 2_000 && *broken > 100), "{counts:?}");
+    assert!(counts.iter().all(|[held, broken]| *held > 300 && *broken > 200), "{counts:?}");
 }
