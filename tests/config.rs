@@ -298,7 +298,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         (
             "kv_replication]",
             "paxos]",
-            "15: protocols.paxos: no such protocol; there are: berkeley, board, bully, echo, kv_replication, lamport, lottery, membership",
+            "15: protocols.paxos: no such protocol; there are: berkeley, board, bully, echo, kv_replication, lamport, lottery, membership, program",
         ),
         ("[node]", "[node", "1: this is no TOML: unclosed table, expected `]`"),
         ("3 = ", "1 = ", "7: this is no TOML: duplicate key"),
@@ -315,7 +315,7 @@ fn a_wrong_config_is_told_by_file_line_key_value_and_rule() {
         ("", "missing field `node`"),
         (
             "[node]\nid = 1\n",
-            "protocols: a node runs at least one protocol; there are: berkeley, board, bully, echo, kv_replication, lamport, lottery, membership",
+            "protocols: a node runs at least one protocol; there are: berkeley, board, bully, echo, kv_replication, lamport, lottery, membership, program",
         ),
     ] {
         fs::write(dir.path().join("node.toml"), wrong).unwrap();

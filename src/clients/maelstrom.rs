@@ -409,6 +409,9 @@ fn verdict(outcome: &Outcome, out: &mut Output) -> u8 {
         out.say(format_args!("Analysis invalid! (ノಥ益ಥ)ノ {property} does not hold."));
         return 1;
     }
+    for why in &outcome.unknown {
+        out.say(format_args!("  unknown: {why}"));
+    }
     if unknown > 0 || !outcome.unknown.is_empty() || outcome.verdicts.is_empty() {
         out.say(format_args!("Analysis unknown: not everything could be judged."));
         return 2;

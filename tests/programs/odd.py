@@ -42,6 +42,8 @@ def answer(message):
     elif MODE == "busy":
         while True:
             pass
+    elif MODE == "itself":
+        return send(me, body)
     elif MODE == "nobody":
         send("n77", {"type": "hello"})
     elif MODE == "other":

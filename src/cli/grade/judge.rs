@@ -211,10 +211,7 @@ impl Bench<'_> {
     fn reason(&self, seed: Seed, failed: &Failed) -> String {
         let Failed { property, why, at_ns } = failed;
         let open = seed.is_open(self.reveal);
-        let why = match why.split_once(STDERR) {
-            Some((why, _)) if !open && property == PROGRAM => why,
-            _ => why,
-        };
+        let why = if open { why.as_str() } else { "what it wrote is not shown" };
         let what = match property == PROGRAM {
             true if failed.is_of_time() => "it could not be decided in time:".to_string(),
             true => "the program ended the run:".to_string(),
@@ -294,9 +291,6 @@ impl Bench<'_> {
         Ok(Heard { answers, end, complaint })
     }
 }
-
-/// What stands before that which a program wrote.
-const STDERR: &str = "; its stderr ends with:";
 
 /// The properties of which no run had evidence, and what the first lacks.
 fn no_evidence(runs: &[Ran]) -> Vec<(String, String)> {

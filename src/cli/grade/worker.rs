@@ -201,7 +201,7 @@ fn failed(failure: Failure) -> Failed {
 }
 
 fn ran(outcome: Outcome, measures: &[(&'static Property, Bounds)]) -> Ran {
-    let Outcome { mut run, failure, verdicts, unknown, .. } = outcome;
+    let Outcome { mut run, failure, verdicts, unknown, out_of_time, virtual_ns, .. } = outcome;
     let mut ran = Ran { undecided: unknown, ..Ran::default() };
     for (property, verdict) in verdicts {
         match verdict {
@@ -211,6 +211,9 @@ fn ran(outcome: Outcome, measures: &[(&'static Property, Bounds)]) -> Ran {
         }
     }
     ran.measured = measured(&mut run, measures);
-    ran.failure = failure.map(failed);
+    ran.failure = failure.map(failed).or_else(|| {
+        let why = out_of_time?;
+        Some(Failed { property: PROGRAM.into(), why, at_ns: virtual_ns })
+    });
     ran
 }

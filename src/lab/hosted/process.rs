@@ -68,6 +68,8 @@ pub(super) struct Process {
     timers: BTreeSet<u64>,
     last_sleep: u64,
     complaints: VecDeque<String>,
+    /// When its last turn was, and how many there were then.
+    instant: (Time, u32),
     turns: u64,
     sent: u64,
     received: u64,
@@ -85,6 +87,8 @@ const POLL_EVERY: Duration = Duration::from_millis(1);
 const MAX_CLOCKS: u32 = 10_000;
 /// How many requests wait until a node is ready, and how many timers it has.
 const MAX_WAITING: usize = 100_000;
+/// How many turns of a program there are at one instant.
+const MAX_TURNS_AT_ONCE: u32 = 20_000;
 /// The last lines of stderr that a verdict shows.
 const MAX_COMPLAINTS: usize = 5;
 /// Who sends `init`.
@@ -135,6 +139,7 @@ impl Process {
             timers: BTreeSet::new(),
             last_sleep: 0,
             complaints: VecDeque::new(),
+            instant: (Time::default(), 0),
             turns: 0,
             sent: 0,
             received: 0,
@@ -161,7 +166,7 @@ impl Process {
     fn try_start(&mut self, names: &Names, turn: &mut Turn) -> Result<(), String> {
         let hosting = self.stage.hosting().clone();
         let (folder, clock) = self.stage.folders(names.me(), self.is_new)?;
-        let mut env = vec![("NODE_SEED".to_string(), self.seed.to_string())];
+        let mut env = vec![("NODE_SEED".to_string(), (self.seed as u32).to_string())];
         if hosting.timers == Timers::Shim {
             let shim = Shim::new(&clock).map_err(|error| error.to_string())?;
             shim.set_now(turn.wall.0).map_err(|error| error.to_string())?;
@@ -266,7 +271,7 @@ impl Process {
     /// Gives the process a line, or only time, waits until it is at rest, and does what it says.
     fn event(&mut self, names: &Names, line: Option<&str>, turn: &mut Turn) {
         self.stage.pace(turn.now.0);
-        if self.stage.failure().is_some() {
+        if self.stage.is_over() || !self.may_go_on(names, turn) {
             return;
         }
         self.set_now(names, turn);
@@ -276,6 +281,20 @@ impl Process {
         if let Err(why) = self.turn(names, turn) {
             self.fail(names, why);
         }
+    }
+
+    /// Whether this is not one turn too many at one instant: then time would stand still.
+    fn may_go_on(&mut self, names: &Names, turn: &Turn) -> bool {
+        let (at, turns) = self.instant;
+        self.instant = if at == turn.now { (at, turns + 1) } else { (turn.now, 1) };
+        if self.instant.1 > MAX_TURNS_AT_ONCE {
+            let why = format!(
+                "it went on for more than {MAX_TURNS_AT_ONCE} turns without any time between them: \
+                 a message to itself takes none"
+            );
+            self.fail(names, why);
+        }
+        self.instant.1 <= MAX_TURNS_AT_ONCE
     }
 
     fn set_now(&mut self, names: &Names, turn: &Turn) {
@@ -314,10 +333,13 @@ impl Process {
                 Rest::Ended(how) => return Err(how),
                 Rest::Excess(what) => return Err(what),
                 Rest::Restless => {
-                    return Err(format!(
-                        "it did not come to rest within {turn_ms} ms of real time after a message \
-                         (turn_ms)"
+                    self.stage.give_up(format!(
+                        "{}: it did not come to rest within {turn_ms} ms of real time after a message \
+                         (turn_ms): on a machine with nothing else to do it may; a program that never \
+                         waits needs tier = \"wall\"",
+                        names.me()
                     ));
+                    return Ok(());
                 }
             }
             let was_full = self.shim.as_ref().is_some_and(Shim::was_full);

@@ -99,6 +99,7 @@ pub struct Stage {
 #[derive(Debug, Default)]
 struct State {
     failure: Option<String>,
+    out_of_time: Option<String>,
     reached: Reached,
 }
 
@@ -142,7 +143,7 @@ impl Stage {
         // Programs of another user find their own folders in it, and nothing else.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).map_err(told)?;
         let reached = Reached { is_wall: hosting.tier == Tier::Wall, ..Reached::default() };
-        let state = Mutex::new(State { failure: None, reached });
+        let state = Mutex::new(State { failure: None, out_of_time: None, reached });
         Ok(Stage { hosting: hosting.clone(), folder, began: Instant::now(), state })
     }
 
@@ -160,9 +161,25 @@ impl Stage {
         self.state().failure.get_or_insert(why);
     }
 
+    /// A program was not done in time: the run ends, and nobody knows how it would have gone on.
+    pub fn give_up(&self, why: String) {
+        self.state().out_of_time.get_or_insert(why);
+    }
+
     /// Why the run ends, if it does.
     pub fn failure(&self) -> Option<String> {
         self.state().failure.clone()
+    }
+
+    /// Why it ends undecided, if it does.
+    pub fn out_of_time(&self) -> Option<String> {
+        self.state().out_of_time.clone()
+    }
+
+    /// Whether it is over for one reason or the other.
+    pub fn is_over(&self) -> bool {
+        let state = self.state();
+        state.failure.is_some() || state.out_of_time.is_some()
     }
 
     /// A program's timers go by the run's time.

@@ -8,6 +8,7 @@ use crate::hosted::{self, Guest, Hosting, Limits, Program, Seat, Stage, Tier, Ti
 use crate::registry::Registry;
 use node_core::{Env, Host, NodeId, Protocol, erase};
 use serde::Deserialize;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,12 +127,30 @@ fn find(bin: &Path, folder: &Path) -> Result<PathBuf, String> {
     if !meta.is_file() {
         return Err(told("it is no file"));
     }
+    if names_this_binary(&whole) {
+        return Err(told(
+            "its first line runs `node`, and the first of that name in PATH is this program: put Node.js \
+             before it",
+        ));
+    }
     if meta.permissions().mode() & 0o111 == 0 {
         return Err(told(
             "it is no program: make it one with chmod +x, and begin a script with #!",
         ));
     }
     Ok(whole)
+}
+
+/// Whether a script for Node.js would be run by this very binary, which can have the same name.
+fn names_this_binary(script: &Path) -> bool {
+    let mut line = [0; 64];
+    let read = std::fs::File::open(script).and_then(|mut file| file.read(&mut line));
+    let line = String::from_utf8_lossy(&line[..read.unwrap_or(0)]).into_owned();
+    let first = line.lines().next().unwrap_or_default().trim_end();
+    let is_script = first.starts_with("#!") && first.ends_with("/env node");
+    let own = std::env::current_exe().and_then(|own| own.canonicalize()).ok();
+    let found = || find(Path::new("node"), Path::new("")).ok()?.canonicalize().ok();
+    is_script && own.is_some() && found() == own
 }
 
 impl Hosted {

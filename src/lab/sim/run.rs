@@ -43,6 +43,8 @@ pub struct Outcome {
     pub unknown: Vec<String>,
     /// Which nodes did not start with what was on their disks, and why.
     pub refused: Vec<String>,
+    /// Why it ended before it could be judged: a program was not done in time.
+    pub out_of_time: Option<String>,
     /// How far its seed repeats it, where its nodes are programs.
     pub reached: Option<Reached>,
     /// Why the trace is not whole, if it is not.
@@ -117,7 +119,12 @@ pub fn run(
         failure = failure.filter(|failure| failure.property != CONVERGES);
     }
     let mut verdicts = Vec::new();
-    if failure.as_ref().is_none_or(|failure| failure.property == CONVERGES) {
+    let out_of_time = state.stage.as_ref().and_then(|stage| stage.out_of_time());
+    if let Some(why) = &out_of_time {
+        // How it would have gone on nobody knows.
+        failure = None;
+        unknown.insert(0, why.clone());
+    } else if failure.as_ref().is_none_or(|failure| failure.property == CONVERGES) {
         let watch = &state.world.watch;
         let judge = |property| {
             let watched = watch.verdict(property);
@@ -137,17 +144,7 @@ pub fn run(
             failure = Some(Failure { property, why, at, ops: found.ops.clone() });
         }
     }
-    let broken = state.world.watch.broken().map(|(property, _)| property);
-    let is_told = |failure: &&Failure| broken.is_some_and(|one| one.name == failure.property);
-    if let Some(property) = broken {
-        verdicts.extend(state.world.watch.verdict(property).map(|verdict| (property, verdict)));
-    }
-    // The trace has a broken invariant already, behind what broke it.
-    if let Some(failure) = failure.as_ref().filter(|failure| !is_told(failure)) {
-        let ops = failure.ops.iter().filter_map(|op| seen.operations.get(*op));
-        let ops: Vec<(u32, u32)> = ops.map(|op| (op.connection, op.sequence)).collect();
-        state.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
-    }
+    state.tell(failure.as_ref(), &seen, &mut verdicts);
     let (events, deliveries) = state.world.counts();
     let refused = state.world.refusals().iter();
     let refused = refused.map(|(at, id, why)| format!("{} ms: node {id}: {why}", at / 1_000_000));
@@ -164,6 +161,7 @@ pub fn run(
         verdicts,
         unknown,
         refused,
+        out_of_time,
         reached: state.stage.as_ref().map(|stage| stage.reached()),
         trace_error,
     }
@@ -381,6 +379,9 @@ impl State {
     /// Why the run cannot go on.
     fn stopped(&mut self) -> Option<Failure> {
         let now = self.world.now();
+        if self.stage.as_ref().is_some_and(|stage| stage.out_of_time().is_some()) {
+            return Some(Failure::new(CONVERGES, "a program was not done in time", now));
+        }
         if let Some((property, violation)) = self.world.watch.broken() {
             return Some(Failure::new(property.name, violation.why.clone(), now));
         }
@@ -422,6 +423,26 @@ impl State {
             fault.begin(&mut self.world, place, &at);
         } else {
             fault.end(&mut self.world, place, &at);
+        }
+    }
+
+    /// Writes what broke behind what broke it, with the verdict on a broken invariant.
+    fn tell(
+        &mut self,
+        failure: Option<&Failure>,
+        seen: &Run,
+        verdicts: &mut Vec<(&'static Property, Verdict)>,
+    ) {
+        let broken = self.world.watch.broken().map(|(property, _)| property);
+        let is_told = |failure: &&Failure| broken.is_some_and(|one| one.name == failure.property);
+        if let Some(property) = broken {
+            verdicts.extend(self.world.watch.verdict(property).map(|verdict| (property, verdict)));
+        }
+        // The trace has a broken invariant already, behind what broke it.
+        if let Some(failure) = failure.filter(|failure| !is_told(failure)) {
+            let ops = failure.ops.iter().filter_map(|op| seen.operations.get(*op));
+            let ops: Vec<(u32, u32)> = ops.map(|op| (op.connection, op.sequence)).collect();
+            self.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
         }
     }
 

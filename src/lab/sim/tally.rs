@@ -198,6 +198,7 @@ mod tests {
             verdicts: verdicts.into_iter().map(|(name, one)| (property(name), one)).collect(),
             unknown: Vec::new(),
             refused: Vec::new(),
+            out_of_time: None,
             reached: None,
             trace_error: None,
         }
