@@ -165,7 +165,11 @@ fn hidden_seeds_are_named_by_their_places_until_they_are_revealed() {
     let text = fs::read_to_string(course.path("assignment.toml")).expect("it is there");
     course.write("assignment.toml", &text.replace("seeds = 1\n", ""));
     let (output, results) = course.grade("eve", &["--secret", "secret"]);
-    is_failure(&output, &results, "hidden seed #1: the program ended the run: what it wrote is not");
+    is_failure(
+        &output,
+        &results,
+        "hidden seed #1: the program ended the run: what it wrote is not",
+    );
     let shown =
         |name: &str| fs::read_to_string(course.path("results").join(name)).expect("it is there");
     assert!(!shown("results.json").contains("stderr"), "{}", shown("results.json"));
