@@ -105,4 +105,4 @@ clean: ## Remove what was built and what ran
 	$(CARGO) clean
 	rm -rf run
 
-.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery board board-demo check bench docker-image docker-kv docker-election docker-lottery docker-board docker-echo test fuzz lint clean
+.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery programs grade board board-demo check bench docker-image docker-kv docker-election docker-lottery docker-board docker-echo test fuzz lint clean

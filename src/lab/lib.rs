@@ -7,9 +7,9 @@
 //!
 //! A [`study`] says who uses a protocol and what must hold; the simulator ([`sim`]) runs its
 //! scenarios and breaks them; every property is judged by a [`study::Run`], which the simulator
-//! fills and [`trace`] reads from real nodes' traces. This crate names no protocol, opens no socket
-//! and reads no clock; the only processes that it starts are the programs of a scenario's
-//! [`sim::checker`]s.
+//! fills and [`trace`] reads from real nodes' traces. This crate names no protocol and opens no
+//! socket; the only processes that it starts are [`hosted`] programs, and those of a scenario's
+//! [`sim::checker`]s, and only for them does it read a clock.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 #![warn(missing_docs)]

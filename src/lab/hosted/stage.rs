@@ -69,7 +69,7 @@ pub struct Guest {
 }
 
 /// A program, and how it is run.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hosting {
     /// The program's file.
     pub bin: PathBuf,

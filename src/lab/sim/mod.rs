@@ -11,6 +11,7 @@
 //! thread: a plan gives the same trace, byte for byte, on every machine. Random streams are hashed
 //! from (seed, label), so that removing a fault shifts no other draw. A scenario's own programs
 //! ([`checker`]) judge runs that are over, within a real time: what takes longer is undecided.
+//! Nodes that are programs ([`hosted`](crate::hosted)) are repeated as far as their tier says.
 
 pub mod checker;
 pub mod cluster;
