@@ -58,6 +58,20 @@ const SET: Case = Case {
 const COUNTER: Case = Case { workload: "g-counter", properties: "\"counter_sums\"", more: "" };
 const UP_AND_DOWN: Case =
     Case { workload: "pn-counter", properties: "\"pn_counter_sums\"", more: "" };
+/// Two clients ask each node, or nothing would be concurrent there.
+const REGISTERS: Case = Case {
+    workload: "lin-kv",
+    properties: "\"lin_kv_linearizable\"",
+    more: "clients = 10\n[faults]\nalways = true\npartition = [1, 1]\nfor_ms = [1500, 2500]\n",
+};
+const LOGS: Case = Case {
+    workload: "kafka",
+    properties: "\"kafka_no_lost_writes\", \"kafka_offsets_monotonic\", \"kafka_no_skips\", \
+                 \"kafka_consistent_offsets\", \"kafka_commits\"",
+    more: "",
+};
+const TXNS: Case =
+    Case { workload: "txn-rw-register", properties: "\"txn_read_committed\"", more: "" };
 
 fn sim(case: &Case, program: &Path, arguments: &[&str]) -> Output {
     let folder = TempDir::new().expect("a folder");
@@ -111,6 +125,9 @@ fn programs_in_python() {
         (&SET, "g_set"),
         (&COUNTER, "counter"),
         (&UP_AND_DOWN, "pn_counter"),
+        (&REGISTERS, "lin_kv"),
+        (&LOGS, "kafka"),
+        (&TXNS, "txn"),
     ];
     for (case, name) in right {
         assert_holds(case, &program(name));
@@ -118,6 +135,7 @@ fn programs_in_python() {
     let wrong = [
         (&BROADCAST, "broadcast_forgets", "broadcast_delivers"),
         (&COUNTER, "counter_caches", "counter_sums"),
+        (&REGISTERS, "lin_kv_stale", "lin_kv_linearizable"),
     ];
     for (case, name, property) in wrong {
         assert_caught(case, &program(name), property);
