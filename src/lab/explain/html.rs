@@ -13,10 +13,13 @@ use std::io::{self, Write};
 const PAGE: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 /// In the order in which they are needed.
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("model.js"),
     include_str!("view.js"),
     include_str!("draw.js"),
+    include_str!("arrows.js"),
+    include_str!("marks.js"),
+    include_str!("overview.js"),
     include_str!("panel.js"),
     include_str!("page.js"),
 ];

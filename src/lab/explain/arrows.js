@@ -1,0 +1,155 @@
+// The messages in the picture: how each arrow runs, what is drawn of them, and their labels.
+
+// How an arrow runs on the screen; null when it is not there.
+function arrowLine(arrow, rows) {
+  const [y1, y2] = [rows.y.get(arrow.from), rows.y.get(arrow.to)];
+  if (y1 === undefined || y2 === undefined) return null;
+  const known = arrow.send >= 0 ? arrow.send : arrow.end;
+  if (!view.shown[known]) return null;
+  let [x1, x2] = [arrow.send < 0 ? xAt(arrow.end) - 14 : xAt(arrow.send), arrow.end < 0 ? xAt(arrow.send) + 14 : xAt(arrow.end)];
+  let [fromY, toY] = [y1, y2];
+  // What was lost never came: the arrow stops on its way. So does what nobody knows more of.
+  const part = arrow.fate === "lost" ? (arrow.why === "down" ? 0.86 : 0.6) : arrow.fate === "open" ? 0.35 : 1;
+  if (part < 1) {
+    toY = y1 + (y2 - y1) * part;
+    x2 = arrow.fate === "lost" ? x1 + (x2 - x1) * part : x2;
+  }
+  if (arrow.fate === "orphan") fromY = y2 + (y1 - y2) * 0.35;
+  return { x1, y1: fromY, x2, y2: toY };
+}
+
+function drawArrows(pen, rows, low, high) {
+  const styles = new Map();
+  const drawn = new Map();
+  const labels = [];
+  const grain = hurry ? 4 : 1;
+  const first = firstReaching(low);
+  for (let at = first; at < model.arrows.length; at++) {
+    const arrow = model.arrows[at];
+    const begin = arrow.send >= 0 && arrow.end >= 0 ? Math.min(arrow.send, arrow.end) : Math.max(arrow.send, arrow.end);
+    if (begin >= high) break;
+    const line = arrowLine(arrow, rows);
+    if (!line || Math.max(line.x1, line.x2) < GUTTER || Math.min(line.x1, line.x2) > view.width) continue;
+    const faded = dim(arrow.end < 0 ? arrow.send : arrow.end);
+    const protocol = Math.max(0, model.protocols.indexOf(model.protocolOf(arrow.send < 0 ? arrow.end : arrow.send)));
+    const style = `${arrow.fate}|${arrow.copy}|${protocol % 6}|${faded}`;
+    const pixel = `${arrow.from}>${arrow.to}|${style}`;
+    const covered = Math.round(line.x1 / grain) * 65536 + Math.round(line.x2 / grain);
+    if (!drawn.has(pixel)) drawn.set(pixel, new Set());
+    if (drawn.get(pixel).has(covered)) continue;
+    drawn.get(pixel).add(covered);
+    if (!styles.has(style)) styles.set(style, []);
+    styles.get(style).push(line);
+    if (!faded) labels.push({ at, line });
+  }
+  const clear = labels.length;
+  for (const [style, lines] of styles) {
+    const [fate, copy, protocol, faded] = style.split("|");
+    pen.strokeStyle = pen.fillStyle = fate === "lost" ? ink.bad : fate === "ok" ? ink[`arrow-${protocol}`] : ink.soft;
+    // Many arrows are a texture; few are to be followed.
+    const all = faded === "true" ? Infinity : clear;
+    pen.globalAlpha = faded === "true" ? 0.1 : fate === "lost" ? 0.85 : all > 3000 ? 0.25 : all > 600 ? 0.45 : 0.8;
+    // Below one pixel browsers draw hairlines, several times as fast.
+    pen.lineWidth = all > 1200 ? 0.7 : 1.15;
+    pen.setLineDash(copy === "true" ? [5, 4] : fate === "ok" || fate === "lost" ? [] : [2, 3]);
+    // One path of thousands of crossing lines costs more than many short ones.
+    for (let from = 0; from < lines.length; from += 256) {
+      pen.beginPath();
+      for (const line of lines.slice(from, from + 256)) {
+        pen.moveTo(line.x1, line.y1);
+        pen.lineTo(line.x2, line.y2);
+      }
+      pen.stroke();
+    }
+    pen.setLineDash([]);
+    if (fate === "lost") crosses(pen, lines, all > 600 ? 2.5 : 4.5);
+    else if (fate === "open") rings(pen, lines);
+    else if (all <= 1500) heads(pen, lines);
+    pen.globalAlpha = 1;
+  }
+  return labels;
+}
+
+// The first arrow that may reach `low` or beyond.
+function firstReaching(low) {
+  let [from, to] = [0, model.arrows.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (model.reach[middle] < low) from = middle + 1; else to = middle;
+  }
+  return from;
+}
+
+function heads(pen, lines) {
+  pen.beginPath();
+  for (const { x1, y1, x2, y2 } of lines) {
+    const angle = Math.atan2(y2 - y1, x2 - x1);
+    const [tipX, tipY] = [x2 - 2 * Math.cos(angle), y2 - 2 * Math.sin(angle)];
+    pen.moveTo(tipX, tipY);
+    pen.lineTo(tipX - 8 * Math.cos(angle - 0.36), tipY - 8 * Math.sin(angle - 0.36));
+    pen.lineTo(tipX - 8 * Math.cos(angle + 0.36), tipY - 8 * Math.sin(angle + 0.36));
+    pen.closePath();
+  }
+  pen.fill();
+}
+
+function crosses(pen, lines, size) {
+  pen.lineWidth = size > 3 ? 2 : 1.2;
+  pen.beginPath();
+  for (const { x2, y2 } of lines) {
+    pen.moveTo(x2 - size, y2 - size); pen.lineTo(x2 + size, y2 + size);
+    pen.moveTo(x2 - size, y2 + size); pen.lineTo(x2 + size, y2 - size);
+  }
+  pen.stroke();
+}
+
+function rings(pen, lines) {
+  pen.beginPath();
+  for (const { x2, y2 } of lines) { pen.moveTo(x2 + 3, y2); pen.arc(x2, y2, 3, 0, 7); }
+  pen.stroke();
+}
+
+// A message's label as far as it is shown, and how wide that is. Measuring text is what costs most
+// in a picture, and labels come again.
+const measured = new Map();
+function fitted(pen, label) {
+  let known = measured.get(label);
+  if (!known) {
+    const text = shorten(pen, label, 150);
+    known = { text, width: pen.measureText(text).width };
+    if (measured.size > 20000) measured.clear();
+    measured.set(label, known);
+  }
+  return known;
+}
+
+// Labels where there is room for them, and never on each other.
+function drawArrowLabels(pen, labels, rows) {
+  const many = rows.row < 44 ? 30 : 160;
+  if (hurry || labels.length > many || (view.axis === "order" && view.scale < 1.5)) return;
+  pen.font = `11px ${SANS}`;
+  const taken = [];
+  for (const { at, line } of labels) {
+    const arrow = model.arrows[at];
+    const message = events[arrow.send];
+    const lost = arrow.fate === "lost" ? ` (${arrow.why})` : arrow.copy ? " (copy)" : "";
+    const { text, width } = fitted(pen, (message ? message.brief || message.label : "?") + lost);
+    for (const part of [0.5, 0.36, 0.64, 0.25, 0.75]) {
+      const x = line.x1 + (line.x2 - line.x1) * part - width / 2;
+      const y = line.y1 + (line.y2 - line.y1) * part;
+      const box = [x - 3, y - 6.5, x + width + 3, y + 6.5];
+      // Lifelines, bands and their numbers keep their place, as far as rows are wide enough.
+      const [above, below] = rows.row < 44 ? [4, 4] : [14, 24];
+      if (rows.ids.some((id) => box[1] < rows.y.get(id) + below && box[3] > rows.y.get(id) - above)) continue;
+      if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
+      taken.push(box);
+      pen.fillStyle = ink.paper;
+      pen.globalAlpha = 0.88;
+      pen.fillRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+      pen.globalAlpha = 1;
+      pen.fillStyle = arrow.fate === "lost" ? ink.bad : ink.soft;
+      pen.fillText(text, x, y);
+      break;
+    }
+  }
+}

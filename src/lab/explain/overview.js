@@ -1,0 +1,45 @@
+// The strip above the diagram: the whole run, and where in it the view is.
+
+const overview = document.getElementById("overview");
+// The whole run in a strip, true to time: how much happened when, faults, violations, and where
+// one is.
+let strip = null;
+const beginning = () => (events.length ? events[0].t : 0);
+
+function drawOverview() {
+  const pen = prepare(overview);
+  const { width } = overview.getBoundingClientRect();
+  const scale = (width - GUTTER - 2 * MARGIN) / Math.max(model.end - beginning(), 1);
+  const x = (t) => GUTTER + MARGIN + (t - beginning()) * scale;
+  if (!strip || strip.width !== width) {
+    const counts = new Uint32Array(Math.max(1, Math.ceil(width)));
+    for (const event of events) counts[Math.min(counts.length - 1, Math.floor(x(event.t)))]++;
+    strip = { width, counts, most: counts.reduce((a, b) => Math.max(a, b), 1) };
+  }
+  for (const fault of model.faults) {
+    const event = events[fault.index];
+    pen.fillStyle = ink[fault.family];
+    pen.fillRect(x(event.t), 3, Math.max(2, x(Math.min(event.until, model.end)) - x(event.t)), 9);
+  }
+  pen.fillStyle = ink.life;
+  strip.counts.forEach((count, at) => {
+    const height = count ? 2 + Math.sqrt(count / strip.most) * 24 : 0;
+    pen.fillRect(at, 42 - height, 1, height);
+  });
+  pen.fillStyle = ink.bad;
+  for (const index of model.violations) pen.fillRect(x(events[index].t) - 1.5, 2, 3, 42);
+  if (events.length) {
+    const [low, high] = visibleRange();
+    const left = x(events[Math.min(low, events.length - 1)].t);
+    const wide = Math.max(4, x(events[Math.max(low, high - 1)].t) - left);
+    pen.fillStyle = pen.strokeStyle = ink.accent;
+    pen.globalAlpha = 0.14;
+    pen.fillRect(left, 1, wide, 43);
+    pen.globalAlpha = 1;
+    pen.lineWidth = 1.5;
+    pen.strokeRect(left, 1.5, wide, 42);
+  }
+  pen.fillStyle = ink.soft;
+  pen.font = `11px ${SANS}`;
+  pen.fillText("WHOLE RUN", 14, 23);
+}
