@@ -3,6 +3,7 @@
 //! and all as they are must hold under the very seeds that found them. How long that takes of a
 //! processor is printed, and decides nothing.
 
+use node_lab::explain::{Source, html, merge};
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Failure, run};
@@ -12,6 +13,7 @@ use node_lab::sim::tracer::Tracer;
 use node_protocols::berkeley::{self, Berkeley};
 use node_protocols::board::{self, Board};
 use node_protocols::bully::{self, Bully};
+use node_protocols::core::Rng;
 use node_protocols::core::{LamportRule, Protocol};
 use node_protocols::kv_replication::{KvReplication, Mutant};
 use node_protocols::lamport::{self, Lamport};
@@ -19,6 +21,7 @@ use node_protocols::lottery::{self, Lottery};
 use node_protocols::membership::{self, Membership};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -292,6 +295,37 @@ fn every_planted_bug_is_found_and_shrunk_and_without_it_the_same_seeds_hold() {
         wrong.extend(failure.map(|failure| format!("without a bug: {failure:?}")));
     }
     assert_eq!(wrong, [""; 0]);
+}
+
+/// For people who try whether the page says why: PAGES bugs, drawn by PAGES_SEED, each as the page
+/// of its shrunk run in the folder PAGES_TO, with a file `answers.txt` that none of them names.
+#[test]
+#[ignore = "writes pages for people to look at; scripts/planted-pages.sh"]
+fn pages_of_planted_bugs() {
+    let number = |name: &str, other: u64| {
+        std::env::var(name).map_or(other, |text| text.parse().expect("a number"))
+    };
+    let (pages, seed) = (number("PAGES", 10), number("PAGES_SEED", 1));
+    let folder = PathBuf::from(std::env::var_os("PAGES_TO").expect("PAGES_TO names a folder"));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut bugs, mut rng) = (Bug::all(), Rng::stream(seed, "pages"));
+    let mut answers = String::new();
+    for place in 1..=pages {
+        let bug = bugs.swap_remove(rng.below(bugs.len() as u64) as usize);
+        let caught = hunt(bug).expect("it is found, as the test above says");
+        let simulator = Simulator::new(caught.scenario, Some(bug));
+        let trace = folder.join(format!("{place:02}.jsonl"));
+        let sink = std::io::BufWriter::new(std::fs::File::create(&trace).unwrap());
+        let tracer = Tracer::to(Box::new(sink));
+        run(&simulator.scenario, &simulator.registry, &caught.plan, tracer);
+        let sources = [Source::load(&trace).unwrap()];
+        assert!(!sources[0].text.contains("mutant"), "no trace names what is planted");
+        let mut page = std::fs::File::create(folder.join(format!("{place:02}.html"))).unwrap();
+        html::write(&merge(&sources).unwrap(), &mut page).unwrap();
+        writeln!(answers, "{place:02} {bug:?}\n   {}", line(&caught)).unwrap();
+    }
+    std::fs::write(folder.join("answers.txt"), answers).unwrap();
 }
 
 fn line(caught: &Caught) -> String {
