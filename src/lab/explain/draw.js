@@ -33,8 +33,16 @@ function prepare(target) {
 // the whole picture follows when it rests.
 let hurry = false;
 
+// What else lies over the picture and scrolls with its rows: (pen, rows, low, high).
+const overlays = [];
+
 function draw() {
-  const pen = prepare(canvas);
+  paint(prepare(canvas));
+  drawOverview();
+}
+
+// The diagram, with any pen that knows the calls of a canvas which are made here.
+function paint(pen) {
   const rows = layout();
   const [low, high] = visibleRange();
   pen.save();
@@ -49,11 +57,11 @@ function draw() {
   drawEvents(pen, rows, low, high);
   drawOperations(pen, rows);
   drawArrowLabels(pen, labels, rows);
+  for (const overlay of overlays) overlay(pen, rows, low, high);
   drawSelection(pen, rows);
   pen.restore();
   drawTop(pen, rows);
   drawNames(pen, rows);
-  drawOverview();
 }
 
 // The indices of the events on the screen, one more on each side.

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 const PAGE: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 /// In the order in which they are needed.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 12] = [
     include_str!("model.js"),
     include_str!("view.js"),
     include_str!("draw.js"),
@@ -21,6 +21,10 @@ const SCRIPTS: [&str; 8] = [
     include_str!("marks.js"),
     include_str!("overview.js"),
     include_str!("panel.js"),
+    include_str!("menu.js"),
+    include_str!("pointer.js"),
+    include_str!("share.js"),
+    include_str!("selftest.js"),
     include_str!("page.js"),
 ];
 

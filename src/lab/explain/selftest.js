@@ -1,0 +1,82 @@
+// Uses the page as a person would, and writes down what happened. For tests, which look for it in
+// the document; with the hash `#selftest`.
+function selfTest() {
+  const result = { ...window.explain, openMs: Math.round(window.explain.openMs) };
+  delete result.problems;
+  const press = (name, shiftKey = false) => document.dispatchEvent(new KeyboardEvent("keydown", { key: name, shiftKey, bubbles: true }));
+  const ask = (id, value) => { const input = el(id); if (input.type === "checkbox") input.click(); else { input.value = value; input.dispatchEvent(new Event(input.tagName === "SELECT" ? "change" : "input")); } };
+  try {
+    result.opened = view.selected;
+    result.redPixels = redPixels();
+    press("Home");
+    const path = [view.selected];
+    for (let at = 0; at < 5; at++) { press("ArrowRight"); path.push(view.selected); }
+    for (let at = 0; at < 5; at++) { press("ArrowLeft"); path.push(view.selected); }
+    result.path = path;
+    press("End");
+    result.last = view.selected;
+    result.said = el("what").textContent;
+    result.states = el("states").querySelectorAll("td:first-child:not([colspan])").length;
+    result.digests = [...el("states").querySelectorAll("td.mono")].filter((cell) => cell.textContent !== "–").length;
+    press("v");
+    result.atViolation = view.selected >= 0 && events[view.selected].kind === "violation";
+    const scale = view.scale;
+    press("+"); draw();
+    result.zoomed = view.scale / scale;
+    press("0"); draw();
+    press("c"); draw(); press("c");
+    ask("timers"); draw();
+    result.withoutTimers = window.explain.shown;
+    ask("timers");
+    ask("text", "no such text anywhere"); draw();
+    result.withText = window.explain.shown;
+    ask("text", "");
+    result.again = window.explain.shown;
+    setAxis("time"); fit(); draw();
+    setAxis("order"); fit();
+    result.drawAllMs = timeToDraw();
+    hurry = true;
+    result.drawMovingMs = timeToDraw();
+    hurry = false;
+    press("v");
+    result.drawPartMs = timeToDraw();
+    if (events.length > WINDOW) {
+      el("first").click();
+      el("later").click();
+      result.part = el("part").textContent;
+      jump(WINDOW);
+      result.before = step(-1);
+      result.firstPart = el("part").textContent;
+      result.after = step(1);
+    }
+  } catch (error) {
+    problems.push(String(error && error.stack));
+  }
+  result.problems = problems;
+  const out = make("pre", JSON.stringify(result));
+  out.id = "selftest";
+  document.body.append(out);
+}
+
+// Milliseconds per picture. Reading a pixel makes the browser finish it.
+function timeToDraw() {
+  const pen = canvas.getContext("2d");
+  const began = performance.now();
+  for (let at = 0; at < 5; at++) { draw(); pen.getImageData(0, 0, 1, 1); }
+  return Math.round((performance.now() - began) / 5);
+}
+
+// How many pixels of the diagram have the colour of violations.
+function redPixels() {
+  const pen = canvas.getContext("2d");
+  const probe = document.createElement("canvas").getContext("2d");
+  probe.fillStyle = ink.bad;
+  probe.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = probe.getImageData(0, 0, 1, 1).data;
+  const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  let count = 0;
+  for (let at = 0; at < pixels.length; at += 4) {
+    if (pixels[at] === red && pixels[at + 1] === green && pixels[at + 2] === blue) count++;
+  }
+  return count;
+}
