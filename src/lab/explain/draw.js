@@ -62,6 +62,7 @@ function paint(pen) {
   pen.restore();
   drawTop(pen, rows);
   drawNames(pen, rows);
+  drawCurve(pen, rows);
 }
 
 // The indices of the events on the screen, one more on each side.

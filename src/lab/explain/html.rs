@@ -13,13 +13,14 @@ use std::io::{self, Write};
 const PAGE: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 /// In the order in which they are needed.
-const SCRIPTS: [&str; 12] = [
+const SCRIPTS: &[&str] = &[
     include_str!("model.js"),
     include_str!("view.js"),
     include_str!("draw.js"),
     include_str!("arrows.js"),
     include_str!("marks.js"),
     include_str!("overview.js"),
+    include_str!("curve.js"),
     include_str!("panel.js"),
     include_str!("menu.js"),
     include_str!("pointer.js"),
@@ -31,11 +32,28 @@ const SCRIPTS: [&str; 12] = [
 /// The largest integer up to which JavaScript's numbers are exact; what is larger goes as text.
 const EXACT: u64 = 1 << 53;
 
+/// What a page shows beside what is in the traces.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extras {
+    /// How likely the failure was at moments of the run, ascending: nanoseconds after
+    /// [`Merged::base`], and the share (0 to 1) of runs that fail when the rest is drawn anew then.
+    /// A curve over the diagram; none when there are fewer than two.
+    pub curve: Vec<(u64, f64)>,
+}
+
 /// Writes the page.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
+    write_with(run, &Extras::default(), out)
+}
+
+/// Writes the page, with more on it.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_with(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::Result<()> {
     // The template is cut before anything is inserted, so that nothing inserted is looked at.
     let (head, rest) = PAGE.split_once("/*css*/").unwrap_or((PAGE, ""));
     let (body, rest) = rest.split_once("/*data*/").unwrap_or((rest, ""));
@@ -43,7 +61,7 @@ pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
     put(out, head)?;
     put(out, CSS)?;
     put(out, body)?;
-    data(run, out)?;
+    data(run, extras, out)?;
     put(out, between)?;
     for script in SCRIPTS {
         put(out, script)?;
@@ -56,7 +74,7 @@ fn put(out: &mut impl Write, text: &str) -> io::Result<()> {
 }
 
 /// The data: one event a line.
-fn data(run: &Merged, out: &mut impl Write) -> io::Result<()> {
+fn data(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::Result<()> {
     let head = json!({
         "title": text::title(run),
         "source": run.source,
@@ -66,7 +84,13 @@ fn data(run: &Merged, out: &mut impl Write) -> io::Result<()> {
         "base": run.base.to_string(),
         "notes": run.notes,
     });
-    write!(out, "{{\"run\":{},\"events\":[", escaped(&head.to_string()))?;
+    write!(out, "{{\"run\":{},", escaped(&head.to_string()))?;
+    if !extras.curve.is_empty() {
+        let point = |(t, share): &(u64, f64)| json!({"t": t, "share": share});
+        let points: Vec<Value> = extras.curve.iter().map(point).collect();
+        write!(out, "\"curve\":{},", Value::from(points))?;
+    }
+    put(out, "\"events\":[")?;
     for (index, entry) in run.entries.iter().enumerate() {
         let mut event = serde_json::to_value(&entry.line)?;
         if let Value::Object(fields) = &mut event {
@@ -186,6 +210,17 @@ mod tests {
             event["label"],
             "Load a [9007199254740993,-9007199254740993], b 9007199254740992"
         );
+    }
+
+    #[test]
+    fn a_curve_is_data_like_the_rest() {
+        let run = r#"{"at":0,"kind":"run","source":"sim","scenario":"x","nodes":[1]}"#;
+        let sources = [Source { name: "t".into(), text: run.to_string() + "\n" }];
+        let mut out = Vec::new();
+        let extras = super::Extras { curve: vec![(0, 0.1), (5_000, 0.9)] };
+        super::write_with(&merge(&sources).unwrap(), &extras, &mut out).unwrap();
+        let page = String::from_utf8(out).unwrap();
+        assert!(page.contains(r#""curve":[{"share":0.1,"t":0},{"share":0.9,"t":5000}],"#));
     }
 
     #[test]

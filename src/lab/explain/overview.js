@@ -28,6 +28,7 @@ function drawOverview() {
   });
   pen.fillStyle = ink.bad;
   for (const index of model.violations) pen.fillRect(x(events[index].t) - 1.5, 2, 3, 42);
+  drawCurveOverview(pen, x);
   if (events.length) {
     const [low, high] = visibleRange();
     const left = x(events[Math.min(low, events.length - 1)].t);

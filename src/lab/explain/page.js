@@ -207,6 +207,7 @@ function start() {
   showLegend();
   listen();
   applyFilters();
+  if (data.curve) curve(data.curve);
   const box = canvas.getBoundingClientRect();
   [view.width, view.height] = [box.width, box.height];
   if (model.violations.length) jump(model.violations[0]);
@@ -237,6 +238,7 @@ window.explain = {
   onrange: null,
   menu: registerMenu,
   select, step, jump, fit, problems,
+  curve, mark,
 };
 start();
 if (location.hash.includes("selftest")) selfTest();

@@ -152,14 +152,15 @@ function layout() {
   if (rows) return rows;
   const ids = data.run.nodes.filter((id) => view.nodes.has(id));
   const flags = RULER, faults = flags + (model.violations.length ? FLAGS : 0);
-  const fixed = faults + model.faultLanes * FAULT + 6;
+  const curve = faults + model.faultLanes * FAULT + 2;
+  const fixed = curve + (chance ? CURVE : 0) + 4;
   const clients = model.clients.length;
   const left = view.height - fixed - (clients ? Math.min(clients, 6) * LANE + 26 : 0) - 6;
   const row = Math.max(27, Math.min(180, ids.length ? left / ids.length : left));
   const y = new Map(ids.map((id, at) => [id, fixed + at * row + Math.min(row * 0.42, 44)]));
   const clientsTop = fixed + ids.length * row + 4;
   const lane = new Map(model.clients.map((name, at) => [name, clientsTop + 20 + at * LANE]));
-  rows = { ids, flags, faults, fixed, row, y, clientsTop, lane, bottom: clientsTop + (clients ? 24 + clients * LANE : 0) };
+  rows = { ids, flags, faults, curve, fixed, row, y, clientsTop, lane, bottom: clientsTop + (clients ? 24 + clients * LANE : 0) };
   return rows;
 }
 
