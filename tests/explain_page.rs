@@ -208,7 +208,7 @@ fn hostile_words_stay_words() {
         serde_json::json!({ "kind": "view", "protocol": words, "value": { words: [words] } }),
         serde_json::json!({ "kind": "print", "line": words, "digest": words }),
         serde_json::json!({ "kind": "send", "id": words, "to": 2, "protocol": words, "label": words, "brief": words }),
-        serde_json::json!({ "kind": "violation", "property": words, "label": words, "ops": [words] }),
+        serde_json::json!({ "kind": "violation", "property": words, "label": words, "witnesses": [{ "role": words, "says": words, "op": words }] }),
     ] {
         let mut event = event;
         event["at"] = 1.into();

@@ -159,7 +159,7 @@ fn the_program_finds_a_planted_bug_which_is_shrunk() {
     let failure = found.failure.expect("it is one");
     assert_eq!(failure.property, "sum");
     assert!(failure.why.contains("in the end, and"), "{}", failure.why);
-    let [op] = failure.ops[..] else { panic!("the answer that shows it: {:?}", failure.ops) };
+    let [op] = failure.ops()[..] else { panic!("the answer that shows it: {failure:?}") };
     assert_eq!(failure.at, found.run.operations[op].return_ns.expect("an answer"));
     let mut fails = |plan: &_| {
         let again = run(&scenario, &registry(), plan, Tracer::new());

@@ -732,7 +732,12 @@ fn a_broken_invariant_ends_the_run_where_it_broke() {
     let lines: Vec<Line<'_>> =
         trace.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
     let [.., before, last] = &lines[..] else { panic!("{trace}") };
-    assert!(matches!(last.event, Event::Violation { .. }), "{trace}");
+    let Event::Violation { witnesses, .. } = &last.event else { panic!("{trace}") };
+    let [turn] = &witnesses[..] else { panic!("{trace}") };
+    assert_eq!(
+        (turn.node, turn.at, turn.event.as_deref()),
+        (Some(3), Some(failure.at), Some("turn"))
+    );
     assert!(matches!(before.event, Event::Timer { .. }), "{trace}");
     assert_eq!((before.node, before.at, last.at), (Some(3), failure.at, failure.at), "{trace}");
 
@@ -762,8 +767,8 @@ fn a_violation_names_operations_as_the_trace_does() {
     for line in trace.lines() {
         match serde_json::from_str::<Line<'_>>(line).expect("a line").event {
             Event::Request { op, .. } => drop(known.insert(op.into_owned())),
-            Event::Violation { ops, .. } => {
-                named.extend(ops.into_iter().map(|op| op.into_owned()));
+            Event::Violation { witnesses, .. } => {
+                named.extend(witnesses.into_iter().filter_map(|one| Some(one.op?.into_owned())));
             }
             _ => {}
         }

@@ -108,7 +108,7 @@ mod tests {
             (r#"{"type":"echo_ok"}"#, "nothing"),
         ] {
             let Verdict::Violated(violation) = verdict(Some(reply)) else { panic!("{reply}") };
-            assert_eq!(violation.ops, [0]);
+            assert_eq!(violation.ops(), [0]);
             let why = format!(r#"n0 was to echo {{"a":1,"b":"x"}}, and echoed {echoed}"#);
             assert_eq!(violation.why, why);
         }

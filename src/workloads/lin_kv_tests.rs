@@ -25,7 +25,7 @@ fn refusals_say_what_the_state_was() {
         let Verdict::Violated(found) = judge(&[write, (1, CAS, 3, Some((4, code)))]) else {
             panic!("{code}")
         };
-        assert_eq!(found.ops, [1]);
+        assert_eq!(found.ops(), [1]);
         let why = "no order explains what client 1 was told to cas key 0 from 1 to 2 at 4.000 ms";
         assert_eq!(found.why, format!("{why}: {says}"));
     }

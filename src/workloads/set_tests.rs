@@ -46,7 +46,7 @@ fn run(did: &[Did]) -> Run {
 fn broken(verdict: Verdict) -> Option<(Vec<usize>, String)> {
     match verdict {
         Verdict::Held => None,
-        Verdict::Violated(violation) => Some((violation.ops, violation.why)),
+        Verdict::Violated(violation) => Some((violation.ops(), violation.why)),
         other => panic!("{other:?}"),
     }
 }

@@ -288,10 +288,10 @@ mod tests {
         assert_eq!(judge(&of(one), Level::StrictSerializable), Verdict::Held);
         assert_eq!(judge(&of(half), Level::ReadCommitted), Verdict::Held);
         let Verdict::Violated(found) = judge(&of(half), Level::Serializable) else { panic!() };
-        assert_eq!(found.ops.len(), 2);
+        assert_eq!(found.ops().len(), 2);
         assert!(found.why.starts_with("G-single, a cycle: #0 before #1 (wr)"), "{}", found.why);
         let Verdict::Violated(found) = judge(&of(short), Level::Serializable) else { panic!() };
-        assert_eq!(found.ops, [1]);
+        assert_eq!(found.ops(), [1]);
         let alone = judge(&run_of(&[write]), Level::StrictSerializable);
         assert!(matches!(alone, Verdict::Unknown { .. }), "{alone:?}");
     }

@@ -109,7 +109,7 @@ mod tests {
     fn ids_of_any_type_are_told_apart() {
         assert_eq!(verdict(&["1", "\"1\"", "[1]", "1.5", "{\"a\":1}", "null"]), Verdict::Held);
         let Verdict::Violated(violation) = verdict(&["[1, 2]", "3", "[1,2]"]) else { panic!() };
-        assert_eq!(violation.ops, [2, 0]);
+        assert_eq!(violation.ops(), [2, 0]);
         assert_eq!(violation.why, "n0 made the id [1,2], which n0 had made before");
     }
 

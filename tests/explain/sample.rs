@@ -4,7 +4,7 @@
 //!
 //! This is no simulator; it only writes what one would.
 
-use node_lab::trace::{Event, Line};
+use node_lab::trace::{Event, Line, Testimony};
 use node_protocols::core::{Epoch, Fact, NodeId};
 use node_protocols::facts::Coordinator;
 use std::collections::BTreeMap;
@@ -260,9 +260,19 @@ impl World {
             "GET k{} at node {} returned v{seen} after PUT_OK of v{newest}",
             self.ops[get].key, self.ops[get].node
         );
-        let (property, ops) = ("regular register".into(), vec![name(put), name(get)]);
+        let witness = |role: &'static str, says: String, op| Testimony {
+            role: role.into(),
+            says: says.into(),
+            op: Some(name(op)),
+            ..Testimony::default()
+        };
+        let witnesses = vec![
+            witness("newer write", format!("PUT of v{newest} was acknowledged"), put),
+            witness("older read", format!("GET returned the older v{seen}"), get),
+        ];
+        let property = "regular register".into();
         let node = self.ops[get].node;
-        self.write(Some(node), None, Event::Violation { property, label: label.into(), ops });
+        self.write(Some(node), None, Event::Violation { property, label: label.into(), witnesses });
     }
 
     fn reply(&mut self, index: usize, label: &str) {

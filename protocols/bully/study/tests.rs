@@ -81,7 +81,7 @@ fn verdicts(history: &Run) -> String {
     let show = |property| match check(property, history) {
         Verdict::Held => '.',
         Verdict::Violated(violation) => {
-            assert_eq!(violation.ops.len(), 0);
+            assert_eq!(violation.ops().len(), 0);
             assert!(!violation.why.contains('\n'));
             'x'
         }

@@ -315,7 +315,7 @@ mod tests {
     fn broken(ops: &[Op]) -> Vec<usize> {
         match linearizable(ops) {
             Verdict::Held | Verdict::Unknown { .. } => Vec::new(),
-            Verdict::Violated(violation) => violation.ops,
+            Verdict::Violated(violation) => violation.ops(),
             Verdict::Undecided { why } => panic!("{why}"),
         }
     }
@@ -369,7 +369,7 @@ mod tests {
             get(4, Some("b"), 2, 10, 11),
         ];
         let Verdict::Violated(violation) = linearizable(&ops) else { panic!("it is stale") };
-        assert_eq!(violation.ops, [4, 1, 2]);
+        assert_eq!(violation.ops(), [4, 1, 2]);
         assert_eq!(
             violation.why,
             "no order explains client 3 GET k returned a (timestamp 1, 0.000 to 0.000 ms) beside \
@@ -574,12 +574,12 @@ mod tests {
                 Verdict::Violated(violation) => {
                     invalid += 1;
                     assert!(!todc(&ops), "history {n}: {ops:#?}");
-                    let at = violation.ops[0];
+                    let at = violation.ops()[0];
                     assert!(!todc(&known(&ops, at, true)), "history {n}, {at}: {ops:#?}");
                     let before = known(&ops, at, false);
                     assert!(before.is_empty() || todc(&before), "history {n}, {at}: {ops:#?}");
-                    let core: Vec<Op> = violation.ops.iter().map(|&i| ops[i].clone()).collect();
-                    assert!(!todc(&core), "history {n}, {:?}: {ops:#?}", violation.ops);
+                    let core: Vec<Op> = violation.ops().iter().map(|&i| ops[i].clone()).collect();
+                    assert!(!todc(&core), "history {n}, {:?}: {ops:#?}", violation.ops());
                 }
                 Verdict::Undecided { why } => panic!("history {n}: {why}"),
             }

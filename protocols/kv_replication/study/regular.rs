@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn broken(ops: &[Op]) -> Vec<usize> {
-        violated(ops).map(|violation| violation.ops).unwrap_or_default()
+        violated(ops).map(|violation| violation.ops()).unwrap_or_default()
     }
 
     fn why(ops: &[Op]) -> String {

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn broken(verdict: Verdict) -> Vec<usize> {
-        violation(verdict).map(|violation| violation.ops).unwrap_or_default()
+        violation(verdict).map(|violation| violation.ops()).unwrap_or_default()
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
             get(1, Some("a"), 4, 6, 7),
         ];
         let violation = violation(monotonic_reads(&ops)).unwrap();
-        assert_eq!(violation.ops, [2, 1]);
+        assert_eq!(violation.ops(), [2, 1]);
         assert_eq!(
             violation.why,
             "client 1 GET k returned a (timestamp 5, 0.000 to 0.000 ms) after \
@@ -200,7 +200,7 @@ mod tests {
     fn a_client_that_misses_its_write_is_named() {
         let ops = [put(1, "b", 5, 0, 1), put(1, "c", 3, 1, 2), get(1, Some("a"), 4, 2, 3)];
         let violation = violation(read_your_writes(&ops)).unwrap();
-        assert_eq!(violation.ops, [2, 0]);
+        assert_eq!(violation.ops(), [2, 0]);
         assert!(violation.why.contains("after PUT of b returned PUT_OK (timestamp 5"));
         let ops = [put(1, "a", 1, 0, 1), get(1, None, 0, 1, 2)];
         assert_eq!(broken(read_your_writes(&ops)), [1, 0]);

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn broken(ops: &[Op]) -> Vec<usize> {
-        violation(linearizable_writes(ops)).map(|violation| violation.ops).unwrap_or_default()
+        violation(linearizable_writes(ops)).map(|violation| violation.ops()).unwrap_or_default()
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
             put(1, "d", 10, 5, 6),
         ];
         let violation = violation(linearizable_writes(&ops)).unwrap();
-        assert_eq!(violation.ops, [2, 1]);
+        assert_eq!(violation.ops(), [2, 1]);
         assert_eq!(
             violation.why,
             "client 3 PUT x=c returned PUT_OK (timestamp 5, 0.000 to 0.000 ms) was sent after \

@@ -60,7 +60,7 @@ fn a_receipt_that_equals_its_send_is_named() {
         "node 2 receiving 7 at 2.000 ms has Lamport value 5 and vector {1: 1, 2: 1}, but the event \
          of node 1 in its past, at 1.000 ms, has 5"
     );
-    assert_eq!((violation.at, violation.ops), (Some(2 * MS), Vec::new()));
+    assert_eq!((violation.at, violation.ops()), (Some(2 * MS), Vec::new()));
     assert!(is_unknown(&clock_strictly_increases(&timeline)), "each has one event");
 }
 

@@ -69,7 +69,7 @@ fn violated(run: &Lottery) -> Vec<(&'static str, String)> {
     let why = |property| match check(property, &history) {
         Verdict::Held => None,
         Verdict::Violated(violation) => {
-            assert!(violation.ops.iter().all(|ask| *ask < run.asks.len()));
+            assert!(violation.ops().iter().all(|ask| *ask < run.asks.len()));
             Some((property, violation.why))
         }
         Verdict::Unknown { why } | Verdict::Undecided { why } => panic!("{property}: {why}"),

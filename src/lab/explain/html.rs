@@ -5,8 +5,9 @@
 //! it early is a `<`: it is escaped, as are `>`, `&` and the two line ends that JSON has and old
 //! JavaScript has not. The page's own script puts strings into `textContent` or on a canvas.
 
+use super::witnesses::Places;
 use super::{Merged, text};
-use crate::trace::Event;
+use crate::trace::{Event, Testimony};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -91,6 +92,7 @@ fn data(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::Result<()> {
         write!(out, "\"curve\":{},", Value::from(points))?;
     }
     put(out, "\"events\":[")?;
+    let places = Places::of(run);
     for (index, entry) in run.entries.iter().enumerate() {
         let mut event = serde_json::to_value(&entry.line)?;
         if let Value::Object(fields) = &mut event {
@@ -110,6 +112,10 @@ fn data(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::Result<()> {
             if let Event::Fact { fact, value, .. } = &entry.line.event {
                 fields.insert("label".into(), text::statement(fact, value).into());
             }
+            if let Event::Violation { witnesses, .. } = &entry.line.event {
+                let witnesses = witnesses.iter().map(|one| resolved(one, places.find(one)));
+                fields.insert("witnesses".into(), witnesses.collect());
+            }
             fields.insert("t".into(), entry.t.into());
             if let Some(cause) = entry.cause {
                 fields.insert("cause".into(), cause.into());
@@ -119,6 +125,18 @@ fn data(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::Result<()> {
         write!(out, "{comma}{}", escaped(&event.to_string()))?;
     }
     put(out, "\n]}")
+}
+
+/// A witness with the entry that it means, by its index; without one where none fits.
+fn resolved(witness: &Testimony, entry: Option<usize>) -> Value {
+    let mut value = json!({ "role": witness.role, "says": witness.says });
+    if let Some(op) = &witness.op {
+        value["op"] = json!(op);
+    }
+    if let Some(entry) = entry {
+        value["event"] = entry.into();
+    }
+    value
 }
 
 /// Makes text of the numbers that JavaScript would round, however deep they lie.
@@ -221,6 +239,40 @@ mod tests {
         super::write_with(&merge(&sources).unwrap(), &extras, &mut out).unwrap();
         let page = String::from_utf8(out).unwrap();
         assert!(page.contains(r#""curve":[{"share":0.1,"t":0},{"share":0.9,"t":5000}],"#));
+    }
+
+    #[test]
+    fn the_page_gets_witnesses_with_the_entries_that_they_mean() {
+        let lines = [
+            r#"{"at":0,"kind":"run","source":"sim","scenario":"","nodes":[1,2]}"#,
+            r#"{"at":1,"kind":"invoke","op":"1-1","client":1,"to":1,"protocol":"p","label":"x"}"#,
+            r#"{"at":2,"node":1,"kind":"request","op":"1-1","client":"c","label":"x"}"#,
+            r#"{"at":3,"node":1,"kind":"fact","protocol":"p","fact":"One","value":1}"#,
+            r#"{"at":3,"node":1,"kind":"fact","protocol":"p","fact":"Two","value":1}"#,
+            r#"{"at":4,"node":1,"kind":"reply","op":"1-1","client":"c","label":"y"}"#,
+            r#"{"at":5,"kind":"return","op":"1-1","label":"y"}"#,
+            r#"{"at":6,"kind":"fault","place":0,"fault":"loss","nodes":[],"until":9,"label":"l"}"#,
+            r#"{"at":7,"kind":"invoke","op":"2-1","client":2,"to":2,"protocol":"p","label":"x"}"#,
+            r#"{"at":8,"node":2,"kind":"print","line":"x"}"#,
+            r#"{"at":9,"kind":"violation","property":"p","label":"why","witnesses":[
+               {"role":"a","says":"s","op":"1-1"},{"role":"b","op":"2-1"},
+               {"role":"c","node":1,"at":3,"event":"fact Two"},{"role":"d","at":6,"event":"fault"},
+               {"role":"e","node":2,"at":9,"event":"turn"},{"role":"f","op":"none"},
+               {"role":"g","node":2,"at":3,"event":"fact"}]}"#,
+        ];
+        let text = lines.map(|line| line.replace('\n', " ")).join("\n");
+        let sources = [Source { name: "t".into(), text }];
+        let mut out = Vec::new();
+        super::write(&merge(&sources).unwrap(), &mut out).unwrap();
+        let page = String::from_utf8(out).unwrap();
+        let json = page.split("type=\"application/json\">").nth(1).unwrap();
+        let json = json.split("</script>").next().unwrap();
+        let data: serde_json::Value = serde_json::from_str(json).unwrap();
+        let witnesses = data["events"][9]["witnesses"].as_array().unwrap();
+        let found: Vec<_> = witnesses.iter().map(|one| one["event"].as_u64()).collect();
+        assert_eq!(found, [Some(5), Some(7), Some(3), Some(6), Some(8), None, None]);
+        let first = serde_json::json!({"role": "a", "says": "s", "op": "1-1", "event": 5});
+        assert_eq!(witnesses[0], first);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod kills;
 mod merge;
 pub mod shiviz;
 pub mod text;
+mod witnesses;
 
 pub use self::text::title;
 

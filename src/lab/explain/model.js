@@ -117,7 +117,11 @@ function buildModel(run, events) {
       case "start": finish(node, "down", index); finish(node, "pause", index); endBands(node, index); break;
       case "pause": if (event.on) begin(node, "pause", index); else finish(node, "pause", index); break;
       case "fault": faults.push({ index, lane: 0, next: -1, family: familyOf(event.fault) }); break;
-      case "violation": violations.push(index); break;
+      case "violation":
+        // Its operations, in the order of telling.
+        event.ops = event.witnesses.map((witness) => witness.op).filter((op) => op !== undefined);
+        violations.push(index);
+        break;
       case "print": case "note": consoleLines.push(index); break;
       case "fact": {
         const kinds = bands.get(node);

@@ -81,7 +81,7 @@ function showEvent(index, jump) {
   const message = model.messageOf(index);
   const fields = [["time", clock(event.t, true)]];
   if (message && message.protocol !== undefined) fields.push(["protocol", message.protocol]);
-  const known = new Set(["t", "kind", "node", "label", "value", "line", "cause", "ops", "digest", "on", "client", "why", "property"]);
+  const known = new Set(["t", "kind", "node", "label", "value", "line", "cause", "ops", "witnesses", "digest", "on", "client", "why", "property"]);
   for (const [name, value] of Object.entries(event)) {
     if (known.has(name) || (message && name === "protocol")) continue;
     fields.push([name, name === "until" ? clock(value, true) : name === "runs" ? value.map((one) => one.protocol).join(", ") : Array.isArray(value) ? value.join(", ") || "all" : String(value)]);

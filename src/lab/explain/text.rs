@@ -95,8 +95,9 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
             let until = seconds(until.saturating_sub(run.base));
             format!("{place}: {fault} {whom} until {until}; {label}")
         }
-        Event::Violation { property, label, ops } => {
-            format!("{property}: {label} {}", ops_list(ops))
+        Event::Violation { property, label, witnesses } => {
+            let ops = witnesses.iter().filter_map(|one| one.op.as_deref());
+            format!("{property}: {label} [{}]", ops.collect::<Vec<_>>().join(", "))
         }
     }
 }
@@ -116,11 +117,6 @@ pub(super) fn statement(fact: &str, value: &Value) -> String {
         other => word(other),
     };
     format!("{fact} {words}")
-}
-
-fn ops_list(ops: &[impl AsRef<str>]) -> String {
-    let ops: Vec<&str> = ops.iter().map(AsRef::as_ref).collect();
-    format!("[{}]", ops.join(", "))
 }
 
 #[cfg(test)]

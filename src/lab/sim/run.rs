@@ -11,7 +11,8 @@ use super::world::{Birth, Nanos, Step, World};
 use crate::config::Config;
 use crate::hosted::{Reached, Seat, Stage};
 use crate::registry::Registry;
-use crate::study::{Invariant, Needs, Port, Property, Run, Verdict, Workload};
+use crate::study::{self, Invariant, Needs, Port, Property, Run, Verdict, Witness, Workload};
+use crate::trace::written;
 use node_core::{Env, NodeId, Rng};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -60,11 +61,16 @@ pub struct Failure {
     pub why: String,
     /// When it showed first, in nanoseconds.
     pub at: Nanos,
-    /// The operations that it rests on, by their places in the run.
-    pub ops: Vec<usize>,
+    /// What it rests on, in the order of telling.
+    pub witnesses: Vec<Witness>,
 }
 
 impl Failure {
+    /// The operations that it rests on, by their places in the run.
+    pub fn ops(&self) -> Vec<usize> {
+        study::ops(&self.witnesses)
+    }
+
     /// A Host's assertion did not hold.
     fn of_panic(panic: &(dyn Any + Send), at: Nanos) -> Failure {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -74,7 +80,7 @@ impl Failure {
     }
 
     fn new(property: &str, why: impl Into<String>, at: Nanos) -> Failure {
-        Failure { property: property.into(), why: why.into(), at, ops: Vec::new() }
+        Failure { property: property.into(), why: why.into(), at, witnesses: Vec::new() }
     }
 }
 
@@ -137,11 +143,9 @@ pub fn run(
         });
         unknown.extend(undecided);
         if let Some((property, Verdict::Violated(found))) = verdicts.last() {
-            let first = found.ops.first().and_then(|op| seen.operations.get(*op));
-            let at = first.map(|op| op.return_ns.unwrap_or(op.invoke_ns));
-            let at = found.at.or(at).unwrap_or(state.world.now());
+            let at = found.shows_at(&seen).unwrap_or(state.world.now());
             let (property, why) = (property.name.to_string(), found.why.clone());
-            failure = Some(Failure { property, why, at, ops: found.ops.clone() });
+            failure = Some(Failure { property, why, at, witnesses: found.witnesses.clone() });
         }
     }
     state.tell(failure.as_ref(), &seen, &mut verdicts);
@@ -383,7 +387,11 @@ impl State {
             return Some(Failure::new(CONVERGES, "a program was not done in time", now));
         }
         if let Some((property, violation)) = self.world.watch.broken() {
-            return Some(Failure::new(property.name, violation.why.clone(), now));
+            let witnesses = violation.witnesses.clone();
+            return Some(Failure {
+                witnesses,
+                ..Failure::new(property.name, violation.why.clone(), now)
+            });
         }
         let program = self.stage.as_ref().and_then(|stage| stage.failure());
         let program = self.unstaged.take().or(program);
@@ -440,9 +448,9 @@ impl State {
         }
         // The trace has a broken invariant already, behind what broke it.
         if let Some(failure) = failure.filter(|failure| !is_told(failure)) {
-            let ops = failure.ops.iter().filter_map(|op| seen.operations.get(*op));
-            let ops: Vec<(u32, u32)> = ops.map(|op| (op.connection, op.sequence)).collect();
-            self.world.tracer.violation(failure.at, &failure.property, &failure.why, &ops);
+            let Failure { property, why, at, witnesses } = failure;
+            let witnesses = &mut witnesses.iter().map(|one| written(one, &seen.operations));
+            self.world.tracer.violation(*at, property, why, witnesses);
         }
     }
 

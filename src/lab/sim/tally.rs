@@ -185,7 +185,7 @@ mod tests {
             property: ONE.into(),
             why: String::new(),
             at: 0,
-            ops: Vec::new(),
+            witnesses: Vec::new(),
         });
         Outcome {
             plan: Plan { seed, clients: 1, operations: 1, faults: Vec::new() },

@@ -4,7 +4,7 @@
 use crate::check::timeline::{FaultKind, Happening, Running, What};
 use crate::config::Config;
 use crate::study::{Load, Nanos, Needs, Property};
-use crate::trace::{self, Event, LineWriter};
+use crate::trace::{self, Event, LineWriter, Testimony};
 use node_core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -217,12 +217,17 @@ impl Tracer {
     }
 
     /// A property does not hold.
-    pub fn violation(&mut self, at: Nanos, property: &str, why: &str, ops: &[(u32, u32)]) {
+    pub fn violation(
+        &mut self,
+        at: Nanos,
+        property: &str,
+        why: &str,
+        witnesses: &mut dyn Iterator<Item = Testimony<'static>>,
+    ) {
         if self.is_full() {
             let (property, label) = (property.to_string().into(), why.to_string().into());
-            let ops = ops.iter().map(|(client, sequence)| format!("{client}-{sequence}").into());
-            let ops = ops.collect();
-            self.line(at, None, None, Event::Violation { property, label, ops });
+            let witnesses = witnesses.collect();
+            self.line(at, None, None, Event::Violation { property, label, witnesses });
         }
     }
 

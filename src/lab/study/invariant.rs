@@ -1,7 +1,8 @@
 //! What must hold of all live nodes at once, after every turn. Knows no protocol, and not who asks.
 
 use super::cast::Cast;
-use super::property::{Needs, Property, Verdict, Violation};
+use super::property::{Needs, Property, Verdict};
+use super::witness::{TURN, Violation, Witness};
 use node_core::{Host, NodeId, Protocol};
 use std::any::Any;
 
@@ -115,21 +116,25 @@ impl Watch {
         self.broken.is_none() && self.asked.iter().any(concerns)
     }
 
-    /// Looks after a turn of `host`. Answers what is broken, once.
+    /// Looks after a turn of `host`, which is that node's. Answers what is broken, once.
     pub(crate) fn look(
         &mut self,
         at: u64,
+        node: NodeId,
         host: &Host,
         snapshot: &Snapshot<'_>,
-    ) -> Option<(&'static str, &str)> {
+    ) -> Option<(&'static str, &Violation)> {
         for Asked { invariant, has_evidence, memory } in &mut self.asked {
             if host.place(invariant.protocol).is_none() {
                 continue;
             }
             *has_evidence |= (invariant.is_evidence)(snapshot);
             if let Err(why) = (invariant.holds)(snapshot, memory) {
-                let broken = self.broken.insert((*invariant, Violation::at(at, why)));
-                return Some((broken.0.property.name, &broken.1.why));
+                let says = format!("after this turn of node {} it does not hold", node.0);
+                let turn = Witness::event("turn that broke it", node.0, at, TURN, says);
+                let violation = Violation::at(at, why).with(vec![turn]);
+                let broken = self.broken.insert((*invariant, violation));
+                return Some((broken.0.property.name, &broken.1));
             }
         }
         None

@@ -10,18 +10,20 @@ mod run;
 mod seen;
 mod shipped;
 pub mod spec;
+mod witness;
 
 pub use self::cast::Cast;
 pub use self::client::{Clients, Load, NoSettings, Port, Said, Workload};
 pub(crate) use self::invariant::Watch;
 pub use self::invariant::{Holds, Invariant, Memory, Snapshot};
 pub use self::property::{
-    AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, Violation, nothing_of,
+    AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, nothing_of,
 };
 
 pub use self::run::{Asked, Body, Contact, Met, Operation, Run};
 pub use self::seen::{FileSeen, FrameSeen, Seen};
 pub use self::shipped::Shipped;
+pub use self::witness::{MAX_WITNESSES, Reference, TURN, Violation, Witness, ops};
 
 /// Nanoseconds since a run's beginning, by no node's clock.
 pub type Nanos = u64;

@@ -3,6 +3,7 @@
 
 use super::cast::Cast;
 use super::run::Run;
+use super::witness::Violation;
 use crate::check::timeline::Happening;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -243,6 +244,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What broke a property, or that it held if there was evidence of it.
+    pub fn of(broken: Option<Violation>, has_evidence: bool, lacks: &str) -> Verdict {
+        match broken {
+            Some(violation) => Verdict::Violated(violation),
+            None if has_evidence => Verdict::Held,
+            None => Verdict::Unknown { why: lacks.into() },
+        }
+    }
+
     /// With the operations of a violation, which are of a list that a study made, placed in the
     /// run.
     #[must_use]
@@ -252,47 +262,8 @@ impl Verdict {
         place: impl Fn(usize) -> Option<usize>,
     ) -> Verdict {
         let Verdict::Violated(found) = self else { return self };
-        let shown = found.ops.iter().filter_map(|op| list.get(*op));
-        let shown = shown.filter_map(|one| serde_json::to_value(one).ok()).collect();
-        let ops = found.ops.iter().filter_map(|op| place(*op)).collect();
-        Verdict::Violated(Violation { ops, shown, ..found })
+        Verdict::Violated(found.placed(list, place))
     }
-
-    /// What broke a property, or that it held if there was evidence of it.
-    pub fn of(broken: Option<Violation>, has_evidence: bool, lacks: &str) -> Verdict {
-        match broken {
-            Some(violation) => Verdict::Violated(violation),
-            None if has_evidence => Verdict::Held,
-            None => Verdict::Unknown { why: lacks.into() },
-        }
-    }
-}
-
-impl Violation {
-    /// What the timeline shows, at a time.
-    pub fn at(at: u64, why: String) -> Violation {
-        Violation { why, ops: Vec::new(), shown: Vec::new(), at: Some(at) }
-    }
-
-    /// What operations show.
-    pub fn of(ops: Vec<usize>, why: String) -> Violation {
-        Violation { why, ops, shown: Vec::new(), at: None }
-    }
-}
-
-/// What broke a property.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation {
-    /// One line: clients, keys, timestamps, times.
-    pub why: String,
-    /// The operations that it rests on, by their places, the one that broke it first; empty for
-    /// what the timeline shows. A study that judges a list of its own has them placed in the run in
-    /// the end.
-    pub ops: Vec<usize>,
-    /// These, as the study shows them.
-    pub shown: Vec<serde_json::Value>,
-    /// When it first showed, in nanoseconds as in the timeline; none where operations say it.
-    pub at: Option<u64>,
 }
 
 /// The verdict on a timeline that does not have `what` in it.

@@ -398,7 +398,7 @@ mod tests {
     fn broken(told: &[Told]) -> Option<Vec<usize>> {
         match linearizable::<Cell>(&run_of(told)) {
             Verdict::Held => None,
-            Verdict::Violated(violation) => Some(violation.ops),
+            Verdict::Violated(violation) => Some(violation.ops()),
             other => panic!("{other:?}"),
         }
     }
@@ -529,7 +529,7 @@ mod tests {
                 (Verdict::Violated(violation), false) => {
                     violated += 1;
                     // With what was known just before the answer alone, there is an order.
-                    let at = told[violation.ops[0]].3.unwrap().0;
+                    let at = told[violation.ops()[0]].3.unwrap().0;
                     let cut = |(client, ask, start, answer): &Told| {
                         let known = answer.filter(|(end, _)| *end < at);
                         (*client, ask.clone(), *start, known)

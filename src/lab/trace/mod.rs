@@ -7,9 +7,11 @@
 mod clients;
 pub mod history;
 mod views;
+mod witnesses;
 mod writer;
 
 pub use self::clients::ClientWriter;
+pub use self::witnesses::{TURN, Testimony, written};
 pub use self::writer::LineWriter;
 
 use crate::check::timeline::Running;
@@ -279,8 +281,9 @@ pub enum Event<'a> {
         property: Cow<'a, str>,
         /// Why, for people.
         label: Cow<'a, str>,
-        /// The operations that it rests on.
-        ops: Vec<Cow<'a, str>>,
+        /// What it rests on, in the order of telling.
+        #[serde(default)]
+        witnesses: Vec<Testimony<'a>>,
     },
 }
 

@@ -82,7 +82,7 @@ fn unknown(property: &Property, shorts: &[Short<'_>]) {
 fn violated(property: &Property, shorts: &[Short<'_>], ops: &[usize], why: &str) {
     let verdict = (property.judge)(&run(shorts));
     let Verdict::Violated(violation) = verdict else { panic!("{verdict:?}") };
-    assert_eq!((&*violation.ops, &*violation.why), (ops, why));
+    assert_eq!((&*violation.ops(), &*violation.why), (ops, why));
 }
 
 #[test]

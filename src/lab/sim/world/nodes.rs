@@ -3,7 +3,8 @@
 use super::{Birth, FileSeen, Folder, Nanos, Node, Sync, What, World, within};
 use crate::config::ClockError;
 use crate::log::recovery::Verdict;
-use crate::study::Snapshot;
+use crate::study::{Snapshot, Violation};
+use crate::trace::written;
 use node_core::{ClockOffset, Correction, Effect, Host, Now, Time, WallTime};
 
 impl World {
@@ -452,7 +453,8 @@ impl World {
 
     /// Whether what must hold of all nodes still does, now that the effects of a turn have left.
     fn check_all(&mut self, place: usize) {
-        let Some(host) = &self.nodes[place].host else { return };
+        let Node { id, host: Some(host), .. } = &self.nodes[place] else { return };
+        let id = *id;
         if !self.watch.concerns(host) {
             return;
         }
@@ -460,10 +462,12 @@ impl World {
         let nodes = self.nodes.iter().filter(shows);
         let hosts: Vec<_> =
             nodes.filter_map(|node| Some((node.id, node.host.as_deref()?))).collect();
-        let broken = self.watch.look(self.now, host, &Snapshot::new(&hosts));
-        if let Some((name, why)) = broken {
+        let broken = self.watch.look(self.now, id, host, &Snapshot::new(&hosts));
+        if let Some((name, violation)) = broken {
             // Here, so that nothing else of this instant comes between it and what broke it.
-            self.tracer.violation(self.now, name, why, &[]);
+            let Violation { why, witnesses, .. } = violation;
+            let witnesses = &mut witnesses.iter().map(|one| written(one, &[]));
+            self.tracer.violation(self.now, name, why, witnesses);
         }
     }
 

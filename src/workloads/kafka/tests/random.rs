@@ -251,7 +251,7 @@ fn checkers_agree_with_what_properties_say() {
             let (name, verdict, is_broken) =
                 (Kafka::PROPERTIES[place].name, judge(&calls), naive(&calls));
             let agrees = match &verdict {
-                Verdict::Violated(violation) => is_broken && !violation.ops.is_empty(),
+                Verdict::Violated(violation) => is_broken && !violation.ops().is_empty(),
                 Verdict::Held | Verdict::Unknown { .. } => !is_broken,
                 Verdict::Undecided { .. } => false,
             };
