@@ -2,6 +2,7 @@
 //! the parsers and the registry have, and links against what is there.
 
 use node_lab::config::Config;
+use node_lab::sim::branch::Branch;
 use node_lab::sim::fault::Fault;
 use node_lab::sim::scenario::Scenario;
 use std::collections::BTreeSet;
@@ -126,6 +127,35 @@ fn every_fault_and_its_keys_are_in_the_table() {
         let general = ["at_ms", "for_ms", "kind"];
         let known = written.keys().filter(|key| !general.contains(&key.as_str()));
         assert_eq!(quoted(&row[1]), known.cloned().collect(), "{kind}");
+    }
+}
+
+#[test]
+fn every_key_of_a_branch_is_in_the_table() {
+    let page = page("docs/scenarios.md");
+    let heading = "`[[branch]]`";
+    let error = toml::from_str::<Branch>("zz = 1").expect_err("there is none of that key");
+    assert_eq!(keys(&page, heading), expected(error.message()));
+    for row in rows(&page, heading) {
+        let key = quoted(&row[0]).pop_first().expect("a key");
+        let value = |key: &str| match key {
+            "drop" | "first" => "true",
+            "message" => "\"1\"",
+            _ => "1",
+        };
+        let mut text = format!("{key} = {}\n", value(&key));
+        for other in quoted(&row[1]) {
+            text += &format!("{other} = {}\n", value(&other));
+        }
+        // These need one of several others.
+        text += match &key[..] {
+            "for_ms" => "at_ns = 1\ncrash = 1\n",
+            "message" => "drop = true\n",
+            _ => "",
+        };
+        let branch: Branch = toml::from_str(&text).unwrap_or_else(|error| panic!("{key}: {error}"));
+        let written = toml::Table::try_from(branch).expect("it can be written");
+        assert_eq!(toml::from_str::<toml::Table>(&text).expect("it is read"), written, "{key}");
     }
 }
 

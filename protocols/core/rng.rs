@@ -15,6 +15,12 @@ impl Rng {
         Rng(xxh3_64_with_seed(label.as_bytes(), seed))
     }
 
+    /// Goes on as another stream, which `by` and all that came before name: two that were
+    /// independent stay so.
+    pub fn redraw(&mut self, by: u64) {
+        self.0 = xxh3_64_with_seed(&self.0.to_le_bytes(), by);
+    }
+
     /// The next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -42,6 +48,19 @@ mod tests {
         assert_eq!(draw("a"), draw("a"));
         assert_ne!(draw("a"), draw("b"));
         assert_ne!(Rng::stream(8, "a").next_u64(), draw("a"));
+    }
+
+    #[test]
+    fn a_stream_that_is_drawn_anew_is_another_and_repeats() {
+        let draw = |label, by| {
+            let mut rng = Rng::stream(7, label);
+            rng.redraw(by);
+            rng.next_u64()
+        };
+        assert_eq!(draw("a", 1), draw("a", 1));
+        assert_ne!(draw("a", 1), draw("a", 2));
+        assert_ne!(draw("a", 1), draw("b", 1));
+        assert_ne!(draw("a", 0), Rng::stream(7, "a").next_u64());
     }
 
     #[test]

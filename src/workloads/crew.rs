@@ -452,6 +452,13 @@ impl Team {
 }
 
 impl Workload for Team {
+    fn redraw(&mut self, by: u64) {
+        for client in &mut self.clients {
+            client.pace.redraw(by);
+            client.rng.redraw(by);
+        }
+    }
+
     fn wake(&mut self, number: u32, port: &mut dyn Port) {
         if number >= self.workers {
             return self.help(number, port);

@@ -199,6 +199,10 @@ impl Crew {
 }
 
 impl Workload for Crew {
+    fn redraw(&mut self, by: u64) {
+        self.adders.iter_mut().for_each(|adder| adder.rng.redraw(by));
+    }
+
     fn wake(&mut self, client: u32, port: &mut dyn Port) {
         let Some(adder) = self.adders.get_mut(client as usize) else { return };
         if adder.left == 0 || adder.waits {

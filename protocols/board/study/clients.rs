@@ -413,6 +413,15 @@ fn end(wire: Wire, seed: u64, connection: u32) -> Box<dyn End> {
 }
 
 impl Workload for Crew {
+    fn redraw(&mut self, by: u64) {
+        for client in &mut self.clients {
+            for rng in [&mut client.think, &mut client.cuts, &mut client.dozes] {
+                rng.redraw(by);
+            }
+            client.ends.iter_mut().flatten().for_each(|end| end.redraw(by));
+        }
+    }
+
     fn wake(&mut self, connection: u32, port: &mut dyn Port) {
         match connection % 2 {
             0 => self.post(connection / 2, port),

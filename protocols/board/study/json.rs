@@ -111,6 +111,10 @@ fn owned(text: String) -> Bytes<'static> {
 }
 
 impl End for Json {
+    fn redraw(&mut self, by: u64) {
+        self.rng.redraw(by);
+    }
+
     fn lost(&mut self) {
         self.input.clear();
         self.asked = None;

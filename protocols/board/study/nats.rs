@@ -177,6 +177,10 @@ impl Nats {
 }
 
 impl End for Nats {
+    fn redraw(&mut self, by: u64) {
+        self.rng.redraw(by);
+    }
+
     fn lost(&mut self) {
         self.state = State::default();
     }

@@ -29,6 +29,8 @@ impl Wire {
 pub(super) trait End {
     /// The connection is gone: the next one begins anew.
     fn lost(&mut self);
+    /// Draws anew what it has not drawn yet.
+    fn redraw(&mut self, by: u64);
     /// The bytes that post something; and what goes beside it, if the form has such.
     fn post(&mut self, post: &Post) -> (Vec<u8>, Beside);
     /// The bytes that subscribe to a topic.

@@ -485,6 +485,15 @@ impl Crew {
 }
 
 impl Workload for Crew {
+    fn redraw(&mut self, by: u64) {
+        for client in &mut self.clients {
+            for rng in [&mut client.rng, &mut client.newcomers, &mut client.twins] {
+                rng.redraw(by);
+            }
+            client.foreign.iter_mut().for_each(|foreign| foreign.redraw(by));
+        }
+    }
+
     fn wake(&mut self, id: u32, port: &mut dyn Port) {
         let (workload, operations) = (&self.workload, self.operations);
         let client = &mut self.clients[id as usize];

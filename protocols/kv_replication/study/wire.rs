@@ -94,6 +94,11 @@ impl Foreign {
         Foreign { wire, rng, input: Vec::new(), expected: Vec::new(), answer: None }
     }
 
+    /// Draws anew what it has not drawn yet.
+    pub fn redraw(&mut self, by: u64) {
+        self.rng.redraw(by);
+    }
+
     /// Whether it goes on with the server that it is connected to: that is its session.
     pub fn stays(&mut self) -> bool {
         self.rng.below(4) > 0

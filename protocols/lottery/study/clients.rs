@@ -274,6 +274,14 @@ impl Agency {
 }
 
 impl Workload for Agencies {
+    /// What stands in bets and batches stays: that is what the agencies have, and not what they do.
+    fn redraw(&mut self, by: u64) {
+        for agency in &mut self.agencies {
+            let Agency { rng, cuts, moods, forms, .. } = agency;
+            [rng, cuts, moods, forms].into_iter().for_each(|rng| rng.redraw(by));
+        }
+    }
+
     fn wake(&mut self, place: u32, port: &mut dyn Port) {
         let agency = &self.agencies[place as usize];
         if agency.current.is_none() && agency.stuck.is_none() {

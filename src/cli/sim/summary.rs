@@ -55,6 +55,9 @@ pub(super) struct Summary {
     /// The first starts that nodes refused, because of what was on their disks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refused: Vec<String>,
+    /// What else there is to say of runs: branches that met nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     failures: Vec<Report>,
     /// Files that were asked for and are not whole, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -74,6 +77,8 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     unsaved: Option<String>,
     faults: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    branches: Vec<String>,
 }
 
 /// So many failing seeds are told one by one; all are counted.
@@ -105,6 +110,7 @@ pub(super) fn summarize(
         real_seconds: started.elapsed().as_secs_f64(),
         tiers: BTreeSet::new(),
         refused: Vec::new(),
+        notes: Vec::new(),
         failures: Vec::new(),
         unwritten: Vec::new(),
     };
@@ -117,6 +123,7 @@ pub(super) fn summarize(
         let seed = outcome.plan.seed;
         let refused = outcome.refused.iter().map(|start| format!("seed {seed}: {start}"));
         summary.refused.extend(refused.take(MAX_REPORTS - summary.refused.len()));
+        summary.notes.extend(outcome.notes.iter().map(|note| format!("seed {seed}: {note}")));
         let Some(failure) = &outcome.failure else { continue };
         summary.failed += 1;
         summary.shown += u64::from(Some(failure.property.as_str()) == summary.violates);
@@ -208,15 +215,17 @@ fn report(
         replay,
         unsaved,
         faults: plan.faults.iter().map(|fault| scenario.tell(fault)).collect(),
+        branches: plan.branches.iter().map(|branch| scenario.tell_branch(branch)).collect(),
     }
 }
 
 /// Tells it to people.
 pub(super) fn print(summary: &Summary, out: &mut Output) {
-    for Report { seed, property, why, at_ms, replay, unsaved, faults } in &summary.failures {
+    for report in &summary.failures {
+        let Report { seed, property, why, at_ms, replay, unsaved, faults, branches } = report;
         out.say(format_args!("seed {seed}: {property} is violated at {at_ms:.3} ms: {why}"));
-        for fault in faults {
-            out.say(format_args!("  {fault}"));
+        for line in faults.iter().chain(branches) {
+            out.say(format_args!("  {line}"));
         }
         if let Some(why) = unsaved {
             out.say(format_args!("  not saved: {why}"));
@@ -227,6 +236,9 @@ pub(super) fn print(summary: &Summary, out: &mut Output) {
     }
     for start in &summary.refused {
         out.say(format_args!("{start}: it does not start until that is put right"));
+    }
+    for note in &summary.notes {
+        out.say(format_args!("{note}"));
     }
     let more = summary.failed - summary.failures.len() as u64;
     if more > 0 {

@@ -167,7 +167,7 @@ impl FaultKind {
     /// whose nodes say themselves what happens to them.
     pub fn named(kind: &str, nodes: &[u32]) -> Option<FaultKind> {
         match kind {
-            "crash" | "pause" => None,
+            "crash" | "pause" | "reseed" => None,
             "partition" => Some(FaultKind::Partition(nodes.to_vec())),
             "duplicate" => Some(FaultKind::Duplicate),
             "clock" => nodes.first().map(|node| FaultKind::Clock(*node)),

@@ -13,10 +13,13 @@
 //! ([`checker`]) judge runs that are over, within a real time: what takes longer is undecided.
 //! Nodes that are programs ([`hosted`](crate::hosted)) are repeated as far as their tier says.
 
+pub mod branch;
 pub mod checker;
 pub mod cluster;
+pub mod compare;
 pub mod errors;
 pub mod fault;
+mod forks;
 mod hosting;
 pub mod plan;
 pub mod run;

@@ -1,5 +1,6 @@
 //! Plans: runs to be, as data. A seed makes one of a scenario, and a file can hold one.
 
+use super::branch::Branch;
 use super::fault::Fault;
 use crate::study::Load;
 use crate::text::line_of;
@@ -19,6 +20,9 @@ pub struct Plan {
     /// What breaks when.
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
+    /// What goes otherwise from when on.
+    #[serde(default, rename = "branch", skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<Branch>,
 }
 
 /// What is known of the plan of a run.

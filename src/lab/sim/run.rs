@@ -2,6 +2,7 @@
 
 use super::errors::Lines;
 use super::fault::Kind;
+use super::forks::Forks;
 use super::hosting::Hosted;
 use super::plan::Plan;
 use super::scenario::Scenario;
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub unknown: Vec<String>,
     /// Which nodes did not start with what was on their disks, and why.
     pub refused: Vec<String>,
+    /// What else there is to say: branches that met nothing.
+    pub notes: Vec<String>,
     /// Why it ended before it could be judged: a program was not done in time.
     pub out_of_time: Option<String>,
     /// How far its seed repeats it, where its nodes are programs.
@@ -165,6 +168,7 @@ pub fn run(
         verdicts,
         unknown,
         refused,
+        notes: state.forks.unmet(plan, &state.world),
         out_of_time,
         reached: state.stage.as_ref().map(|stage| stage.reached()),
         trace_error,
@@ -202,6 +206,7 @@ struct State {
     /// Why there is no place for them.
     unstaged: Option<String>,
     workload: Box<dyn Workload>,
+    forks: Forks,
 }
 
 /// No clients: the run is over when its time is.
@@ -218,6 +223,13 @@ impl Workload for Nobody {
     fn unsettled(&self, _: &dyn Port) -> String {
         String::new()
     }
+}
+
+/// What a node draws from that starts.
+fn luck(seed: u64, id: NodeId, incarnation: u64, redrawn: Option<u64>) -> u64 {
+    let mut stream = Rng::stream(seed, &format!("host/{id}/{incarnation}"));
+    redrawn.into_iter().for_each(|by| stream.redraw(by));
+    stream.next_u64()
 }
 
 impl State {
@@ -261,11 +273,11 @@ impl State {
             .collect();
         let places: Vec<usize> = (0..ids.len()).chain(twins_of).collect();
         let (of, all, seats) = (places.clone(), configs.clone(), stage.clone());
-        let build = move |Birth { place, incarnation, identity, is_new }| {
+        let build = move |Birth { place, incarnation, identity, is_new, redrawn }| {
             let place: usize = of[place];
             let config = given.get(&place).unwrap_or(&all[place]);
-            let label = format!("host/{}/{incarnation}", config.id);
-            let env: Env = config.env(incarnation, identity, Rng::stream(seed, &label).next_u64());
+            let luck = luck(seed, config.id, incarnation, redrawn);
+            let env: Env = config.env(incarnation, identity, luck);
             let seat = seats.clone().map(|stage| Seat { stage, is_new });
             let host = match scene.hosted.as_ref().zip(seat) {
                 Some((hosted, seat)) => hosted.host(config, &env, seat),
@@ -295,7 +307,8 @@ impl State {
             Some(clients) => clients.start(&plan.load(), &mut world),
             None => Box::new(Nobody),
         };
-        State { world, stage, unstaged, workload }
+        let forks = Forks::new(scenario, plan, &mut world);
+        State { world, stage, unstaged, workload, forks }
     }
 
     /// Faults, then order again, within bounds.
@@ -327,6 +340,7 @@ impl State {
                 return Some(failure);
             }
             let (world, workload) = (&mut self.world, &mut self.workload);
+            self.forks.act(scenario, plan, world, &mut **workload);
             match world.step() {
                 Step::Inside => {}
                 Step::End => {
@@ -351,6 +365,7 @@ impl State {
                     Token::Copy(place) => self.copy(scenario, plan, place),
                     Token::Begin(place) => self.fault(scenario, plan, place, true),
                     Token::End(place) => self.fault(scenario, plan, place, false),
+                    Token::Mend(place) => Forks::end(scenario, plan, place, world),
                     Token::Settle => {
                         if let Some(end) = self.settle(scenario, limit) {
                             return end;

@@ -5,6 +5,7 @@ mod file;
 pub use self::file::Clocks;
 
 use self::file::{File, NO_TWINS};
+use super::branch::{Branch, MAX_BRANCHES};
 use super::checker::{self, Beside, Checker, MAX_CHECKERS};
 use super::fault::{Fault, Kind, Ranges};
 use super::hosting::Hosted;
@@ -16,7 +17,7 @@ use crate::registry::Registry;
 use crate::study::{Bounds, Cast, Clients, Property, Run, Verdict};
 use crate::text;
 use node_core::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -262,7 +263,55 @@ impl Scenario {
         } else if plan.clients > 0 {
             return Err("clients must be 0: the scenario has none".into());
         }
-        self.check_faults(&plan.faults).map_err(|why| format!("fault {why}"))
+        self.check_faults(&plan.faults).map_err(|why| format!("fault {why}"))?;
+        self.check_branches(&plan.branches)
+    }
+
+    /// A branch at a node that is not there, or of a message that has one already, is a mistake.
+    /// Whether its message is sent, and its node up, shows in the run.
+    fn check_branches(&self, branches: &[Branch]) -> Result<(), String> {
+        if branches.len() > MAX_BRANCHES {
+            return Err(format!("at most {MAX_BRANCHES} branches"));
+        }
+        let mut messages = BTreeSet::new();
+        for (place, branch) in branches.iter().enumerate() {
+            let wrong = |why: String| Err(format!("branch {}: {why}", place + 1));
+            if let Some(id) = branch.node() {
+                if self.place(id).is_none() {
+                    return wrong(format!("there is no node {id}"));
+                }
+                if branch.is_of_disks() && !self.disks.contains(&id) {
+                    return wrong(format!("node {id} has no data_dir: crash it"));
+                }
+            }
+            if let Branch::Message { id, .. } = branch
+                && !messages.insert(*id)
+            {
+                return wrong(format!("message {id} has a branch already"));
+            }
+            if let Some(why) = branch.excess(self.millis) {
+                return wrong(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a node.
+    pub fn place(&self, id: u32) -> Option<usize> {
+        self.nodes.iter().position(|config| config.id.0 == id)
+    }
+
+    /// A node, for people.
+    pub fn call(&self, id: u32) -> String {
+        match self.hosted {
+            Some(_) => format!("n{}", id.saturating_sub(1)),
+            None => format!("node {id}"),
+        }
+    }
+
+    /// A branch of a plan of it, for people.
+    pub fn tell_branch(&self, branch: &Branch) -> String {
+        branch.tell(&|id| self.call(id))
     }
 
     fn meets_twins(&self) -> bool {
@@ -329,7 +378,7 @@ impl Scenario {
             self.fixed.clone()
         };
         let (clients, operations) = self.workload.as_ref().map_or((0, 0), |one| one.counts());
-        Plan { seed, clients, operations, faults }
+        Plan { seed, clients, operations, faults, branches: Vec::new() }
     }
 }
 

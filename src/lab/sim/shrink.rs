@@ -16,6 +16,7 @@ pub fn shrink(plan: &Plan, most: u32, fails: &mut dyn FnMut(&Plan) -> bool) -> (
     loop {
         let before = shrinker.best.clone();
         shrinker.faults();
+        shrinker.branches();
         shrinker.clients();
         shrinker.operations();
         shrinker.durations();
@@ -63,6 +64,23 @@ impl Shrinker<'_> {
         }
     }
 
+    /// Leaves branches out, likewise.
+    fn branches(&mut self) {
+        let mut part = self.best.branches.len();
+        while part >= 1 {
+            let mut start = 0;
+            while start < self.best.branches.len() {
+                let mut plan = self.best.clone();
+                let end = (start + part).min(plan.branches.len());
+                plan.branches.drain(start..end);
+                if !self.try_plan(plan) {
+                    start += part;
+                }
+            }
+            part /= 2;
+        }
+    }
+
     fn clients(&mut self) {
         while self.best.clients > 1 {
             let clients = self.best.clients;
@@ -86,7 +104,7 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Halves how long faults last.
+    /// Halves how long faults last, and what branches break.
     fn durations(&mut self) {
         for place in 0..self.best.faults.len() {
             let mut plan = self.best.clone();
@@ -95,11 +113,19 @@ impl Shrinker<'_> {
                 self.try_plan(plan);
             }
         }
+        for place in 0..self.best.branches.len() {
+            let mut plan = self.best.clone();
+            if let Some(halved) = plan.branches[place].halved() {
+                plan.branches[place] = halved;
+                self.try_plan(plan);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::branch::{Act, Branch, Break, Fares};
     use super::super::fault::{Fault, Kind};
     use super::*;
 
@@ -107,7 +133,7 @@ mod tests {
     fn what_does_not_matter_goes_and_what_matters_stays() {
         let fault = |at_ms, node| Fault { at_ms, for_ms: 64, kind: Kind::Pause { node } };
         let faults = (0..20).map(|n| fault(u64::from(n), n)).collect();
-        let plan = Plan { seed: 1, clients: 8, operations: 60, faults };
+        let plan = Plan { seed: 1, clients: 8, operations: 60, faults, branches: Vec::new() };
         let mut fails = |plan: &Plan| {
             let has = |node| plan.faults.iter().any(|fault| fault.nodes() == [node]);
             has(3) && has(17) && plan.clients >= 2 && plan.operations >= 5
@@ -117,5 +143,30 @@ mod tests {
         assert_eq!(nodes, [3, 17]);
         assert_eq!((small.clients, small.operations), (2, 5));
         assert!(runs < MAX_RUNS);
+    }
+
+    #[test]
+    fn branches_go_as_faults_do_and_get_shorter() {
+        let pause = |node| Some(Act::Break { node, how: Break::Pause, for_ms: Some(64) });
+        let moment = |node: u32| Branch::Moment { at_ns: node.into(), act: pause(node) };
+        let late = Branch::Message { id: 5, fares: Fares::DelayMs(40) };
+        let branches = (0..9).map(moment).chain([late]).collect();
+        let plan = Plan { seed: 1, clients: 1, operations: 1, faults: Vec::new(), branches };
+        let mut fails = |plan: &Plan| {
+            let has = |node| plan.branches.iter().any(|branch| branch.node() == Some(node));
+            let is_late = |branch: &Branch| match branch {
+                Branch::Message { fares: Fares::DelayMs(ms), .. } => *ms >= 10,
+                _ => false,
+            };
+            has(6) && plan.branches.iter().any(is_late)
+        };
+        let (small, _) = shrink(&plan, MAX_RUNS, &mut fails);
+        let [Branch::Moment { act: Some(act), .. }, Branch::Message { fares, .. }] =
+            small.branches[..]
+        else {
+            panic!("{:?}", small.branches)
+        };
+        assert_eq!(act, Act::Break { node: 6, how: Break::Pause, for_ms: Some(1) });
+        assert_eq!(fares, Fares::DelayMs(10));
     }
 }

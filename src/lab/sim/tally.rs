@@ -188,7 +188,13 @@ mod tests {
             witnesses: Vec::new(),
         });
         Outcome {
-            plan: Plan { seed, clients: 1, operations: 1, faults: Vec::new() },
+            plan: Plan {
+                seed,
+                clients: 1,
+                operations: 1,
+                faults: Vec::new(),
+                branches: Vec::new(),
+            },
             hash: 0,
             events: 0,
             deliveries: 0,
@@ -198,6 +204,7 @@ mod tests {
             verdicts: verdicts.into_iter().map(|(name, one)| (property(name), one)).collect(),
             unknown: Vec::new(),
             refused: Vec::new(),
+            notes: Vec::new(),
             out_of_time: None,
             reached: None,
             trace_error: None,

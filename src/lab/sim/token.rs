@@ -15,6 +15,8 @@ pub(super) enum Token {
     Settle,
     /// Look what clocks show.
     Clocks,
+    /// What a branch of the plan broke is mended.
+    Mend(u32),
     /// A fault of the plan needs a copy of a node's directory as it is now.
     Copy(u32),
 }
@@ -30,6 +32,7 @@ impl Token {
             Token::Settle => (4, 0, 0),
             Token::Clocks => (5, 0, 0),
             Token::Copy(place) => (6, place, 0),
+            Token::Mend(place) => (7, place, 0),
         };
         kind << 60 | u64::from(a) << 32 | u64::from(b)
     }
@@ -44,6 +47,7 @@ impl Token {
             3 => Token::End(a),
             4 => Token::Settle,
             6 => Token::Copy(a),
+            7 => Token::Mend(a),
             _ => Token::Clocks,
         }
     }

@@ -107,6 +107,11 @@ impl Tracer {
         self.hash
     }
 
+    /// How many messages there were; they are numbered from 1.
+    pub fn messages(&self) -> u64 {
+        self.last_id
+    }
+
     /// Keeps what these properties are judged by.
     pub fn watch(&mut self, properties: impl IntoIterator<Item = &'static Property>) {
         for property in properties {

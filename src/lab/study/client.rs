@@ -75,6 +75,12 @@ pub trait Workload {
     /// The time for operations is over: none begins any more, but for those that a run ends with.
     /// Whoever drives real nodes says so; clients that have to end what they began go on.
     fn enough(&mut self) {}
+    /// Draws from now on what is still to be drawn from other streams, which `by` names: every
+    /// [`Rng`](node_core::Rng) that is kept is [drawn anew](node_core::Rng::redraw). What draws
+    /// nothing has nothing to do.
+    fn redraw(&mut self, by: u64) {
+        let _ = by;
+    }
     /// Everything is mended: is the run over? Asked every
     /// [`PROBE_EVERY`](crate::sim::run::PROBE_EVERY), until it is, or until `limit`.
     fn is_over(&mut self, port: &mut dyn Port, limit: Nanos) -> bool;

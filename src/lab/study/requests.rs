@@ -339,6 +339,10 @@ impl Crew {
 }
 
 impl Workload for Crew {
+    fn redraw(&mut self, by: u64) {
+        self.clients.iter_mut().for_each(|client| client.rng.redraw(by));
+    }
+
     fn wake(&mut self, number: u32, port: &mut dyn Port) {
         let operations = self.operations;
         let client = &mut self.clients[number as usize];

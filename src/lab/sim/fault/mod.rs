@@ -183,26 +183,7 @@ impl Fault {
 
     /// The name of its kind.
     pub fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Crash { .. } => "crash",
-            Kind::Pause { .. } => "pause",
-            Kind::Partition { .. } => "partition",
-            Kind::OneWay { .. } => "one_way",
-            Kind::Clog { .. } => "clog",
-            Kind::Loss { .. } => "loss",
-            Kind::Duplicate { .. } => "duplicate",
-            Kind::Delay { .. } => "delay",
-            Kind::Reset { .. } => "reset",
-            Kind::SyncError { .. } => "sync_error",
-            Kind::DiskFull { .. } => "disk_full",
-            Kind::BitRot { .. } => "bit_rot",
-            Kind::Rollback { .. } => "rollback",
-            Kind::Foreign { .. } => "foreign",
-            Kind::LostLog { .. } => "lost_log",
-            Kind::Clock { .. } => "clock",
-            Kind::Twin { .. } => "twin",
-            Kind::Liar { .. } => "liar",
-        }
+        self.kind.name()
     }
 
     /// What of it is more than a run can have.
@@ -298,8 +279,50 @@ impl Fault {
 
     /// Breaks it. `number` is its own among the plan's.
     pub fn begin(&self, world: &mut World, number: u32, place: &dyn Fn(u32) -> Option<usize>) {
-        let (until, at) = (self.until(), place);
-        match &self.kind {
+        self.kind.begin(world, number, self.until(), place);
+    }
+
+    /// Mends it. `number` is as at its beginning.
+    pub fn end(&self, world: &mut World, number: u32, place: &dyn Fn(u32) -> Option<usize>) {
+        self.kind.end(world, number, place);
+    }
+}
+
+impl Kind {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Crash { .. } => "crash",
+            Kind::Pause { .. } => "pause",
+            Kind::Partition { .. } => "partition",
+            Kind::OneWay { .. } => "one_way",
+            Kind::Clog { .. } => "clog",
+            Kind::Loss { .. } => "loss",
+            Kind::Duplicate { .. } => "duplicate",
+            Kind::Delay { .. } => "delay",
+            Kind::Reset { .. } => "reset",
+            Kind::SyncError { .. } => "sync_error",
+            Kind::DiskFull { .. } => "disk_full",
+            Kind::BitRot { .. } => "bit_rot",
+            Kind::Rollback { .. } => "rollback",
+            Kind::Foreign { .. } => "foreign",
+            Kind::LostLog { .. } => "lost_log",
+            Kind::Clock { .. } => "clock",
+            Kind::Twin { .. } => "twin",
+            Kind::Liar { .. } => "liar",
+        }
+    }
+
+    /// Breaks it, until then. `number` is its fault's among the plan's.
+    pub fn begin(
+        &self,
+        world: &mut World,
+        number: u32,
+        until: Nanos,
+        place: &dyn Fn(u32) -> Option<usize>,
+    ) {
+        let at = place;
+        match self {
             Kind::Crash { node, wipe } => {
                 each(at(*node), |node| world.crash(node, *wipe));
             }
@@ -367,7 +390,7 @@ impl Fault {
     /// Mends it. `number` is as at its beginning.
     pub fn end(&self, world: &mut World, number: u32, place: &dyn Fn(u32) -> Option<usize>) {
         let at = place;
-        match &self.kind {
+        match self {
             Kind::Crash { node, .. }
             | Kind::SyncError { node }
             | Kind::DiskFull { node }
@@ -529,7 +552,7 @@ impl fmt::Display for Fault {
 }
 
 /// Bounds that keep a run finite, and clocks in their range.
-const MAX_DELAY_MS: u64 = 60_000;
+pub(super) const MAX_DELAY_MS: u64 = 60_000;
 const MAX_ROT_BYTES: u64 = 1 << 20;
 pub(super) const MAX_OFFSET_MS: u64 = 86_400_000;
 pub(super) const MAX_DRIFT_PPM: u64 = 500_000;

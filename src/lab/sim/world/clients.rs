@@ -4,20 +4,21 @@ use super::wires::{Shared, WAITING_PUSHES};
 use super::{Client, What, World, within};
 use crate::study::Met;
 use crate::wire::PUSHED;
-use node_core::{Caller, ClientId, Host, RequestId, Rng, protocol_tag};
+use node_core::{Caller, ClientId, Host, RequestId, protocol_tag};
 use std::net::SocketAddr;
 
 impl World {
     /// Adds a client of a protocol, which all nodes that it asks run.
     pub fn add_client(&mut self, seed: u64, protocol: &'static str) -> u32 {
         let client = self.clients.len() as u32;
+        let rng = self.stream(seed, &format!("sim/client/{client}"));
         let port = 20_000 + (client % 40_000) as u16;
         self.clients.push(Client {
             protocol,
             tag: protocol_tag(protocol),
             generation: 0,
             node: None,
-            rng: Rng::stream(seed, &format!("sim/client/{client}")),
+            rng,
             last_push: 0,
             is_asleep: false,
             waiting: Vec::new(),

@@ -113,6 +113,13 @@ impl Disk {
         }
     }
 
+    /// Draws anew what is not drawn yet.
+    pub(super) fn redraw(&mut self, by: u64) {
+        for rng in [&mut self.growths, &mut self.identities, &mut self.tears] {
+            rng.redraw(by);
+        }
+    }
+
     /// What the directory says to its node, and the identity that it has or gets.
     pub(super) fn claim(&mut self, id: NodeId) -> Result<(Claim, u128), Owner> {
         let mut fresh = || {

@@ -61,6 +61,12 @@ impl World {
         }
     }
 
+    /// Lies are others from now on.
+    pub(super) fn redraw_lies(&mut self, by: u64) {
+        let liars = self.forger.iter_mut().flat_map(|forger| &mut forger.liars);
+        liars.for_each(|liar| liar.rng.redraw(by));
+    }
+
     /// A node sends a frame: it is kept, and if the node lies, so it does now. Whether that is
     /// instead of the frame.
     pub(super) fn hear(&mut self, from: usize, payload: &[u8], host: &Host) -> bool {

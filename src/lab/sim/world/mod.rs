@@ -1,6 +1,7 @@
 //! The world of a run: virtual time, nodes with clocks and disks, links between them, and clients'
 //! connections. Knows Hosts and bytes, no protocol and no scenario.
 
+mod branch;
 mod clients;
 mod disk;
 mod liar;
@@ -10,8 +11,10 @@ mod pool;
 mod port;
 mod wires;
 
+pub use self::branch::Way;
 pub use self::disk::{Folder, PLACES, Rot};
 
+use self::branch::Diverted;
 use self::disk::{Disk, Written};
 use self::liar::Forger;
 use self::pool::Pool;
@@ -43,6 +46,8 @@ pub struct Birth {
     pub identity: u128,
     /// Whether its disk is empty.
     pub is_new: bool,
+    /// What the run's draws were drawn anew by, if they were.
+    pub redrawn: Option<u64>,
 }
 
 /// How the network behaves when nothing is broken.
@@ -131,6 +136,10 @@ pub enum Step {
 /// Everything that happens in a run.
 pub struct World {
     seed: u64,
+    /// What the draws were drawn anew by, if they were.
+    redrawn: Option<u64>,
+    /// The messages that fare otherwise than the network has them.
+    diverted: Diverted,
     now: Nanos,
     sequence: u64,
     queue: BinaryHeap<Scheduled>,
@@ -339,6 +348,8 @@ impl World {
         let streams = ids.iter().flat_map(|from| ids.iter().map(move |to| direction(from, to)));
         World {
             seed,
+            redrawn: None,
+            diverted: Diverted::default(),
             now: 0,
             sequence: 0,
             queue: BinaryHeap::new(),

@@ -58,7 +58,7 @@ impl World {
             let copy = self.tracer.duplicate(self.now, self.ids[to as usize], id);
             let slot = self.payloads.put(payload);
             let later = at + scaled(fate >> 8 & 0xFFFF_FFFF, *self.network.delay.end());
-            self.at(later, What::Frame { from, to, generation, slot, id: copy });
+            self.set_out(later, What::Frame { from, to, generation, slot, id: copy });
         }
     }
 
@@ -74,14 +74,15 @@ impl World {
     ) -> (Nanos, u32) {
         let n = self.nodes.len();
         let generation = self.links[pair(n, from, to).0].generation;
-        let stream = &mut self.streams[from * n + to];
+        let stream = &self.streams[from * n + to];
         if self.network.ordered && self.weather.delay == 0 {
             at = at.max(stream.last);
         }
-        stream.last = stream.last.max(at);
         let slot = self.payloads.put(payload);
-        let (from, to) = (from as u16, to as u16);
-        self.at(at, What::Frame { from, to, generation, slot, id });
+        let frame = What::Frame { from: from as u16, to: to as u16, generation, slot, id };
+        let at = self.set_out(at, frame);
+        let stream = &mut self.streams[from * n + to];
+        stream.last = stream.last.max(at);
         (at, generation)
     }
 
@@ -93,6 +94,9 @@ impl World {
         if !alive || link.cut[1 - side] > 0 {
             let why = if alive { "cut" } else { "down" };
             self.tracer.lost(self.now, sender, receiver, id, why);
+            return self.discard(What::Frame { from, to, generation, slot, id });
+        }
+        if self.is_dropped(id, sender, receiver) {
             return self.discard(What::Frame { from, to, generation, slot, id });
         }
         if self.defers(to, What::Frame { from, to, generation, slot, id }) {

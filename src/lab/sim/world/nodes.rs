@@ -25,7 +25,7 @@ impl World {
         // As on a real node: by the wall clock, which a fault may have set back.
         let incarnation = self.node_now(node).wall.millis().max(1);
         let is_new = self.nodes[node].disk.is_new;
-        let birth = Birth { place: node, incarnation, identity, is_new };
+        let birth = Birth { place: node, incarnation, identity, is_new, redrawn: self.redrawn };
         let mut host = (self.build)(birth);
         let verdict = self.nodes[node].disk.recover(id, claim, identity, &mut host);
         let is_lost = match verdict {

@@ -52,12 +52,20 @@ pub(super) const WAITING_PUSHES: usize = 2;
 /// than what others are told after, so that some read on in time.
 const WAITING_UNTOLD: usize = 8;
 
+impl Wire {
+    /// Cuts otherwise from now on.
+    pub(super) fn redraw(&mut self, by: u64) {
+        self.cuts.redraw(by);
+    }
+}
+
 impl World {
     /// Has a client speak through a gateway from now on.
     pub(super) fn add_wire(&mut self, client: u32, gateway: &'static str) {
+        let cuts = self.stream(self.seed, &format!("sim/client/{client}/cuts"));
         self.clients[client as usize].wire = Some(Box::new(Wire {
             gateway,
-            cuts: Rng::stream(self.seed, &format!("sim/client/{client}/cuts")),
+            cuts,
             sequence: 0,
             end: None,
             broken: None,
