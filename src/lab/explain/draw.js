@@ -7,13 +7,14 @@ const SANS = 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif';
 let ink = {};
 
 // The colours are the style sheet's, so that light and dark are said once.
-function readColours() {
-  const style = getComputedStyle(document.documentElement);
-  const names = ["paper", "panel", "ink", "soft", "line", "life", "accent", "bad", "bad-soft", "good", "op", "op-line",
+function readColours() { ink = coloursOf(getComputedStyle(document.documentElement)); }
+
+function coloursOf(style) {
+  const names = ["paper", "panel", "ink", "soft", "line", "life", "accent", "bad", "bad-soft", "good", "find", "note", "note-soft", "op", "op-line",
     "down", "pause", "cut", "clog", "loss", "clock", "disk"];
   for (let at = 0; at < 6; at++) names.push(`arrow-${at}`);
   for (let at = 0; at < 8; at++) names.push(`band-${at}`);
-  ink = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
 function prepare(target) {

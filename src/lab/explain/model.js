@@ -12,8 +12,9 @@ for (const level of ["error", "warn"]) {
 }
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const events = data.events;
-const model = buildModel(data.run, events);
+// Both are exchanged for those of a part of the run while its rest is to be guessed.
+let events = data.events;
+let model = buildModel(data.run, events);
 
 function buildModel(run, events) {
   const rowOf = new Map(run.nodes.map((id, row) => [id, row]));

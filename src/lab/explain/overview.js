@@ -26,6 +26,7 @@ function drawOverview() {
     const height = count ? 2 + Math.sqrt(count / strip.most) * 24 : 0;
     pen.fillRect(at, 42 - height, 1, height);
   });
+  drawHitsInStrip(pen, x);
   pen.fillStyle = ink.bad;
   for (const index of model.violations) pen.fillRect(x(events[index].t) - 1.5, 2, 3, 42);
   drawCurveOverview(pen, x);

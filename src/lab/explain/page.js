@@ -12,6 +12,7 @@ function invalidate() {
     hurry = slow;
     const began = performance.now();
     draw();
+    remember();
     if (window.explain.onrange) window.explain.onrange(range());
     if (!hurry) { slow = performance.now() - began > 24; return; }
     hurry = false;
@@ -23,6 +24,7 @@ function invalidate() {
 function resize() {
   const box = canvas.getBoundingClientRect();
   [view.width, view.height] = [box.width, box.height];
+  GUTTER = view.width < 600 ? 92 : 132;
   rows = null;
   clampView();
   invalidate();
@@ -33,6 +35,7 @@ function refilter() {
   applyFilters();
   rows = null;
   clampView();
+  search();
   if (events.length) reveal(Math.min(keep, events.length - 1));
   showWhere();
   showConsole(view.selected);
@@ -47,6 +50,8 @@ function select(index, quiet) {
   showStates(index);
   showConsole(index);
   showWhere();
+  showHits();
+  showPinButton();
   say(index < 0 ? "" : `${index + 1}. ${nodeWord(events[index])} ${describe(index)}`);
   if (window.explain.onselect) window.explain.onselect(index);
   invalidate();
@@ -73,7 +78,10 @@ function step(count, sameNode) {
   if (index < 0) index = count > 0 ? indexAtPlace(view.left) - 1 : view.to;
   for (let left = Math.abs(count); left > 0; left--) {
     const next = nextShown(index, Math.sign(count), node);
-    if (next < 0) break;
+    if (next < 0) {
+      if (predicting() && count > 0) say("Who acts next? Choose, or press r to see it.");
+      break;
+    }
     index = next;
   }
   if (index >= 0 && index < events.length) select(index);
@@ -134,34 +142,51 @@ function listen() {
   button("earlier", () => turnWindow(-1));
   button("later", () => turnWindow(1));
   el("axis").addEventListener("change", () => setAxis(el("axis").value));
-  el("protocol").addEventListener("change", () => { view.protocol = el("protocol").value; refilter(); });
-  el("text").addEventListener("input", () => { view.text = el("text").value; refilter(); });
-  el("timers").addEventListener("change", () => { view.timers = el("timers").checked; refilter(); });
+  el("protocol").addEventListener("change", () => { view.protocol = el("protocol").value; showFilters(); refilter(); });
+  el("timers").addEventListener("change", () => { view.timers = el("timers").checked; showFilters(); refilter(); });
   el("past").addEventListener("change", () => { view.past = el("past").checked; select(view.selected, true); });
-  const boxes = el("nodes").querySelector("div");
   for (const id of data.run.nodes) {
     const box = make("input");
     box.type = "checkbox";
-    box.checked = true;
     box.addEventListener("change", () => {
       if (box.checked) view.nodes.add(id); else view.nodes.delete(id);
-      const all = view.nodes.size === data.run.nodes.length;
-      el("nodes").querySelector("summary").textContent = all ? "All nodes" : `${view.nodes.size} of ${data.run.nodes.length} nodes`;
+      showFilters();
       refilter();
     });
-    boxes.append(make("label", null, box, ` ${laneWord(id)}`));
+    el("nodes").append(make("label", null, box, ` ${laneWord(id)}`));
   }
+  const fold = (id, of, name, words) => el(id).addEventListener("click", () => {
+    const on = el(of).classList.toggle(name);
+    el(id).setAttribute("aria-expanded", String(on !== (name === "low")));
+    if (words) el(id).textContent = words[on ? 1 : 0];
+    resize();
+  });
+  fold("about", "header", "open");
+  fold("sheet", "aside", "low", ["▾ less", "▴ more"]);
   document.addEventListener("keydown", key);
   pointer();
-  listenMenu();
+  for (const listenTo of [listenMenu, listenFind, listenNotes, listenPicture, listenPredict]) listenTo();
   // A menu closes when one looks elsewhere.
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
   window.addEventListener("resize", resize);
-  window.addEventListener("hashchange", goToHash);
+  window.addEventListener("hashchange", restore);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); strip = null; showLegend(); invalidate(); });
 }
+
+// The controls say what the view's filters are.
+function showFilters() {
+  el("axis").value = view.axis;
+  el("protocol").value = view.protocol;
+  el("timers").checked = view.timers;
+  [...el("nodes").querySelectorAll("input")].forEach((box, at) => { box.checked = view.nodes.has(data.run.nodes[at]); });
+  const active = (view.nodes.size < data.run.nodes.length) + (view.protocol !== "") + !view.timers;
+  el("filters").querySelector("summary").textContent = active ? `View (${active} filter${active > 1 ? "s" : ""})` : "View";
+}
+
+// What is written at the event can be seen, on small screens too.
+function openSheet() { if (el("aside").classList.contains("low")) el("sheet").click(); }
 
 const clampX = (x) => Math.max(GUTTER, Math.min(view.width, x));
 
@@ -178,14 +203,19 @@ function setAxis(axis) {
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox";
-  if (event.key === "Escape") { document.activeElement.blur(); return; }
+  if (event.key === "Escape") {
+    const menu = event.target.closest("details[open]");
+    if (menu) { menu.open = false; menu.querySelector("summary").focus(); } else canvas.focus();
+    return;
+  }
   if (typing) return;
   const actions = {
     ArrowRight: () => step(1, event.shiftKey), ArrowLeft: () => step(-1, event.shiftKey),
     ArrowDown: () => { view.top += 40; clampView(); }, ArrowUp: () => { view.top -= 40; clampView(); },
     Home: () => el("first").click(), End: () => el("last").click(), v: nextViolation,
     "+": () => el("in").click(), "=": () => el("in").click(), "-": () => el("out").click(), 0: fit,
-    m: openMenuHere, c: () => el("past").click(), t: () => el("timers").click(), "/": () => el("text").focus(),
+    m: openMenuHere, c: () => el("past").click(), t: () => el("timers").click(), "/": () => el("text").select(),
+    n: () => nextHit(1), N: () => nextHit(-1), a: () => editPin(view.selected), p: () => el("guess").click(), r: () => { if (predicting()) showNext(); },
   };
   const action = actions[event.key];
   if (!action) return;
@@ -194,25 +224,20 @@ function key(event) {
   invalidate();
 }
 
-function goToHash() {
-  const asked = /event=(\d+)/.exec(location.hash);
-  if (asked && Number(asked[1]) >= 1 && Number(asked[1]) <= events.length) jump(Number(asked[1]) - 1);
-  if (location.hash.includes("axis=time")) setAxis("time");
-  if (location.hash.includes("view=all")) { fit(); invalidate(); }
-}
-
 function start() {
   readColours();
   showHeader(jump);
   showLegend();
   listen();
+  showFilters();
   applyFilters();
+  resize();
   if (data.curve) curve(data.curve);
-  const box = canvas.getBoundingClientRect();
-  [view.width, view.height] = [box.width, box.height];
   if (model.violations.length) jump(model.violations[0]);
   else { showRange(0, Math.min(events.length, 120)); select(-1); }
-  goToHash();
+  opened = fragment();
+  if (/[=&]/.test(location.hash)) restore();
+  written = fragment();
   draw();
   window.explain.openMs = performance.now();
 }

@@ -208,7 +208,8 @@ function showLegend() {
   for (const [paint, words] of rows) list.append(picture(paint), make("dd", words));
   list.append(make("hr"));
   for (const [keys, words] of [["← →", "step; with Shift on the same node"], ["Home End", "first, last event"], ["v", "next violation"],
-    ["+ − 0", "zoom in, out, all; or the wheel"], ["↑ ↓", "scroll rows; drag moves everything"], ["m", "what can be done with the event; or right-click, or press long"], ["c", "only the event's causes"], ["t", "timers"], ["/", "text filter"]]) {
+    ["+ − 0", "zoom in, out, all; or the wheel"], ["↑ ↓", "scroll rows; drag moves everything"], ["m", "what can be done with the event; or right-click, or press long"], ["c", "only the event's causes"], ["t", "timers"],
+    ["/", "search; Enter, Shift+Enter"], ["n N", "next, previous hit"], ["a", "pin a note to the event"], ["p r", "predict; show the next step"]]) {
     list.append(make("dt", null, make("kbd", keys)), make("dd", words));
   }
   el("legend").replaceChildren(list);

@@ -28,9 +28,12 @@ function selfTest() {
     ask("timers"); draw();
     result.withoutTimers = window.explain.shown;
     ask("timers");
-    ask("text", "no such text anywhere"); draw();
+    ask("text", "no such text anywhere"); hurrySearch(); draw();
+    result.found = el("hits").textContent;
+    ask("only"); draw();
     result.withText = window.explain.shown;
-    ask("text", "");
+    ask("only");
+    ask("text", ""); hurrySearch();
     result.again = window.explain.shown;
     setAxis("time"); fit(); draw();
     setAxis("order"); fit();

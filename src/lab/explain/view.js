@@ -2,8 +2,8 @@
 
 // More events than this at once are neither legible nor smooth; the rest is a window away.
 const WINDOW = 50000;
-// Where the diagram begins, right of the names.
-const GUTTER = 132;
+// Where the diagram begins, right of the names; less on a narrow screen.
+let GUTTER = 132;
 const RULER = 26, FLAGS = 22, FAULT = 19, LANE = 22, MARGIN = 14;
 
 const view = {
@@ -12,15 +12,6 @@ const view = {
   nodes: new Set(data.run.nodes), protocol: "", text: "", timers: true, past: false,
   selected: -1, marks: null, shown: new Uint8Array(events.length), place: new Float64Array(events.length + 1),
 };
-
-// The words of an event that the text filter looks at, in lower case.
-function wordsOf(index) {
-  const event = events[index];
-  const message = model.messageOf(index);
-  const said = message ? [message.label, message.brief] : [];
-  return [event.label, event.brief, event.line, event.op, event.client, event.fact, event.property, ...said]
-    .filter((word) => word !== undefined && word !== null).join(" ").toLowerCase();
-}
 
 // Which events the filters let through. The run's frame (faults, crashes, violations) always is.
 function applyFilters() {
