@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn the_page_refers_to_nothing_outside() {
-        let page = page("plain").to_lowercase();
+        // An object URL names what the page itself made, for saving it.
+        let page = page("plain").to_lowercase().replace("objecturl(", "");
         for what in ["http:", "https:", "src=", "href=", "@import", "url(", "fetch(", "xmlhttp"] {
             assert!(!page.contains(what), "{what}");
         }
