@@ -10,6 +10,7 @@ mod properties;
 mod run;
 mod scenarios;
 pub mod sim;
+mod studio;
 mod verify;
 
 /// `eprintln!` without its panic: who has closed standard error does not want to know.
@@ -82,6 +83,7 @@ enum Own {
     Explain(explain::ExplainArgs),
     New(new::NewArgs),
     Grade(grade::GradeArgs),
+    Studio(studio::StudioArgs),
 }
 
 /// Parses the command line and does what it says, with the protocols of `registry` and, beside its
@@ -108,7 +110,7 @@ pub fn main(registry: Registry, commands: &[Command]) -> ExitCode {
 /// Does what a command line without brought commands says.
 fn run_own(cli: Cli, registry: Registry) -> ExitCode {
     // The simulator's runs have a log of their own.
-    if !matches!(cli.command, Some(Own::Sim(_) | Own::Grade(_))) {
+    if !matches!(cli.command, Some(Own::Sim(_) | Own::Grade(_) | Own::Studio(_))) {
         start_log(cli.log.log_level);
     }
     match (cli.command, cli.config) {
@@ -121,6 +123,7 @@ fn run_own(cli: Cli, registry: Registry) -> ExitCode {
         (Some(Own::Explain(args)), _) => explain::run(args, &registry),
         (Some(Own::New(args)), _) => new::run(&args, &registry),
         (Some(Own::Grade(args)), _) => grade::main(args, registry),
+        (Some(Own::Studio(args)), _) => studio::main(&args, registry),
         (None, Some(config)) => run::node(&config, cli.trace.as_deref(), registry),
         (None, None) => {
             tell!("node: nothing to do: give --config FILE, or a command; see node --help");

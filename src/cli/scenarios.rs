@@ -100,7 +100,7 @@ fn show(study: &StudyPlugin, shipped: &Shipped, folder: Option<&Path>, out: &mut
 }
 
 /// A scenario, and the configs that it names.
-fn files(study: &StudyPlugin, shipped: &Shipped) -> Vec<Shipped> {
+pub(super) fn files(study: &StudyPlugin, shipped: &Shipped) -> Vec<Shipped> {
     let table: toml::Table = shipped.text.parse().unwrap_or_default();
     let nodes = table.get("nodes").and_then(toml::Value::as_array);
     let nodes = nodes.into_iter().flatten().filter_map(toml::Value::as_str);

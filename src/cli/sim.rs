@@ -2,7 +2,7 @@
 
 mod progress;
 mod repeat;
-mod replay;
+pub(in crate::cli) mod replay;
 mod summary;
 
 use self::progress::Progress;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// A failing run's file.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Replay {
+pub(in crate::cli) struct Replay {
     /// The scenario's file, relative to the working directory, or its name.
     pub scenario: PathBuf,
     /// What it violates.
@@ -24,7 +24,7 @@ pub(super) struct Replay {
 
 /// A program, and what it is started with.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Started {
+pub(in crate::cli) struct Started {
     pub bin: PathBuf,
     #[serde(default)]
     pub args: Vec<String>,
@@ -40,18 +40,9 @@ pub(super) fn save(
     plan: &Plan,
     property: &str,
 ) -> Result<PathBuf, String> {
+    let text = text(scenario, plan, property)?;
     let stem = scenario.path.file_stem().unwrap_or_default().to_string_lossy();
     let path = folder.join(format!("{stem}-{}.toml", plan.seed));
-    let program = scenario.hosted.as_ref().map(|hosted| &hosted.hosting);
-    let program =
-        program.map(|Hosting { bin, args, .. }| Started { bin: bin.clone(), args: args.clone() });
-    let replay = Replay {
-        scenario: scenario.path.clone(),
-        property: property.into(),
-        program,
-        plan: plan.clone(),
-    };
-    let text = toml::to_string(&replay).map_err(|error| error.to_string())?;
     let told = |error: io::Error| {
         format!("cannot save {}: {error}; name another folder with --save", path.display())
     };
@@ -64,11 +55,40 @@ pub(super) fn save(
     Ok(path)
 }
 
+/// What is in such a file.
+///
+/// # Errors
+/// The plan cannot be written as TOML, in one line.
+pub(in crate::cli) fn text(
+    scenario: &Scenario,
+    plan: &Plan,
+    property: &str,
+) -> Result<String, String> {
+    let program = scenario.hosted.as_ref().map(|hosted| &hosted.hosting);
+    let program =
+        program.map(|Hosting { bin, args, .. }| Started { bin: bin.clone(), args: args.clone() });
+    let replay = Replay {
+        scenario: scenario.path.clone(),
+        property: property.into(),
+        program,
+        plan: plan.clone(),
+    };
+    toml::to_string(&replay).map_err(|error| error.to_string())
+}
+
 /// Reads one.
 ///
 /// # Errors
 /// What is wrong with it, in one line.
 pub(super) fn read(path: &Path) -> Result<Replay, String> {
     let text = text::read(path).map_err(|error| error.of(path))?;
-    plan::parse(path, &text)
+    parse(path, &text)
+}
+
+/// Reads the text of one; `path` only names it.
+///
+/// # Errors
+/// What is wrong with it, in one line.
+pub(in crate::cli) fn parse(path: &Path, text: &str) -> Result<Replay, String> {
+    plan::parse(path, text)
 }

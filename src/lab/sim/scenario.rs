@@ -14,7 +14,7 @@ use super::world::Network;
 use crate::config::{ClockError, Config};
 use crate::hosted::Guest;
 use crate::registry::Registry;
-use crate::study::{Bounds, Cast, Clients, Property, Run, Verdict};
+use crate::study::{Bounds, Cast, Clients, Property, Run, Shipped, StudyPlugin, Verdict};
 use crate::text;
 use node_core::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,22 +88,33 @@ impl Scenario {
         registry: &Registry,
         given: Option<&Guest>,
     ) -> Result<Scenario, String> {
-        let shipped = path.to_str().and_then(|name| registry.scenario(name));
-        let Some((study, shipped)) = shipped.filter(|_| !path.exists()) else {
+        let Some((study, shipped)) = brought(path, registry) else {
             let is_name = !path.exists() && path.extension().is_none();
             return Scenario::read(path, registry, given, &[]).map_err(|why| match is_name {
                 true => format!("{why}, and no scenario of that name: see node scenarios"),
                 false => why,
             });
         };
-        let load = &mut |named: &Path| {
-            let named = shipped.named(&named.to_string_lossy());
-            let config = study.configs.iter().find(|config| config.path == named);
-            let config = config.ok_or_else(|| format!("{}: no config {named}", path.display()))?;
-            let parsed = Config::parse(Path::new(config.path), config.text.into(), registry);
-            parsed.map_err(|error| error.to_string())
-        };
+        let load = &mut |named: &Path| load_brought(path, named, study, shipped, registry);
         Scenario::parse(path, shipped.text, registry, given, load)
+    }
+
+    /// Likewise, as if that file, or the scenario of that name, had this text.
+    ///
+    /// # Errors
+    /// What is wrong with the text or a config that it names, in one line.
+    pub fn open_text(
+        path: &Path,
+        text: &str,
+        registry: &Registry,
+        given: Option<&Guest>,
+    ) -> Result<Scenario, String> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let load = &mut |named: &Path| match brought(path, registry) {
+            Some((study, shipped)) => load_brought(path, named, study, shipped, registry),
+            None => load_node(&folder.join(named), registry, &[]),
+        };
+        Scenario::parse(path, text, registry, given, load)
     }
 
     /// Like `load`, with some protocols' keys set otherwise than in the nodes' files, in all of
@@ -380,6 +391,27 @@ impl Scenario {
         let (clients, operations) = self.workload.as_ref().map_or((0, 0), |one| one.counts());
         Plan { seed, clients, operations, faults, branches: Vec::new() }
     }
+}
+
+/// The scenario that a study brings by that name, unless there is such a file.
+fn brought<'a>(path: &Path, registry: &'a Registry) -> Option<(&'a StudyPlugin, &'static Shipped)> {
+    let shipped = path.to_str().and_then(|name| registry.scenario(name));
+    shipped.filter(|_| !path.exists())
+}
+
+/// A config that a brought scenario names.
+fn load_brought(
+    path: &Path,
+    named: &Path,
+    study: &StudyPlugin,
+    shipped: &Shipped,
+    registry: &Registry,
+) -> Result<Config, String> {
+    let named = shipped.named(&named.to_string_lossy());
+    let config = study.configs.iter().find(|config| config.path == named);
+    let config = config.ok_or_else(|| format!("{}: no config {named}", path.display()))?;
+    let parsed = Config::parse(Path::new(config.path), config.text.into(), registry);
+    parsed.map_err(|error| error.to_string())
 }
 
 fn checkers(
