@@ -174,25 +174,43 @@ fn twenty_nodes_and_ten_thousand_events_are_no_trouble() {
     }
 }
 
+/// Zoomed out, arrows and events are bundled: what is drawn is bounded by the screen, what it
+/// stands for is everything, and what was lost is among it on its own.
 #[test]
-fn what_is_more_than_a_window_holds_is_a_step_away() {
-    let trace = Sample { nodes: 5, events: 60_000, forgetful: false, seed: 9 }.write();
-    let events = trace.lines().count() - 1;
-    let Some(page) = tested("5-windowed", trace) else { return };
-    assert_eq!(page["problems"], serde_json::json!([]));
-    assert_eq!(page["events"], events);
-    assert_eq!(page["last"], events - 1);
-    let part = page["part"].as_str().unwrap().replace(',', "");
-    assert_eq!(part, format!("events 50001–{events} of {events}"));
-    assert_eq!(page["before"], 49_999, "a step leaves the window");
-    assert_eq!(
-        page["firstPart"],
-        format!(
-            "events 1–50,000 of {}",
-            page["part"].as_str().unwrap().rsplit(' ').next().unwrap()
-        )
-    );
-    assert_eq!(page["after"], 50_000);
+fn a_large_run_is_seen_at_once_in_few_strokes_and_nothing_lost_disappears() {
+    for (name, nodes) in [("5-large", 5), ("20-large", 20)] {
+        let trace = Sample { nodes, events: 60_000, forgetful: false, seed: 9 }.write();
+        let events = trace.lines().count() - 1;
+        let of_nodes = trace.lines().filter(|line| line.contains("\"node\":")).count();
+        let lost = trace.matches("\"kind\":\"drop\"").count();
+        assert!(lost > 1000);
+        let Some(page) = tested(name, trace) else { return };
+        assert_eq!(page["problems"], serde_json::json!([]));
+        assert_eq!(page["events"], events);
+        assert_eq!(page["last"], events - 1);
+        let levels = &page["levels"];
+        for axis in ["time", "order"] {
+            let drawn = &levels[axis];
+            assert_eq!(drawn["messages"], page["arrows"], "{axis}: bundles stand for all arrows");
+            assert_eq!(drawn["lost"], lost, "{axis}: and for all that were lost");
+            assert_eq!(drawn["events"], of_nodes, "{axis}: cells stand for all events");
+            let count = |what: &str| drawn[what].as_u64().unwrap();
+            assert_eq!(count("lines"), 0, "{axis}: none is drawn alone");
+            let strokes = count("bundles") + count("gaps") + count("cells");
+            assert!((1..25_000).contains(&strokes), "{axis}: {strokes} strokes");
+        }
+        assert_eq!(levels["lostBundles"], lost, "what was lost has bundles of its own");
+        let said = levels["bundle"].as_str().unwrap();
+        assert!(said.contains("messages node ") && said.ends_with("click to zoom in"), "{said}");
+        assert!(
+            levels["zoomedIn"].as_f64().unwrap() > 5.0,
+            "a click goes to where it is told apart"
+        );
+        assert_eq!(levels["counted"], 0, "moving the view counts nothing anew");
+        assert!(
+            levels["zoomed"]["messages"].as_u64().unwrap() * 2 < page["arrows"].as_u64().unwrap()
+        );
+    }
 }
 
 #[test]

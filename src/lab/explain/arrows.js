@@ -18,28 +18,27 @@ function arrowLine(arrow, rows) {
   return { x1, y1: fromY, x2, y2: toY };
 }
 
+// Draws arrows one by one where they are few, and bundled where not. Returns those that may be
+// labelled.
 function drawArrows(pen, rows, low, high) {
+  Object.assign(tally, { lines: 0, bundles: 0, gaps: 0, messages: 0, lost: 0 });
+  const seen = visibleBundles(low, high);
+  if (seen) { drawBundles(pen, rows, seen); return []; }
   const styles = new Map();
-  const drawn = new Map();
   const labels = [];
-  const grain = hurry ? 4 : 1;
-  const first = firstReaching(low);
-  for (let at = first; at < model.arrows.length; at++) {
+  for (let at = firstReaching(low); at < model.arrows.length; at++) {
     const arrow = model.arrows[at];
-    const begin = arrow.send >= 0 && arrow.end >= 0 ? Math.min(arrow.send, arrow.end) : Math.max(arrow.send, arrow.end);
-    if (begin >= high) break;
+    if (Math.min(...ends(arrow)) >= high) break;
     const line = arrowLine(arrow, rows);
     if (!line || Math.max(line.x1, line.x2) < GUTTER || Math.min(line.x1, line.x2) > view.width) continue;
     const faded = dim(arrow.end < 0 ? arrow.send : arrow.end);
-    const protocol = Math.max(0, model.protocols.indexOf(model.protocolOf(arrow.send < 0 ? arrow.end : arrow.send)));
-    const style = `${arrow.fate}|${arrow.copy}|${protocol % 6}|${faded}`;
-    const pixel = `${arrow.from}>${arrow.to}|${style}`;
-    const covered = Math.round(line.x1 / grain) * 65536 + Math.round(line.x2 / grain);
-    if (!drawn.has(pixel)) drawn.set(pixel, new Set());
-    if (drawn.get(pixel).has(covered)) continue;
-    drawn.get(pixel).add(covered);
+    arrow.class ??= classOf(arrow);
+    const style = `${arrow.fate}|${arrow.copy}|${arrow.class % 6}|${faded}`;
     if (!styles.has(style)) styles.set(style, []);
     styles.get(style).push(line);
+    tally.lines++;
+    tally.messages++;
+    if (arrow.fate === "lost") tally.lost++;
     if (!faded) labels.push({ at, line });
   }
   const clear = labels.length;
@@ -48,26 +47,128 @@ function drawArrows(pen, rows, low, high) {
     pen.strokeStyle = pen.fillStyle = fate === "lost" ? ink.bad : fate === "ok" ? ink[`arrow-${protocol}`] : ink.soft;
     // Many arrows are a texture; few are to be followed.
     const all = faded === "true" ? Infinity : clear;
-    pen.globalAlpha = faded === "true" ? 0.1 : fate === "lost" ? 0.85 : all > 3000 ? 0.25 : all > 600 ? 0.45 : 0.8;
+    pen.globalAlpha = faded === "true" ? 0.1 : fate === "lost" ? 0.85 : all > 600 ? 0.45 : 0.8;
     // Below one pixel browsers draw hairlines, several times as fast.
-    pen.lineWidth = all > 1200 ? 0.7 : 1.15;
+    pen.lineWidth = all > 600 ? 0.7 : 1.15;
     pen.setLineDash(copy === "true" ? [5, 4] : fate === "ok" || fate === "lost" ? [] : [2, 3]);
-    // One path of thousands of crossing lines costs more than many short ones.
-    for (let from = 0; from < lines.length; from += 256) {
-      pen.beginPath();
-      for (const line of lines.slice(from, from + 256)) {
-        pen.moveTo(line.x1, line.y1);
-        pen.lineTo(line.x2, line.y2);
-      }
-      pen.stroke();
-    }
+    strokeAll(pen, lines);
     pen.setLineDash([]);
     if (fate === "lost") crosses(pen, lines, all > 600 ? 2.5 : 4.5);
     else if (fate === "open") rings(pen, lines);
-    else if (all <= 1500) heads(pen, lines);
+    else if (all <= 600) heads(pen, lines);
     pen.globalAlpha = 1;
   }
   return labels;
+}
+
+// One path of thousands of crossing lines costs more than many short ones.
+function strokeAll(pen, lines) {
+  for (let from = 0; from < lines.length; from += 256) {
+    pen.beginPath();
+    for (const line of lines.slice(from, from + 256)) {
+      pen.moveTo(line.x1, line.y1);
+      pen.lineTo(line.x2, line.y2);
+    }
+    pen.stroke();
+  }
+}
+
+// As many lines as can be told apart and drawn in time.
+const MOST_LINES = 2400;
+
+// Bundles as lines, the wider the more messages; where even these are too many, how many messages
+// pass between neighbouring rows. What was lost, and what is not dimmed where the rest is, is never
+// among the latter.
+function drawBundles(pen, rows, seen) {
+  const { list, width } = seen;
+  const asLines = list.length <= MOST_LINES ? list : [];
+  const rest = [];
+  if (!asLines.length) {
+    const lost = list.filter((one) => one.class === LOST && !one.faded);
+    const clear = view.marks ? list.filter((one) => one.class !== LOST && !one.faded) : [];
+    asLines.push(...(clear.length <= MOST_LINES ? clear : []), ...lost.slice(0, MOST_LINES));
+    const drawn = new Set(asLines);
+    for (const one of list) if (!drawn.has(one)) rest.push(one);
+    drawGaps(pen, rows, rest, width);
+    // Too many even of the lost: where they were lost, at least.
+    pen.fillStyle = ink.bad;
+    for (const one of lost.slice(MOST_LINES)) {
+      const line = bundleLine(one, width, rows);
+      if (line) pen.fillRect(line.x2 - 1.5, line.y2 - 1.5, 3, 3);
+    }
+  }
+  const styles = new Map();
+  for (const one of asLines) {
+    const line = bundleLine(one, width, rows);
+    if (!line) continue;
+    const wide = Math.min(4, Math.floor(Math.log2(one.count)));
+    const style = `${one.faded ? 0 : one.class === LOST ? 2 : 1}|${one.class}|${wide}`;
+    if (!styles.has(style)) styles.set(style, []);
+    styles.get(style).push(line);
+    tally.bundles++;
+  }
+  for (const one of list) {
+    tally.messages += one.count;
+    if (one.class === LOST) tally.lost += one.count;
+  }
+  // What is dimmed below, what was lost above.
+  for (const style of [...styles.keys()].sort()) {
+    const [order, kind, wide] = style.split("|").map(Number);
+    const lines = styles.get(style);
+    pen.strokeStyle = pen.fillStyle = kind === LOST ? ink.bad : kind === LOOSE ? ink.soft : ink[`arrow-${kind}`];
+    pen.globalAlpha = order === 0 ? 0.1 : kind === LOST ? 0.85 : 0.3 + wide * 0.1;
+    pen.lineWidth = 0.8 + wide * Math.min(0.7, (width * view.scale) / 14);
+    pen.setLineDash(kind === LOOSE ? [2, 3] : []);
+    strokeAll(pen, lines);
+    pen.setLineDash([]);
+    if (kind === LOST) crosses(pen, lines, 2.5);
+    pen.globalAlpha = 1;
+  }
+}
+
+// How many messages pass between each row and the next, by column: the darker the more.
+function drawGaps(pen, rows, list, width) {
+  const count = rows.ids.length;
+  if (count < 2 || !list.length) return;
+  const shades = Array.from({ length: 8 }, () => []);
+  const passing = new Float32Array(count);
+  const place = (row) => rows.y.get(rows.ids[row]);
+  // Rows out of sight are counted, and not drawn.
+  const inSight = (row) => place(row + 1) > view.top + rows.fixed && place(row) < view.top + view.height;
+  const column = (from, to) => {
+    passing.fill(0);
+    for (let at = from; at < to; at++) {
+      const { a, b, count: many, faded } = list[at];
+      const weight = faded ? many * 0.1 : many;
+      passing[Math.min(a, b)] += weight;
+      passing[Math.max(a, b)] -= weight;
+    }
+    const x = xOf(list[from].column * width);
+    let sum = 0;
+    for (let row = 0; row + 1 < count; row++) {
+      sum += passing[row];
+      if (sum < 0.05 || !inSight(row)) continue;
+      const shade = Math.max(0, Math.min(7, Math.floor(1 + Math.log2(sum) * 1.1)));
+      shades[shade].push(x, row);
+    }
+  };
+  let from = 0;
+  for (let at = 1; at <= list.length; at++) {
+    if (at < list.length && list[at].column === list[from].column) continue;
+    column(from, at);
+    from = at;
+  }
+  pen.fillStyle = ink["arrow-0"];
+  const wide = width * view.scale;
+  shades.forEach((cells, shade) => {
+    pen.globalAlpha = 0.06 + shade * 0.045;
+    for (let at = 0; at < cells.length; at += 2) {
+      const [x, row] = [cells[at], cells[at + 1]];
+      pen.fillRect(x, place(row) + 1, wide + 0.3, place(row + 1) - place(row) - 2);
+    }
+    tally.gaps += cells.length / 2;
+  });
+  pen.globalAlpha = 1;
 }
 
 // The first arrow that may reach `low` or beyond.

@@ -17,6 +17,7 @@ const CSS: &str = include_str!("page.css");
 const SCRIPTS: &[&str] = &[
     include_str!("model.js"),
     include_str!("view.js"),
+    include_str!("levels.js"),
     include_str!("draw.js"),
     include_str!("arrows.js"),
     include_str!("marks.js"),

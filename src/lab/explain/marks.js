@@ -1,28 +1,25 @@
-// The events in the picture: a mark for each, by its kind.
+// The events in the picture: a mark for each, by its kind; where there are many, how many.
 
 function drawEvents(pen, rows, low, high) {
+  Object.assign(tally, { cells: 0, events: 0 });
+  if (high - low > MANY_EVENTS) { drawCells(pen, rows); drawLoud(pen, rows, low, high); return; }
   const last = new Map();
   const numbers = new Map();
-  const dense = high - low > 1500;
   for (let index = low; index < high; index++) {
     const event = events[index];
     const y = rows.y.get(event.node);
     if (y === undefined || !view.shown[index] || event.kind === "violation") continue;
+    tally.events++;
     const x = xAt(index);
     const pixel = Math.round(x);
-    const loud = event.kind === "crash" || event.kind === "start" || event.kind === "stop";
     // A dimmed event does not hide one that matters.
     const weight = dim(index) ? pixel - 0.5 : pixel;
-    if (last.get(event.node) >= weight && !loud) continue;
+    if (last.get(event.node) >= weight && !isLoud(event)) continue;
     last.set(event.node, weight);
     pen.globalAlpha = dim(index) ? 0.2 : 1;
-    // At this size a square is as good as a circle, and far cheaper.
-    if (dense && !loud) {
-      pen.fillStyle = event.kind === "send" || event.kind === "recv" ? ink.ink : event.kind === "drop" ? ink.bad : event.op !== undefined ? ink.accent : ink.life;
-      pen.fillRect(x - 1.5, y - 1.5, 3, 3);
-    } else glyph(pen, event, x, y);
+    glyph(pen, event, x, y);
     // The Lamport value above its end of the arrow, as long as it is legible.
-    if (event.lamport !== undefined && (event.kind === "send" || event.kind === "recv") && !dense) {
+    if (event.lamport !== undefined && (event.kind === "send" || event.kind === "recv")) {
       pen.font = `11px ${SANS}`;
       const text = String(event.lamport);
       const width = pen.measureText(text).width;
@@ -34,6 +31,62 @@ function drawEvents(pen, rows, low, high) {
     }
     pen.globalAlpha = 1;
   }
+}
+
+// What is never bundled.
+const isLoud = (event) => event.kind === "crash" || event.kind === "start" || event.kind === "stop";
+const loud = [];
+events.forEach((event, index) => { if (isLoud(event)) loud.push(index); });
+
+function drawLoud(pen, rows, low, high) {
+  const drawn = new Set();
+  for (let at = loud.findIndex((index) => index >= low); at >= 0 && at < loud.length && loud[at] < high; at++) {
+    const event = events[loud[at]];
+    const y = rows.y.get(event.node);
+    if (y === undefined || y < view.top || y > view.top + view.height) continue;
+    const x = xAt(loud[at]);
+    const spot = `${event.node} ${event.kind} ${Math.round(x)}`;
+    if (drawn.has(spot)) continue;
+    drawn.add(spot);
+    pen.globalAlpha = dim(loud[at]) ? 0.2 : 1;
+    glyph(pen, event, x, y);
+  }
+  pen.globalAlpha = 1;
+}
+
+// Many events: a strip on each node's line, the higher the more, in the colour of the loudest.
+function drawCells(pen, rows) {
+  const { width, columns, places, counts, ranks } = cellsOf(levelOf(CELL_PIXELS));
+  const columnOf = (index) => columns[index];
+  const from = firstInColumn(columns, Math.floor(placeAtX(GUTTER) / width), columnOf);
+  const to = firstInColumn(columns, Math.floor(placeAtX(view.width) / width) + 1, columnOf);
+  const runs = [[], [], [], [], []];
+  // The run of equal cells that each row is in: column after it, rank, height, beginning.
+  const open = new Map();
+  const close = (row, run) => runs[run.rank].push([run.from, run.next, rows.y.get(rows.ids[row]), run.height]);
+  for (let at = from; at < to; at++) {
+    const row = places[at];
+    const y = rows.y.get(rows.ids[row]);
+    tally.events += counts[at];
+    if (y < view.top + rows.fixed - 10 || y > view.top + view.height + 10) continue;
+    const height = 3 + Math.min(6, Math.floor(Math.log2(counts[at])));
+    const run = open.get(row);
+    if (run && run.next === columns[at] && run.rank === ranks[at] && run.height === height) { run.next++; continue; }
+    if (run) close(row, run);
+    open.set(row, { from: columns[at], next: columns[at] + 1, rank: ranks[at], height });
+  }
+  for (const [row, run] of open) close(row, run);
+  const colours = [ink.life, ink.life, ink.ink, ink.accent, ink.bad];
+  runs.forEach((list, rank) => {
+    pen.fillStyle = colours[rank];
+    pen.globalAlpha = rank ? 1 : 0.25;
+    for (const [first, next, y, height] of list) {
+      const x = xOf(first * width);
+      pen.fillRect(x - 0.5, y - height / 2, Math.max(2.5, (next - first) * width * view.scale), height);
+    }
+    tally.cells += list.length;
+  });
+  pen.globalAlpha = 1;
 }
 
 function glyph(pen, event, x, y) {

@@ -62,13 +62,6 @@ function say(words) { el("live").textContent = words; }
 
 function showWhere() {
   el("where").textContent = `${view.selected < 0 ? "–" : (view.selected + 1).toLocaleString("en")} / ${events.length.toLocaleString("en")}`;
-  const windowed = events.length > WINDOW;
-  el("window").hidden = !windowed;
-  if (!windowed) return;
-  const number = (value) => value.toLocaleString("en");
-  el("part").textContent = `events ${number(view.from + 1)}–${number(view.to)} of ${number(events.length)}`;
-  el("earlier").disabled = view.from === 0;
-  el("later").disabled = view.to === events.length;
 }
 
 // Moves by `count` events that the filters show; on the same node if asked to. Returns the event.
@@ -90,7 +83,6 @@ function step(count, sameNode) {
 
 // Goes to an event with enough around it to be understood; to a violation with all it rests on.
 function jump(index) {
-  useWindowOf(index);
   if (events[index].kind === "violation") {
     let [from, to] = [index, index];
     for (const name of events[index].ops) {
@@ -122,14 +114,6 @@ function nextViolation() {
   jump(model.violations.find((index) => index > view.selected) ?? model.violations[0]);
 }
 
-function turnWindow(direction) {
-  view.from = Math.max(0, view.from + direction * WINDOW);
-  view.to = Math.min(events.length, view.from + WINDOW);
-  view.selected = -1;
-  fit();
-  select(-1);
-}
-
 function listen() {
   const button = (id, action) => el(id).addEventListener("click", () => { action(); invalidate(); });
   button("first", () => { const index = nextShown(-1, 1); if (index >= 0) select(index); });
@@ -139,8 +123,6 @@ function listen() {
   button("in", () => zoom(1.6, view.selected >= 0 ? clampX(xAt(view.selected)) : undefined));
   button("out", () => zoom(1 / 1.6, view.selected >= 0 ? clampX(xAt(view.selected)) : undefined));
   button("fit", fit);
-  button("earlier", () => turnWindow(-1));
-  button("later", () => turnWindow(1));
   el("axis").addEventListener("change", () => setAxis(el("axis").value));
   el("protocol").addEventListener("change", () => { view.protocol = el("protocol").value; showFilters(); refilter(); });
   el("timers").addEventListener("change", () => { view.timers = el("timers").checked; showFilters(); refilter(); });

@@ -27,6 +27,8 @@ function hit(x, y, reach = 11) {
     const op = model.lanes.get(name).find((one) => x >= xAt(one.from) - 3 && x <= endX(one.to) + 3 && (view.shown[one.from] || one.bad));
     if (op) return op.to >= 0 && x > (xAt(op.from) + xAt(op.to)) / 2 ? op.to : op.from;
   }
+  // What is bundled is no event, unless it is one message.
+  if (isBundled(low, high)) return hitBundle(x, y - view.top)?.single ?? -1;
   distance = Math.max(6, reach / 2);
   for (let at = firstReaching(low); at < model.arrows.length; at++) {
     const arrow = model.arrows[at];
@@ -99,6 +101,7 @@ function pointer() {
     if (!began.moved && event.type === "pointerup") {
       const index = hit(event.offsetX, event.offsetY, event.pointerType === "touch" ? FINGER : undefined);
       if (index >= 0) select(index, true);
+      else enterBundle(event.offsetX, event.offsetY);
     }
     began = fingers.size ? begin(true) : null;
     if (!began) canvas.classList.remove("drag");
@@ -120,7 +123,6 @@ function pointer() {
     const box = overview.getBoundingClientRect();
     const share = (event.offsetX - GUTTER - MARGIN) / (box.width - GUTTER - 2 * MARGIN);
     const index = Math.max(0, Math.min(events.length - 1, indexAt(beginning() + share * (model.end - beginning()))));
-    useWindowOf(index);
     view.left = view.place[index] - room() / 2 / view.scale;
     clampView();
     showWhere();
@@ -132,11 +134,21 @@ function pointer() {
 
 function hover(x, y) {
   const index = hit(x, y);
+  const bundle = index < 0 ? hitBundle(x, y) : null;
   const tip = el("tip");
-  tip.hidden = index < 0;
-  canvas.style.cursor = index < 0 ? "" : "pointer";
-  if (index < 0) return;
-  tip.textContent = `${nodeWord(events[index])} ${describe(index)}\n${clock(events[index].t, true)}`.trim();
+  tip.hidden = index < 0 && !bundle;
+  canvas.style.cursor = tip.hidden ? "" : "pointer";
+  if (tip.hidden) return;
+  tip.textContent = bundle ? bundle.words : `${nodeWord(events[index])} ${describe(index)}\n${clock(events[index].t, true)}`.trim();
   tip.style.left = `${Math.max(4, Math.min(x + 14, view.width - tip.offsetWidth - 8))}px`;
   tip.style.top = `${y + tip.offsetHeight + 24 > view.height ? y - tip.offsetHeight - 10 : y + 18}px`;
+}
+
+// Goes to where a bundle's messages can be told apart.
+function enterBundle(x, y) {
+  const bundle = hitBundle(x, y);
+  if (!bundle) return;
+  showRange(bundle.from, bundle.to);
+  el("tip").hidden = true;
+  invalidate();
 }

@@ -50,8 +50,7 @@ function useEvents(list) {
   if (view.selected >= events.length) view.selected = events.length - 1;
   view.marks = null;
   view.shown.fill(0);
-  view.from = Math.min(view.from, Math.floor((events.length - 1) / WINDOW) * WINDOW);
-  view.to = Math.min(events.length, view.from + WINDOW);
+  view.to = events.length;
   applyFilters();
   search();
   showHeader(jump);

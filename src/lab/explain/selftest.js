@@ -43,15 +43,7 @@ function selfTest() {
     hurry = false;
     press("v");
     result.drawPartMs = timeToDraw();
-    if (events.length > WINDOW) {
-      el("first").click();
-      el("later").click();
-      result.part = el("part").textContent;
-      jump(WINDOW);
-      result.before = step(-1);
-      result.firstPart = el("part").textContent;
-      result.after = step(1);
-    }
+    result.levels = testLevels();
   } catch (error) {
     problems.push(String(error && error.stack));
   }
@@ -82,4 +74,34 @@ function redPixels() {
     if (pixels[at] === red && pixels[at + 1] === green && pixels[at + 2] === blue) count++;
   }
   return count;
+}
+
+// What is drawn when everything is fitted, on both axes, and zoomed in a little; and what is said
+// of a bundle, and seen when one goes there.
+function testLevels() {
+  const result = {};
+  const look = (name) => { draw(); result[name] = { ...tally }; };
+  for (const axis of ["time", "order"]) { setAxis(axis); fit(); look(axis); }
+  const seen = visibleBundles(...visibleRange());
+  if (seen) {
+    const rows = layout();
+    const one = seen.list.find((bundle) => bundle.count > 1) || seen.list[0];
+    const line = bundleLine(one, seen.width, rows);
+    const hit = hitBundle((line.x1 + line.x2) / 2, (line.y1 + line.y2) / 2 - view.top);
+    result.bundle = hit && hit.words;
+    result.lostBundles = seen.list.filter((bundle) => bundle.class === LOST).reduce((sum, bundle) => sum + bundle.count, 0);
+    const before = view.scale;
+    if (hit) showRange(hit.from, hit.to);
+    result.zoomedIn = view.scale / before;
+  }
+  fit();
+  zoom(3);
+  look("zoomed");
+  // Where one is does not change what a level counts.
+  const made = levels.bundles.size;
+  view.left += 50 / view.scale;
+  clampView();
+  look("moved");
+  result.counted = levels.bundles.size - made;
+  return result;
 }

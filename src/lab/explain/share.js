@@ -10,7 +10,6 @@ function range() {
 function showPlaces({ axis, from, to }) {
   if (!(to > from) || !events.length) return;
   if ((axis === "order" || axis === "time") && axis !== view.axis) setAxis(axis);
-  useWindowOf(Math.min(events.length - 1, indexAtPlace(from)));
   view.scale = room() / (to - from);
   clampView();
   view.left = from;

@@ -1,14 +1,12 @@
-// What of the run is on the screen: axis, window, zoom, filters, rows. Draws nothing.
+// What of the run is on the screen: axis, zoom, filters, rows. Draws nothing.
 
-// More events than this at once are neither legible nor smooth; the rest is a window away.
-const WINDOW = 50000;
 // Where the diagram begins, right of the names; less on a narrow screen.
 let GUTTER = 132;
 const RULER = 26, FLAGS = 22, FAULT = 19, LANE = 22, MARGIN = 14;
 
 const view = {
-  axis: "order", from: 0, to: Math.min(events.length, WINDOW),
-  left: 0, scale: 1, top: 0, width: 800, height: 400,
+  axis: "order", from: 0, to: events.length,
+  left: 0, scale: 1, epoch: 0, top: 0, width: 800, height: 400,
   nodes: new Set(data.run.nodes), protocol: "", text: "", timers: true, past: false,
   selected: -1, marks: null, shown: new Uint8Array(events.length), place: new Float64Array(events.length + 1),
 };
@@ -44,6 +42,7 @@ function applyFilters() {
 // that a turn's events, which have one time, do not lie on each other.
 function applyAxis() {
   let rank = 0;
+  view.epoch++;
   for (let index = 0; index < events.length; index++) {
     view.place[index] = view.axis === "time" ? events[index].t : rank;
     rank += view.shown[index];
@@ -108,7 +107,6 @@ function fit() {
 
 // Shows the events from..to, with some air.
 function showRange(from, to) {
-  useWindowOf(from);
   const [a, b] = [view.place[from], view.place[Math.min(to, events.length)]];
   const span = Math.max(b - a, 1e-9);
   view.scale = (room() * 0.82) / span;
@@ -117,15 +115,8 @@ function showRange(from, to) {
   clampView();
 }
 
-function useWindowOf(index) {
-  if (index >= view.from && index < view.to) return;
-  view.from = Math.floor(index / WINDOW) * WINDOW;
-  view.to = Math.min(events.length, view.from + WINDOW);
-}
-
 // Brings an event into the picture, moving no more than needed.
 function reveal(index) {
-  useWindowOf(index);
   const x = xAt(index);
   if (x < GUTTER + 40 || x > view.width - 40) view.left = view.place[index] - room() / 2 / view.scale;
   const row = layout().y.get(events[index].node);
@@ -151,7 +142,7 @@ function layout() {
   const y = new Map(ids.map((id, at) => [id, fixed + at * row + Math.min(row * 0.42, 44)]));
   const clientsTop = fixed + ids.length * row + 4;
   const lane = new Map(model.clients.map((name, at) => [name, clientsTop + 20 + at * LANE]));
-  rows = { ids, flags, faults, curve, fixed, row, y, clientsTop, lane, bottom: clientsTop + (clients ? 24 + clients * LANE : 0) };
+  rows = { ids, at: new Map(ids.map((id, place) => [id, place])), flags, faults, curve, fixed, row, y, clientsTop, lane, bottom: clientsTop + (clients ? 24 + clients * LANE : 0) };
   return rows;
 }
 
