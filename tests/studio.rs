@@ -1,12 +1,18 @@
-//! `node studio`: who may ask it and who may not, by bytes on its socket; what it saves, and where.
+//! `node studio`: who may ask it and who may not, by bytes on its socket; what it saves, and where;
+//! and its page in a real browser, where there is one, used as a person would.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+#[path = "studio/browser.rs"]
+mod browser;
 #[path = "studio/served.rs"]
 mod served;
 
+use browser::Browser;
 use serde_json::{Value, json};
 use served::{Answer, Studio};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -211,4 +217,165 @@ fn a_saved_plan_has_the_same_verdict_in_the_terminal() {
     assert_eq!(again.status, 400, "nothing is overwritten");
     let opened = studio.ask("replay", &json!({"name": wanted})).json();
     assert_eq!(opened["run"], run["run"], "the same plan is the same run");
+}
+
+#[test]
+fn a_fork_is_its_parent_up_to_the_branch_and_replays_in_the_terminal() {
+    let studio = Studio::start(&["kv-linearizable"]);
+    let run = studio.ask("run", &json!({"name": "kv-linearizable", "seed": "15"})).json();
+    let fork = |branch: &Value| {
+        let answer = studio.ask("fork", &json!({"run": run["run"], "branches": [branch]}));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let compare = |other: &Value| {
+        studio.ask("compare", &json!({"one": run["run"], "other": other["run"]})).json()
+    };
+    // Nothing that is otherwise is nothing that is otherwise.
+    assert_eq!(compare(&fork(&json!({"at_ns": 900_000_000}))), json!({"is_same": true}));
+    // It is lost after 900 ms: what is drawn anew before then has a future of its own.
+    let at_ns = 500_000_000_u64;
+    let (mut held, mut replays) = (None, 0);
+    for reseed in 1..50 {
+        let other = fork(&json!({"at_ns": at_ns, "reseed": reseed}));
+        let said = compare(&other);
+        assert_eq!(said["is_same"], false);
+        for side in said["sides"].as_array().unwrap() {
+            assert!(side["t"].as_u64().unwrap() >= at_ns, "{said}");
+        }
+        if other["told"]["failure"].is_null() {
+            held = Some(other);
+            break;
+        }
+    }
+    let held = held.expect("one of fifty futures is a good one");
+    for (run, failed) in
+        [(&held, false), (&fork(&json!({"at_ns": 1_200_000_000, "reseed": 1})), true)]
+    {
+        let wanted = format!("run/studio/{replays}.toml");
+        let saved = studio.ask("save_plan", &json!({"run": run["run"], "wanted": wanted}));
+        assert_eq!(saved.status, 200, "{saved:?}");
+        let (_, said) = replayed(studio.folder(), &wanted);
+        let why = run["told"]["failure"]["why"].as_str();
+        assert_eq!(why.is_some(), failed, "{run}");
+        assert_eq!(said.contains("is violated"), failed, "{said}");
+        assert!(why.is_none_or(|why| said.contains(why)), "{said}");
+        replays += 1;
+    }
+    for wrong in
+        [json!({"at_ns": 1, "crash": 99}), json!({"message": "x", "drop": true}), json!({})]
+    {
+        let answer = studio.ask("fork", &json!({"run": run["run"], "branches": [wrong]}));
+        assert_eq!(answer.status, 400, "{answer:?}");
+    }
+}
+
+/// The middle of what `expression` is in the document, in the window's pixels.
+const MIDDLE: &str = "(it => { it.scrollIntoView({ block: 'nearest' }); const box = \
+    it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })";
+
+fn click(browser: &mut Browser, expression: &str) {
+    let at = browser.js(&format!("{MIDDLE}({expression})"));
+    browser.click(at[0].as_f64().unwrap(), at[1].as_f64().unwrap(), "left");
+}
+
+/// Where the frame is, and in it the middle of what `expression` is in its `page`.
+fn click_in_frame(browser: &mut Browser, expression: &str) {
+    let frame = browser.js("(box => [box.x, box.y])(frames[0].iframe.getBoundingClientRect())");
+    let script = format!("(page => {MIDDLE}({expression}))(frames[0].iframe.contentDocument)");
+    let at = browser.js(&script);
+    let both = |place: usize| frame[place].as_f64().unwrap() + at[place].as_f64().unwrap();
+    browser.click(both(0), both(1), "left");
+}
+
+/// A person runs seeds, opens the red one, has the rest drawn anew from the moment of the violation
+/// on, sees both, saves the plan, and runs it again in the terminal.
+#[test]
+fn a_person_opens_what_is_red_forks_it_compares_saves_and_replays() {
+    let Some(mut browser) = Browser::start() else { return };
+    let studio = Studio::start(&["kv-linearizable"]);
+    browser.go(&studio.url);
+    browser.until("el('strip').childElementCount === 100 && el('halt').hidden");
+    assert_eq!(browser.js("document.querySelectorAll('#strip .red').length"), 2);
+    assert_eq!(browser.js("document.querySelectorAll('#strip .green').length"), 98);
+    click(&mut browser, "document.querySelector('#strip [data-seed=\"15\"]')");
+    browser.until("frames.length === 1 && frames[0].page");
+    assert_eq!(browser.js("frames[0].page.violations"), 1);
+    // The menu of the event that the page opens at, by its key.
+    click_in_frame(&mut browser, "page.getElementById('back')");
+    browser.key("m");
+    let items = "[...frames[0].iframe.contentDocument.querySelectorAll('[role=menuitem]')]";
+    browser.until(&format!("{items}.length > 3"));
+    let fork = "[...page.querySelectorAll('[role=menuitem]')]\
+                .find(it => it.textContent === 'Fork: the rest is drawn anew')";
+    click_in_frame(&mut browser, fork);
+    browser.until("frames.length === 2 && frames.every(it => it.page) && !el('verdicts').hidden");
+    let sides = browser.js("frames.map(it => it.side.t)");
+    let lost = browser.js("runs.get(0).told.failure.at_ms").as_f64().unwrap();
+    assert!(sides[0].as_f64().unwrap() > 900e6 && sides[0].as_f64().unwrap() < lost * 1e6 + 200e6);
+    assert_eq!(browser.js("frames[0].page.range.from"), browser.js("frames[1].page.range.from"));
+    // What is selected in one is selected in the other, up to the difference.
+    click_in_frame(&mut browser, "page.getElementById('back')");
+    browser.until("leader === frames[0]");
+    click_in_frame(&mut browser, "page.getElementById('first')");
+    browser.until("frames.every(it => it.page.selected === 0)");
+    let said = browser.js("el('verdicts').textContent").to_string();
+    assert!(said.contains("The same until"), "{said}");
+    assert_eq!(browser.js("document.querySelectorAll('#runs li').length"), 2);
+    browser.js("el('plan-name').value = 'run/studio/mine.toml'");
+    click(&mut browser, "el('plan').querySelector('button')");
+    browser.until("el('note').textContent.includes('node sim --replay run/studio/mine.toml')");
+    let failure = browser.js("runs.get(current).told.failure");
+    assert_eq!(browser.js("problems.concat(...frames.map(it => it.page.problems))"), json!([]));
+    let (_, replayed) = replayed(studio.folder(), "run/studio/mine.toml");
+    assert_eq!(replayed.contains("is violated"), !failure.is_null(), "{replayed}\n{failure}");
+    let own = failure["why"].as_str().unwrap_or("");
+    assert!(replayed.contains(own), "{replayed}\n{own}");
+    let text = std::fs::read_to_string(studio.folder().join("run/studio/mine.toml")).unwrap();
+    assert!(text.contains("[[branch]]"), "{text}");
+}
+
+/// A page of another origin knows even the address, and still reads nothing and commands nothing.
+#[test]
+fn a_page_of_another_origin_reads_nothing_and_commands_nothing() {
+    let Some(mut browser) = Browser::start() else { return };
+    let studio = Studio::start(&["kv-calm"]);
+    browser.go(&elsewhere());
+    browser.until("document.title === 'elsewhere'");
+    let attack = include_str!("studio/attack.js");
+    let attack = attack.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>();
+    let attack = format!("({})('{}', '{}')", attack.join("\n"), studio.url, studio.token);
+    let got = browser.js(&attack);
+    assert_eq!(got["read"], "refused", "{got}");
+    assert_eq!(got["plain"], "refused", "{got}");
+    assert_eq!(got["command"], "refused", "{got}");
+    assert_eq!(got["frame"], "refused", "{got}");
+    assert_eq!(got["script"], "refused", "{got}");
+    // An opaque answer tells nothing; what matters is that nothing was done.
+    assert!(["refused", "opaque"].contains(&got["blind"].as_str().unwrap()), "{got}");
+    assert!(!studio.folder().join("evil.toml").exists());
+    assert_eq!(std::fs::read_dir(studio.folder()).unwrap().count(), 0);
+    assert_eq!(studio.ask("start", &json!({})).status, 200, "the page itself goes on");
+    // A name that its owner makes point to this machine, so that its page is of the same origin.
+    let rebound = studio.url.replace("127.0.0.1", "rebound.example");
+    browser.go(&rebound);
+    browser.until("document.body.textContent.includes('127.0.0.1 and localhost alone')");
+}
+
+/// The address of a server of a page of its own, on another port of this machine: the nearest that
+/// another origin can be, and for cookies the same.
+fn elsewhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let page = "<title>elsewhere</title><body>";
+            let _ = stream.read(&mut [0; 4096]);
+            let head = format!("Content-Type: text/html\r\nContent-Length: {}", page.len());
+            let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\nConnection: close\r\n\r\n{page}");
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
 }

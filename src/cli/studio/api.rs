@@ -3,13 +3,15 @@
 
 use super::Opened;
 use super::catalog::Catalog;
+use super::compare::compare;
 use super::faults;
 use super::jobs::{Job, Jobs};
-use super::runs::{Runs, Scene, lock, square};
+use super::runs::{Asked, Runs, Scene, lock, square};
 use super::server::{Request, Response};
 use crate::cli::sim::replay;
 use node_lab::explain::{Source, html, merge};
 use node_lab::registry::Registry;
+use node_lab::sim::branch::Branch;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::run;
 use node_lab::sim::tally::Tally;
@@ -87,6 +89,19 @@ struct OfRun {
     run: usize,
 }
 
+/// A run's plan with these branches instead of its own.
+#[derive(Deserialize)]
+struct Fork {
+    run: usize,
+    branches: Vec<Branch>,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    one: usize,
+    other: usize,
+}
+
 #[derive(Deserialize)]
 struct SavePlan {
     run: usize,
@@ -98,11 +113,12 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// The page and its parts: path, form, text.
-const ASSETS: [(&str, &str, &str); 6] = [
+const ASSETS: [(&str, &str, &str); 7] = [
     ("", HTML, include_str!("studio.html")),
     ("studio.css", CSS, include_str!("studio.css")),
     ("core.js", JS, include_str!("core.js")),
     ("scene.js", JS, include_str!("scene.js")),
+    ("forks.js", JS, include_str!("forks.js")),
     ("runs.js", JS, include_str!("runs.js")),
     ("start.js", JS, include_str!("start.js")),
 ];
@@ -157,6 +173,15 @@ impl Studio {
                 let scene = self.scene(&named)?;
                 let seed = seed.parse().map_err(|_| format!("{seed}: a seed is a number"))?;
                 self.ask(&scene, &scene.scenario.plan(seed))
+            }),
+            "fork" => given(body).and_then(|Fork { run, branches }| {
+                let Asked { scene, mut plan, .. } = self.runs.asked(run)?;
+                plan.branches = branches;
+                self.ask(&scene, &plan)
+            }),
+            "compare" => given(body).and_then(|Pair { one, other }| {
+                let (one, other) = (self.runs.shown(one)?, self.runs.shown(other)?);
+                compare(&one.trace, &other.trace)
             }),
             "replay" => given(body).and_then(|Named { name, .. }| self.replay(&name)),
             "save_plan" => given(body).and_then(|one| self.save_plan(&one)),

@@ -8,6 +8,7 @@
 
 mod api;
 mod catalog;
+mod compare;
 mod faults;
 mod jobs;
 mod runs;

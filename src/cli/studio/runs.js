@@ -62,7 +62,9 @@ function show(one) {
   el("beside-part").hidden = one.parent === null;
   el("plan-name").value = `run/studio/${one.name.split("/").pop().replace(/\.toml$/, "")}-${one.told.seed}-${one.run}.toml`;
   const pair = one.parent !== null && el("beside").checked ? [runs.get(one.parent), one] : [one];
+  showBranches(one);
   el("verdicts").hidden = true;
+  leader = null;
   frames = pair.map((run) => frameOf(run, pair.length > 1));
   el("frames").replaceChildren(...frames.map((frame) => frame.figure));
 }
@@ -82,6 +84,8 @@ function frameOf(one, isBeside) {
   iframe.addEventListener("load", () => {
     frame.page = iframe.contentWindow.explain ?? null;
     if (!frame.page) { note("This run cannot be shown; see the frame."); return; }
+    frame.page.menu(forkItems(one));
+    if (frames.includes(frame) && frames.every((each) => each.page)) told(beside)();
   });
   return frame;
 }

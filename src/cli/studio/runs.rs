@@ -269,6 +269,12 @@ pub(super) fn square(outcome: &Outcome) -> Value {
     })
 }
 
+/// The branches of a plan, each as its table and in words.
+fn branches(scenario: &Scenario, plan: &Plan) -> Vec<Value> {
+    let one = |branch| json!({"table": branch, "words": scenario.tell_branch(branch)});
+    plan.branches.iter().map(one).collect()
+}
+
 /// What came of a run, for the page.
 fn tell(scenario: &Scenario, outcome: &mut Outcome) -> Value {
     let word = |(property, verdict): &(&'static Property, Verdict)| {
@@ -296,6 +302,8 @@ fn tell(scenario: &Scenario, outcome: &mut Outcome) -> Value {
         "unknown": outcome.unknown,
         "refused": outcome.refused,
         "faults": outcome.plan.faults.iter().map(|one| scenario.tell(one)).collect::<Vec<_>>(),
+        "branches": branches(scenario, &outcome.plan),
+        "notes": outcome.notes,
         "clients": outcome.plan.clients,
         "operations": outcome.plan.operations,
         "events": outcome.events,
