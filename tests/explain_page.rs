@@ -4,38 +4,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+#[path = "explain/chromium.rs"]
+mod chromium;
 #[path = "explain/sample.rs"]
 mod sample;
 
-use node_lab::explain::{Source, html, merge, shiviz, text};
+use chromium::{chromium, page};
+use node_lab::explain::{Source, merge, shiviz, text};
 use sample::Sample;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A browser that has not answered by then never will.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-fn chromium() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("CHROMIUM") {
-        return Some(named.into());
-    }
-    let path = std::env::var_os("PATH")?;
-    ["chromium", "chromium-browser", "google-chrome"]
-        .iter()
-        .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
-        .find(|file| file.is_file())
-}
-
-fn page(trace: String, file: &Path) {
-    let sources = [Source { name: "sample".into(), text: trace }];
-    let run = merge(&sources).unwrap();
-    assert!(run.notes.is_empty(), "{:?}", run.notes);
-    let mut out = Vec::new();
-    html::write(&run, &mut out).unwrap();
-    std::fs::write(file, out).unwrap();
-}
 
 /// What the page's self-test says of this trace; none without a browser.
 fn tested(name: &str, trace: String) -> Option<Value> {

@@ -1,0 +1,28 @@
+//! Where a browser is, and pages for it.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+use node_lab::explain::{Source, html, merge};
+use std::path::{Path, PathBuf};
+
+/// The browser that the environment names, or one that is installed.
+pub fn chromium() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("CHROMIUM") {
+        return Some(named.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    ["chromium", "chromium-browser", "google-chrome"]
+        .iter()
+        .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
+        .find(|file| file.is_file())
+}
+
+/// Writes the page of a trace.
+pub fn page(trace: String, file: &Path) {
+    let sources = [Source { name: "sample".into(), text: trace }];
+    let run = merge(&sources).unwrap();
+    assert!(run.notes.is_empty(), "{:?}", run.notes);
+    let mut out = Vec::new();
+    html::write(&run, &mut out).unwrap();
+    std::fs::write(file, out).unwrap();
+}
