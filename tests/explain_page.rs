@@ -86,7 +86,6 @@ fn a_failing_run_opens_at_its_violation_and_can_be_stepped_through() {
     assert_eq!(page["path"], serde_json::json!([0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0]));
     assert_eq!(page["last"], events - 1);
     assert_eq!(page["states"], 3);
-    assert_eq!(page["digests"], 3);
     assert!(page["zoomed"].as_f64().unwrap() > 1.0);
     let shown = page["shown"].as_u64().unwrap();
     assert_eq!(shown as usize, events);
@@ -275,4 +274,85 @@ fn traces_of_nodes_whose_clocks_differ_are_merged_by_cause() {
         let read: Vec<Value> = read.filter(|line| line["node"] == node).collect();
         assert_eq!(merged, read, "the order of node {node}");
     }
+}
+
+/// A run of two nodes, in which node 2 loses what it acknowledged: in a millisecond it is down and
+/// up again, and its disk is gone. Node 1 holds of facts some for each node, one for another, and
+/// many.
+const LOST: &str = include_str!("explain/lost.jsonl");
+
+/// The events of that trace, without its head.
+fn lost_events() -> Vec<Value> {
+    LOST.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn texts(values: &Value) -> Vec<&str> {
+    values.as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
+fn places(values: &Value) -> Vec<usize> {
+    let places = values.as_array().unwrap().iter();
+    places.map(|place| place.as_u64().unwrap() as usize).collect()
+}
+
+/// The page tells why: its lines lead to what they speak of, and nothing of that is dimmed or
+/// hidden.
+#[test]
+fn a_violation_says_what_it_rests_on() {
+    let Some(page) = tested("because", LOST.into()) else { return };
+    assert_eq!(page["problems"], serde_json::json!([]));
+    let lines = [
+        "① write: PUT k=v at node 2 returned OK",
+        "② crash: node 2 went down",
+        "③ read: GET k at node 2 returned NULL",
+    ];
+    assert_eq!(texts(&page["because"]), lines, "of the fourth the trace has nothing to click on");
+    assert_eq!(
+        page["numbered"],
+        serde_json::json!([1, 2, 3]),
+        "each has its number in the picture"
+    );
+    assert_eq!(page["inPicture"], true, "from the first witness to the last");
+
+    let events = lost_events();
+    let followed: Vec<&Value> = places(&page["followed"]).iter().map(|at| &events[*at]).collect();
+    assert_eq!((&followed[0]["kind"], &followed[0]["op"]), (&"return".into(), &"0-0".into()));
+    assert_eq!(followed[1]["kind"], "crash");
+    assert_eq!((&followed[2]["kind"], &followed[2]["op"]), (&"return".into(), &"1-0".into()));
+    assert_eq!(page["current"], serde_json::json!([null, null, "true"]));
+
+    assert_eq!((&page["dimmedWitnesses"], &page["hiddenWitnesses"]), (&0.into(), &0.into()));
+    let bright = places(&page["bright"]);
+    let of = |kind: &str| bright.iter().filter(|at| events[**at]["kind"] == kind).count();
+    let counts = ["crash", "fault", "invoke", "timer"].map(of);
+    assert_eq!(counts, [1, 1, 2, 0], "the other node had no part in it: {bright:?}");
+
+    let meanwhile = [
+        "1.1 ms: node 2 answered ① with nothing written to its disk since it was asked",
+        "2.0 ms: node 2 was down and lost its disk, until 3.0 ms",
+    ];
+    assert_eq!(texts(&page["meanwhile"]), meanwhile);
+    assert_eq!(texts(&page["lanes"]), ["client 0", "newcomer 1"]);
+}
+
+/// What lasts is in the picture: facts in rows of their own, faults with both ends; and the table
+/// of states marks what a step changed.
+#[test]
+fn nothing_that_lasts_is_dropped_and_changes_are_marked() {
+    let Some(page) = tested("lasting", LOST.into()) else { return };
+    assert_eq!((&page["facts"], &page["banded"]), (&9.into(), &9.into()));
+    assert_eq!((&page["unoffered"], &page["unfolded"]), (&0.into(), &true.into()), "+ more opens");
+    let labels = texts(&page["bandLabels"]);
+    assert!(labels.contains(&"Rank node 2, rank 2"), "{labels:?}");
+    for axis in ["narrowest_order", "narrowest_time"] {
+        assert!(page[axis].as_f64().unwrap() >= 8.0, "both ends of a millisecond are apart");
+    }
+    assert_eq!((&page["beyond"], &page["hiddenRed"]), (&0.into(), &0.into()));
+
+    let events = lost_events();
+    let first = |kind: &str| events.iter().position(|event| event["kind"] == kind).unwrap();
+    let changed = |kind: &str| &page["changed"][first(kind).to_string()];
+    let words = texts(changed("request"));
+    assert_eq!(words, ["keys: 1 was 0", "seen: 900 values + 0, 1, 2 and 897 more"]);
+    assert_eq!(*changed("timer"), Value::Null, "a timer changes nothing");
 }

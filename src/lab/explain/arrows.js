@@ -234,7 +234,7 @@ function drawArrowLabels(pen, labels, rows) {
     const arrow = model.arrows[at];
     const message = events[arrow.send];
     const lost = arrow.fate === "lost" ? ` (${arrow.why})` : arrow.copy ? " (copy)" : "";
-    const { text, width } = fitted(pen, (message ? message.brief || message.label : "?") + lost);
+    const { text, width } = fitted(pen, (message ? shortOf(message) : "?") + lost);
     for (const part of [0.5, 0.36, 0.64, 0.25, 0.75]) {
       const x = line.x1 + (line.x2 - line.x1) * part - width / 2;
       const y = line.y1 + (line.y2 - line.y1) * part;

@@ -19,10 +19,14 @@ const SCRIPTS: &[&str] = &[
     include_str!("view.js"),
     include_str!("levels.js"),
     include_str!("draw.js"),
+    include_str!("shades.js"),
+    include_str!("lanes.js"),
     include_str!("arrows.js"),
     include_str!("marks.js"),
     include_str!("overview.js"),
     include_str!("curve.js"),
+    include_str!("because.js"),
+    include_str!("state.js"),
     include_str!("panel.js"),
     include_str!("menu.js"),
     include_str!("find.js"),
@@ -31,6 +35,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("predict.js"),
     include_str!("pointer.js"),
     include_str!("share.js"),
+    include_str!("because_test.js"),
     include_str!("selftest.js"),
     include_str!("page.js"),
 ];
@@ -114,8 +119,8 @@ fn data(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::Result<()> {
             if let Event::File { content, .. } = &entry.line.event {
                 fields.insert("content".into(), content.len().into());
             }
-            if let Event::Fact { fact, value, .. } = &entry.line.event {
-                fields.insert("label".into(), text::statement(fact, value).into());
+            if let Some(fact) = entry.line.event.to_fact() {
+                fields.insert("label".into(), text::statement(&fact).into());
             }
             if let Event::Violation { witnesses, .. } = &entry.line.event {
                 let witnesses = witnesses.iter().map(|one| resolved(one, places.find(one)));
@@ -231,7 +236,7 @@ mod tests {
         assert_eq!((&event["value"], &event["subject"]), (&value, &1.into()));
         assert_eq!(
             event["label"],
-            "Load a [9007199254740993,-9007199254740993], b 9007199254740992"
+            "Load node 1, a [9007199254740993,-9007199254740993], b 9007199254740992"
         );
     }
 

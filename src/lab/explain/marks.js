@@ -18,13 +18,13 @@ function drawEvents(pen, rows, low, high) {
     last.set(event.node, weight);
     pen.globalAlpha = dim(index) ? 0.2 : 1;
     glyph(pen, event, x, y);
-    // The Lamport value above its end of the arrow, as long as it is legible.
-    if (event.lamport !== undefined && (event.kind === "send" || event.kind === "recv")) {
+    // Above it what a sync wrote, or the Lamport value, as long as that is legible.
+    const text = event.kind === "sync" ? `${event.bytes} B` : /^(send|recv)$/.test(event.kind) && event.lamport !== undefined ? String(event.lamport) : "";
+    if (text) {
       pen.font = `11px ${SANS}`;
-      const text = String(event.lamport);
       const width = pen.measureText(text).width;
       if (x - width / 2 > (numbers.get(event.node) || -Infinity)) {
-        pen.fillStyle = ink.soft;
+        pen.fillStyle = event.kind !== "sync" ? ink.soft : event.ok ? ink.good : ink.bad;
         pen.fillText(text, x - width / 2, y - 9);
         numbers.set(event.node, x + width / 2 + 3);
       }
@@ -103,7 +103,12 @@ function glyph(pen, event, x, y) {
     case "crash": pen.strokeStyle = ink.bad; pen.lineWidth = 2.5; pen.moveTo(x - 5, y - 5); pen.lineTo(x + 5, y + 5); pen.moveTo(x + 5, y - 5); pen.lineTo(x - 5, y + 5); pen.stroke(); break;
     case "start": pen.fillStyle = ink.good; pen.moveTo(x - 3, y - 6); pen.lineTo(x + 6, y); pen.lineTo(x - 3, y + 6); pen.fill(); break;
     case "stop": pen.fillStyle = ink.soft; pen.fillRect(x - 5, y - 5, 10, 10); break;
-    case "sync": pen.strokeStyle = event.ok ? ink.life : ink.bad; pen.moveTo(x, y - 5); pen.lineTo(x, y + 5); pen.stroke(); break;
+    // A disk with its label; a red cross when it took nothing.
+    case "sync":
+      pen.fillStyle = event.ok ? ink.good : ink.bad; pen.fillRect(x - 4.5, y - 4.5, 9, 9);
+      pen.fillStyle = ink.paper; pen.fillRect(x - 2.5, y - 4.5, 5, 3); pen.fillRect(x - 2.5, y + 1, 5, 3.5);
+      if (!event.ok) { pen.moveTo(x - 6, y - 6); pen.lineTo(x + 6, y + 6); pen.strokeStyle = ink.bad; pen.lineWidth = 2; pen.stroke(); }
+      break;
     case "drop": pen.fillStyle = ink.bad; pen.arc(x, y, 1.6, 0, 7); pen.fill(); break;
     default: pen.fillStyle = ink.life; pen.arc(x, y, 2, 0, 7); pen.fill();
   }

@@ -82,7 +82,8 @@ function buildModel(run, events) {
   const lanes = new Map();
   const consoleLines = [];
   const digests = new Map(run.nodes.map((id) => [id, []]));
-  const views = new Map(run.nodes.map((id) => [id, []]));
+  const views = new Map(run.nodes.map((id) => [id, new Map()]));
+  const durable = new Set();
   const lamports = new Map(run.nodes.map((id) => [id, []]));
   const statuses = new Map(run.nodes.map((id) => [id, []]));
   const names = new Map();
@@ -93,18 +94,40 @@ function buildModel(run, events) {
       if (last && last.to < 0) last.to = index;
     }
   };
+  // A fact holds until the same is said anew; of facts that hold beside each other, of the same
+  // node. The same statement has the same colour on all nodes: agreement is seen at once.
+  const apart = apartOf(events);
+  const band = (node, index, event) => {
+    const kind = `${event.protocol}: ${event.fact}`;
+    const row = apart.has(kind) ? `${kind}: ${event.subject}` : kind;
+    const kinds = bands.get(node);
+    if (!kinds.has(row)) kinds.set(row, Object.assign([], { apart: row !== kind }));
+    const list = kinds.get(row);
+    const last = list[list.length - 1];
+    const statement = JSON.stringify(event.value);
+    if (last && last.to < 0) {
+      if (last.statement === statement && last.subject === event.subject) { last.times += 1; return; }
+      last.to = index;
+    }
+    const key = `${row} ${statement}`;
+    if (!colours.has(key)) colours.set(key, colours.size % 8);
+    list.push({ from: index, to: -1, statement, subject: event.subject, times: 1, label: event.label, colour: colours.get(key) });
+  };
   const operation = (event, client) => {
     const op = { op: event.op, client, invoke: -1, request: -1, reply: -1, return: -1, bad: false };
     opOf.set(event.op, ops.push(op) - 1);
-    if (!lanes.has(client)) lanes.set(client, []);
-    lanes.get(client).push(op);
     return op;
   };
   events.forEach((event, index) => {
     const node = event.node;
     if (node !== undefined && rowOf.has(node)) {
       if (event.digest !== undefined) digests.get(node).push(index);
-      if (event.kind === "view") views.get(node).push(index);
+      if (event.kind === "view") {
+        const of = views.get(node);
+        if (!of.has(event.protocol)) of.set(event.protocol, []);
+        of.get(event.protocol).push(index);
+      }
+      if (event.kind === "start" && event.durable) durable.add(node);
       if (event.lamport !== undefined) lamports.get(node).push(index);
       const status = { start: "up", crash: "crashed", stop: "stopped", pause: event.on ? "paused" : "up" }[event.kind];
       if (status) statuses.get(node).push(index);
@@ -118,31 +141,11 @@ function buildModel(run, events) {
       case "start": finish(node, "down", index); finish(node, "pause", index); endBands(node, index); break;
       case "pause": if (event.on) begin(node, "pause", index); else finish(node, "pause", index); break;
       case "fault": faults.push({ index, lane: 0, next: -1, family: familyOf(event.fault) }); break;
-      case "violation":
-        // Its operations, in the order of telling.
-        event.ops = event.witnesses.map((witness) => witness.op).filter((op) => op !== undefined);
-        violations.push(index);
-        break;
+      case "violation": violations.push(index); break;
       case "print": case "note": consoleLines.push(index); break;
-      case "fact": {
-        const kinds = bands.get(node);
-        const kind = `${event.protocol}: ${event.fact}`;
-        if (!kinds.has(kind)) kinds.set(kind, []);
-        const list = kinds.get(kind);
-        const last = list[list.length - 1];
-        const statement = JSON.stringify(event.value);
-        if (last && last.to < 0) {
-          if (last.statement === statement) break;
-          last.to = index;
-        }
-        // The same statement has the same colour on all nodes: agreement is seen at once.
-        const key = `${kind} ${statement}`;
-        if (!colours.has(key)) colours.set(key, colours.size % 8);
-        list.push({ from: index, to: -1, statement, label: event.label, colour: colours.get(key) });
-        break;
-      }
+      case "fact": band(node, index, event); break;
       // An operation as its client tells it, as its node does, or as both do.
-      case "invoke": operation(event, `client ${event.client}`).invoke = index; break;
+      case "invoke": operation(event, clientWord(event.client)).invoke = index; break;
       case "request": {
         const known = ops[opOf.get(event.op)];
         const op = known && known.invoke >= 0 && known.request < 0 ? known : operation(event, event.client);
@@ -168,14 +171,24 @@ function buildModel(run, events) {
   }
   spans.sort((a, b) => a.from - b.from);
 
-  // What a violation rests on, and who did it first: their lanes come first.
-  for (const index of violations) {
-    for (const name of events[index].ops) {
-      const op = ops[opOf.get(name)];
-      if (op) op.bad = true;
+  // What a violation rests on; the lanes of whoever did it come first.
+  const told = new Map(violations.map((index) => [index, witnessesOf(events[index], events, (name) => ops[opOf.get(name)])]));
+  const witnessAt = new Set(), witnessNodes = new Set();
+  for (const witness of [...told.values()].flat()) {
+    if (witness.op) witness.op.bad = true;
+    for (const index of witness.its) {
+      witnessAt.add(index);
+      if (rowOf.has(events[index].node)) witnessNodes.add(events[index].node);
     }
   }
+  const bad = new Set(ops.filter((op) => op.bad).map((op) => op.client));
+  for (const op of ops) {
+    const lane = bad.has(op.client) ? op.client : groupOf(op.client);
+    if (!lanes.has(lane)) lanes.set(lane, []);
+    lanes.get(lane).push(op);
+  }
   const clients = [...lanes.keys()].sort((a, b) => lanes.get(b).some((op) => op.bad) - lanes.get(a).some((op) => op.bad));
+  const depths = new Map(clients.map((name) => [name, sublanes(lanes.get(name))]));
 
   // Faults side by side where they overlap, in few lanes; the last lane takes what is left.
   const laneEnds = [];
@@ -205,12 +218,69 @@ function buildModel(run, events) {
   const protocols = [...new Set(events.map((event) => event.protocol).filter((name) => name !== undefined))].sort();
   return {
     run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf, passages,
-    clients, lanes, consoleLines, digests, views, lamports, statuses, names, protocols, protocolOf, messageOf,
+    clients, lanes, depths, consoleLines, digests, views, lamports, statuses, names, durable, protocols, protocolOf, messageOf,
+    // Of violations: who bears witness of each, and what was made of it so far.
+    told, witnessAt, witnessNodes, stories: new Map(), brought: null,
   };
 }
 
-// What stands before a node's lane.
-const laneWord = (id) => (model.names.has(id) ? `${id} ${model.names.get(id)}` : `node ${id}`);
+// What a node is called, on its lane and in every sentence.
+const laneWord = (id) => (model.names.has(id) ? model.names.get(id) : `node ${id}`);
+
+// What a client is called, as verdicts call it: those with a part of their own have numbers apart.
+function clientWord(client) {
+  if (client >= 2 ** 32) return `newcomer ${client - 2 ** 32}`;
+  if (client >= 2e9) return `setup ${client - 2e9 + 1}`;
+  return client >= 1e9 ? `final reader ${client - 1e9 + 1}` : `client ${client}`;
+}
+
+// Clients that ask once or so share a lane, but for those that a violation rests on.
+function groupOf(client) {
+  return String(client).replace(/^(newcomer|setup|final reader) \d+$/, "$1s");
+}
+
+// The facts of which a node holds one of each node beside the others: one turn tells several, or
+// they say yes or no of each. Any other fact takes the place of the one before.
+function apartOf(events) {
+  const apart = new Set();
+  const last = new Map();
+  events.forEach((event) => {
+    if (event.kind !== "fact" || event.subject === undefined) return;
+    const kind = `${event.protocol}: ${event.fact}`;
+    const before = last.get(`${event.node} ${kind}`);
+    if (before && before.t === event.t && before.subject !== event.subject) apart.add(kind);
+    if (event.value && Object.values(event.value).some((one) => typeof one === "boolean")) apart.add(kind);
+    last.set(`${event.node} ${kind}`, event);
+  });
+  return apart;
+}
+
+// Gives each operation of a client a lane of its own among those that it overlaps; what a violation
+// rests on first, so that nothing lies on it. Returns how many lanes there are.
+function sublanes(list) {
+  const ends = [];
+  const place = (op, most) => {
+    let lane = ends.findIndex((spans) => spans.every(([from, to]) => op.from >= to || (op.to >= 0 && op.to <= from)));
+    if (lane < 0) { lane = Math.min(ends.length, most); ends[lane] = ends[lane] || []; }
+    op.lane = lane;
+    ends[lane].push([op.from, op.to < 0 ? Infinity : op.to]);
+  };
+  const bad = list.filter((op) => op.bad);
+  for (const op of bad) place(op, Infinity);
+  // The rest goes from left to right, so the last span of a lane says where it is free.
+  const busy = ends.map(() => -1);
+  for (const op of list) {
+    if (op.bad) continue;
+    const to = op.to < 0 ? Infinity : op.to;
+    const free = (lane) => busy[lane] <= op.from && !(ends[lane] || []).some(([from, end]) => op.from < end && from < to);
+    let lane = 0;
+    while (lane < busy.length && !free(lane)) lane += 1;
+    lane = Math.min(lane, Math.max(5, ends.length));
+    op.lane = lane;
+    busy[lane] = Math.max(busy[lane] ?? -1, to);
+  }
+  return Math.max(1, busy.length);
+}
 
 // The indices that an arrow is tied to.
 function ends(arrow) {
@@ -237,18 +307,18 @@ function lastUpTo(list, limit) {
   return low ? list[low - 1] : -1;
 }
 
-// The events that can have influenced `index`, itself among them.
-function causesOf(index) {
+// The events that can have influenced any of these, themselves among them.
+function causesOf(...indices) {
   const marks = new Uint8Array(events.length);
   // The last event of each node that is known to be a cause.
   const known = new Map();
   const learn = (at) => {
     marks[at] = 1;
-    const { node } = events[at];
-    if (node !== undefined && !(known.get(node) >= at)) known.set(node, at);
+    const event = events[at];
+    if (onItsNode(event) && !(known.get(event.node) >= at)) known.set(event.node, at);
   };
-  learn(index);
-  for (let at = index; at >= 0; at--) {
+  indices.forEach(learn);
+  for (let at = Math.max(-1, ...indices); at >= 0; at--) {
     const event = events[at];
     if (!marks[at] && !(onItsNode(event) && known.get(event.node) >= at)) continue;
     marks[at] = 1;
@@ -273,23 +343,3 @@ function effectsOf(index) {
 
 // A loss is told at the node that did not hear of it, and a violation by a judge.
 const onItsNode = (event) => event.node !== undefined && event.kind !== "drop" && event.kind !== "violation";
-
-// What had a part in a violation: between each operation's beginning and its end, and what of it
-// was lost until then.
-function storyOf(index) {
-  const marks = new Uint8Array(events.length);
-  marks[index] = 1;
-  for (const name of events[index].ops) {
-    const op = model.ops[model.opOf.get(name)];
-    if (!op) continue;
-    const future = effectsOf(op.from);
-    const past = op.to < 0 ? future : causesOf(op.to);
-    for (let at = op.from; at < events.length; at++) if (future[at] && past[at]) marks[at] = 1;
-  }
-  for (let at = 0; at < index; at++) {
-    const event = events[at];
-    if (event.kind === "fault" || event.kind === "crash" || event.kind === "start") marks[at] = 1;
-    if (event.kind === "drop" && event.cause !== undefined && marks[event.cause]) marks[at] = 1;
-  }
-  return marks;
-}

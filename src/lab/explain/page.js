@@ -44,7 +44,8 @@ function refilter() {
 
 function select(index, quiet) {
   view.selected = index;
-  view.marks = !view.past || index < 0 ? null : events[index].kind === "violation" ? storyOf(index) : causesOf(index);
+  if (model.told.has(index)) view.about = index;
+  view.marks = view.past ? marksFor(index) : null;
   if (index >= 0 && !quiet) reveal(index);
   showEvent(index, jump);
   showStates(index);
@@ -84,16 +85,12 @@ function step(count, sameNode) {
 // Goes to an event with enough around it to be understood; to a violation with all it rests on.
 function jump(index) {
   if (events[index].kind === "violation") {
-    let [from, to] = [index, index];
-    for (const name of events[index].ops) {
-      const op = model.ops[model.opOf.get(name)];
-      if (op) [from, to] = [Math.min(from, op.from), Math.max(to, op.to)];
-    }
+    view.about = index;
+    let [from, to] = storyRange(index) || [index, index];
     if (view.axis === "order") {
       const places = view.place[to] - view.place[from];
-      // Too few to understand are widened to what was before; too many are cut to the last.
+      // Too few to understand are widened to what was before.
       if (places < 40) from = indexAtPlace(view.place[to] - 40);
-      if (places > 5000) from = indexAtPlace(view.place[to] - 5000);
       if (places > 160) setPast(true);
     }
     showRange(from, to);

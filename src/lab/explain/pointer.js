@@ -12,6 +12,8 @@ function hit(x, y, reach = 11) {
     return fault ? fault.index : -1;
   }
   y += view.top;
+  const told = witnessHit(x, y);
+  if (told >= 0) return told;
   let best = -1, distance = reach;
   const [low, high] = visibleRange();
   const from = Math.max(low, indexAtPlace(placeAtX(x - reach - 1))), to = Math.min(high, indexAtPlace(placeAtX(x + reach + 1)) + 1);
@@ -22,11 +24,8 @@ function hit(x, y, reach = 11) {
     if (away < distance) [best, distance] = [index, away];
   }
   if (best >= 0) return best;
-  for (const [name, lane] of rows.lane) {
-    if (Math.abs(lane - y) > 9) continue;
-    const op = model.lanes.get(name).find((one) => x >= xAt(one.from) - 3 && x <= endX(one.to) + 3 && (view.shown[one.from] || one.bad));
-    if (op) return op.to >= 0 && x > (xAt(op.from) + xAt(op.to)) / 2 ? op.to : op.from;
-  }
+  const bar = barHit(x, y, rows);
+  if (bar >= 0) return bar;
   // What is bundled is no event, unless it is one message.
   if (isBundled(low, high)) return hitBundle(x, y - view.top)?.single ?? -1;
   distance = Math.max(6, reach / 2);
@@ -99,7 +98,8 @@ function pointer() {
     if (!fingers.delete(event.pointerId)) return;
     clearTimeout(press);
     if (!began.moved && event.type === "pointerup") {
-      const index = hit(event.offsetX, event.offsetY, event.pointerType === "touch" ? FINGER : undefined);
+      const folded = foldHit(event.offsetX, event.offsetY);
+      const index = folded ? -1 : hit(event.offsetX, event.offsetY, event.pointerType === "touch" ? FINGER : undefined);
       if (index >= 0) select(index, true);
       else enterBundle(event.offsetX, event.offsetY);
     }

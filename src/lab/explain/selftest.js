@@ -16,8 +16,7 @@ function selfTest() {
     press("End");
     result.last = view.selected;
     result.said = el("what").textContent;
-    result.states = el("states").querySelectorAll("td:first-child:not([colspan])").length;
-    result.digests = [...el("states").querySelectorAll("td.mono")].filter((cell) => cell.textContent !== "–").length;
+    result.states = el("states").closest("table").querySelectorAll("thead th[scope]").length;
     press("v");
     result.atViolation = view.selected >= 0 && events[view.selected].kind === "violation";
     const scale = view.scale;
@@ -44,6 +43,7 @@ function selfTest() {
     press("v");
     result.drawPartMs = timeToDraw();
     result.levels = testLevels();
+    Object.assign(result, testBecause());
   } catch (error) {
     problems.push(String(error && error.stack));
   }

@@ -3,7 +3,7 @@
 
 use super::{Entry, Merged, kind};
 use crate::trace::Event;
-use node_core::Escaped;
+use node_core::{ClockOffset, Escaped, Fact};
 use serde_json::Value;
 use std::io::{self, Write};
 
@@ -76,8 +76,9 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
         Event::Request { op, client, label, .. } => format!("{client} [{op}] {label}"),
         Event::Reply { op, client, label, .. } => format!("{client} [{op}] {label}"),
         Event::Push { client, label, .. } => format!("{client} {label}"),
-        Event::Fact { protocol, fact, value, .. } => {
-            format!("{protocol}: {}", statement(fact, value))
+        Event::Fact { protocol, .. } => {
+            let said = entry.line.event.to_fact().map(|fact| statement(&fact));
+            format!("{protocol}: {}", said.unwrap_or_default())
         }
         Event::Invoke { op, client, to, label, .. } => {
             format!("client {client} [{op}] -> {to} {label}")
@@ -102,38 +103,78 @@ pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
     }
 }
 
-/// A fact in words: its name, and what it states. Not escaped.
-pub(super) fn statement(fact: &str, value: &Value) -> String {
-    let word = |value: &Value| match value {
+/// A fact in words: what it is called, the node that it is about, and what it states of it:
+/// `Coordinator node 5, epoch 1`. Not escaped.
+pub(super) fn statement(fact: &Fact) -> String {
+    if let Some(ClockOffset { correction }) = fact.read() {
+        return format!("clock corrected by {}", signed_millis(correction.target()));
+    }
+    let mut words = Vec::new();
+    words.extend(fact.subject().map(|node| format!("node {node}")));
+    match fact.json() {
+        Value::Null => {}
+        Value::Object(fields) => {
+            let is_subject = |value: &Value| {
+                let subject = fact.subject().map(|node| u64::from(node.0));
+                subject.is_some() && value.as_u64() == subject
+            };
+            let said = fields.iter().filter(|(name, value)| *name != "id" || !is_subject(value));
+            words.extend(said.map(|(name, value)| of_field(name, value)));
+        }
+        other => words.push(plain(&other)),
+    }
+    format!("{} {}", fact.name(), words.join(", ")).trim_end().to_string()
+}
+
+/// A field of a fact: its name and value, and of what is yes or no only the name, or that it is
+/// not.
+fn of_field(name: &str, value: &Value) -> String {
+    let name = name.replace('_', " ");
+    match value {
+        Value::Bool(true) => name,
+        Value::Bool(false) => format!("not {name}"),
+        other => format!("{name} {}", plain(other)),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    };
-    let words = match value {
-        Value::Null => return fact.to_string(),
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name} {}", word(value)));
-            fields.collect::<Vec<_>>().join(", ")
-        }
-        other => word(other),
-    };
-    format!("{fact} {words}")
+    }
+}
+
+/// Nanoseconds with their sign, as milliseconds: `−1.2 ms`.
+fn signed_millis(nanos: i64) -> String {
+    let size = nanos.unsigned_abs();
+    let sign = if nanos < 0 { '−' } else { '+' };
+    format!("{sign}{}.{} ms", size / 1_000_000, size / 100_000 % 10)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Source, merge};
+    use node_core::{Fact, NodeId};
 
     #[test]
     fn facts_have_words_whatever_they_state() {
-        let words = |json| super::statement("Fact", &serde_json::from_str(json).unwrap());
-        assert_eq!(words("null"), "Fact");
-        assert_eq!(words("7"), "Fact 7");
-        assert_eq!(words(r#""seven""#), "Fact seven");
-        assert_eq!(words("[1,{\"a\":2}]"), r#"Fact [1,{"a":2}]"#);
-        assert_eq!(
-            words(r#"{"id":3,"why":"late","more":{"a":2}}"#),
-            r#"Fact id 3, more {"a":2}, why late"#
-        );
+        let words = |subject: Option<u32>, json| {
+            let value = serde_json::from_str(json).unwrap();
+            super::statement(&Fact::recorded("Fact", subject.map(NodeId), value))
+        };
+        assert_eq!(words(None, "null"), "Fact");
+        assert_eq!(words(Some(2), "null"), "Fact node 2");
+        assert_eq!(words(None, "7"), "Fact 7");
+        assert_eq!(words(None, r#""seven""#), "Fact seven");
+        assert_eq!(words(None, "[1,{\"a\":2}]"), r#"Fact [1,{"a":2}]"#);
+        let several = r#"{"id":3,"why":"late","more":{"a":2}}"#;
+        assert_eq!(words(None, several), r#"Fact id 3, more {"a":2}, why late"#);
+        assert_eq!(words(Some(4), several), r#"Fact node 4, id 3, more {"a":2}, why late"#);
+        assert_eq!(words(Some(3), r#"{"id":3,"is_on":true}"#), "Fact node 3, is on");
+        assert_eq!(words(Some(3), r#"{"id":3,"is_on":false}"#), "Fact node 3, not is on");
+        let offset = r#"{"correction":{"from":0,"rate_ppm":1,"since":0,"to":-1250000}}"#;
+        let offset = Fact::recorded("ClockOffset", None, serde_json::from_str(offset).unwrap());
+        assert_eq!(super::statement(&offset), "clock corrected by −1.2 ms");
     }
 
     #[test]

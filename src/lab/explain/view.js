@@ -8,10 +8,13 @@ const view = {
   axis: "order", from: 0, to: events.length,
   left: 0, scale: 1, epoch: 0, top: 0, width: 800, height: 400,
   nodes: new Set(data.run.nodes), protocol: "", text: "", timers: true, past: false,
+  // The violation whose witnesses are numbered, and the nodes all of whose statements are shown.
+  about: -1, opened: new Set(),
   selected: -1, marks: null, shown: new Uint8Array(events.length), place: new Float64Array(events.length + 1),
 };
 
-// Which events the filters let through. The run's frame (faults, crashes, violations) always is.
+// Which events the filters let through. The run's frame (faults, crashes, violations) and what
+// violations rest on always are.
 function applyFilters() {
   const text = view.text.toLowerCase();
   // An operation is shown whole: its reply need not name the key again.
@@ -23,7 +26,7 @@ function applyFilters() {
   for (let index = 0; index < events.length; index++) {
     const event = events[index];
     let shown = true;
-    if (/^(fault|violation)$/.test(event.kind)) shown = true;
+    if (/^(fault|violation)$/.test(event.kind) || model.witnessAt.has(index)) shown = true;
     else if (event.node !== undefined && !view.nodes.has(event.node)) shown = false;
     else if (/^(start|crash|stop|pause)$/.test(event.kind)) shown = true;
     else if (event.kind === "timer" && !view.timers) shown = false;
@@ -132,17 +135,24 @@ function reveal(index) {
 let rows = null;
 function layout() {
   if (rows) return rows;
-  const ids = data.run.nodes.filter((id) => view.nodes.has(id));
+  const ids = data.run.nodes.filter((id) => view.nodes.has(id) || model.witnessNodes.has(id));
   const flags = RULER, faults = flags + (model.violations.length ? FLAGS : 0);
   const curve = faults + model.faultLanes * FAULT + 2;
   const fixed = curve + (chance ? CURVE : 0) + 4;
-  const clients = model.clients.length;
-  const left = view.height - fixed - (clients ? Math.min(clients, 6) * LANE + 26 : 0) - 6;
+  const lanes = model.clients.reduce((sum, name) => sum + model.depths.get(name), 0);
+  const left = view.height - fixed - (lanes ? Math.min(lanes, 6) * LANE + 26 : 0) - 6;
   const row = Math.max(27, Math.min(180, ids.length ? left / ids.length : left));
-  const y = new Map(ids.map((id, at) => [id, fixed + at * row + Math.min(row * 0.42, 44)]));
-  const clientsTop = fixed + ids.length * row + 4;
-  const lane = new Map(model.clients.map((name, at) => [name, clientsTop + 20 + at * LANE]));
-  rows = { ids, at: new Map(ids.map((id, place) => [id, place])), flags, faults, curve, fixed, row, y, clientsTop, lane, bottom: clientsTop + (clients ? 24 + clients * LANE : 0) };
+  const above = Math.min(row * 0.42, 44);
+  // A node's row grows with what it holds for true.
+  const bands = new Map(ids.map((id) => [id, bandsShown(id, row, above)]));
+  const high = new Map(ids.map((id) => [id, row < 44 ? row : Math.max(row, above + 14 + BAND * (bands.get(id) + (view.opened.has(id) ? 1 : 0)))]));
+  const y = new Map(), lane = new Map();
+  let bottom = fixed;
+  for (const id of ids) { y.set(id, bottom + above); bottom += high.get(id); }
+  const clientsTop = bottom + 4;
+  bottom = clientsTop + 20;
+  for (const name of model.clients) { lane.set(name, bottom); bottom += model.depths.get(name) * LANE; }
+  rows = { ids, at: new Map(ids.map((id, place) => [id, place])), flags, faults, curve, fixed, row, above, bands, high, y, clientsTop, lane, bottom: lanes ? bottom + 4 : clientsTop };
   return rows;
 }
 
@@ -154,11 +164,9 @@ function nextShown(index, direction, node) {
   return -1;
 }
 
-// Nanoseconds for people; `precise` keeps all digits.
+// A time in the run for people, by one rule everywhere, the verdict's: milliseconds with a decimal,
+// cut, so that what is later never shows as earlier. `precise` keeps what is beyond.
 function clock(t, precise) {
-  if (precise) return `${Math.floor(t / 1e9)}.${String(Math.floor(t % 1e9)).padStart(9, "0").replace(/(000)+$/, "") || "0"} s`;
-  const span = room() / view.scale;
-  const nanos = view.axis === "time" ? span : events.length ? events[Math.max(0, Math.min(events.length, indexAtPlace(view.left + span)) - 1)].t - events[Math.min(events.length - 1, indexAtPlace(view.left))].t : 1e9;
-  const digits = nanos > 2e10 ? 1 : nanos > 1e9 ? 2 : nanos > 1e7 ? 4 : nanos > 1e5 ? 6 : 9;
-  return `${(t / 1e9).toFixed(digits)} s`;
+  const decimals = String(Math.floor(t % 1e6)).padStart(6, "0");
+  return `${Math.floor(t / 1e6)}.${precise ? decimals.replace(/(\d)0+$/, "$1") : decimals[0]} ms`;
 }
