@@ -238,7 +238,8 @@ fn the_other_forms_are_written_for_the_same_traces() {
     text::write(&run, &mut columns).unwrap();
     shiviz::write(&run, &mut log).unwrap();
     let lines = |text: Vec<u8>| String::from_utf8(text).unwrap().lines().count();
-    assert_eq!(lines(columns), run.entries.len() + 2);
+    // Under the violation a line for each of its two witnesses.
+    assert_eq!(lines(columns), run.entries.len() + 2 + 2);
     assert_eq!(lines(log), 2 * run.entries.len() + 2);
 }
 

@@ -159,8 +159,12 @@ fn the_program_finds_a_planted_bug_which_is_shrunk() {
     let failure = found.failure.expect("it is one");
     assert_eq!(failure.property, "sum");
     assert!(failure.why.contains("in the end, and"), "{}", failure.why);
-    let [op] = failure.ops()[..] else { panic!("the answer that shows it: {failure:?}") };
-    assert_eq!(failure.at, found.run.operations[op].return_ns.expect("an answer"));
+    let [witness] = &failure.witnesses[..] else { panic!("the answer that shows it: {failure:?}") };
+    let name = |one: &Operation| format!("{}-{}", one.connection, one.sequence);
+    let is_it = |one: &&Operation| witness.op.as_deref() == Some(&*name(one));
+    let shows = found.run.operations.iter().find(is_it).expect("it is one of the run");
+    assert_eq!(Some(failure.at), shows.return_ns, "{failure:?}");
+    assert!(witness.says.contains(" asked node "), "{witness:?}");
     let mut fails = |plan: &_| {
         let again = run(&scenario, &registry(), plan, Tracer::new());
         again.failure.is_some_and(|failure| failure.property == "sum")

@@ -131,7 +131,7 @@ fn load(args: &LoadArgs, registry: &Registry, out: &mut Output) -> Result<u8, St
         out.say(format_args!("{}", as_object(&name, args.seed, &driven, &verdicts)));
     } else {
         // It remembers an error itself.
-        let _ = out.write_all(show(&verdicts).as_bytes());
+        let _ = out.write_all(show(&driven.run, &verdicts).as_bytes());
         print(&name, &driven, out);
     }
     let mut code = if verdicts.is_empty() { UNKNOWN } else { overall(&verdicts) };
@@ -191,7 +191,7 @@ fn as_object(name: &str, seed: u64, driven: &Driven, verdicts: &Verdicts) -> ser
         "scenario": name,
         "seed": seed,
         "verdict": if verdicts.is_empty() { "unknown" } else { word(verdicts) },
-        "properties": as_json(verdicts),
+        "properties": as_json(&driven.run, verdicts),
         "operations": counts.asked,
         "answered": counts.answered,
         "seconds": driven.run.end_ns as f64 / 1e9,

@@ -10,6 +10,7 @@ use node_lab::sim::plan::Known;
 use node_lab::sim::scenario::Scenario;
 use node_lab::study::{Needs, Property, Run, Verdict, Violation};
 use node_lab::trace::history::{Taken, Traces};
+use node_lab::trace::{lines, told};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -88,7 +89,8 @@ pub struct VerifyArgs {
     bounds: Vec<String>,
 
     /// Print one JSON object instead: {"verdict","operations","properties":
-    /// [{"property","verdict","why","operations"}]}; verdicts are held, violated and unknown
+    /// [{"property","verdict","why","operations","witnesses"}]}; verdicts are held, violated and
+    /// unknown
     #[arg(long)]
     json: bool,
 }
@@ -127,7 +129,7 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
         set.map_err(|why| format!("--bound {given}: {why}"))?;
     }
     let judge = |property: &'static Property| match &scenario {
-        None => (property.judge)(&run),
+        None => (property.judge)(&run).told(&run, || registry.json_forms()),
         Some(scenario) => scenario.judge(property, &run, registry, plan),
     };
     let asked = match &scenario {
@@ -146,7 +148,7 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
                    about; see node properties";
         return Err(why.into());
     }
-    let text = if args.json { show_json(&run, &verdicts) } else { show(&verdicts) };
+    let text = if args.json { show_json(&run, &verdicts) } else { show(&run, &verdicts) };
     // It remembers an error itself.
     let _ = out.write_all(text.as_bytes());
     Ok(overall(&verdicts))
@@ -276,10 +278,15 @@ pub(super) fn overall(verdicts: &[(&'static Property, Verdict)]) -> u8 {
     codes.reduce(|a, b| if a == 1 || b == 1 { 1 } else { a.max(b) }).unwrap_or(0)
 }
 
-pub(super) fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
+/// A line for each, and under a violation one for each of its witnesses.
+pub(super) fn show(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
     let line = |(property, verdict): &(&Property, Verdict)| match verdict {
         Verdict::Held => format!("{property:<20} held\n"),
-        Verdict::Violated(Violation { why, .. }) => format!("{property:<20} violated: {why}\n"),
+        Verdict::Violated(Violation { why, witnesses, .. }) => {
+            let witnesses = told(witnesses, run);
+            let because: String = lines(&witnesses).map(|line| format!("  {line}\n")).collect();
+            format!("{property:<20} violated: {why}\n{because}")
+        }
         Verdict::Unknown { why } | Verdict::Undecided { why } => {
             format!("{property:<20} unknown: {why}\n")
         }
@@ -288,7 +295,10 @@ pub(super) fn show(verdicts: &[(&'static Property, Verdict)]) -> String {
 }
 
 /// A JSON object for each.
-pub(super) fn as_json(verdicts: &[(&'static Property, Verdict)]) -> Vec<serde_json::Value> {
+pub(super) fn as_json(
+    run: &Run,
+    verdicts: &[(&'static Property, Verdict)],
+) -> Vec<serde_json::Value> {
     let one = |(property, verdict): &(&Property, Verdict)| {
         let name = property.name;
         match verdict {
@@ -296,9 +306,13 @@ pub(super) fn as_json(verdicts: &[(&'static Property, Verdict)]) -> Vec<serde_js
             Verdict::Unknown { why } | Verdict::Undecided { why } => {
                 json!({"property": name, "verdict": "unknown", "why": why})
             }
-            Verdict::Violated(Violation { why, shown, .. }) => {
-                json!({"property": name, "verdict": "violated", "why": why, "operations": shown})
-            }
+            Verdict::Violated(Violation { why, witnesses, shown, .. }) => json!({
+                "property": name,
+                "verdict": "violated",
+                "why": why,
+                "operations": shown,
+                "witnesses": told(witnesses, run),
+            }),
         }
     };
     verdicts.iter().map(one).collect()
@@ -317,7 +331,7 @@ fn show_json(run: &Run, verdicts: &[(&'static Property, Verdict)]) -> String {
     let all = json!({
         "verdict": word(verdicts),
         "operations": run.operations.len(),
-        "properties": as_json(verdicts),
+        "properties": as_json(run, verdicts),
     });
     format!("{all}\n")
 }
@@ -397,15 +411,15 @@ mod tests {
         let verdicts: Vec<_> = all.properties().map(|one| (one, check(one.name, &run))).collect();
         let verdicts = &verdicts[..7];
         assert_eq!(
-            show(&verdicts[1..]),
+            show(&run, &verdicts[1..]),
             "read_your_writes     unknown: no client read a key that it had PUT\n\
              regular_register     violated: client 2 GET k at node 3 returned NULL \
-             (30.000 to 35.000 ms) was sent after client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n\
+             (30.0 to 35.0 ms) was sent after client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.0 to 25.0 ms)\n\
              unique_timestamps    unknown: no timestamp of a key was seen twice\n\
              linearizable_writes  unknown: no two PUTs were acknowledged\n\
              replicas_equal       unknown: the history says nothing of replicas\n\
              linearizable         violated: no order explains client 2 GET k at node 3 returned NULL \
-             (30.000 to 35.000 ms) beside client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.000 to 25.000 ms)\n"
+             (30.0 to 35.0 ms) beside client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.0 to 25.0 ms)\n"
         );
         assert_eq!(overall(verdicts), 1);
         assert_eq!(overall(&verdicts[3..6]), UNKNOWN);
@@ -458,9 +472,9 @@ mod tests {
         assert!(matches!(check("monotonic_reads", &run), Verdict::Unknown { .. }));
         let verdicts = [(property("clock_condition"), check("clock_condition", &traces(4)))];
         assert_eq!(
-            show(&verdicts),
-            "clock_condition      violated: node 1 receiving 1 at 20.000 ms has Lamport value 4 and \
-             vector {1: 1, 2: 1}, but the event of node 2 in its past, at 10.000 ms, has 4\n"
+            show(&Run::default(), &verdicts),
+            "clock_condition      violated: node 1 receiving 1 at 20.0 ms has Lamport value 4 and \
+             vector {1: 1, 2: 1}, but the event of node 2 in its past, at 10.0 ms, has 4\n"
         );
     }
 
@@ -503,7 +517,7 @@ mod tests {
             let run = by_rank(winner);
             let shown = names(&[], &run).into_iter();
             let judged = shown.map(|name| (property(name), check(name, &run)));
-            show(&judged.collect::<Vec<_>>())
+            show(&run, &judged.collect::<Vec<_>>())
         };
         assert_eq!(
             verdicts(1),
@@ -517,7 +531,7 @@ mod tests {
             "election_terminates  held\n\
              one_coordinator_per_component held\n\
              highest_live_id_wins violated: node 1 holds node 2 coordinator, but the highest within \
-             its reach is 1, by its rank 2 at 52.000 ms, undisturbed since 2.000 ms\n\
+             its reach is 1, by its rank 2 at 52.0 ms, undisturbed since 2.0 ms\n\
              ranks_unique_and_stable held\n"
         );
         assert!(verdicts(3).contains("node 3 coordinator, which takes no part in elections"));

@@ -13,6 +13,7 @@ use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::tracer::Tracer;
 use node_lab::study::Verdict;
+use node_lab::trace::{lines, told};
 use node_workloads::program::{AVAILABLE, Numbers, Quantiles, numbers};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -334,7 +335,7 @@ fn show_stderr(trace: &Path, out: &mut Output) -> std::io::Result<()> {
             (said, event["node"].as_u64(), event["at"].as_u64())
         {
             let at = at as f64 / 1e6;
-            out.say(format_args!("{at:.3} ms n{}: {said}", node.saturating_sub(1)));
+            out.say(format_args!("{at:.1} ms n{}: {said}", node.saturating_sub(1)));
         }
     }
     Ok(())
@@ -393,6 +394,9 @@ fn verdict(outcome: &Outcome, out: &mut Output) -> u8 {
             Verdict::Held => out.say(format_args!("  {property}: held")),
             Verdict::Violated(found) => {
                 out.say(format_args!("  {property}: violated: {}", found.why));
+                for line in lines(&told(&found.witnesses, &outcome.run)) {
+                    out.say(format_args!("    {line}"));
+                }
             }
             Verdict::Unknown { why } | Verdict::Undecided { why } => {
                 unknown += 1;
@@ -404,7 +408,7 @@ fn verdict(outcome: &Outcome, out: &mut Output) -> u8 {
         let (property, why) = (&failure.property, &failure.why);
         if outcome.verdicts.iter().all(|(judged, _)| judged.name != property) {
             let at = failure.at as f64 / 1e6;
-            out.say(format_args!("  {property}: at {at:.3} ms: {why}"));
+            out.say(format_args!("  {property}: at {at:.1} ms: {why}"));
         }
         out.say(format_args!("Analysis invalid! (ノಥ益ಥ)ノ {property} does not hold."));
         return 1;

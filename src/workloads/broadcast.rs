@@ -212,7 +212,7 @@ mod tests {
             (1, READ, 600, Some((601, ONE))),
         ]);
         let Verdict::Violated(violation) = stable_latency(&run) else { panic!() };
-        let why = "the median of 1 stable latencies is 498.000 ms, and not below 400.000 ms";
+        let why = "the median of 1 stable latencies is 498.0 ms, and not below 400.0 ms";
         assert_eq!(violation.why, why);
         run.bounds.set(&MEDIAN, 499, 10_000).unwrap();
         assert_eq!(stable_latency(&run), Verdict::Held);

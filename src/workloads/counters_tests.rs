@@ -46,7 +46,7 @@ fn the_sum_is_that_of_what_took_place() {
         panic!("a refused addition was added")
     };
     assert_eq!(violation.ops(), [4]);
-    assert_eq!(violation.why, "n0 read 9 at 3.000 ms, but the sum is 5");
+    assert_eq!(violation.why, "n0 read 9 at 3.0 ms, but the sum is 5");
 }
 
 #[test]

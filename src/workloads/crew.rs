@@ -14,6 +14,7 @@
 
 use crate::errors::Told;
 use node_core::{Protocol, Rng};
+use node_lab::check::describe::{FINALS, SETUPS};
 use node_lab::hosted::{Body, Program};
 use node_lab::study::{Cast, Clients, Load, Nanos, Port, Workload};
 use std::collections::BTreeMap;
@@ -30,10 +31,6 @@ const MAX_CLIENTS: u32 = 1_000;
 const MAX_RATE: u32 = 100_000;
 /// What one client's numbers are apart: there are fewer clients and nodes than this.
 const LIFE: u64 = 10_000;
-/// The number of who asks the first node in the end.
-const FINALS: u64 = 1_000_000_000;
-/// The number of who sets the first node up.
-const SETUPS: u64 = 2_000_000_000;
 
 /// Whether an operation is one of those with which a run ends, by its client's number.
 pub fn is_final(client: u64) -> bool {

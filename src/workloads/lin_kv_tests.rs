@@ -26,7 +26,7 @@ fn refusals_say_what_the_state_was() {
             panic!("{code}")
         };
         assert_eq!(found.ops(), [1]);
-        let why = "no order explains what client 1 was told to cas key 0 from 1 to 2 at 4.000 ms";
+        let why = "no order explains what client 1 was told to cas key 0 from 1 to 2 at 4.0 ms";
         assert_eq!(found.why, format!("{why}: {says}"));
     }
     // A missing key does not hold another value.

@@ -134,7 +134,7 @@ fn who_holds_nobody_in_time_is_named() {
     let history = history([(0, start(1)), (0, start(2)), (20, holds(2, 2)), (100, What::End)]);
     assert_eq!(
         violation("election_terminates", &history),
-        (100, "node 1 holds no coordinator at 100.000 ms, undisturbed since 0.000 ms".into())
+        (100, "node 1 holds no coordinator at 100.0 ms, undisturbed since 0.0 ms".into())
     );
     assert_eq!(verdicts(&history), "x?.", "one alone agrees with nobody");
 }
@@ -162,7 +162,7 @@ fn a_run_may_begin_at_any_time_and_be_in_any_order() {
     assert_eq!(verdicts(&history), "...");
     history.timeline.retain(|one| one.what != holds(1, 3));
     let (_, why) = violation("election_terminates", &history);
-    assert!(why.ends_with("at 100.000 ms, undisturbed since 0.000 ms"), "{why}");
+    assert!(why.ends_with("at 100.0 ms, undisturbed since 0.0 ms"), "{why}");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_rank_that_is_not_the_highest_is_named_though_its_node_has_the_highest_id() 
     assert_eq!(
         why,
         "node 1 holds node 3 coordinator, but the highest within its reach is 1, by its rank 3 at \
-         102.000 ms, undisturbed since 2.000 ms"
+         102.0 ms, undisturbed since 2.0 ms"
     );
     assert_eq!(verdicts(&history), "..x");
     let dead = three_by_rank(
@@ -360,8 +360,8 @@ fn two_that_hold_themselves_coordinator_are_named_when_it_lasts() {
     let (_, why) = violation("one_coordinator", &until(211));
     assert_eq!(
         why,
-        "nodes 3 and 2 each hold themselves coordinator from 200.000 ms on, for longer than \
-         10.000 ms"
+        "nodes 3 and 2 each hold themselves coordinator from 200.0 ms on, for longer than \
+         10.0 ms"
     );
     // To the end of the run counts too.
     assert_eq!(leaders(&three([(200, holds(2, 2)), (210, What::End)])), None);
@@ -438,7 +438,7 @@ fn a_node_that_goes_back_to_an_earlier_reign_is_named() {
     let broken = three([(10, reign(1, 2, 4)), (12, reign(1, 3, 3)), (20, What::End)]);
     let (at, why) = violation("reigns_go_forward", &broken);
     assert_eq!(at, 12);
-    assert_eq!(why, "node 1 turns to node 3 in epoch 3 at 12.000 ms, after node 2 in epoch 4");
+    assert_eq!(why, "node 1 turns to node 3 in epoch 3 at 12.0 ms, after node 2 in epoch 4");
     // Of one epoch the higher id is the later reign; a node that starts knows none.
     assert!(matches!(verdict(&[(10, reign(1, 2, 1))]), Verdict::Violated(_)));
     let again = [(10, reign(1, 2, 9)), (11, reign(1, 2, 10)), (12, start(1)), (13, reign(1, 3, 1))];
@@ -463,7 +463,7 @@ fn a_node_that_hears_a_higher_one_turns_to_nobody_below_it() {
     assert_eq!(at, 60);
     assert_eq!(
         why,
-        "node 1 turns to node 2 in epoch 9 at 60.000 ms, though it heard node 3 at 11.000 ms"
+        "node 1 turns to node 2 in epoch 9 at 60.0 ms, though it heard node 3 at 11.0 ms"
     );
     // It heard it too long ago, or the link is lost, or it started anew, or nobody knows its time.
     let clock = (12, fault(FaultKind::Clock(1), 12));

@@ -2,6 +2,7 @@
 //! history of it.
 
 use super::wire::{Answer, Ask, Foreign, Wire};
+use node_lab::check::describe::NEWCOMERS;
 use node_lab::study::Load;
 use node_lab::study::Nanos;
 use node_lab::study::{Clients, Port, Said, Workload};
@@ -211,8 +212,6 @@ const TWIN_OF: u64 = 4;
 
 /// A RESP client's connections are clients of their own in a history: they are its sessions.
 const CONNECTIONS: u64 = 1_000_000;
-/// Newcomers are clients of their own in a history; these are no other's numbers.
-pub(super) const NEWCOMERS: u64 = 1 << 32;
 
 /// All clients of a run.
 pub struct Crew {

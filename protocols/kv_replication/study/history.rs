@@ -1,7 +1,6 @@
 //! What the store's clients saw, and what its replicas held, made of a run's operations.
 
-use super::clients::NEWCOMERS;
-use node_lab::check::describe::{Millis, Short};
+use node_lab::check::describe::{Client, Short, Span};
 use node_lab::study::{Met, Operation, Run};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::{KvReplication, Reply, Request};
@@ -112,7 +111,7 @@ impl Op {
 }
 
 /// An operation in words, with its times in milliseconds from the run's beginning:
-/// `client 1 PUT k=v at node 2 returned PUT_OK (timestamp 3, 10.000 to 20.500 ms)`.
+/// `client 1 PUT k=v at node 2 returned PUT_OK (timestamp 3, 10.0 to 20.5 ms)`.
 pub(super) struct Described<'a>(pub &'a Op);
 
 /// The same where the client has been named: `GET at node 1 returned v (timestamp 3, …)`.
@@ -121,11 +120,7 @@ pub(super) struct Again<'a>(pub &'a Op);
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let op = self.0;
-        match op.client.checked_sub(NEWCOMERS) {
-            Some(number) => write!(f, "newcomer {number}")?,
-            None => write!(f, "client {}", op.client)?,
-        }
-        write!(f, " {} {}", op.op.name(), Short(&op.key))?;
+        write!(f, "{} {} {}", Client(op.client), op.op.name(), Short(&op.key))?;
         if let (Kind::Put, Some(value)) = (op.op, &op.value) {
             write!(f, "={}", Short(value))?;
         }
@@ -175,11 +170,7 @@ impl Op {
         if self.outcome == Outcome::Ok {
             write!(f, "timestamp {}, ", self.timestamp)?;
         }
-        let ms = |ns: u64| format!("{}.{:03}", ns / 1_000_000, ns / 1_000 % 1_000);
-        match self.return_ns {
-            Some(end) => write!(f, "{} to {})", ms(self.invoke_ns), Millis(end)),
-            None => write!(f, "sent at {})", Millis(self.invoke_ns)),
-        }
+        write!(f, "{})", Span(self.invoke_ns, self.return_ns))
     }
 }
 

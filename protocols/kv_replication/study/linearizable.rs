@@ -372,9 +372,9 @@ mod tests {
         assert_eq!(violation.ops(), [4, 1, 2]);
         assert_eq!(
             violation.why,
-            "no order explains client 3 GET k returned a (timestamp 1, 0.000 to 0.000 ms) beside \
-             client 1 PUT k=a returned PUT_OK (timestamp 1, 0.000 to 0.000 ms), \
-             client 1 PUT k=b returned PUT_OK (timestamp 2, 0.000 to 0.000 ms)"
+            "no order explains client 3 GET k returned a (timestamp 1, 0.0 to 0.0 ms) beside \
+             client 1 PUT k=a returned PUT_OK (timestamp 1, 0.0 to 0.0 ms), \
+             client 1 PUT k=b returned PUT_OK (timestamp 2, 0.0 to 0.0 ms)"
         );
     }
 

@@ -252,8 +252,8 @@ mod tests {
         assert_eq!(broken(&ops), [3, 1]);
         assert_eq!(
             why(&ops),
-            "client 4 GET k returned a (timestamp 1, 0.000 to 0.000 ms) was sent after \
-             client 2 PUT k=b returned PUT_OK (timestamp 2, 0.000 to 0.000 ms)"
+            "client 4 GET k returned a (timestamp 1, 0.0 to 0.0 ms) was sent after \
+             client 2 PUT k=b returned PUT_OK (timestamp 2, 0.0 to 0.0 ms)"
         );
         assert_eq!(broken(&[put(1, "a", 1, 0, 1), get(2, None, 0, 2, 3)]), [1, 0]);
     }

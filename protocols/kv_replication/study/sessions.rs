@@ -138,8 +138,8 @@ mod tests {
         assert_eq!(violation.ops(), [2, 1]);
         assert_eq!(
             violation.why,
-            "client 1 GET k returned a (timestamp 5, 0.000 to 0.000 ms) after \
-             GET returned b (timestamp 9, 0.000 to 0.000 ms)"
+            "client 1 GET k returned a (timestamp 5, 0.0 to 0.0 ms) after \
+             GET returned b (timestamp 9, 0.0 to 0.0 ms)"
         );
     }
 

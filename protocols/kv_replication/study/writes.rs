@@ -123,8 +123,8 @@ mod tests {
         assert_eq!(violation.ops(), [2, 1]);
         assert_eq!(
             violation.why,
-            "client 3 PUT x=c returned PUT_OK (timestamp 5, 0.000 to 0.000 ms) was sent after \
-             client 2 PUT k=b returned PUT_OK (timestamp 9, 0.000 to 0.000 ms)"
+            "client 3 PUT x=c returned PUT_OK (timestamp 5, 0.0 to 0.0 ms) was sent after \
+             client 2 PUT k=b returned PUT_OK (timestamp 9, 0.0 to 0.0 ms)"
         );
     }
 

@@ -160,7 +160,7 @@ fn a_retry_that_is_refused() {
     let exactly = "stored_exactly_once";
     let mut again = run();
     again.asks.push(send(1, 1, ONE, 75, refused()));
-    assert_violated(&again, exactly, "was acknowledged at 0.000 ms, and then refused: no");
+    assert_violated(&again, exactly, "was acknowledged at 0.0 ms, and then refused: no");
     // It was sent before the acknowledgement.
     again.asks[8].invoke_ns = 24;
     assert_eq!(violated(&again), []);

@@ -8,6 +8,7 @@ use node_lab::sim::run::{Failure, Outcome};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::smallest;
 use node_lab::sim::tally::{Judged, Tally, Word};
+use node_lab::trace::{Testimony, lines};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -70,6 +71,8 @@ pub(super) struct Report {
     property: String,
     why: String,
     at_ms: f64,
+    /// What it rests on, in the order of telling.
+    witnesses: Vec<Testimony<'static>>,
     /// The command that runs it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     replay: Option<String>,
@@ -212,6 +215,7 @@ fn report(
         property: failure.property,
         why: failure.why,
         at_ms: failure.at as f64 / 1e6,
+        witnesses: failure.witnesses,
         replay,
         unsaved,
         faults: plan.faults.iter().map(|fault| scenario.tell(fault)).collect(),
@@ -222,8 +226,12 @@ fn report(
 /// Tells it to people.
 pub(super) fn print(summary: &Summary, out: &mut Output) {
     for report in &summary.failures {
-        let Report { seed, property, why, at_ms, replay, unsaved, faults, branches } = report;
-        out.say(format_args!("seed {seed}: {property} is violated at {at_ms:.3} ms: {why}"));
+        let Report { seed, property, why, at_ms, witnesses, replay, unsaved, faults, branches } =
+            report;
+        out.say(format_args!("seed {seed}: {property} is violated at {at_ms:.1} ms: {why}"));
+        for line in lines(witnesses) {
+            out.say(format_args!("  {line}"));
+        }
         for line in faults.iter().chain(branches) {
             out.say(format_args!("  {line}"));
         }

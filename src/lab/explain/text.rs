@@ -1,8 +1,8 @@
 //! The run as text in fixed columns: time, node, Lamport value, kind, detail. One event a line,
-//! whatever bytes a peer or a client sent.
+//! whatever bytes a peer or a client sent; under a violation a line for each of its witnesses.
 
 use super::{Entry, Merged, kind};
-use crate::trace::Event;
+use crate::trace::{Event, lines};
 use node_core::{ClockOffset, Escaped, Fact};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -28,6 +28,11 @@ pub fn write(run: &Merged, out: &mut impl Write) -> io::Result<()> {
             detail(run, entry),
         );
         writeln!(out, "{}", Escaped(line.trim_end().as_bytes()))?;
+        if let Event::Violation { witnesses, .. } = &entry.line.event {
+            for line in lines(witnesses) {
+                writeln!(out, "{:45}{line}", "")?;
+            }
+        }
     }
     Ok(())
 }

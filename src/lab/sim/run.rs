@@ -12,8 +12,8 @@ use super::world::{Birth, Nanos, Step, World};
 use crate::config::Config;
 use crate::hosted::{Reached, Seat, Stage};
 use crate::registry::Registry;
-use crate::study::{self, Invariant, Needs, Port, Property, Run, Verdict, Witness, Workload};
-use crate::trace::written;
+use crate::study::{Invariant, Needs, Port, Property, Run, Verdict, Workload};
+use crate::trace::{Testimony, told};
 use node_core::{Env, NodeId, Rng};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -64,16 +64,11 @@ pub struct Failure {
     pub why: String,
     /// When it showed first, in nanoseconds.
     pub at: Nanos,
-    /// What it rests on, in the order of telling.
-    pub witnesses: Vec<Witness>,
+    /// What it rests on, in the order of telling, as the run's trace has it.
+    pub witnesses: Vec<Testimony<'static>>,
 }
 
 impl Failure {
-    /// The operations that it rests on, by their places in the run.
-    pub fn ops(&self) -> Vec<usize> {
-        study::ops(&self.witnesses)
-    }
-
     /// A Host's assertion did not hold.
     fn of_panic(panic: &(dyn Any + Send), at: Nanos) -> Failure {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -115,8 +110,8 @@ pub fn run(
     let mut failure =
         went.unwrap_or_else(|panic| Some(Failure::of_panic(&*panic, state.world.now())));
     // A line that says what must not happen tells more than that nothing went on after it.
-    let told = lines.take().into_iter().next();
-    if let Some(line) = told.filter(|_| went_on) {
+    let said = lines.take().into_iter().next();
+    if let Some(line) = said.filter(|_| went_on) {
         failure = Some(Failure::new("error_log", line, state.world.now()));
     }
     let mut seen = state.seen(scenario);
@@ -148,10 +143,11 @@ pub fn run(
         if let Some((property, Verdict::Violated(found))) = verdicts.last() {
             let at = found.shows_at(&seen).unwrap_or(state.world.now());
             let (property, why) = (property.name.to_string(), found.why.clone());
-            failure = Some(Failure { property, why, at, witnesses: found.witnesses.clone() });
+            let witnesses = told(&found.witnesses, &seen);
+            failure = Some(Failure { property, why, at, witnesses });
         }
     }
-    state.tell(failure.as_ref(), &seen, &mut verdicts);
+    state.tell(failure.as_ref(), &mut verdicts);
     let (events, deliveries) = state.world.counts();
     let refused = state.world.refusals().iter();
     let refused = refused.map(|(at, id, why)| format!("{} ms: node {id}: {why}", at / 1_000_000));
@@ -402,11 +398,9 @@ impl State {
             return Some(Failure::new(CONVERGES, "a program was not done in time", now));
         }
         if let Some((property, violation)) = self.world.watch.broken() {
-            let witnesses = violation.witnesses.clone();
-            return Some(Failure {
-                witnesses,
-                ..Failure::new(property.name, violation.why.clone(), now)
-            });
+            let witnesses = told(&violation.witnesses, &Run::default());
+            let failure = Failure::new(property.name, violation.why.clone(), now);
+            return Some(Failure { witnesses, ..failure });
         }
         let program = self.stage.as_ref().and_then(|stage| stage.failure());
         let program = self.unstaged.take().or(program);
@@ -453,7 +447,6 @@ impl State {
     fn tell(
         &mut self,
         failure: Option<&Failure>,
-        seen: &Run,
         verdicts: &mut Vec<(&'static Property, Verdict)>,
     ) {
         let broken = self.world.watch.broken().map(|(property, _)| property);
@@ -464,7 +457,6 @@ impl State {
         // The trace has a broken invariant already, behind what broke it.
         if let Some(failure) = failure.filter(|failure| !is_told(failure)) {
             let Failure { property, why, at, witnesses } = failure;
-            let witnesses = &mut witnesses.iter().map(|one| written(one, &seen.operations));
             self.world.tracer.violation(*at, property, why, witnesses);
         }
     }
@@ -472,6 +464,7 @@ impl State {
     fn seen(&mut self, scenario: &Scenario) -> Run {
         let mut run = self.world.take_run();
         run.timeline = self.world.tracer.take_timeline(self.world.now());
+        run.mishaps = self.world.tracer.take_mishaps();
         run.bounds = scenario.bounds.clone();
         run.nodes = scenario.nodes.clone();
         run.is_simulated = true;

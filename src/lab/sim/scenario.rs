@@ -244,9 +244,14 @@ impl Scenario {
         known: Known,
     ) -> Verdict {
         let own = self.checkers.iter().find(|checker| checker.property() == property);
-        let Some(checker) = own else { return (property.judge)(run) };
-        let has_finals = self.workload.as_ref().is_some_and(|clients| clients.has_finals());
-        checker.judge(run, Beside { scenario: &self.path, registry, known, has_finals })
+        let verdict = match own {
+            None => (property.judge)(run),
+            Some(checker) => {
+                let has_finals = self.workload.as_ref().is_some_and(|one| one.has_finals());
+                checker.judge(run, Beside { scenario: &self.path, registry, known, has_finals })
+            }
+        };
+        verdict.told(run, || registry.json_forms())
     }
 
     /// Marks what clients asked that came when the others were done, where there are such clients.

@@ -3,7 +3,7 @@
 
 use crate::check::timeline::{FaultKind, Happening, Running, What};
 use crate::config::Config;
-use crate::study::{Load, Nanos, Needs, Property};
+use crate::study::{Befell, Load, Mishap, Nanos, Needs, Property};
 use crate::trace::{self, Event, LineWriter, Testimony};
 use node_core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
@@ -27,6 +27,10 @@ pub struct Tracer {
     /// Whether they want to see what corrected clocks show.
     clocks: bool,
     timeline: Vec<Happening>,
+    /// What befell nodes, whatever checkers want to see.
+    mishaps: Vec<Mishap>,
+    /// When each node that is up last made something durable, and how many bytes.
+    synced: BTreeMap<u32, (Nanos, u64)>,
     /// How many send events there were: one for all copies of a multicast.
     sends: u64,
     /// The messages whose second copies these are.
@@ -87,6 +91,8 @@ impl Tracer {
             watched: Watched::Nothing,
             clocks: false,
             timeline: Vec::new(),
+            mishaps: Vec::new(),
+            synced: BTreeMap::new(),
             sends: 0,
             copies: BTreeMap::new(),
         }
@@ -150,6 +156,11 @@ impl Tracer {
         std::mem::take(&mut self.timeline)
     }
 
+    /// What befell nodes.
+    pub fn take_mishaps(&mut self) -> Vec<Mishap> {
+        std::mem::take(&mut self.mishaps)
+    }
+
     fn saw(&mut self, at: Nanos, least: Watched, what: impl FnOnce() -> What) {
         if self.watched >= least {
             self.timeline.push(Happening { at, what: what() });
@@ -208,14 +219,13 @@ impl Tracer {
     /// A fault begins.
     pub fn fault(&mut self, at: Nanos, place: usize, until: Nanos, fault: &dyn Fn() -> FaultText) {
         self.mix(Kind::Fault, at, place as u64, until);
-        if self.watched >= Watched::Nodes {
-            let FaultText { kind, nodes, .. } = fault();
-            if let Some(kind) = FaultKind::named(kind, &nodes) {
-                self.timeline.push(Happening { at, what: What::Fault { kind, until } });
-            }
+        let FaultText { kind, nodes, label } = fault();
+        if let Some(known) = FaultKind::named(kind, &nodes) {
+            let what = Befell::Fault { nodes: nodes.clone(), until, says: label.clone() };
+            self.mishaps.push(Mishap { at, what });
+            self.saw(at, Watched::Nodes, || What::Fault { kind: known, until });
         }
         if self.is_full() {
-            let FaultText { kind, nodes, label } = fault();
             let (fault, label) = (kind.into(), label.into());
             self.line(at, None, None, Event::Fault { place, fault, nodes, until, label });
         }
@@ -227,11 +237,11 @@ impl Tracer {
         at: Nanos,
         property: &str,
         why: &str,
-        witnesses: &mut dyn Iterator<Item = Testimony<'static>>,
+        witnesses: &[Testimony<'static>],
     ) {
         if self.is_full() {
             let (property, label) = (property.to_string().into(), why.to_string().into());
-            let witnesses = witnesses.collect();
+            let witnesses = witnesses.to_vec();
             self.line(at, None, None, Event::Violation { property, label, witnesses });
         }
     }
@@ -253,6 +263,9 @@ impl Tracer {
         host: &Host,
     ) {
         self.mix(Kind::Start, at, node.0.into(), incarnation);
+        if !self.unused.contains_key(&node) {
+            self.mishaps.push(Mishap { at, what: Befell::Start { node: node.0, durable } });
+        }
         self.saw(at, Watched::Nodes, || {
             let runs = Running::all_on(host);
             What::Start { node: node.0, durable, runs }
@@ -277,12 +290,18 @@ impl Tracer {
 
     pub(super) fn crash(&mut self, at: Nanos, node: NodeId) {
         self.mix(Kind::Crash, at, node.0.into(), 0);
+        let synced = self.synced.remove(&node.0);
+        let what = Befell::Down { node: node.0, is_crash: true, synced };
+        self.mishaps.push(Mishap { at, what });
         self.saw(at, Watched::Nodes, || What::Down { node: node.0 });
         self.line(at, Some(node), None, Event::Crash);
     }
 
     pub(super) fn pause(&mut self, at: Nanos, node: NodeId, on: bool) {
         self.mix(Kind::Pause, at, node.0.into(), on.into());
+        if on {
+            self.mishaps.push(Mishap { at, what: Befell::Pause { node: node.0 } });
+        }
         self.saw(at, Watched::Nodes, || What::Pause { node: node.0, on });
         self.line(at, Some(node), None, Event::Pause { on });
     }
@@ -305,6 +324,9 @@ impl Tracer {
 
     pub(super) fn sync(&mut self, at: Nanos, node: NodeId, bytes: usize, ok: bool) {
         self.mix(Kind::Sync, at, node.0.into(), (bytes as u64) << 1 | u64::from(ok));
+        if ok {
+            self.synced.insert(node.0, (at, bytes as u64));
+        }
         self.line(at, Some(node), None, Event::Sync { bytes: bytes as u64, ok });
     }
 

@@ -17,6 +17,7 @@ use super::tally::{Judged, Tally, Word};
 use super::tracer::Tracer;
 use crate::check::describe::Millis;
 use crate::registry::Registry;
+use crate::trace::{self, Testimony};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub struct Finding {
     pub why: String,
     /// When it shows, in nanoseconds from the run's beginning.
     pub at_ns: u64,
+    /// What it rests on, in the order of telling.
+    pub witnesses: Vec<Testimony<'static>>,
 }
 
 /// Runs a scenario, a file or one that a study brings by that name, with every seed of a range, and
@@ -78,9 +81,10 @@ pub fn try_scenario(
             None => {
                 let seeds = vec![plan.seed];
                 let (plan, failure) = smallest(&scenario, &registry, &plan, &failure);
-                let Failure { property, why, at, .. } = failure;
+                let Failure { property, why, at: at_ns, witnesses } = failure;
                 let faults = plan.faults.iter().map(|fault| scenario.tell(fault)).collect();
-                findings.push(Finding { property, seeds, plan, faults, why, at_ns: at });
+                let found = Finding { property, seeds, plan, faults, why, at_ns, witnesses };
+                findings.push(found);
             }
         }
     }
@@ -176,9 +180,10 @@ impl fmt::Display for Report {
             let counts = format!("held in {held}, violated in {violated}, no evidence in");
             writeln!(f, "{property}: {counts} {no_evidence}")?;
         }
-        for Finding { property, seeds, plan, faults, why, at_ns } in findings {
+        for Finding { property, seeds, plan, faults, why, at_ns, witnesses } in findings {
             let (seed, at, n) = (plan.seed, Millis(*at_ns), seeds.len());
             writeln!(f, "seed {seed} of {n}: {property} is violated at {at}: {why}")?;
+            trace::lines(witnesses).try_for_each(|line| writeln!(f, "  {line}"))?;
             for fault in faults {
                 writeln!(f, "  {fault}")?;
             }

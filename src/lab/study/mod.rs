@@ -4,18 +4,21 @@
 mod cast;
 mod client;
 mod invariant;
+mod mishap;
 mod property;
 pub(crate) mod requests;
 mod run;
 mod seen;
 mod shipped;
 pub mod spec;
+mod telling;
 mod witness;
 
 pub use self::cast::Cast;
 pub use self::client::{Clients, Load, NoSettings, Port, Said, Workload};
 pub(crate) use self::invariant::Watch;
 pub use self::invariant::{Holds, Invariant, Memory, Snapshot};
+pub use self::mishap::{Befell, Mishap};
 pub use self::property::{
     AGREE, Bound, Bounds, Most, NOTICE, Needs, Property, Unit, Verdict, nothing_of,
 };

@@ -5,6 +5,7 @@ use super::cast::Cast;
 use super::run::Run;
 use super::witness::Violation;
 use crate::check::timeline::Happening;
+use crate::plugins::JsonForm;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -251,6 +252,14 @@ impl Verdict {
             None if has_evidence => Verdict::Held,
             None => Verdict::Unknown { why: lacks.into() },
         }
+    }
+
+    /// As it is told to people: see [`Violation::told`]. The forms are those of all protocols, by
+    /// their tags.
+    #[must_use]
+    pub fn told(self, run: &Run, forms: impl FnOnce() -> BTreeMap<u16, JsonForm>) -> Verdict {
+        let Verdict::Violated(found) = self else { return self };
+        Verdict::Violated(found.told(run, &forms()))
     }
 
     /// With the operations of a violation, which are of a list that a study made, placed in the

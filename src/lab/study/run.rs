@@ -2,7 +2,7 @@
 //! they showed. The simulator fills one as it goes, and `trace` reads one from traces; every
 //! property is judged by one.
 
-use super::{Bounds, Seen};
+use super::{Befell, Bounds, Mishap, Seen};
 use crate::check::timeline::{Happening, What};
 use crate::config::Config;
 use crate::plugins::JsonForm;
@@ -23,6 +23,8 @@ pub struct Run {
     pub contacts: Vec<Contact>,
     /// What nodes did, in the order in which it happened on each node; empty when nobody looked.
     pub timeline: Vec<Happening>,
+    /// What befell nodes, in the order of time, whatever its properties ask to see.
+    pub mishaps: Vec<Mishap>,
     /// What nodes showed on their disks and consoles, and what they sent; empty when nobody looked.
     pub seen: Seen,
     /// The nodes' configs; empty where they are not known.
@@ -126,6 +128,7 @@ impl Default for Run {
             operations: Vec::new(),
             contacts: Vec::new(),
             timeline: Vec::new(),
+            mishaps: Vec::new(),
             seen: Seen::default(),
             nodes: Arc::new([]),
             bounds: Bounds::default(),
@@ -229,6 +232,15 @@ impl Run {
         self.contacts.iter_mut().for_each(|contact| move_to(&mut contact.at_ns));
         self.seen.files.iter_mut().for_each(|file| move_to(&mut file.at));
         self.seen.lines.iter_mut().for_each(|(at, ..)| move_to(at));
+        for Mishap { at, what } in &mut self.mishaps {
+            move_to(at);
+            match what {
+                Befell::Fault { until: at, .. } | Befell::Down { synced: Some((at, _)), .. } => {
+                    move_to(at);
+                }
+                Befell::Start { .. } | Befell::Down { .. } | Befell::Pause { .. } => {}
+            }
+        }
         for Happening { at, what } in &mut self.timeline {
             move_to(at);
             if let What::Fault { until, .. } = what {
@@ -284,6 +296,27 @@ impl Run {
     /// What it was told, likewise; none where it was told nothing.
     pub fn reply_as_json(&self, operation: &Operation, form: Option<&JsonForm>) -> Option<Value> {
         self.as_json(operation.reply?, |body| form?.reply(body))
+    }
+
+    /// What an operation asks, in a line: in short where its protocol has a short form.
+    pub fn request_in_words(
+        &self,
+        operation: &Operation,
+        form: Option<&JsonForm>,
+    ) -> Option<String> {
+        let brief = self.brief(operation.request, |body| form?.brief_request(body));
+        brief.or_else(|| Some(self.request_as_json(operation, form)?.to_string()))
+    }
+
+    /// What it was told, likewise; none where it was told nothing.
+    pub fn reply_in_words(&self, operation: &Operation, form: Option<&JsonForm>) -> Option<String> {
+        let brief = self.brief(operation.reply?, |body| form?.brief_reply(body));
+        brief.or_else(|| Some(self.reply_as_json(operation, form)?.to_string()))
+    }
+
+    fn brief(&self, body: Body, of: impl FnOnce(&[u8]) -> Option<String>) -> Option<String> {
+        let bytes = &self.kept.bytes[body.start..body.end];
+        (body.form == Form::Postcard).then(|| of(bytes))?
     }
 
     fn as_json(&self, body: Body, decode: impl FnOnce(&[u8]) -> Option<Value>) -> Option<Value> {

@@ -445,7 +445,7 @@ mod tests {
     fn what_is_told_names_the_first_answer_that_none_explains() {
         let late = [(1, Add(0, 2), 0, Some((1, 2))), (2, Get(0), 2, Some((3_000_000, 7)))];
         let Verdict::Violated(violation) = linearizable::<Cell>(&run_of(&late)) else { panic!() };
-        let why = "no order explains what client 2 was told to Get(0) at 3.000 ms: 7";
+        let why = "no order explains what client 2 was told to Get(0) at 3.0 ms: 7";
         assert_eq!(violation.why, why);
     }
 

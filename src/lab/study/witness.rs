@@ -123,6 +123,16 @@ impl Violation {
         Violation::by(ops.into_iter().map(of).collect(), why)
     }
 
+    /// What operations show, each in its role, in this order: the last of them broke it. What
+    /// happened the run says.
+    pub fn shown_by<R: Into<Cow<'static, str>>>(
+        roles: impl IntoIterator<Item = (R, usize)>,
+        why: impl Into<String>,
+    ) -> Violation {
+        let witness = |(role, place)| Witness::operation(role, place, "");
+        Violation::by(roles.into_iter().map(witness).collect(), why)
+    }
+
     /// With these witnesses instead.
     #[must_use]
     pub fn with(self, witnesses: Vec<Witness>) -> Violation {

@@ -168,7 +168,7 @@ impl Traces {
     /// What the nodes did, by all the traces together. Times are from their beginning.
     pub fn finish(self, run: &mut Run) {
         run.leave_to_clients(&self.told);
-        run.timeline = self.timeline.finish();
+        (run.timeline, run.mishaps) = self.timeline.finish();
         run.begin_at(self.begin.unwrap_or_default());
         run.end_ns = run.timeline.iter().map(|one| one.at).max().unwrap_or_default();
     }

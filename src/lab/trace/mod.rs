@@ -11,7 +11,7 @@ mod witnesses;
 mod writer;
 
 pub use self::clients::ClientWriter;
-pub use self::witnesses::{TURN, Testimony, written};
+pub use self::witnesses::{TURN, Testimony, lines, told};
 pub use self::writer::LineWriter;
 
 use crate::check::timeline::Running;

@@ -1,13 +1,14 @@
 //! A verdict's witnesses as a trace has them: by the names of its operations, and by its nodes,
 //! times and kinds of lines.
 
+use crate::check::describe::because;
 pub use crate::study::TURN;
-use crate::study::{Operation, Reference, Witness};
+use crate::study::{Operation, Reference, Run, Witness};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// Something that a violation points at: an operation, or an event of this trace.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Testimony<'a> {
     /// The part that it plays, in two or three words.
     pub role: Cow<'a, str>,
@@ -29,8 +30,17 @@ pub struct Testimony<'a> {
     pub event: Option<Cow<'a, str>>,
 }
 
-/// A witness as a trace has it, beside the operations of its run.
-pub fn written(witness: &Witness, operations: &[Operation]) -> Testimony<'static> {
+/// A line for each, in the order of telling.
+pub fn lines(witnesses: &[Testimony<'_>]) -> impl Iterator<Item = String> {
+    witnesses.iter().enumerate().map(|(place, one)| because(place, &one.role, &one.says))
+}
+
+/// Witnesses as the trace of their run has them.
+pub fn told(witnesses: &[Witness], run: &Run) -> Vec<Testimony<'static>> {
+    witnesses.iter().map(|witness| written(witness, &run.operations)).collect()
+}
+
+fn written(witness: &Witness, operations: &[Operation]) -> Testimony<'static> {
     let (role, says) = (witness.role.clone(), witness.says.clone().into());
     let known = Testimony { role, says, ..Testimony::default() };
     match &witness.of {

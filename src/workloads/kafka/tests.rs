@@ -98,15 +98,15 @@ fn what_was_acknowledged_is_polled_in_the_end() {
         it,
         &[(0, "s a 7", "1"), (1, "p a 0", "0 6 2 8")],
         &[1, 0],
-        "message 7 was acknowledged at offset 1 of key a by send at 1.000 ms on n0, no poll shows \
-         it, and poll at 3.000 ms on n0 shows 2",
+        "message 7 was acknowledged at offset 1 of key a by send at 1.0 ms on n0, no poll shows \
+         it, and poll at 3.0 ms on n0 shows 2",
     );
     violated(
         it,
         &[(0, "s a 7", "0"), (1, "p a 0", "0 7"), (FINAL, "p a 0", "")],
         &[2, 0],
-        "message 7 was acknowledged at offset 0 of key a by send at 1.000 ms on n0, and no last \
-         poll shows it: not poll at 5.000 ms on n0",
+        "message 7 was acknowledged at offset 0 of key a by send at 1.0 ms on n0, and no last \
+         poll shows it: not poll at 5.0 ms on n0",
     );
 }
 
@@ -118,21 +118,21 @@ fn offsets_ascend() {
     unknown(it, &[(0, "p a 0", "0 7"), (1, "p a 0", "0 7"), (0, "s a 1", "1")]);
     // Assigned anew, it may see again what it has seen.
     unknown(it, &[(0, "p a 0", "4 7"), (0, "l a", ""), (0, "p a 0", "0 7")]);
-    let why = "poll at 1.000 ms on n0 shows of key a offset 2 after 2";
+    let why = "poll at 1.0 ms on n0 shows of key a offset 2 after 2";
     violated(it, &[(0, "p a 0", "2 7 2 7")], &[0], why);
     violated(
         it,
         &[(0, "p a 0", "0 6 1 7"), (0, "p a 2", "1 7 2 8")],
         &[1, 0],
-        "poll at 3.000 ms on n0 shows offset 1 of key a, after the same client's poll at 1.000 ms \
+        "poll at 3.0 ms on n0 shows offset 1 of key a, after the same client's poll at 1.0 ms \
          on n0 had shown 1",
     );
     violated(
         it,
         &[(0, "s a 7", "3"), (0, "s b 7", "1"), (0, "s a 8", "2")],
         &[2, 0],
-        "send at 5.000 ms on n0 was acknowledged at offset 2 of key a, after the same client's \
-         send at 1.000 ms on n0 at 3",
+        "send at 5.0 ms on n0 was acknowledged at offset 2 of key a, after the same client's \
+         send at 1.0 ms on n0 at 3",
     );
 }
 
@@ -143,11 +143,11 @@ fn polls_skip_nothing_that_exists() {
     // What comes after all that it shows, it may show later.
     unknown(it, &[(0, "s a 7", "3"), (1, "p a 0", "2 6")]);
     unknown(it, &[(0, "s a 7", "3"), (1, "p a 4", "9 1")]);
-    let internal = "poll at 3.000 ms on n0 from offset 0 of key a shows 4 and skips 3, which \
-                    exists: send at 1.000 ms on n0";
+    let internal = "poll at 3.0 ms on n0 from offset 0 of key a shows 4 and skips 3, which \
+                    exists: send at 1.0 ms on n0";
     violated(it, &[(0, "s a 7", "3"), (1, "p a 0", "1 6 4 8")], &[1, 0], internal);
-    let external = "poll at 5.000 ms on n0 from offset 2 of key a shows 4 and skips 3, which \
-                    exists: poll at 1.000 ms on n0";
+    let external = "poll at 5.0 ms on n0 from offset 2 of key a shows 4 and skips 3, which \
+                    exists: poll at 1.0 ms on n0";
     let polls = [(0, "p a 3", "3 7"), (1, "p a 0", "1 6"), (1, "p a 2", "4 8")];
     violated(it, &polls, &[2, 0], external);
 }
@@ -164,20 +164,20 @@ fn all_agree_on_what_is_where() {
         it,
         &[(0, "s a 7", "3"), (1, "s a 8", "3")],
         &[1, 0],
-        "offset 3 of key a has two messages: 8 says send at 3.000 ms on n0, and 7 send at 1.000 \
+        "offset 3 of key a has two messages: 8 says send at 3.0 ms on n0, and 7 send at 1.0 \
          ms on n0",
     );
     violated(
         it,
         &[(0, "s a 7", "3"), (1, "p a 0", "4 7")],
         &[1, 0],
-        "message 7 of key a has two offsets: 4 says poll at 3.000 ms on n0, and 3 send at 1.000 \
+        "message 7 of key a has two offsets: 4 says poll at 3.0 ms on n0, and 3 send at 1.0 \
          ms on n0",
     );
     for answer in ["no", "4"] {
         let shorts = [(0, if answer == "no" { "s a 7" } else { "s b 7" }, answer)];
         let shorts = [&shorts[..], &[(1, "p a 0", "3 7")]].concat();
-        let why = "poll at 3.000 ms on n0 shows message 7 at offset 3 of key a, which nobody sent \
+        let why = "poll at 3.0 ms on n0 shows message 7 at offset 3 of key a, which nobody sent \
                    there, or which was refused";
         violated(it, &shorts, &[1], why);
     }
@@ -201,18 +201,17 @@ fn commits_do_not_go_back() {
         it,
         &[(0, "c a 2", "ok"), (0, "c a 3", "ok"), (1, "l a", "2")],
         &[2, 1],
-        "list_committed_offsets at 5.000 ms on n0 shows 2 for key a, after 3 was acknowledged: \
-         commit_offsets at 3.000 ms on n0",
+        "list_committed_offsets at 5.0 ms on n0 shows 2 for key a, after 3 was acknowledged: \
+         commit_offsets at 3.0 ms on n0",
     );
     violated(
         it,
         &[(0, "c a 2", "ok"), (1, "l a", "")],
         &[1, 0],
-        "list_committed_offsets at 3.000 ms on n0 shows nothing for key a, after 2 was \
-         acknowledged: commit_offsets at 1.000 ms on n0",
+        "list_committed_offsets at 3.0 ms on n0 shows nothing for key a, after 2 was \
+         acknowledged: commit_offsets at 1.0 ms on n0",
     );
-    let why =
-        "list_committed_offsets at 3.000 ms on n0 shows 4 for key a: nobody committed so much";
+    let why = "list_committed_offsets at 3.0 ms on n0 shows 4 for key a: nobody committed so much";
     violated(it, &[(0, "c a 3", "ok"), (1, "l a", "4")], &[1], why);
 }
 

@@ -4,7 +4,7 @@ use super::{Birth, FileSeen, Folder, Nanos, Node, Sync, What, World, within};
 use crate::config::ClockError;
 use crate::log::recovery::Verdict;
 use crate::study::{Snapshot, Violation};
-use crate::trace::written;
+use crate::trace::told;
 use node_core::{ClockOffset, Correction, Effect, Host, Now, Time, WallTime};
 
 impl World {
@@ -466,8 +466,7 @@ impl World {
         if let Some((name, violation)) = broken {
             // Here, so that nothing else of this instant comes between it and what broke it.
             let Violation { why, witnesses, .. } = violation;
-            let witnesses = &mut witnesses.iter().map(|one| written(one, &[]));
-            self.tracer.violation(self.now, name, why, witnesses);
+            self.tracer.violation(self.now, name, why, &told(witnesses, &self.run));
         }
     }
 

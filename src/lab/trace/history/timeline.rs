@@ -5,6 +5,7 @@
 //! its trace ends without a stop and another node then loses its link to it, which happens at once.
 
 use crate::check::timeline::{FaultKind, Happening, What};
+use crate::study::{Befell, Mishap};
 use crate::trace::{Event, Line};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 #[derive(Default)]
 pub(super) struct Timeline {
     happenings: Vec<Happening>,
+    /// Faults, and the last syncs before nodes stopped.
+    mishaps: Vec<Mishap>,
     /// Messages' numbers, by their names in traces; a copy has its original's.
     messages: HashMap<String, u64>,
     next_message: u64,
@@ -37,6 +40,8 @@ struct Node {
     up: bool,
     /// Its last line.
     last: u64,
+    /// When it last made something durable, and how many bytes.
+    synced: Option<(u64, u64)>,
     /// Its last send, if nothing was received since.
     sent: Option<Sent>,
 }
@@ -57,10 +62,11 @@ impl Timeline {
         let at = line.at;
         self.end = self.end.max(Some(at));
         let Some(node) = line.node else { return self.run_line(at, &line.event) };
+        self.mishap(node, at, &line.event);
         match &line.event {
             Event::Start { durable, runs, .. } => {
                 self.down_if_up(node, at);
-                self.nodes.insert(node, Node { up: true, last: at, sent: None });
+                self.nodes.insert(node, Node { up: true, last: at, ..Node::default() });
                 self.push(at, What::Start { node, durable: *durable, runs: runs.clone() });
             }
             Event::Crash | Event::Stop => {
@@ -121,8 +127,10 @@ impl Timeline {
     fn run_line(&mut self, at: u64, event: &Event<'_>) {
         match event {
             Event::Run { source, .. } => self.is_real = source == "node",
-            Event::Fault { fault, nodes, until, .. } => {
+            Event::Fault { fault, nodes, until, label, .. } => {
                 if let Some(kind) = FaultKind::named(fault, nodes) {
+                    let says = label.to_string();
+                    self.befell(at, Befell::Fault { nodes: nodes.clone(), until: *until, says });
                     self.push(at, What::Fault { kind, until: *until });
                 }
             }
@@ -140,10 +148,10 @@ impl Timeline {
         self.is_real = false;
     }
 
-    /// All of it; each node's happenings in their order.
-    pub fn finish(mut self) -> Vec<Happening> {
+    /// All of it, each node's happenings in their order; and what befell nodes, in that of time.
+    pub fn finish(mut self) -> (Vec<Happening>, Vec<Mishap>) {
         self.end_of_trace();
-        let Some(end) = self.end else { return Vec::new() };
+        let Some(end) = self.end else { return (Vec::new(), Vec::new()) };
         for (node, last) in std::mem::take(&mut self.open) {
             if self.lost_links.iter().any(|(peer, at)| *peer == node && *at >= last) {
                 self.killed(node, last, u64::MAX);
@@ -151,11 +159,34 @@ impl Timeline {
         }
         self.place_killed();
         self.push(end, What::End);
-        self.happenings
+        self.mishaps.sort_by_key(|one| one.at);
+        (self.happenings, self.mishaps)
     }
 
     fn push(&mut self, at: u64, what: What) {
         self.happenings.push(Happening { at, what });
+    }
+
+    /// Keeps what befell a node, and what it made durable before.
+    fn mishap(&mut self, node: u32, at: u64, event: &Event<'_>) {
+        let state = self.nodes.entry(node).or_default();
+        match event {
+            Event::Start { durable, .. } => {
+                self.befell(at, Befell::Start { node, durable: *durable });
+            }
+            Event::Crash | Event::Stop => {
+                let synced = state.synced.take();
+                let is_crash = matches!(event, Event::Crash);
+                self.befell(at, Befell::Down { node, is_crash, synced });
+            }
+            Event::Pause { on: true } => self.befell(at, Befell::Pause { node }),
+            Event::Sync { bytes, ok: true } => state.synced = Some((at, *bytes)),
+            _ => {}
+        }
+    }
+
+    fn befell(&mut self, at: u64, what: Befell) {
+        self.mishaps.push(Mishap { at, what });
     }
 
     fn down_if_up(&mut self, node: u32, until: u64) {
@@ -179,6 +210,8 @@ impl Timeline {
             let missed = self.lost_links.iter().filter(|(peer, _)| peer == node);
             let missed = missed.map(|(_, when)| *when).filter(|when| (*at..until).contains(when));
             *at = missed.min().unwrap_or(*at);
+            let what = Befell::Down { node: *node, is_crash: true, synced: None };
+            self.mishaps.push(Mishap { at: *at, what });
         }
     }
 
@@ -220,7 +253,7 @@ mod tests {
             }
             timeline.end_of_trace();
         }
-        let shown = timeline.finish().into_iter();
+        let shown = timeline.finish().0.into_iter();
         shown.map(|one| format!("{} {:?}", one.at, one.what)).collect()
     }
 
