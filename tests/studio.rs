@@ -5,16 +5,19 @@
 
 #[path = "studio/browser.rs"]
 mod browser;
+mod common;
 #[path = "studio/served.rs"]
 mod served;
 
 use browser::Browser;
+use common::{LONG, free_port, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use served::{Answer, Studio};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 /// The head of a command as the page sends it, with some of its lines replaced or left out.
 fn command(studio: &Studio, change: &[(&str, Option<&str>)]) -> String {
@@ -378,4 +381,83 @@ fn elsewhere() -> String {
         }
     });
     url
+}
+
+/// A folder with configs of two nodes, of which the second does not run: its pid file names
+/// somebody else. What was started in it ends with it.
+struct Nodes {
+    folder: PathBuf,
+    other: Child,
+}
+
+impl Nodes {
+    fn prepare(folder: &Path) -> Nodes {
+        for id in 1..=2 {
+            let listener = format!("addr = \"127.0.0.1:{}\"\ngateway = \"echo\"", free_port());
+            let config = format!(
+                "[node]\nid = {id}\ncluster = \"test\"\n\n[[listeners]]\n{listener}\n\n\
+                 [protocols.echo]\n"
+            );
+            std::fs::write(folder.join(format!("node-{id}.toml")), config).unwrap();
+        }
+        let other = Command::new("sleep").arg("600").spawn().unwrap();
+        std::fs::write(folder.join("node-2.pid"), format!("{}\n", other.id())).unwrap();
+        Nodes { folder: folder.into(), other }
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        let _ = self.other.kill();
+        let _ = self.other.wait();
+        let pid = std::fs::read_to_string(self.folder.join("node-1.pid")).ok();
+        let pid = pid.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
+        let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+    }
+}
+
+#[test]
+fn nodes_are_followed_and_left_alone_unless_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("nodes")).unwrap();
+    let mut nodes = Nodes::prepare(&folder.path().join("nodes"));
+    let control = |studio: &Studio, node: &str, what: &str| {
+        studio.ask("control", &json!({"node": node, "what": what}))
+    };
+    let studio = Studio::start_in(folder, &["nodes"]);
+    for what in ["start", "kill", "pause", "go_on"] {
+        assert_eq!(control(&studio, "node-1", what).status, 403, "{what} was not allowed");
+    }
+    assert!(!nodes.folder.join("node-1.pid").exists(), "nothing was started");
+    let folder = studio.stop();
+    let studio = Studio::start_in(folder, &["nodes", "--allow-control"]);
+    let look = || studio.ask("live", &json!({})).json();
+    let is = |is: &str| {
+        wait_until(is, LONG, || (look()["nodes"][0]["is"] == is).then_some(()));
+    };
+    is("down");
+    assert_eq!(control(&studio, "node-1", "start").status, 200);
+    is("up");
+    assert_eq!(control(&studio, "node-1", "start").status, 400, "it runs already");
+    wait_until("its trace is read", LONG, || {
+        let node = look()["nodes"][0].clone();
+        (node["is_up_by_trace"] == true && node["events"].as_u64() > Some(0)).then_some(())
+    });
+    assert_eq!(control(&studio, "node-1", "pause").status, 200);
+    is("paused");
+    assert_eq!(control(&studio, "node-1", "go_on").status, 200);
+    is("up");
+    wait_until("it is judged", LONG, || look()["judged"]["is_whole"].as_bool());
+    let page = studio.get("live/100");
+    assert!(page.status == 200 && page.body.contains("\"kind\":\"start\""), "{}", page.status);
+    // Whoever else has the number of a pid file is none of the folder's nodes.
+    for what in ["kill", "pause", "go_on"] {
+        assert_eq!(control(&studio, "node-2", what).status, 400, "{what}");
+    }
+    assert_eq!(nodes.other.try_wait().unwrap(), None, "it goes on");
+    for name in ["node-3", "../node-1", ""] {
+        assert_eq!(control(&studio, name, "start").status, 400, "{name}");
+    }
+    assert_eq!(control(&studio, "node-1", "kill").status, 200);
+    is("down");
 }

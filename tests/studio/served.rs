@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// One that runs, in a folder of its own, until it is dropped.
 pub struct Studio {
     child: Child,
-    folder: tempfile::TempDir,
+    /// None once somebody else has it.
+    folder: Option<tempfile::TempDir>,
     pub port: u16,
     pub token: String,
     #[allow(dead_code, reason = "for a browser")]
@@ -48,12 +49,24 @@ impl Studio {
         let rest = url.strip_prefix("http://127.0.0.1:").expect("an address of this machine");
         let (port, token) = rest.trim_end_matches('/').split_once('/').unwrap();
         let (port, token) = (port.parse().unwrap(), token.to_string());
-        Studio { child, folder, port, token, url }
+        Studio { child, folder: Some(folder), port, token, url }
     }
 
     /// Its working folder.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.folder.as_ref().unwrap().path()
+    }
+
+    /// Ends it, and leaves its folder.
+    pub fn stop(mut self) -> tempfile::TempDir {
+        self.folder.take().unwrap()
+    }
+
+    /// A page or an asset.
+    pub fn get(&self, path: &str) -> Answer {
+        let (port, token) = (self.port, &self.token);
+        let host = format!("Host: 127.0.0.1:{port}");
+        self.raw(format!("GET /{token}/{path} HTTP/1.1\r\n{host}\r\n\r\n").as_bytes())
     }
 
     pub fn connect(&self) -> TcpStream {

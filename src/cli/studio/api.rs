@@ -6,6 +6,7 @@ use super::catalog::Catalog;
 use super::compare::compare;
 use super::faults;
 use super::jobs::{Job, Jobs};
+use super::live::Live;
 use super::runs::{Asked, Runs, Scene, lock, square};
 use super::server::{Request, Response};
 use crate::cli::sim::replay;
@@ -35,6 +36,7 @@ pub(super) struct Studio {
     pub catalog: Catalog,
     pub runs: Arc<Runs>,
     pub jobs: Jobs,
+    pub live: Option<Live>,
     pub opened: Opened,
     pub scenes: Mutex<Vec<Scene>>,
 }
@@ -103,6 +105,12 @@ struct Pair {
 }
 
 #[derive(Deserialize)]
+struct Control {
+    node: String,
+    what: String,
+}
+
+#[derive(Deserialize)]
 struct SavePlan {
     run: usize,
     wanted: String,
@@ -113,13 +121,14 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// The page and its parts: path, form, text.
-const ASSETS: [(&str, &str, &str); 7] = [
+const ASSETS: [(&str, &str, &str); 8] = [
     ("", HTML, include_str!("studio.html")),
     ("studio.css", CSS, include_str!("studio.css")),
     ("core.js", JS, include_str!("core.js")),
     ("scene.js", JS, include_str!("scene.js")),
     ("forks.js", JS, include_str!("forks.js")),
     ("runs.js", JS, include_str!("runs.js")),
+    ("live.js", JS, include_str!("live.js")),
     ("start.js", JS, include_str!("start.js")),
 ];
 
@@ -131,6 +140,11 @@ impl Studio {
         let Some(name) = path.strip_prefix("api/") else {
             return Response::refusal(404, "there is no such command");
         };
+        let is_controlled = self.live.as_ref().is_some_and(Live::is_controlled);
+        if name == "control" && !is_controlled {
+            let why = "nodes are left alone: start node studio DIR with --allow-control";
+            return Response::refusal(403, why);
+        }
         match self.command(name, &body) {
             Some(Ok(value)) => Response::json(&value),
             Some(Err(why)) => Response::refusal(400, &why),
@@ -148,12 +162,22 @@ impl Studio {
                 Err(why) => Response::refusal(404, &why),
             };
         }
+        if let Some(most) = path.strip_prefix("live/").and_then(|most| most.parse().ok()) {
+            return match self.live().and_then(|live| live.page(most)) {
+                Ok(html) => Response::page(html),
+                Err(why) => Response::refusal(404, &why),
+            };
+        }
         let id = path.strip_prefix("run/").and_then(|id| id.parse().ok());
         match id.map(|id| self.runs.shown(id)) {
             Some(Ok(shown)) => Response::page(shown.html.clone()),
             Some(Err(why)) => Response::refusal(404, &why),
             None => Response::refusal(404, "there is no such page"),
         }
+    }
+
+    fn live(&self) -> Result<&Live, String> {
+        self.live.as_ref().ok_or_else(|| "no folder of nodes was named".into())
     }
 
     /// None for a command that there is not.
@@ -187,6 +211,11 @@ impl Studio {
             "save_plan" => given(body).and_then(|one| self.save_plan(&one)),
             "told" => given(body).and_then(|OfRun { run }| {
                 Ok(json!({"run": run, "told": self.runs.asked(run)?.told}))
+            }),
+            "live" => self.live().map(Live::look),
+            "control" => given(body).and_then(|Control { node, what }| {
+                self.live()?.control(&node, &what)?;
+                Ok(json!({}))
             }),
             "job" => given(body).and_then(|OfJob { job, from }| self.jobs.read(job, from)),
             "stop" => given(body).and_then(|OfJob { job, .. }| {

@@ -2,21 +2,23 @@
 //! this machine.
 //!
 //! Who may ask what is `server`'s; what can be asked, `api`'s; behind it are `catalog` (scenarios
-//! and files), `faults` (sliders), `runs` and `jobs`. The page itself is `studio.html`, `.css` and
-//! `.js`; it frames the page of a run as `node explain` writes it, and uses its hook
-//! (`window.explain`).
+//! and files), `faults` (sliders), `runs`, `compare` and `jobs`; nodes that run are `live`'s. The
+//! page itself is `studio.html` and the `.css` and `.js` beside it; it frames the page of a run as
+//! `node explain` writes it, and uses its hook (`window.explain`).
 
 mod api;
 mod catalog;
 mod compare;
 mod faults;
 mod jobs;
+mod live;
 mod runs;
 mod server;
 
 use self::api::Studio;
 use self::catalog::Catalog;
 use self::jobs::Jobs;
+use self::live::Live;
 use self::runs::Runs;
 use self::server::Server;
 use super::output::Output;
@@ -32,11 +34,13 @@ use std::sync::{Arc, Mutex};
 
 /// Run, fork and compare in a browser: the page of node explain, with the run's controls on
 ///
-/// Give it a scenario (a file, or a name of node scenarios), a plan that was saved, or traces:
+/// Give it a scenario (a file, or a name of node scenarios), a plan that was saved, traces, or the
+/// folder of nodes that run (scripts/cluster.sh, make election), whose traces it follows:
 ///
 ///   node studio kv-linearizable
 ///   node studio run/sim/kv-linearizable-15.toml
 ///   node studio n1.jsonl n2.jsonl n3.jsonl
+///   node studio run/election --allow-control
 ///
 /// It serves one page on 127.0.0.1 and prints its address, which has a token in it: whoever has the
 /// address can run scenarios as you, and nobody else can. It ends with Ctrl-C. Scenarios and plans
@@ -46,8 +50,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct StudioArgs {
-    /// A scenario, a saved plan, or traces [default: choose in the page]
-    #[arg(value_name = "SCENARIO | REPLAY | TRACE")]
+    /// A scenario, a saved plan, traces, or a folder of nodes [default: choose in the page]
+    #[arg(value_name = "SCENARIO | REPLAY | TRACE | DIR")]
     what: Vec<PathBuf>,
     /// The port on 127.0.0.1 [default: any that is free]
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
@@ -55,6 +59,9 @@ pub struct StudioArgs {
     /// Open the page in a browser, too
     #[arg(long)]
     open: bool,
+    /// The page may kill, pause and start the nodes of DIR
+    #[arg(long)]
+    allow_control: bool,
 }
 
 /// What the command line names.
@@ -63,6 +70,7 @@ enum Opened {
     Scenario(String),
     Replay(String),
     Traces(Vec<PathBuf>),
+    Folder(PathBuf),
 }
 
 impl Opened {
@@ -76,6 +84,9 @@ impl Opened {
                 Some(_) => Ok(Opened::Scenario(name)),
                 None => Err(format!("{name}: no such file, and no scenario of node scenarios")),
             };
+        }
+        if first.is_dir() && more.is_empty() {
+            return Ok(Opened::Folder(first.clone()));
         }
         if first.extension().is_some_and(|extension| extension == "toml") {
             if !more.is_empty() {
@@ -101,6 +112,9 @@ impl Opened {
             Opened::Traces(files) => {
                 let names: Vec<String> = files.iter().map(|it| it.display().to_string()).collect();
                 json!({"kind": "traces", "names": names})
+            }
+            Opened::Folder(folder) => {
+                json!({"kind": "folder", "name": folder.display().to_string()})
             }
         }
     }
@@ -136,12 +150,20 @@ pub(super) fn main(args: &StudioArgs, registry: Registry) -> ExitCode {
 fn begin(args: &StudioArgs, registry: Registry) -> Result<(Server, Arc<Studio>), String> {
     let registry = Arc::new(registry);
     let opened = Opened::of(&args.what, &registry)?;
+    let live = match &opened {
+        Opened::Folder(folder) => {
+            Some(Live::new(folder.clone(), registry.clone(), args.allow_control))
+        }
+        _ if args.allow_control => return Err("--allow-control is for a folder of nodes".into()),
+        _ => None,
+    };
     let server = Server::listen(args.port)
         .map_err(|error| format!("127.0.0.1:{}: {error}; take another --port", args.port))?;
     let studio = Studio {
         catalog: Catalog::new(args.what.clone())?,
         runs: Arc::new(Runs::new(registry.clone())),
         jobs: Jobs::default(),
+        live,
         opened,
         scenes: Mutex::default(),
         registry,

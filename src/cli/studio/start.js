@@ -12,6 +12,7 @@ async function start() {
   if (opened.kind === "scenario") { await openScenario(opened.name); await sow(); }
   if (opened.kind === "replay") await openPlan(opened.name);
   if (opened.kind === "traces") showTraces(opened.names);
+  if (opened.kind === "folder") await showLive();
 }
 
 // The page of traces that are there already: no run, and nothing to run again.
