@@ -25,14 +25,17 @@ function search() {
   showHits();
 }
 
+// How many hits are before an event.
+const hitsBefore = (index) => firstInColumn(find.hits, index, (at) => find.hits[at]);
+
 // Which hit the selection is, in words.
 function hitWord() {
   const count = find.hits.length.toLocaleString("en");
   const hidden = find.hidden ? ` (+${find.hidden.toLocaleString("en")} hidden)` : "";
   if (!find.text) return "";
   if (!find.hits.length) return hidden ? `0${hidden}` : "nothing found";
-  const at = find.hits.indexOf(lastUpTo(find.hits, view.selected));
-  return `${at >= 0 && find.hits[at] === view.selected ? (at + 1).toLocaleString("en") : "–"} of ${count}${hidden}`;
+  const at = hitsBefore(view.selected);
+  return `${find.hits[at] === view.selected ? (at + 1).toLocaleString("en") : "–"} of ${count}${hidden}`;
 }
 
 function showHits() {
@@ -55,10 +58,7 @@ function lookFor(text, only) {
 function nextHit(direction) {
   hurrySearch();
   if (!find.hits.length) { say(find.text ? "nothing found" : "Nothing is searched for."); return; }
-  const later = find.hits.findIndex((index) => index > view.selected);
-  const next = later < 0 ? find.hits.length : later;
-  const current = find.hits[next - 1] === view.selected;
-  const at = direction > 0 ? next : next - 1 - current;
+  const at = direction > 0 ? hitsBefore(view.selected + 1) : hitsBefore(view.selected) - 1;
   const count = find.hits.length;
   const around = at < 0 || at >= count;
   select(find.hits[(at + count) % count]);
@@ -81,17 +81,24 @@ function spotOf(index, rows) {
   return { x: xAt(index), y };
 }
 
+// More marks than these are a texture, for which a tick is enough.
+const MOST_RINGS = 150;
+
 function drawHits(pen, rows, low, high) {
+  const spots = [];
+  const last = new Map();
+  for (let at = hitsBefore(low); at < find.hits.length && find.hits[at] < high; at++) {
+    const spot = spotOf(find.hits[at], rows);
+    // One mark for what lies on the same pixels.
+    const pixel = Math.round(spot.x / 3);
+    if (last.get(spot.y) === pixel) continue;
+    last.set(spot.y, pixel);
+    spots.push(spot);
+  }
   pen.strokeStyle = pen.fillStyle = ink.find;
   pen.lineWidth = 2;
-  const first = find.hits.findIndex((index) => index >= low);
-  let last = "";
-  for (let at = first; at >= 0 && find.hits[at] < high; at++) {
-    const { x, y } = spotOf(find.hits[at], rows);
-    // One mark for what lies on the same pixels.
-    const place = `${Math.round(x / 3)} ${y}`;
-    if (place === last) continue;
-    last = place;
+  for (const { x, y } of spots) {
+    if (spots.length > MOST_RINGS) { pen.fillRect(x - 1, y - 10, 2, 6); continue; }
     pen.beginPath();
     pen.arc(x, y, 7, 0, 7);
     pen.stroke();
