@@ -132,6 +132,11 @@ fn the_whole_tool_is_used_by_keys_alone() {
     browser.press("n", false);
     browser.press("N", true);
     assert_eq!(selected(&mut browser), first);
+    browser.press("End", false);
+    browser.press("n", false);
+    assert_eq!(text(&mut browser, "hits"), format!("1 of {of}"), "and around");
+    assert!(text(&mut browser, "live").starts_with("Around. "));
+    browser.js(&format!("select({first})"));
     browser.press("/", false);
     browser.write("nobody says this");
     browser.press("Enter", false);
