@@ -273,6 +273,22 @@ fn a_fork_is_its_parent_up_to_the_branch_and_replays_in_the_terminal() {
     }
 }
 
+#[test]
+fn a_run_that_fails_is_made_smaller_and_fails_the_same() {
+    let studio = Studio::start(&["kv-linearizable"]);
+    let run = studio.ask("run", &json!({"name": "kv-linearizable", "seed": "15"})).json();
+    let job = studio.ask("shrink", &json!({"run": run["run"]})).json();
+    let small = wait_until("it is smaller", LONG, || {
+        let said = studio.ask("job", &job).json();
+        (said["is_over"] == true).then(|| said["end"]["told"].clone())
+    });
+    assert_eq!(small["failure"]["property"], "linearizable");
+    assert!(small["operations"].as_u64() < run["told"]["operations"].as_u64(), "{small}");
+    let held = studio.ask("run", &json!({"name": "kv-linearizable", "seed": "2"})).json();
+    let answer = studio.ask("shrink", &json!({"run": held["run"]}));
+    assert_eq!(answer.status, 400, "there is nothing to make smaller: {answer:?}");
+}
+
 /// The middle of what `expression` is in the document, in the window's pixels.
 const MIDDLE: &str = "(it => { it.scrollIntoView({ block: 'nearest' }); const box = \
     it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })";
@@ -325,6 +341,10 @@ fn a_person_opens_what_is_red_forks_it_compares_saves_and_replays() {
     let said = browser.js("el('verdicts').textContent").to_string();
     assert!(said.contains("The same until"), "{said}");
     assert_eq!(browser.js("document.querySelectorAll('#runs li').length"), 2);
+    // What was open is open when the page is loaded again.
+    browser.reload();
+    browser.until("runs.size === 2 && frames.length === 2 && frames.every(it => it.page)");
+    browser.until("!el('verdicts').hidden");
     browser.js("el('plan-name').value = 'run/studio/mine.toml'");
     click(&mut browser, "el('plan').querySelector('button')");
     browser.until("el('note').textContent.includes('node sim --replay run/studio/mine.toml')");

@@ -74,6 +74,10 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {
+        self.ask(method, params).unwrap_or_else(|why| panic!("{method}: {why}"))
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Result<Value, String> {
         self.asked += 1;
         let mut message = json!({"id": self.asked, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -86,8 +90,10 @@ impl Browser {
             assert_eq!(answer.pop(), Some(0), "the browser has ended");
             let answer: Value = serde_json::from_slice(&answer).unwrap();
             if answer["id"] == self.asked {
-                assert!(answer.get("error").is_none(), "{method}: {answer}");
-                return answer["result"].clone();
+                return match answer.get("error") {
+                    None => Ok(answer["result"].clone()),
+                    Some(error) => Err(error.to_string()),
+                };
             }
         }
     }
@@ -96,12 +102,20 @@ impl Browser {
         self.call("Page.navigate", json!({"url": url}));
     }
 
+    /// Loads the page again.
+    pub fn reload(&mut self) {
+        self.js("window.isBefore = true");
+        self.call("Page.reload", json!({}));
+        self.until("!window.isBefore");
+    }
+
     fn evaluate(&mut self, expression: &str) -> Result<Value, String> {
         let asked = json!({
             "expression": expression, "awaitPromise": true, "returnByValue": true,
             "userGesture": true,
         });
-        let answer = self.call("Runtime.evaluate", asked);
+        // A page that goes has no answer.
+        let answer = self.ask("Runtime.evaluate", asked)?;
         match answer.get("exceptionDetails") {
             None => Ok(answer["result"]["value"].clone()),
             Some(details) => Err(format!("{expression}: {details}")),

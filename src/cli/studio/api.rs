@@ -15,6 +15,7 @@ use node_lab::registry::Registry;
 use node_lab::sim::branch::Branch;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::run;
+use node_lab::sim::smallest;
 use node_lab::sim::tally::Tally;
 use node_lab::sim::tracer::Tracer;
 use node_lab::study::Run;
@@ -203,6 +204,7 @@ impl Studio {
                 plan.branches = branches;
                 self.ask(&scene, &plan)
             }),
+            "shrink" => given(body).and_then(|OfRun { run }| self.shrink(run)),
             "compare" => given(body).and_then(|Pair { one, other }| {
                 let (one, other) = (self.runs.shown(one)?, self.runs.shown(other)?);
                 compare(&one.trace, &other.trace)
@@ -210,7 +212,8 @@ impl Studio {
             "replay" => given(body).and_then(|Named { name, .. }| self.replay(&name)),
             "save_plan" => given(body).and_then(|one| self.save_plan(&one)),
             "told" => given(body).and_then(|OfRun { run }| {
-                Ok(json!({"run": run, "told": self.runs.asked(run)?.told}))
+                let Asked { scene, told, .. } = self.runs.asked(run)?;
+                Ok(json!({"run": run, "told": told, "name": *scene.name, "text": *scene.text}))
             }),
             "live" => self.live().map(Live::look),
             "control" => given(body).and_then(|Control { node, what }| {
@@ -333,6 +336,19 @@ impl Studio {
         }))
     }
 
+    /// Begins to make a run smaller that still breaks the same; ends with that run.
+    fn shrink(self: &Arc<Self>, run: usize) -> Result<Value, String> {
+        let (of, studio) = (self.runs.asked(run)?, self.clone());
+        let failure = of.failure.clone().ok_or("this run breaks nothing")?;
+        let job = self.jobs.begin("shrink", move |_| {
+            let Asked { scene, plan, .. } = &of;
+            let smaller = || smallest(&scene.scenario, &studio.registry, plan, &failure);
+            let (plan, _) = studio.runs.gate.through(smaller);
+            studio.ask(scene, &plan)
+        })?;
+        Ok(json!({"job": job}))
+    }
+
     /// Runs a saved plan.
     fn replay(&self, name: &str) -> Result<Value, String> {
         let text = self.catalog.text(name, &self.registry)?;
@@ -355,7 +371,7 @@ impl Studio {
             return Err(format!("{name} was changed: save the scenario first, and run it again"));
         }
         let path = self.catalog.place(&asked.wanted)?;
-        let property = of.property.as_deref().unwrap_or_default();
+        let property = of.failure.as_ref().map_or("", |failure| &failure.property);
         let text = replay::text(&of.scene.scenario, &of.plan, property)?;
         super::catalog::write(&path, &text)?;
         Ok(json!({"file": asked.wanted, "command": format!("node sim --replay {}", asked.wanted)}))

@@ -159,8 +159,12 @@ fn begin(args: &StudioArgs, registry: Registry) -> Result<(Server, Arc<Studio>),
     };
     let server = Server::listen(args.port)
         .map_err(|error| format!("127.0.0.1:{}: {error}; take another --port", args.port))?;
+    let mut named = args.what.clone();
+    if let Opened::Replay(name) = &opened {
+        named.extend(scenario_of(name));
+    }
     let studio = Studio {
-        catalog: Catalog::new(args.what.clone())?,
+        catalog: Catalog::new(named)?,
         runs: Arc::new(Runs::new(registry.clone())),
         jobs: Jobs::default(),
         live,
@@ -169,6 +173,12 @@ fn begin(args: &StudioArgs, registry: Registry) -> Result<(Server, Arc<Studio>),
         registry,
     };
     Ok((server, Arc::new(studio)))
+}
+
+/// The scenario that a plan names: it may lie elsewhere, as the plan may.
+fn scenario_of(plan: &str) -> Option<PathBuf> {
+    let table: toml::Table = fs::read_to_string(plan).ok()?.parse().ok()?;
+    table.get("scenario").and_then(toml::Value::as_str).map(PathBuf::from)
 }
 
 /// Asks the desktop to open the address.

@@ -13,7 +13,34 @@ function remember(answer, more) {
   const one = { run: answer.run, told: answer.told, parent: null, words: "", children: [], ...more };
   runs.set(one.run, one);
   if (one.parent !== null) runs.get(one.parent).children.push(one.run);
+  keepTree();
   return one;
+}
+
+// The server knows the runs as long as it serves; which was opened how is kept for when the page is
+// loaded again.
+const KEPT = `studio ${TOKEN}`;
+
+function keepTree() {
+  const tree = [...runs.values()].map(({ run, parent, words }) => ({ run, parent, words }));
+  try { sessionStorage.setItem(KEPT, JSON.stringify(tree)); } catch { /* Without it, the page begins anew. */ }
+}
+
+// Opens what was open. Answers whether something was.
+async function restore() {
+  let tree = [];
+  try { tree = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]"); } catch { return false; }
+  for (const { run, parent, words } of tree) {
+    if (parent !== null && !runs.has(parent)) continue;
+    const answer = await ask("told", { run });
+    remember(answer, { name: answer.name, text: answer.text, parent, words });
+  }
+  const last = [...runs.values()].at(-1);
+  if (!last) return false;
+  await openScenario(last.name);
+  if (last.text !== scene.text) { el("text").value = last.text; await checkText(); }
+  show(last);
+  return true;
 }
 
 async function openSeed(name, text, seed) {
@@ -60,6 +87,7 @@ function show(one) {
   el("said").title = failure?.why ?? "";
   el("said").classList.toggle("bad", Boolean(failure));
   el("beside-part").hidden = one.parent === null;
+  el("shrink").hidden = !failure;
   el("plan-name").value = `run/studio/${one.name.split("/").pop().replace(/\.toml$/, "")}-${one.told.seed}-${one.run}.toml`;
   const pair = one.parent !== null && el("beside").checked ? [runs.get(one.parent), one] : [one];
   showBranches(one);
@@ -67,6 +95,8 @@ function show(one) {
   leader = null;
   frames = pair.map((run) => frameOf(run, pair.length > 1));
   el("frames").replaceChildren(...frames.map((frame) => frame.figure));
+  // On a phone it is below all controls.
+  if (matchMedia("(max-width: 900px)").matches) el("acts").scrollIntoView();
 }
 
 function frameOf(one, isBeside) {
@@ -90,6 +120,20 @@ function frameOf(one, isBeside) {
   return frame;
 }
 
+async function shrinkRun() {
+  const one = runs.get(current);
+  const button = el("shrink");
+  const { job } = await ask("shrink", { run: one.run });
+  [button.disabled, button.textContent] = [true, "Making it smaller…"];
+  try {
+    const answer = await follow(job, () => {});
+    if (answer.run === one.run) note("It is as small as it gets.");
+    else show(remember(answer, { name: one.name, text: one.text, parent: one.run, words: `${one.words}, made smaller` }));
+  } finally {
+    [button.disabled, button.textContent] = [false, "Make it smaller"];
+  }
+}
+
 async function savePlan() {
   const { command } = await ask("save_plan", { run: current, wanted: el("plan-name").value.trim() });
   note(`Saved. Again: ${command}`);
@@ -97,5 +141,6 @@ async function savePlan() {
 
 function listenRuns() {
   el("beside").addEventListener("change", () => show(runs.get(current)));
+  el("shrink").addEventListener("click", told(shrinkRun));
   el("plan").addEventListener("submit", told(savePlan));
 }

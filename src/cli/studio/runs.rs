@@ -6,7 +6,7 @@
 use node_lab::explain::{Source, html, merge};
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
-use node_lab::sim::run::{Outcome, run};
+use node_lab::sim::run::{Failure, Outcome, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::tally::Tally;
 use node_lab::sim::tracer::Tracer;
@@ -88,7 +88,7 @@ pub(super) struct Asked {
     /// What came of it, for the page.
     pub told: Value,
     /// What it violates; none when everything held.
-    pub property: Option<String>,
+    pub failure: Option<Failure>,
 }
 
 /// What shows a run.
@@ -146,9 +146,9 @@ impl Runs {
         }
         scene.scenario.check(plan)?;
         let (mut outcome, shown) = self.run(scene, plan)?;
-        let property = outcome.failure.as_ref().map(|failure| failure.property.clone());
+        let failure = outcome.failure.clone();
         let told = tell(&scene.scenario, &mut outcome);
-        let asked = Asked { scene: scene.clone(), plan: plan.clone(), told, property };
+        let asked = Asked { scene: scene.clone(), plan: plan.clone(), told, failure };
         let mut kept = lock(&self.kept);
         kept.entries.push(Entry { asked: asked.clone(), shown: None, looked: 0 });
         let id = kept.entries.len() - 1;

@@ -29,7 +29,8 @@ async function openScenario(name) {
   showScenario(answer);
   [scene.own, scene.name] = [answer.text, name];
   el("text").value = answer.text;
-  el("wanted").value = `mine/sim/${name.split("/").pop().replace(/\.toml$/, "")}-2.toml`;
+  // A file's configs lie beside it; those of one that comes with the binary are written with it.
+  el("wanted").value = name.endsWith(".toml") ? name.replace(/\.toml$/, "-2.toml") : `mine/sim/${name}-2.toml`;
   if (![...el("scenario").options].some((option) => option.value === name)) el("scenario").append(make("option", name));
   el("scenario").value = name;
   showChanged();

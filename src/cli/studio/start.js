@@ -9,6 +9,7 @@ async function start() {
   });
   const { opened, scenarios } = await ask("start");
   listScenarios(scenarios);
+  if ((opened.kind === "scenario" || opened.kind === "replay" || opened.kind === "nothing") && await restore()) return;
   if (opened.kind === "scenario") { await openScenario(opened.name); await sow(); }
   if (opened.kind === "replay") await openPlan(opened.name);
   if (opened.kind === "traces") showTraces(opened.names);
