@@ -4,10 +4,11 @@
 use node_core::Rng;
 use node_lab::registry::Registry;
 use node_lab::sim::branch::{Act, Branch, Break, Fares};
-use node_lab::sim::compare::traced;
+use node_lab::sim::compare::{first_difference, traced};
 use node_lab::sim::plan::{self, Plan};
 use node_lab::sim::run::Outcome;
 use node_lab::sim::scenario::Scenario;
+use node_lab::sim::why::drawn_anew;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -330,4 +331,54 @@ fn a_saved_plan_with_branches_runs_again_and_says_them() {
     let lines = std::fs::read_to_string(&trace).expect("a trace");
     assert!(lines.contains("branch at 300.000 ms: node 2 down for 200 ms"), "{lines}");
     assert!(lines.contains("\"label\":\"message 9 from node"), "{lines}");
+}
+
+/// Faults that begin later are others in a continuation, and whatever has begun goes on as it was.
+#[test]
+fn the_rest_can_be_drawn_anew_with_its_faults_from_any_moment() {
+    for name in ["kv-all", "kv-twin", "kv-bad-disk", "kv-liar", "board-json", "election-all"] {
+        let stage = Stage::of(name);
+        let mut others = 0;
+        for seed in 1..=4 {
+            let mut plan = stage.plan(seed);
+            plan.faults.sort_by_key(|fault| fault.at_ms);
+            let (whole, _) = stage.run(&plan);
+            let mut rng = Rng::stream(seed, "test/anew");
+            let at_ns = rng.below(stage.scenario.millis * 1_000_000);
+            let known = until(&whole, at_ns);
+            let again = drawn_anew(&stage.scenario, &plan, at_ns, known.len() as u64, seed);
+            let (trace, _) = stage.run(&again);
+            let same = trace.lines().take(known.len()).eq(known.iter().copied());
+            assert!(same, "{name}, seed {seed}, from {at_ns}");
+            let begun = |plan: &Plan| {
+                let begun = plan.faults.iter().filter(|fault| fault.at() <= at_ns);
+                begun.cloned().collect::<Vec<_>>()
+            };
+            assert_eq!(begun(&plan), begun(&again));
+            others += u32::from(plan.faults != again.faults);
+        }
+        assert!(others >= 2, "{name}: {others} of 4 have other faults");
+    }
+}
+
+#[test]
+fn two_runs_part_where_a_branch_says() {
+    let (stage, plan, whole, known) = calm();
+    let arrives = |one: &&Message| one.got.is_some_and(|got| got > 1_000_000_000);
+    let (id, one) = known.iter().find(|(_, one)| arrives(one)).expect("a message");
+    let branch = Branch::Message { id: id.parse().expect("a number"), fares: Fares::Drop };
+    let (other, _) = stage.with(&plan, [branch]);
+    let part = |one: &str, other: &str| {
+        first_difference(&mut one.as_bytes(), &mut other.as_bytes()).expect("memory can be read")
+    };
+    assert_eq!(part(&whole, &whole), None);
+    let found = part(&whole, &other).expect("they part");
+    let same = whole.lines().zip(other.lines()).take_while(|(one, other)| one == other).count();
+    assert_eq!((found.line, Some(found.at_ns)), (same, one.got));
+    let said = found.to_string();
+    assert!(said.starts_with("the first event that differs is of node "), "{said}");
+    assert!(said.contains("\"fault\":\"drop\""), "{said}");
+    let short: String = whole.lines().take(3).map(|line| format!("{line}\n")).collect();
+    let found = part(&short, &whole).expect("one is longer");
+    assert_eq!((found.line, found.one), (3, None));
 }

@@ -12,6 +12,7 @@ mod scenarios;
 pub mod sim;
 mod studio;
 mod verify;
+mod why;
 
 /// `eprintln!` without its panic: who has closed standard error does not want to know.
 macro_rules! tell {
@@ -78,6 +79,7 @@ enum Own {
     Verify(verify::VerifyArgs),
     Properties(properties::PropertiesArgs),
     Sim(sim::SimArgs),
+    Why(why::WhyArgs),
     Scenarios(scenarios::ScenariosArgs),
     Load(load::LoadArgs),
     Explain(explain::ExplainArgs),
@@ -110,7 +112,9 @@ pub fn main(registry: Registry, commands: &[Command]) -> ExitCode {
 /// Does what a command line without brought commands says.
 fn run_own(cli: Cli, registry: Registry) -> ExitCode {
     // The simulator's runs have a log of their own.
-    if !matches!(cli.command, Some(Own::Sim(_) | Own::Grade(_) | Own::Studio(_))) {
+    let own_log =
+        matches!(cli.command, Some(Own::Sim(_) | Own::Why(_) | Own::Grade(_) | Own::Studio(_)));
+    if !own_log {
         start_log(cli.log.log_level);
     }
     match (cli.command, cli.config) {
@@ -118,6 +122,7 @@ fn run_own(cli: Cli, registry: Registry) -> ExitCode {
         (Some(Own::Verify(args)), _) => verify::run(&args, &registry),
         (Some(Own::Properties(args)), _) => properties::run(&args, &registry),
         (Some(Own::Sim(args)), _) => sim::main(&args, registry),
+        (Some(Own::Why(args)), _) => why::main(&args, registry),
         (Some(Own::Scenarios(args)), _) => scenarios::run(&args, &registry),
         (Some(Own::Load(args)), _) => load::run(&args, &registry),
         (Some(Own::Explain(args)), _) => explain::run(args, &registry),

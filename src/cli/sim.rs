@@ -1,6 +1,6 @@
 //! `node sim`: scenarios in virtual time, over many seeds, with verdicts, replay and shrinking.
 
-mod progress;
+pub(in crate::cli) mod progress;
 mod repeat;
 pub(in crate::cli) mod replay;
 mod summary;
@@ -253,7 +253,7 @@ fn run_many(
             });
         }
         drop(sender);
-        let mut progress = Progress::new(last - first + 1);
+        let mut progress = Progress::new("seeds", last - first + 1);
         for mut outcome in receiver {
             tally.take(&mut outcome);
             progress.one(outcome.failure.is_some());

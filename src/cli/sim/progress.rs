@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// A line on a terminal that tells how far it is.
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
+    what: &'static str,
     all: u64,
     done: u64,
     failed: u64,
@@ -14,11 +15,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Nothing is done yet of so many.
-    pub fn new(all: u64) -> Progress {
+    /// Nothing is done yet of so many of what it is.
+    pub fn new(what: &'static str, all: u64) -> Progress {
         let now = Instant::now();
         let on = std::io::stderr().is_terminal();
-        Progress { all, done: 0, failed: 0, started: now, shown: now, on }
+        Progress { what, all, done: 0, failed: 0, started: now, shown: now, on }
     }
 
     /// One more is done.
@@ -31,11 +32,12 @@ impl Progress {
             let (full, rate) = ((30 * self.done / self.all) as usize, self.done as f64 / seconds);
             let _ = write!(
                 io::stderr(),
-                "\r[{}{}] {}/{} seeds, {rate:.0}/s, {} failed ({:.2}/s) ",
+                "\r[{}{}] {}/{} {}, {rate:.0}/s, {} failed ({:.2}/s) ",
                 "#".repeat(full),
                 ".".repeat(30 - full),
                 self.done,
                 self.all,
+                self.what,
                 self.failed,
                 self.failed as f64 / seconds,
             );

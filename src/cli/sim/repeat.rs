@@ -3,13 +3,13 @@
 
 use crate::cli::output::Output;
 use node_lab::registry::Registry;
+use node_lab::sim::compare::first_difference;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::tracer::Tracer;
-use serde_json::Value;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter};
+use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
 
 /// Runs a plan twice, and tells what differs. Answers whether nothing does.
@@ -43,13 +43,10 @@ pub(super) fn check(
         one.hash, other.hash
     ));
     match first_difference(lines, others).map_err(told)? {
-        Some((one, other)) => {
-            let (node, at) = (one.get("name").or(one.get("node")), one.get("at"));
-            let at = at.and_then(Value::as_u64).unwrap_or(0) as f64 / 1e6;
-            let who = node.map_or_else(|| "clients".to_string(), |node| format!("node {node}"));
-            out.say(format_args!("  the first event that differs is of {who}, at {at:.3} ms:"));
-            out.say(format_args!("    {one}"));
-            out.say(format_args!("    {other}"));
+        Some(difference) => {
+            for line in difference.to_string().lines() {
+                out.say(format_args!("  {line}"));
+            }
         }
         None => out.say(format_args!("  their events are the same as far as a trace shows them")),
     }
@@ -57,47 +54,6 @@ pub(super) fn check(
         out.say(format_args!("  likely: {cause}"));
     }
     Ok(false)
-}
-
-/// The first lines that differ in more than what names messages.
-fn first_difference(
-    one: &mut impl BufRead,
-    other: &mut impl BufRead,
-) -> io::Result<Option<(Value, Value)>> {
-    let (mut a, mut b) = (String::new(), String::new());
-    loop {
-        a.clear();
-        b.clear();
-        if one.read_line(&mut a)? + other.read_line(&mut b)? == 0 {
-            return Ok(None);
-        }
-        if a == b {
-            continue;
-        }
-        let (first, second) = (essence(&a), essence(&b));
-        if first != second {
-            return Ok(Some((first, second)));
-        }
-    }
-}
-
-/// An event without what names its message, and without what is derived from that.
-fn essence(line: &str) -> Value {
-    let mut event: Value = serde_json::from_str(line).unwrap_or(Value::Null);
-    if let Some(event) = event.as_object_mut() {
-        event.remove("digest");
-        for key in ["label", "message"] {
-            let text = event.get(key).and_then(Value::as_str).map(str::to_string);
-            let parsed = text.and_then(|text| serde_json::from_str::<Value>(&text).ok());
-            if let Some(parsed) = parsed {
-                event.insert(key.into(), parsed);
-            }
-            if let Some(message) = event.get_mut(key).and_then(Value::as_object_mut) {
-                message.remove("ids");
-            }
-        }
-    }
-    event
 }
 
 /// What makes such programs differ, as far as one can tell from outside.

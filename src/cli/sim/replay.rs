@@ -34,7 +34,7 @@ pub(in crate::cli) struct Started {
 ///
 /// # Errors
 /// It cannot be written, in one line.
-pub(super) fn save(
+pub(in crate::cli) fn save(
     folder: &Path,
     scenario: &Scenario,
     plan: &Plan,
@@ -80,7 +80,7 @@ pub(in crate::cli) fn text(
 ///
 /// # Errors
 /// What is wrong with it, in one line.
-pub(super) fn read(path: &Path) -> Result<Replay, String> {
+pub(in crate::cli) fn read(path: &Path) -> Result<Replay, String> {
     let text = text::read(path).map_err(|error| error.of(path))?;
     parse(path, &text)
 }

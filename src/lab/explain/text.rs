@@ -57,6 +57,15 @@ fn seconds(nanos: u64) -> String {
     format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
 }
 
+/// An event in one line: when, in milliseconds, whose, what.
+pub fn told(run: &Merged, entry: &Entry) -> String {
+    let whose = entry.line.node.map_or(String::new(), |node| format!("node {node}"));
+    let (kind, detail) = (kind(&entry.line.event), detail(run, entry));
+    let (whole, part) = (entry.t / 1_000_000, entry.t / 1_000 % 1_000);
+    let line = format!("{whole:>6}.{part:03} ms  {whose:<8} {kind:<9} {detail}");
+    Escaped(line.trim_end().as_bytes()).to_string()
+}
+
 /// What happened, beyond its kind. Not escaped.
 pub(super) fn detail(run: &Merged, entry: &Entry) -> String {
     let message = || match run.message(entry) {

@@ -29,6 +29,7 @@ pub mod tally;
 mod token;
 pub mod tracer;
 mod trial;
+pub mod why;
 pub mod world;
 
 pub use self::trial::{Finding, Report, smallest, try_scenario};

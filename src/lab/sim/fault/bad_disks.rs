@@ -14,8 +14,15 @@ const MAX_BACK_MS: u64 = 8_000;
 type Make<'a> = &'a dyn Fn(&mut Rng, u32, u64) -> Kind;
 
 impl Ranges {
-    /// Of the nodes with disks, some are drawn first: nobody else's goes bad in this run.
-    pub(super) fn draw_bad_disks(&self, seed: u64, disks: &[u32], millis: u64) -> Vec<Fault> {
+    /// Of the nodes with disks, some are drawn first, from the seed: nobody else's goes bad in
+    /// this run. What happens to these is drawn from `luck`.
+    pub(super) fn draw_bad_disks(
+        &self,
+        seed: u64,
+        luck: u64,
+        disks: &[u32],
+        millis: u64,
+    ) -> Vec<Fault> {
         let mut victims = disks.to_vec();
         let mut rng = Rng::stream(seed, "fault/bad_disks");
         shuffle(&mut victims, &mut rng);
@@ -41,7 +48,7 @@ impl Ranges {
             ("foreign", self.foreign, &foreign),
         ];
         for (name, count, make) in families {
-            let mut rng = Rng::stream(seed, &format!("fault/{name}"));
+            let mut rng = Rng::stream(luck, &format!("fault/{name}"));
             let on = rng.below(2) == 0;
             for _ in 0..if on { between(&mut rng, count) } else { 0 } {
                 let (at_ms, for_ms) = (rng.below(millis.max(1)), between(&mut rng, self.for_ms));

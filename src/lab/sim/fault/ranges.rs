@@ -170,22 +170,34 @@ impl Ranges {
     /// keeps its memory (when no node has a disk) or its disk, so that what was acknowledged stays
     /// somewhere, but for `rolling`, and for disks that go bad.
     pub fn draw(&self, seed: u64, nodes: &[u32], millis: u64, disks: &[u32]) -> Vec<Fault> {
+        self.draw_with(seed, seed, nodes, millis, disks)
+    }
+
+    /// Likewise, with other luck: the seed says still who keeps what it has, and whose disks go
+    /// bad, so that these faults may follow others of that seed.
+    pub fn draw_with(
+        &self,
+        seed: u64,
+        luck: u64,
+        nodes: &[u32],
+        millis: u64,
+        disks: &[u32],
+    ) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let hat = Hat { ranges: self, seed, nodes, millis };
-        self.draw_of_nodes(&hat, disks, &mut faults);
+        let hat = Hat { ranges: self, seed: luck, nodes, millis };
+        let keep = Rng::stream(seed, "fault/keep").below(nodes.len() as u64) as usize;
+        self.draw_of_nodes(&hat, nodes[keep], disks, &mut faults);
         self.draw_of_links(&hat, &mut faults);
-        faults.extend(self.draw_bad_disks(seed, disks, millis));
-        faults.extend(self.draw_rolling(seed, nodes, millis));
-        faults.extend(self.draw_flaps(seed, nodes, millis));
+        faults.extend(self.draw_bad_disks(seed, luck, disks, millis));
+        faults.extend(self.draw_rolling(luck, nodes, millis));
+        faults.extend(self.draw_flaps(luck, nodes, millis));
         faults.sort_by_key(|fault| fault.at_ms);
         faults
     }
 
     /// What happens to nodes, their clocks and their disks.
-    fn draw_of_nodes(&self, hat: &Hat<'_>, disks: &[u32], faults: &mut Vec<Fault>) {
+    fn draw_of_nodes(&self, hat: &Hat<'_>, keep: u32, disks: &[u32], faults: &mut Vec<Fault>) {
         let durable = !disks.is_empty();
-        let keep = Rng::stream(hat.seed, "fault/keep").below(hat.nodes.len() as u64) as usize;
-        let keep = hat.nodes[keep];
         hat.draw("crash", self.crash, faults, &mut |rng| {
             let node = hat.node(rng);
             let wipe = rng.below(100) < self.wipe_percent && node != keep;
