@@ -31,6 +31,17 @@ function storyRange(violation) {
   return its.length ? [Math.min(...its), Math.max(...its)] : null;
 }
 
+// Scrolls so that the rows of the witnesses can be seen, the lowest of them at least.
+function showRows(violation) {
+  const rows = layout();
+  const places = (model.told.get(violation) || []).map((witness) => witnessPlace(witness, rows)).filter((place) => place && place.y >= rows.fixed).map((place) => place.y);
+  if (!places.length) return;
+  const [top, bottom] = [Math.min(...places), Math.max(...places)];
+  if (bottom + LANE > view.top + view.height) view.top = bottom + LANE + 6 - view.height;
+  if (top - 30 < view.top + rows.fixed && bottom - top < view.height - rows.fixed - 50) view.top = top - 30 - rows.fixed;
+  clampView();
+}
+
 // The scalars in a label that is JSON, as texts; those in `not` left out.
 function scalarsOf(label, not = new Set()) {
   const found = new Set();
@@ -126,9 +137,10 @@ function story(violation) {
 }
 
 // What had a part in it without being a cause by messages: faults under way, nodes that went down
-// and came back, and what was lost of what is marked.
+// and came back, and what was lost of what is marked, or came late.
 function frame(marks, from, to, nodes) {
   const begin = events[from].t;
+  for (const arrow of model.arrows) if (isLate(arrow, from, to) && marks[arrow.send]) marks[arrow.end] = 1;
   for (let index = 0; index <= to; index++) {
     const event = events[index];
     if (event.kind === "fault" && Math.max(event.until, event.t) >= begin) marks[index] = 1;
@@ -141,6 +153,20 @@ function frame(marks, from, to, nodes) {
     const list = model.statuses.get(id);
     for (const index of list.filter((at) => at < from).slice(-2)) marks[index] = 1;
   }
+}
+
+// How long messages are on their way, at the middle, in nanoseconds.
+function usualTrip() {
+  if (model.trip !== null) return model.trip;
+  const trips = model.arrows.filter((arrow) => arrow.fate === "ok").map((arrow) => events[arrow.end].t - events[arrow.send].t).sort((a, b) => a - b);
+  model.trip = trips.length ? trips[trips.length >> 1] : 0;
+  return model.trip;
+}
+
+// Whether a message of between two events was so long on its way that it matters: what was not there
+// in time is no cause by messages, and yet why.
+function isLate(arrow, from, to) {
+  return arrow.fate === "ok" && arrow.send >= from && arrow.send <= to && events[arrow.end].t - events[arrow.send].t > 10 * usualTrip() + 1e6;
 }
 
 // Which events are not dimmed while `index` is selected: its causes, or those of the violation that
@@ -168,6 +194,8 @@ function meanwhile(violation) {
   const [from, to] = range;
   for (const span of model.spans) {
     if (span.from > to || (span.to >= 0 && span.to < from) || !nodes.has(span.node)) continue;
+    // What a witness has told is told.
+    if (model.witnessAt.has(span.from) && !diskLost(span)) continue;
     const until = span.to < 0 ? "and does not come back" : `until ${clock(events[span.to].t)}`;
     const word = span.kind === "pause" ? "was held up" : `was down${lossWords(span)}`;
     list.push([span.from, `${laneWord(span.node)} ${word}, ${until}`]);
@@ -179,6 +207,13 @@ function meanwhile(violation) {
     list.push([fault.index, faultWords(event)]);
   }
   list.push(...unsynced(violation));
+  const late = model.arrows.filter((arrow) => isLate(arrow, from, to) && marks[arrow.send] && nodes.has(arrow.to) && nodes.has(arrow.from));
+  const longest = late.sort((a, b) => events[b.end].t - events[b.send].t - events[a.end].t + events[a.send].t)[0];
+  if (longest) {
+    const took = clock(events[longest.end].t - events[longest.send].t);
+    const many = late.length > 1 ? `, the longest of ${late.length} that came late` : "";
+    list.push([longest.send, `${shortOf(events[longest.send])} from ${laneWord(longest.from)} to ${laneWord(longest.to)} was ${took} on its way${many}`]);
+  }
   const lost = new Map();
   for (let index = from; index <= to; index++) {
     const event = events[index];
@@ -342,7 +377,7 @@ function witnessPlace(witness, rows) {
   const event = events[witness.at];
   const node = rows.y.get(event.node) ?? rows.y.get((event.nodes || [])[0]);
   if (event.kind === "fault" || node === undefined) return { x: xAt(witness.at), y: view.top + rows.faults + 8 };
-  return { x: xAt(witness.at), y: node - 18, ring: node };
+  return { x: xAt(witness.at), y: node - 27, ring: node };
 }
 
 // The event of the witness whose number is at a place of the diagram; -1 when none is.

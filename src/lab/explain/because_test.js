@@ -64,8 +64,8 @@ function testLasting() {
     unoffered: hidden - offered,
   };
   if (folds.length) {
-    const { id, x, y } = folds[0];
-    foldHit(x, y - view.top + 2);
+    const { id, y } = folds[0];
+    foldHit(20, y - view.top + 2);
     result.unfolded = layout().bands.get(id) === model.bands.get(id).size;
     view.opened.clear();
     globalRows();

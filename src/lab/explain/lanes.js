@@ -1,6 +1,8 @@
 // Clients' lanes below the nodes' lines: what they asked, from when they asked until they had the
 // answer, and when the node saw it; and the names at the left.
 
+const MOST_LABELLED = 120;
+
 function drawOperations(pen, rows) {
   if (!model.clients.length) return;
   const end = endX(-1);
@@ -24,7 +26,9 @@ function drawOperations(pen, rows) {
     bars.sort((a, b) => a.op.bad - b.op.bad);
     for (const bar of bars) drawBar(pen, bar);
     const taken = [];
-    for (const bar of bars.reverse()) labelBar(pen, bar, bars, taken);
+    // Of very many only what matters has words.
+    const labelled = bars.length > MOST_LABELLED ? bars.filter((bar) => bar.op.bad) : bars;
+    for (const bar of labelled.reverse()) labelBar(pen, bar, bars, taken);
     for (const bar of bars) drawWays(pen, bar, rows);
   }
 }
@@ -164,6 +168,9 @@ function drawNames(pen, rows) {
     pen.font = `11px ${SANS}`;
     pen.fillText(`node ${id}`, 14, rows.y.get(id) + 15);
   }
+  pen.fillStyle = ink.accent;
+  pen.font = `600 11px ${SANS}`;
+  for (const { word, y } of folds) pen.fillText(word, 14, y + 8);
   if (model.clients.length) {
     pen.fillStyle = ink.soft;
     pen.font = `11px ${SANS}`;

@@ -187,7 +187,8 @@ function buildModel(run, events) {
     if (!lanes.has(lane)) lanes.set(lane, []);
     lanes.get(lane).push(op);
   }
-  const clients = [...lanes.keys()].sort((a, b) => lanes.get(b).some((op) => op.bad) - lanes.get(a).some((op) => op.bad));
+  const rank = (name) => (bad.has(name) ? 0 : lanes.get(name).some((op) => op.client !== name) ? 2 : 1);
+  const clients = [...lanes.keys()].sort((a, b) => rank(a) - rank(b));
   const depths = new Map(clients.map((name) => [name, sublanes(lanes.get(name))]));
 
   // Faults side by side where they overlap, in few lanes; the last lane takes what is left.
@@ -220,7 +221,7 @@ function buildModel(run, events) {
     run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf, passages,
     clients, lanes, depths, consoleLines, digests, views, lamports, statuses, names, durable, protocols, protocolOf, messageOf,
     // Of violations: who bears witness of each, and what was made of it so far.
-    told, witnessAt, witnessNodes, stories: new Map(), brought: null,
+    told, witnessAt, witnessNodes, stories: new Map(), brought: null, trip: null, bandRows: new Map(),
   };
 }
 

@@ -94,11 +94,12 @@ function jump(index) {
       if (places > 160) setPast(true);
     }
     showRange(from, to);
+    showRows(index);
   } else if (xAt(index) < GUTTER || xAt(index) > view.width) {
     view.left = view.place[index] - room() / 2 / view.scale;
     clampView();
   }
-  select(index);
+  select(index, events[index].kind === "violation");
 }
 
 function setPast(on) {

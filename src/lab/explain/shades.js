@@ -95,22 +95,29 @@ function hatch(pen, x, y, width, height, kind) {
   pen.restore();
 }
 
-// A node's rows of statements, what witnesses speak of first, then what takes its predecessor's
-// place; and how many of them are shown.
+// A node's rows of statements: what witnesses speak of, then what it holds for true of one node,
+// of itself, of each; and how many of them are shown.
 function bandsOf(id) {
-  const all = [...model.bands.get(id).values()];
-  const weight = (list) => (list.some((band) => model.witnessAt.has(band.from)) ? 0 : 2) + (list.apart ? 1 : 0);
+  if (!model.bandRows.has(id)) model.bandRows.set(id, orderedBands([...model.bands.get(id).values()]));
+  return model.bandRows.get(id);
+}
+
+function orderedBands(all) {
+  const weight = (list) => {
+    if (list.some((band) => model.witnessAt.has(band.from))) return 0;
+    // What states nothing says only that something happened.
+    return list[0].statement === "null" ? 4 : list.apart ? 3 : list[0].subject === undefined ? 2 : 1;
+  };
   return all.sort((a, b) => weight(a) - weight(b));
 }
 
 function bandsShown(id, base, above) {
   const all = model.bands.get(id).size;
   if (base < 44 || view.opened.has(id)) return all;
-  const fit = Math.max(2, Math.floor((base - above - 10) / BAND));
-  return all <= fit ? all : fit - 1;
+  return Math.min(all, Math.max(2, Math.floor((base - above - 10) / BAND)));
 }
 
-// The places of "+2 more", to be clicked.
+// The words "+2 more" beside the names, to be clicked.
 let folds = [];
 function drawBands(pen, rows, low, high) {
   folds = [];
@@ -135,12 +142,8 @@ function drawBands(pen, rows, low, high) {
     });
     const opened = view.opened.has(id) && all.length > 2;
     if (all.length === shown.length && !opened) continue;
-    const y = rows.y.get(id) + 8 + shown.length * BAND;
-    const word = opened ? "fewer" : `+${all.length - shown.length} more`;
-    pen.font = `600 11px ${SANS}`;
-    pen.fillStyle = ink.accent;
-    pen.fillText(word, GUTTER + 6, y + 7);
-    folds.push({ id, x: GUTTER + 6, y, width: pen.measureText(word).width });
+    if (compact) continue;
+    folds.push({ id, word: opened ? "fewer" : `+${all.length - shown.length} more`, y: rows.y.get(id) + (model.names.has(id) ? 20 : 8) });
   }
 }
 
@@ -159,7 +162,7 @@ function firstBand(list, low) {
 
 // Opens or closes a node's rows of statements where that is at this place; says whether it was.
 function foldHit(x, y) {
-  const fold = folds.find((one) => x >= one.x - 3 && x <= one.x + one.width + 3 && y + view.top >= one.y && y + view.top <= one.y + BAND);
+  const fold = folds.find((one) => x < GUTTER && y + view.top >= one.y && y + view.top <= one.y + BAND);
   if (!fold) return false;
   if (!view.opened.delete(fold.id)) view.opened.add(fold.id);
   rows = null;

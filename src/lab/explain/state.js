@@ -69,12 +69,24 @@ function changeWords(before, after) {
   return [some(less(is, was), "+"), some(less(was, is), "−")].filter(Boolean).join(" ") || "in another order";
 }
 
+// The nodes of the table: all, or of very many those that the event and the violation are about.
+const MOST_TABLED = 24;
+function tabled(index) {
+  const all = data.run.nodes;
+  if (all.length <= MOST_TABLED) return all;
+  const event = events[index] ?? {};
+  const first = new Set([event.node, event.from, event.to, ...model.witnessNodes].filter((id) => model.rowOf.has(id)));
+  for (const id of all) if (first.size < MOST_TABLED) first.add(id);
+  return all.filter((id) => first.has(id));
+}
+
 // Each node as it was after the event, beside what it was before; at the end when none is selected.
 function showStates(index) {
-  el("when").textContent = index < 0 ? "Nodes at the end" : "Nodes after this step";
+  const left = data.run.nodes.length - tabled(index).length;
+  el("when").textContent = (index < 0 ? "Nodes at the end" : "Nodes after this step") + (left ? `, ${left} more not shown` : "");
   const until = index < 0 ? events.length - 1 : seenAt(index);
   const before = index < 0 ? until : turnOf(index) - 1;
-  const ids = data.run.nodes;
+  const ids = tabled(index);
   const [now, then] = [new Map(), new Map()];
   for (const id of ids) {
     now.set(id, stateOf(id, until));

@@ -145,7 +145,7 @@ function layout() {
   const above = Math.min(row * 0.42, 44);
   // A node's row grows with what it holds for true.
   const bands = new Map(ids.map((id) => [id, bandsShown(id, row, above)]));
-  const high = new Map(ids.map((id) => [id, row < 44 ? row : Math.max(row, above + 14 + BAND * (bands.get(id) + (view.opened.has(id) ? 1 : 0)))]));
+  const high = new Map(ids.map((id) => [id, row < 44 ? row : Math.max(row, above + 14 + BAND * bands.get(id))]));
   const y = new Map(), lane = new Map();
   let bottom = fixed;
   for (const id of ids) { y.set(id, bottom + above); bottom += high.get(id); }
