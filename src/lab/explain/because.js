@@ -34,7 +34,7 @@ function storyRange(violation) {
 // Scrolls so that the rows of the witnesses can be seen, the lowest of them at least.
 function showRows(violation) {
   const rows = layout();
-  const places = (model.told.get(violation) || []).map((witness) => witnessPlace(witness, rows)).filter((place) => place && place.y >= rows.fixed).map((place) => place.y);
+  const places = (model.told.get(violation) || []).filter((witness) => witness.at >= 0).map((witness) => witnessPlace(witness, rows)).filter((place) => !place.fixed).map((place) => place.y);
   if (!places.length) return;
   const [top, bottom] = [Math.min(...places), Math.max(...places)];
   if (bottom + LANE > view.top + view.height) view.top = bottom + LANE + 6 - view.height;
@@ -202,7 +202,7 @@ function meanwhile(violation) {
   }
   for (const fault of model.faults) {
     const event = events[fault.index];
-    if (fault.family === "down" || fault.family === "pause" || fault.index > to || Math.max(event.until, event.t) < events[from].t) continue;
+    if (model.witnessAt.has(fault.index) || fault.family === "down" || fault.family === "pause" || fault.index > to || Math.max(event.until, event.t) < events[from].t) continue;
     if (event.nodes.length && !event.nodes.some((id) => nodes.has(id))) continue;
     list.push([fault.index, faultWords(event)]);
   }
@@ -340,7 +340,7 @@ function drawWitnesses(pen, rows) {
   if (violation < 0) return;
   for (const witness of model.told.get(violation)) {
     if (witness.at < 0) continue;
-    const place = witnessPlace(witness, rows);
+    const place = onScreen(witnessPlace(witness, rows), rows);
     if (!place) continue;
     const beyond = place.x < GUTTER + 10 ? -1 : place.x > view.width - 10 ? 1 : 0;
     const x = Math.max(GUTTER + 11, Math.min(view.width - 11, place.x));
@@ -376,8 +376,19 @@ function witnessPlace(witness, rows) {
   if (op && rows.lane.has(op.client)) return { x: xAt(op.from), y: rows.lane.get(op.client) + (op.lane || 0) * LANE };
   const event = events[witness.at];
   const node = rows.y.get(event.node) ?? rows.y.get((event.nodes || [])[0]);
-  if (event.kind === "fault" || node === undefined) return { x: xAt(witness.at), y: view.top + rows.faults + 8 };
+  if (event.kind === "fault" || node === undefined) {
+    const fault = model.faults.find((one) => one.index === witness.at);
+    return { x: xAt(witness.at), y: rows.faults + (fault ? fault.lane * FAULT : 0) + 8, fixed: true };
+  }
   return { x: xAt(witness.at), y: node - 27, ring: node };
+}
+
+// A place among the rows as the screen has it, scrolled; null when it is scrolled away.
+function onScreen(place, rows) {
+  if (place.fixed) return place;
+  const [y, ring] = [place.y - view.top, place.ring === undefined ? undefined : place.ring - view.top];
+  if (Math.max(y, ring ?? y) < rows.fixed || y > view.height + 10) return null;
+  return { x: place.x, y: Math.max(y, rows.fixed), ring };
 }
 
 // The event of the witness whose number is at a place of the diagram; -1 when none is.

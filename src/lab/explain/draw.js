@@ -60,9 +60,9 @@ function paint(pen) {
   drawArrowLabels(pen, labels, rows);
   for (const overlay of overlays) overlay(pen, rows, low, high);
   drawSelection(pen, rows);
-  drawWitnesses(pen, rows);
   pen.restore();
   drawTop(pen, rows);
+  drawWitnesses(pen, rows);
   drawNames(pen, rows);
   drawCurve(pen, rows);
 }

@@ -5,6 +5,8 @@
 function hit(x, y, reach = 11) {
   const rows = layout();
   if (x < GUTTER) return -1;
+  const told = witnessHit(x, y);
+  if (told >= 0) return told;
   if (y < rows.fixed) {
     if (y < rows.faults) return model.violations.find((index) => { const at = xAt(index); return x > at - 8 && x < at + 150; }) ?? -1;
     const lane = Math.floor((y - rows.faults) / FAULT);
@@ -12,8 +14,6 @@ function hit(x, y, reach = 11) {
     return fault ? fault.index : -1;
   }
   y += view.top;
-  const told = witnessHit(x, y);
-  if (told >= 0) return told;
   let best = -1, distance = reach;
   const [low, high] = visibleRange();
   const from = Math.max(low, indexAtPlace(placeAtX(x - reach - 1))), to = Math.min(high, indexAtPlace(placeAtX(x + reach + 1)) + 1);
