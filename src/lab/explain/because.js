@@ -25,9 +25,12 @@ const circled = (number) => (number <= 20 ? String.fromCodePoint(0x245f + number
 // The violation that the box and the numbers are about.
 const explained = () => (model.told.has(view.about) ? view.about : model.violations.length ? model.violations[0] : -1);
 
-// From the first to the last event of the witnesses; null without any.
+// From the first to the last event of the witnesses, and to where it showed when one alone speaks;
+// null without any.
 function storyRange(violation) {
-  const its = (model.told.get(violation) || []).flatMap((witness) => witness.its);
+  const told = (model.told.get(violation) || []).filter((witness) => witness.its.length);
+  const its = told.flatMap((witness) => witness.its);
+  if (told.length === 1) its.push(violation);
   return its.length ? [Math.min(...its), Math.max(...its)] : null;
 }
 
@@ -119,7 +122,7 @@ function story(violation) {
   const core = [...its, ...roots];
   const past = causesOf(...core);
   let from = Math.min(...its);
-  const to = Math.max(...core);
+  const to = Math.max(...core, storyRange(violation)[1]);
   const marks = new Uint8Array(events.length);
   let count = 0;
   const take = (index) => { if (past[index] && !marks[index]) { marks[index] = 1; count += 1; } };
@@ -155,10 +158,11 @@ function frame(marks, from, to, nodes) {
   }
 }
 
-// How long messages are on their way, at the middle, in nanoseconds.
+// How long messages are on their way, at the middle, in nanoseconds; of some thousands of them.
 function usualTrip() {
   if (model.trip !== null) return model.trip;
-  const trips = model.arrows.filter((arrow) => arrow.fate === "ok").map((arrow) => events[arrow.end].t - events[arrow.send].t).sort((a, b) => a - b);
+  const every = Math.ceil(model.arrows.length / 5000);
+  const trips = model.arrows.filter((arrow, at) => at % every === 0 && arrow.fate === "ok").map((arrow) => events[arrow.end].t - events[arrow.send].t).sort((a, b) => a - b);
   model.trip = trips.length ? trips[trips.length >> 1] : 0;
   return model.trip;
 }
@@ -233,6 +237,11 @@ function meanwhile(violation) {
 // Answers that nothing was written for, where the node went down later and they may have been lost
 // with it: only of nodes that have a disk.
 function unsynced(violation) {
+  if (!model.unsynced.has(violation)) model.unsynced.set(violation, answeredUnsynced(violation));
+  return model.unsynced.get(violation);
+}
+
+function answeredUnsynced(violation) {
   const list = [];
   for (const { op, number } of model.told.get(violation) || []) {
     const [request, reply] = op ? [op.request, op.reply] : [-1, -1];
@@ -242,7 +251,7 @@ function unsynced(violation) {
     const down = model.spans.find((span) => span.node === node && span.kind === "down" && span.from > reply);
     if (!down || down.from > storyRange(violation)[1]) continue;
     let synced = false;
-    for (let index = request; index <= reply; index++) synced = synced || (events[index].kind === "sync" && events[index].node === node && events[index].ok);
+    for (let index = request; index <= reply; index++) synced = synced || (events[index].kind === "sync" && events[index].node === node && events[index].ok && events[index].bytes > 0);
     if (!synced) list.push([reply, `${laneWord(node)} answered ${circled(number)} with nothing written to its disk since it was asked`]);
   }
   return list;
@@ -347,6 +356,7 @@ function drawWitnesses(pen, rows) {
     let y = place.y;
     while (numbered.some((one) => Math.hypot(one.x - x, one.y - y) < 17)) y -= 17;
     numbered.push({ x, y, index: witness.at, number: witness.number });
+    drawUnsynced(pen, rows, violation, witness);
     if (!beyond && place.ring !== undefined) {
       pen.strokeStyle = ink.bad;
       pen.lineWidth = 2;
@@ -368,6 +378,16 @@ function drawWitnesses(pen, rows) {
     const text = String(witness.number);
     pen.fillText(text, x - pen.measureText(text).width / 2, y + 0.5);
   }
+}
+
+// An answer for which nothing was written says so at the node's line.
+function drawUnsynced(pen, rows, violation, { op }) {
+  if (!op || !unsynced(violation).some(([index]) => index === op.reply)) return;
+  const [x, y] = [xAt(op.reply), rows.y.get(events[op.reply].node) - view.top];
+  if (!(x >= GUTTER && x <= view.width && y >= rows.fixed)) return;
+  pen.font = `600 11px ${SANS}`;
+  pen.fillStyle = ink.bad;
+  pen.fillText("nothing written", x + 10, y + 13);
 }
 
 // Where a witness's number stands: before its client's bar, or above its event.

@@ -24,7 +24,7 @@ function drawEvents(pen, rows, low, high) {
       pen.font = `11px ${SANS}`;
       const width = pen.measureText(text).width;
       if (x - width / 2 > (numbers.get(event.node) || -Infinity)) {
-        pen.fillStyle = event.kind !== "sync" ? ink.soft : event.ok ? ink.good : ink.bad;
+        pen.fillStyle = event.kind !== "sync" || !event.bytes ? ink.soft : event.ok ? ink.good : ink.bad;
         pen.fillText(text, x - width / 2, y - 9);
         numbers.set(event.node, x + width / 2 + 3);
       }
@@ -105,7 +105,7 @@ function glyph(pen, event, x, y) {
     case "stop": pen.fillStyle = ink.soft; pen.fillRect(x - 5, y - 5, 10, 10); break;
     // A disk with its label; a red cross when it took nothing.
     case "sync":
-      pen.fillStyle = event.ok ? ink.good : ink.bad; pen.fillRect(x - 4.5, y - 4.5, 9, 9);
+      pen.fillStyle = !event.ok ? ink.bad : event.bytes ? ink.good : ink.life; pen.fillRect(x - 4.5, y - 4.5, 9, 9);
       pen.fillStyle = ink.paper; pen.fillRect(x - 2.5, y - 4.5, 5, 3); pen.fillRect(x - 2.5, y + 1, 5, 3.5);
       if (!event.ok) { pen.moveTo(x - 6, y - 6); pen.lineTo(x + 6, y + 6); pen.strokeStyle = ink.bad; pen.lineWidth = 2; pen.stroke(); }
       break;

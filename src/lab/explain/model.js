@@ -221,7 +221,7 @@ function buildModel(run, events) {
     run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf, passages,
     clients, lanes, depths, consoleLines, digests, views, lamports, statuses, names, durable, protocols, protocolOf, messageOf,
     // Of violations: who bears witness of each, and what was made of it so far.
-    told, witnessAt, witnessNodes, stories: new Map(), brought: null, trip: null, bandRows: new Map(),
+    told, witnessAt, witnessNodes, stories: new Map(), brought: null, trip: null, unsynced: new Map(), bandRows: new Map(),
   };
 }
 

@@ -72,7 +72,8 @@ function changeWords(before, after) {
 // The nodes of the table: all, or of very many those that the event and the violation are about.
 const MOST_TABLED = 24;
 function tabled(index) {
-  const all = data.run.nodes;
+  // What witnesses speak of stands first where not all fit.
+  const all = [...data.run.nodes].sort((a, b) => (data.run.nodes.length > 4 ? model.witnessNodes.has(b) - model.witnessNodes.has(a) : 0));
   if (all.length <= MOST_TABLED) return all;
   const event = events[index] ?? {};
   const first = new Set([event.node, event.from, event.to, ...model.witnessNodes].filter((id) => model.rowOf.has(id)));
@@ -122,6 +123,10 @@ function showStates(index) {
   table.style.minWidth = `${84 + ids.length * 62}px`;
   table.setAttribute("aria-label", "What is seen of each node");
   el("states").replaceChildren(...rows);
+  // The event's column is in sight.
+  const here = head.querySelector(".here");
+  const box = table.parentElement;
+  if (here && (here.offsetLeft < box.scrollLeft + 84 || here.offsetLeft + here.offsetWidth > box.scrollLeft + box.clientWidth)) box.scrollLeft = here.offsetLeft - 90;
 }
 
 function stateCell(value, was, field) {
