@@ -289,6 +289,32 @@ fn a_run_that_fails_is_made_smaller_and_fails_the_same() {
     assert_eq!(answer.status, 400, "there is nothing to make smaller: {answer:?}");
 }
 
+#[test]
+fn when_a_run_was_lost_is_a_curve_of_it() {
+    let studio = Studio::start(&["kv-linearizable"]);
+    let run = studio.ask("run", &json!({"name": "kv-linearizable", "seed": "15"})).json();
+    let asked = json!({"run": run["run"], "points": 4, "runs": 3});
+    let job = studio.ask("why", &asked).json();
+    let end = wait_until("the curve is there", LONG, || {
+        let said = studio.ask("job", &job).json();
+        (said["is_over"] == true).then(|| said["end"].clone())
+    });
+    assert_eq!(end["run"], run["run"], "it has all its operations: {end}");
+    let points = end["points"].as_array().unwrap();
+    assert!(points.len() >= 4 && points.is_sorted_by_key(|point| point["t"].as_u64()), "{end}");
+    // From the moment of the violation nothing can go otherwise any more.
+    assert_eq!(points.last().unwrap()["share"], 1.0, "{end}");
+    let lost = run["told"]["failure"]["at_ms"].as_f64().unwrap();
+    assert!(points.last().unwrap()["t"].as_f64().unwrap() / 1e6 <= lost + 1e-6, "{end}");
+    let held = studio.ask("run", &json!({"name": "kv-linearizable", "seed": "2"})).json();
+    let job = studio.ask("why", &json!({"run": held["run"]})).json();
+    let failed = wait_until("it is over", LONG, || {
+        let said = studio.ask("job", &job);
+        (said.status == 400).then_some(said)
+    });
+    assert!(failed.body.contains("breaks nothing"), "{failed:?}");
+}
+
 /// The middle of what `expression` is in the document, in the window's pixels.
 const MIDDLE: &str = "(it => { it.scrollIntoView({ block: 'nearest' }); const box = \
     it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })";

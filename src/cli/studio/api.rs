@@ -7,7 +7,7 @@ use super::compare::compare;
 use super::faults;
 use super::jobs::{Job, Jobs};
 use super::live::Live;
-use super::runs::{Asked, Runs, Scene, lock, square};
+use super::runs::{Asked, Gate, Runs, Scene, lock, square};
 use super::server::{Request, Response};
 use crate::cli::sim::replay;
 use node_lab::explain::{Source, html, merge};
@@ -18,10 +18,12 @@ use node_lab::sim::run::run;
 use node_lab::sim::smallest;
 use node_lab::sim::tally::Tally;
 use node_lab::sim::tracer::Tracer;
+use node_lab::sim::why::{Effort, Point, why};
 use node_lab::study::Run;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -103,6 +105,14 @@ struct Fork {
 struct Pair {
     one: usize,
     other: usize,
+}
+
+/// A run that was lost; with fewer points and runs, for who is in a hurry.
+#[derive(Deserialize)]
+struct Lost {
+    run: usize,
+    points: Option<usize>,
+    runs: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -204,6 +214,7 @@ impl Studio {
                 plan.branches = branches;
                 self.ask(&scene, &plan)
             }),
+            "why" => given(body).and_then(|one| self.why(&one)),
             "shrink" => given(body).and_then(|OfRun { run }| self.shrink(run)),
             "compare" => given(body).and_then(|Pair { one, other }| {
                 let (one, other) = (self.runs.shown(one)?, self.runs.shown(other)?);
@@ -307,7 +318,7 @@ impl Studio {
         let next = AtomicU64::new(first);
         let tally = Mutex::new(Tally::new(&scene.scenario.properties));
         std::thread::scope(|scope| {
-            for _ in 0..super::runs::Gate::width() {
+            for _ in 0..Gate::width() {
                 scope.spawn(|| {
                     while !job.is_stopped() {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -334,6 +345,52 @@ impl Studio {
             "violates": scene.scenario.violates.map(|property| property.name),
             "is_stopped": job.is_stopped(),
         }))
+    }
+
+    /// Begins to find out when a run was lost; says how far it is, and ends with the curve and the
+    /// run that it is of: one with more operations, where this one has few left.
+    fn why(self: &Arc<Self>, asked: &Lost) -> Result<Value, String> {
+        let run = asked.run;
+        let (of, studio) = (self.runs.asked(run)?, self.clone());
+        let usual = Effort::default();
+        let effort = Effort {
+            points: asked.points.unwrap_or(usual.points).clamp(2, usual.points),
+            closer: usual.closer,
+            runs: asked.runs.unwrap_or(usual.runs).clamp(1, usual.runs),
+            jobs: Gate::width(),
+        };
+        if of.scene.scenario.hosted.is_some() {
+            return Err("its nodes are programs, which are slow: save the plan, and ask node why \
+                        with --points and --runs"
+                .into());
+        }
+        let job = self.jobs.begin("why", move |job| {
+            let Asked { scene, plan, .. } = &of;
+            let mut told = 0;
+            let mut progress = |done: usize, all: usize| {
+                let percent = 100 * done / all.max(1);
+                if percent > told {
+                    told = percent;
+                    job.say(json!(percent));
+                }
+                if job.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let ask = || why(&scene.scenario, &studio.registry, plan, effort, &mut progress);
+            let why = studio.runs.gate.through(ask)?;
+            let mut answer = match why.plan.operations == plan.operations {
+                true => json!({"run": run, "told": of.told}),
+                false => studio.ask(scene, &why.plan)?,
+            };
+            let point =
+                |one: &Point| json!({"t": one.at_ns, "share": one.share(), "runs": one.runs});
+            answer["points"] = why.points.iter().map(point).collect();
+            answer["step"] = why.bracket().map_or(Value::Null, |(before, after)| {
+                let is_clear = why.step.is_some_and(|step| step.is_clear());
+                json!({"before": point(&before), "after": point(&after), "is_clear": is_clear})
+            });
+            Ok(answer)
+        })?;
+        Ok(json!({"job": job}))
     }
 
     /// Begins to make a run smaller that still breaks the same; ends with that run.

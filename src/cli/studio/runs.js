@@ -17,6 +17,38 @@ function remember(answer, more) {
   return one;
 }
 
+// Asks how likely the failure was at each moment of the run that is shown, and draws that over it.
+async function whenLost() {
+  const one = runs.get(current);
+  const button = el("why");
+  const { job } = await ask("why", { run: one.run });
+  button.disabled = true;
+  try {
+    const answer = await follow(job, (percent) => { button.textContent = `When was it lost? ${percent} %`; });
+    const of = answer.run === one.run ? one : remember(answer, { name: one.name, text: one.text, parent: one.run, words: `${one.words}, with all operations` });
+    of.curve = { points: answer.points, step: answer.step };
+    const frame = frames.find((each) => each.run === of.run);
+    if (!frame) { show(of); return; }
+    frame.page?.curve(of.curve.points);
+    showLikely(of);
+  } finally {
+    [button.disabled, button.textContent] = [false, "When was it lost?"];
+  }
+}
+
+// The page says so too, but where its head has no room, and it does not know what may be chance.
+function showLikely({ curve, told: { failure } }) {
+  el("likely").hidden = !curve || (frames.length < 2 && (!curve.step || curve.step.is_clear));
+  if (!curve) return;
+  const { points, step } = curve;
+  const percent = ({ share }) => `${Math.round(100 * share)} %`;
+  const at = ({ t }) => `${(t / 1e6).toFixed(3)} ms`;
+  el("likely").textContent = !step
+    ? `No moment makes it likelier: from every one of ${points.length}, as many runs fail.`
+    : `${failure.property} became likely between ${at(step.before)} and ${at(step.after)}: with the rest drawn anew, ${percent(step.before)} of the runs fail before, and ${percent(step.after)} after`
+      + `${step.is_clear ? "." : "; by so few runs, that may be chance."}`;
+}
+
 // The server knows the runs as long as it serves; which was opened how is kept for when the page is
 // loaded again.
 const KEPT = `studio ${TOKEN}`;
@@ -87,13 +119,14 @@ function show(one) {
   el("said").title = failure?.why ?? "";
   el("said").classList.toggle("bad", Boolean(failure));
   el("beside-part").hidden = one.parent === null;
-  el("shrink").hidden = !failure;
+  el("shrink").hidden = el("why").hidden = !failure;
   el("plan-name").value = `run/studio/${one.name.split("/").pop().replace(/\.toml$/, "")}-${one.told.seed}-${one.run}.toml`;
   const pair = one.parent !== null && el("beside").checked ? [runs.get(one.parent), one] : [one];
   showBranches(one);
   el("verdicts").hidden = true;
   leader = null;
   frames = pair.map((run) => frameOf(run, pair.length > 1));
+  showLikely(one);
   el("frames").replaceChildren(...frames.map((frame) => frame.figure));
   // On a phone it is below all controls.
   if (matchMedia("(max-width: 900px)").matches) el("acts").scrollIntoView();
@@ -115,6 +148,7 @@ function frameOf(one, isBeside) {
     frame.page = iframe.contentWindow.explain ?? null;
     if (!frame.page) { note("This run cannot be shown; see the frame."); return; }
     frame.page.menu(forkItems(one));
+    if (one.curve) frame.page.curve(one.curve.points);
     if (frames.includes(frame) && frames.every((each) => each.page)) told(beside)();
   });
   return frame;
@@ -141,6 +175,7 @@ async function savePlan() {
 
 function listenRuns() {
   el("beside").addEventListener("change", () => show(runs.get(current)));
+  el("why").addEventListener("click", told(whenLost));
   el("shrink").addEventListener("click", told(shrinkRun));
   el("plan").addEventListener("submit", told(savePlan));
 }
