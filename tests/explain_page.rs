@@ -9,7 +9,7 @@ mod chromium;
 #[path = "explain/sample.rs"]
 mod sample;
 
-use chromium::{chromium, page};
+use chromium::{chromium, part};
 use node_lab::explain::{Source, merge, shiviz, text};
 use sample::Sample;
 use serde_json::Value;
@@ -22,13 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the page's self-test says of this trace; none without a browser.
 fn tested(name: &str, trace: String) -> Option<Value> {
+    tested_part(name, trace, usize::MAX)
+}
+
+fn tested_part(name: &str, trace: String, events: usize) -> Option<Value> {
     let Some(browser) = chromium() else {
         println!("skipped: no chromium");
         return None;
     };
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("run.html");
-    page(trace, &file);
+    part(trace, events, &file);
     if let Some(keep) = std::env::var_os("EXPLAIN_KEEP") {
         std::fs::create_dir_all(&keep).unwrap();
         std::fs::copy(&file, Path::new(&keep).join(format!("{name}.html"))).unwrap();
@@ -193,6 +197,32 @@ fn a_large_run_is_seen_at_once_in_few_strokes_and_nothing_lost_disappears() {
             levels["zoomed"]["messages"].as_u64().unwrap() * 2 < page["arrows"].as_u64().unwrap()
         );
     }
+}
+
+/// A page of a part says what is not there, begins with how the nodes stood, and shows the whole
+/// run in its strip; nothing that is carried in has a place of its own.
+#[test]
+fn a_part_of_a_run_says_what_is_left_out_and_begins_where_the_run_was() {
+    let trace = Sample { nodes: 5, events: 20_000, forgetful: false, seed: 9 }.write();
+    let events = trace.lines().count() - 1;
+    let Some(page) = tested_part("5-part", trace, 2_000) else { return };
+    assert_eq!(page["problems"], serde_json::json!([]));
+    let part = &page["part"];
+    let says = part["says"].as_str().unwrap();
+    let total = format!("{},{:03}", events / 1000, events % 1000);
+    assert!(says.starts_with(&format!("2,000 of {total} events are here: ")), "{says}");
+    assert!(says.contains("node explain sample -o part.html --around "), "{says}");
+    assert!(says.contains(" send, ") && says.contains("node 3 "), "the rest is counted: {says}");
+    assert_eq!(part["places"], 2_000, "what is carried in takes no place");
+    assert_eq!(part["counted"], events, "the strip is the whole run's");
+    let carried = part["carried"].as_u64().unwrap();
+    assert!((10..200).contains(&carried), "{carried} are carried in");
+    assert_eq!(page["events"].as_u64().unwrap(), 2_000 + carried);
+    // The first step is the first of the part, and all nodes are known to be up, with a digest.
+    assert!(page["path"][0].as_u64().unwrap() > 0);
+    assert_eq!((&part["up"], &part["digests"]), (&5.into(), &5.into()));
+    let whole = part["strip"].as_f64().unwrap();
+    assert!((0.02..0.25).contains(&whole), "where one is in the strip: {whole}");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use super::output::Output;
 use super::tell;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Command, ValueEnum};
-use node_lab::explain::{Error, RunTable, Source, html, merge, shiviz, text};
+use node_lab::explain::slice::{Around, Asked, cut};
+use node_lab::explain::{Error, Merged, RunTable, Source, html, merge, shiviz, text};
 use node_lab::registry::Registry;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -24,6 +25,12 @@ use std::process::ExitCode;
 /// (--format shiviz) upload the file as it is: its first line is the parser expression, its
 /// second the empty delimiter, and each event then has two lines, "host {vector clock}" and what
 /// happened.
+///
+/// Of a run of more than --events events the page shows the part around the first violation and
+/// what it rests on, or the end where there is none, and counts the rest; --around shows another:
+///
+///   node explain run.jsonl -o part.html --around 12.5s
+///   node explain run.jsonl -o part.html --around 1200000 --events 50000
 ///
 /// With --table NAME a table that a protocol's study draws up of the run:
 ///
@@ -46,6 +53,14 @@ pub struct ExplainArgs {
     #[arg(long, value_enum, default_value_t = Format::Html)]
     format: Format,
 
+    /// Show the part around an event, by its number, or a time (12.5s, 300ms)
+    #[arg(long, value_name = "EVENT|TIME", value_parser = parse_around)]
+    around: Option<Around>,
+
+    /// How many events a page shows at most
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    events: usize,
+
     /// Show this table of the run instead
     #[arg(long, conflicts_with = "format", value_name = "NAME")]
     table: Option<String>,
@@ -59,6 +74,23 @@ enum Format {
     Text,
     /// A log for ShiViz, with its parser expression
     Shiviz,
+}
+
+/// An event's number, or a time after the run's beginning.
+fn parse_around(text: &str) -> Result<Around, String> {
+    let wrong = || "neither an event's number nor a time such as 12.5s or 300ms".to_string();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => return digits.parse().map(Around::Event).map_err(|_| wrong()),
+        "s" => 1e9,
+        "ms" => 1e6,
+        "us" => 1e3,
+        "ns" => 1.0,
+        _ => return Err(wrong()),
+    };
+    let amount: f64 = digits.parse().map_err(|_| wrong())?;
+    // What is beyond the run is its end.
+    if amount >= 0.0 { Ok(Around::Time((amount * unit) as u64)) } else { Err(wrong()) }
 }
 
 /// The command with the names of a registry's tables, which its help lists.
@@ -87,6 +119,27 @@ pub fn run(args: ExplainArgs, registry: &Registry) -> ExitCode {
     ExitCode::from(out.end("node explain", code, 1))
 }
 
+/// What a page shows of a run, which is told; the other forms have all of it.
+fn part<'a>(
+    run: Merged<'a>,
+    args: &ExplainArgs,
+    table: Option<&RunTable>,
+) -> (Merged<'a>, html::Extras) {
+    if table.is_some() || args.format != Format::Html {
+        return (run, html::Extras::default());
+    }
+    let traces = args.traces.iter().map(|file| file.display().to_string());
+    let quoted = |name: String| if name.contains(' ') { format!("'{name}'") } else { name };
+    let traces: Vec<String> = traces.map(quoted).collect();
+    let command = format!("node explain {} -o part.html", traces.join(" "));
+    let asked = Asked { around: args.around, events: args.events, command: &command };
+    let (run, part) = cut(run, &asked);
+    if let Some(part) = &part {
+        tell!("node: {} Another part: --around EVENT|TIME, more: --events N", part.says);
+    }
+    (run, html::Extras { part, ..html::Extras::default() })
+}
+
 fn explain(args: &ExplainArgs, table: Option<&RunTable>, stdout: &mut Output) -> Result<(), Error> {
     let sources: Vec<Source> =
         args.traces.iter().map(|file| Source::load(file)).collect::<Result<_, _>>()?;
@@ -94,11 +147,12 @@ fn explain(args: &ExplainArgs, table: Option<&RunTable>, stdout: &mut Output) ->
     for note in &run.notes {
         tell!("node: note: {}", node_protocols::core::Escaped(note.as_bytes()));
     }
+    let (run, extras) = part(run, args, table);
     let write = |out: &mut dyn Write| {
         let mut out = BufWriter::new(out);
         match (table, args.format) {
             (Some(table), _) => (table.write)(&run, &mut out)?,
-            (None, Format::Html) => html::write(&run, &mut out)?,
+            (None, Format::Html) => html::write_with(&run, &extras, &mut out)?,
             (None, Format::Text) => text::write(&run, &mut out)?,
             (None, Format::Shiviz) => shiviz::write(&run, &mut out)?,
         }

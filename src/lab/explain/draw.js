@@ -64,6 +64,7 @@ function paint(pen) {
   drawTop(pen, rows);
   drawWitnesses(pen, rows);
   drawNames(pen, rows);
+  drawLeaps(pen, rows);
   drawCurve(pen, rows);
 }
 

@@ -1,20 +1,19 @@
 //! The run as one page: the assets beside this file with the run's data in their midst. The page
 //! asks no network for anything, and shows what is in the trace as text only.
 //!
-//! The data is JSON in a `<script type="application/json">`, where the one thing that could end
-//! it early is a `<`: it is escaped, as are `>`, `&` and the two line ends that JSON has and old
-//! JavaScript has not. The page's own script puts strings into `textContent` or on a canvas.
+//! The data cannot end the element that it is in; see `data.rs`. The page's own script puts
+//! strings into `textContent` or on a canvas.
 
-use super::witnesses::Places;
-use super::{Merged, text};
-use crate::trace::{Event, Testimony};
-use serde_json::{Value, json};
+pub use super::data::Extras;
+
+use super::{Merged, data};
 use std::io::{self, Write};
 
 const PAGE: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 /// In the order in which they are needed.
 const SCRIPTS: &[&str] = &[
+    include_str!("decode.js"),
     include_str!("model.js"),
     include_str!("view.js"),
     include_str!("levels.js"),
@@ -28,6 +27,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("because.js"),
     include_str!("state.js"),
     include_str!("panel.js"),
+    include_str!("part.js"),
     include_str!("menu.js"),
     include_str!("find.js"),
     include_str!("notes.js"),
@@ -39,18 +39,6 @@ const SCRIPTS: &[&str] = &[
     include_str!("selftest.js"),
     include_str!("page.js"),
 ];
-
-/// The largest integer up to which JavaScript's numbers are exact; what is larger goes as text.
-const EXACT: u64 = 1 << 53;
-
-/// What a page shows beside what is in the traces.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Extras {
-    /// How likely the failure was at moments of the run, ascending: nanoseconds after
-    /// [`Merged::base`], and the share (0 to 1) of runs that fail when the rest is drawn anew then.
-    /// A curve over the diagram; none when there are fewer than two.
-    pub curve: Vec<(u64, f64)>,
-}
 
 /// Writes the page.
 ///
@@ -72,7 +60,7 @@ pub fn write_with(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::Re
     put(out, head)?;
     put(out, CSS)?;
     put(out, body)?;
-    data(run, extras, out)?;
+    data::write(run, extras, out)?;
     put(out, between)?;
     for script in SCRIPTS {
         put(out, script)?;
@@ -84,107 +72,10 @@ fn put(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes())
 }
 
-/// The data: one event a line.
-fn data(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::Result<()> {
-    let head = json!({
-        "title": text::title(run),
-        "source": run.source,
-        "scenario": run.scenario,
-        "seed": run.seed.map(|seed| seed.to_string()),
-        "nodes": run.nodes,
-        "base": run.base.to_string(),
-        "notes": run.notes,
-    });
-    write!(out, "{{\"run\":{},", escaped(&head.to_string()))?;
-    if !extras.curve.is_empty() {
-        let point = |(t, share): &(u64, f64)| json!({"t": t, "share": share});
-        let points: Vec<Value> = extras.curve.iter().map(point).collect();
-        write!(out, "\"curve\":{},", Value::from(points))?;
-    }
-    put(out, "\"events\":[")?;
-    let places = Places::of(run);
-    for (index, entry) in run.entries.iter().enumerate() {
-        let mut event = serde_json::to_value(&entry.line)?;
-        if let Value::Object(fields) = &mut event {
-            fields.remove("at");
-            if let Some(until) = fields.get_mut("until") {
-                let from_base = until.as_u64().unwrap_or(0).saturating_sub(run.base);
-                *until = from_base.into();
-            }
-            // Times stay numbers: the page computes with them, and a run of 100 days is exact.
-            for (_, value) in fields.iter_mut().filter(|(name, _)| *name != "until") {
-                exact(value);
-            }
-            // Nobody reads it there, and it may be large.
-            if let Event::File { content, .. } = &entry.line.event {
-                fields.insert("content".into(), content.len().into());
-            }
-            if let Some(fact) = entry.line.event.to_fact() {
-                fields.insert("label".into(), text::statement(&fact).into());
-            }
-            if let Event::Violation { witnesses, .. } = &entry.line.event {
-                let witnesses = witnesses.iter().map(|one| resolved(one, places.find(one)));
-                fields.insert("witnesses".into(), witnesses.collect());
-            }
-            fields.insert("t".into(), entry.t.into());
-            if let Some(cause) = entry.cause {
-                fields.insert("cause".into(), cause.into());
-            }
-        }
-        let comma = if index == 0 { "\n" } else { ",\n" };
-        write!(out, "{comma}{}", escaped(&event.to_string()))?;
-    }
-    put(out, "\n]}")
-}
-
-/// A witness with the entry that it means, by its index; without one where none fits.
-fn resolved(witness: &Testimony, entry: Option<usize>) -> Value {
-    let mut value = json!({ "role": witness.role, "says": witness.says });
-    if let Some(op) = &witness.op {
-        value["op"] = json!(op);
-    }
-    if let Some(entry) = entry {
-        value["event"] = entry.into();
-    }
-    value
-}
-
-/// Makes text of the numbers that JavaScript would round, however deep they lie.
-fn exact(value: &mut Value) {
-    match value {
-        Value::Number(number) => {
-            let is_large = number.as_u64().is_some_and(|number| number > EXACT)
-                || number.as_i64().is_some_and(|number| number.unsigned_abs() > EXACT);
-            if is_large {
-                *value = Value::String(number.to_string());
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(exact),
-        Value::Object(fields) => fields.values_mut().for_each(exact),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
-    }
-}
-
-/// JSON that cannot end the element it is in. These characters stand in JSON's strings only,
-/// where an escape means the same.
-fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '<' => text.push_str("\\u003c"),
-            '>' => text.push_str("\\u003e"),
-            '&' => text.push_str("\\u0026"),
-            '\u{2028}' => text.push_str("\\u2028"),
-            '\u{2029}' => text.push_str("\\u2029"),
-            _ => text.push(c),
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Source, merge};
+    use serde_json::Value;
 
     fn page(label: &str) -> String {
         let run = r#"{"at":0,"kind":"run","source":"sim","scenario":"SCENARIO","nodes":[1]}"#;
@@ -195,6 +86,43 @@ mod tests {
         let mut out = Vec::new();
         super::write(&merge(&sources).unwrap(), &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    /// A page's data as its script sees it: `data.events[i]` with its fields by name.
+    fn data_of(page: &str) -> Value {
+        let json = page.split("type=\"application/json\">").nth(1).unwrap();
+        let mut data: Value =
+            serde_json::from_str(json.split("</script>").next().unwrap()).unwrap();
+        let (words, shapes) = (data["words"].clone(), data["shapes"].clone());
+        let word = |place: &Value| words[place.as_u64().unwrap() as usize].clone();
+        let mut views = std::collections::BTreeMap::new();
+        for row in data["events"].as_array_mut().unwrap() {
+            let shape = shapes[row[0].as_u64().unwrap() as usize].as_array().unwrap();
+            let mut event = serde_json::json!({ "kind": shape[0] });
+            for (field, value) in shape[1..].iter().zip(&row.as_array().unwrap()[3..]) {
+                let (sign, name) = field.as_str().unwrap().split_at(1);
+                match sign {
+                    "$" => event[name] = word(value),
+                    "#" => {
+                        event[name] = serde_json::from_str(word(value).as_str().unwrap()).unwrap()
+                    }
+                    "~" => {
+                        let key = format!("{} {}", event["node"], event["protocol"]);
+                        let mut whole: Value = views.get(&key).cloned().unwrap();
+                        let changed = value.as_object().unwrap().clone();
+                        whole.as_object_mut().unwrap().extend(changed);
+                        event[name] = whole;
+                    }
+                    _ => event[field.as_str().unwrap()] = value.clone(),
+                }
+            }
+            if event["kind"] == "view" {
+                let key = format!("{} {}", event["node"], event["protocol"]);
+                views.insert(key, event["value"].clone());
+            }
+            *row = event;
+        }
+        data
     }
 
     #[test]
@@ -210,9 +138,7 @@ mod tests {
             assert_eq!(count(&page, what), count(&blank, what), "{what}");
         }
         // And it is still the same label.
-        let json = page.split("type=\"application/json\">").nth(1).unwrap();
-        let json = json.split("</script>").next().unwrap();
-        let data: serde_json::Value = serde_json::from_str(json).unwrap();
+        let data = data_of(&page);
         assert_eq!(data["events"][0]["line"], hostile);
         assert_eq!(data["run"]["scenario"], hostile);
     }
@@ -228,9 +154,7 @@ mod tests {
         let mut out = Vec::new();
         super::write(&merge(&sources).unwrap(), &mut out).unwrap();
         let page = String::from_utf8(out).unwrap();
-        let json = page.split("type=\"application/json\">").nth(1).unwrap();
-        let json = json.split("</script>").next().unwrap();
-        let data: serde_json::Value = serde_json::from_str(json).unwrap();
+        let data = data_of(&page);
         let (event, exact) = (&data["events"][0], 9_007_199_254_740_992_u64);
         let value = serde_json::json!({"a": ["9007199254740993", "-9007199254740993"], "b": exact});
         assert_eq!((&event["value"], &event["subject"]), (&value, &1.into()));
@@ -241,11 +165,42 @@ mod tests {
     }
 
     #[test]
+    fn of_views_the_page_gets_what_changed_and_has_all_of_them_again() {
+        let values = [
+            serde_json::json!({"a": 1, "b": [1, {"c": "<"}], "d": {"x": 1}}),
+            serde_json::json!({"a": 2, "b": [1, {"c": "<"}], "d": {"x": 1}}),
+            serde_json::json!({"a": 2, "b": [], "d": null}),
+            serde_json::json!({"a": 2, "b": []}),
+            serde_json::json!("a word"),
+            serde_json::json!({"a": 2, "b": [], "__proto__": 1}),
+        ];
+        let mut text =
+            r#"{"at":0,"kind":"run","source":"sim","scenario":"","nodes":[1,2]}"#.to_string();
+        let line = |node: u32, value: &Value| {
+            let line = serde_json::json!({"at": 1, "node": node, "kind": "view", "protocol": "p", "value": value});
+            format!("\n{line}")
+        };
+        for value in &values {
+            text += &line(1, value);
+            text += &line(2, &values[0]);
+        }
+        let sources = [Source { name: "t".into(), text }];
+        let mut out = Vec::new();
+        super::write(&merge(&sources).unwrap(), &mut out).unwrap();
+        let page = String::from_utf8(out).unwrap();
+        let events = data_of(&page)["events"].as_array().unwrap().clone();
+        let own = |node: u64| events.iter().filter(move |event| event["node"] == node);
+        assert_eq!(own(1).map(|event| event["value"].clone()).collect::<Vec<_>>(), values);
+        assert!(own(2).all(|event| event["value"] == values[0]));
+        assert_eq!(page.matches("\\u003c\\").count(), 1, "what did not change is said once");
+    }
+
+    #[test]
     fn a_curve_is_data_like_the_rest() {
         let run = r#"{"at":0,"kind":"run","source":"sim","scenario":"x","nodes":[1]}"#;
         let sources = [Source { name: "t".into(), text: run.to_string() + "\n" }];
         let mut out = Vec::new();
-        let extras = super::Extras { curve: vec![(0, 0.1), (5_000, 0.9)] };
+        let extras = super::Extras { curve: vec![(0, 0.1), (5_000, 0.9)], part: None };
         super::write_with(&merge(&sources).unwrap(), &extras, &mut out).unwrap();
         let page = String::from_utf8(out).unwrap();
         assert!(page.contains(r#""curve":[{"share":0.1,"t":0},{"share":0.9,"t":5000}],"#));
@@ -275,9 +230,7 @@ mod tests {
         let mut out = Vec::new();
         super::write(&merge(&sources).unwrap(), &mut out).unwrap();
         let page = String::from_utf8(out).unwrap();
-        let json = page.split("type=\"application/json\">").nth(1).unwrap();
-        let json = json.split("</script>").next().unwrap();
-        let data: serde_json::Value = serde_json::from_str(json).unwrap();
+        let data = data_of(&page);
         let witnesses = data["events"][9]["witnesses"].as_array().unwrap();
         let found: Vec<_> = witnesses.iter().map(|one| one["event"].as_u64()).collect();
         assert_eq!(found, [Some(5), Some(7), Some(3), Some(6), Some(8), None, None]);

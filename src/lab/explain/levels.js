@@ -128,7 +128,7 @@ function cellsOf(level) {
   for (let index = 0; index < events.length; index++) {
     const event = events[index];
     const row = at.get(event.node);
-    if (row === undefined || !view.shown[index] || event.kind === "violation") continue;
+    if (row === undefined || !view.shown[index] || event.carried || event.kind === "violation") continue;
     const here = Math.floor(view.place[index] / width);
     if (here !== column) { flush(); column = here; }
     if (!count[row]) touched.push(row);

@@ -8,7 +8,7 @@ function drawEvents(pen, rows, low, high) {
   for (let index = low; index < high; index++) {
     const event = events[index];
     const y = rows.y.get(event.node);
-    if (y === undefined || !view.shown[index] || event.kind === "violation") continue;
+    if (y === undefined || !view.shown[index] || event.carried || event.kind === "violation") continue;
     tally.events++;
     const x = xAt(index);
     const pixel = Math.round(x);
@@ -43,7 +43,7 @@ function drawLoud(pen, rows, low, high) {
   for (let at = loud.findIndex((index) => index >= low); at >= 0 && at < loud.length && loud[at] < high; at++) {
     const event = events[loud[at]];
     const y = rows.y.get(event.node);
-    if (y === undefined || y < view.top || y > view.top + view.height) continue;
+    if (y === undefined || event.carried || y < view.top || y > view.top + view.height) continue;
     const x = xAt(loud[at]);
     const spot = `${event.node} ${event.kind} ${Math.round(x)}`;
     if (drawn.has(spot)) continue;

@@ -5,10 +5,13 @@
 //! that is none is an error with its place, and what does not fit together (a message received that
 //! nobody sent, or before it was sent) is said in [`Merged::notes`] and shown all the same.
 
+mod carry;
+mod data;
 pub mod html;
 mod kills;
 mod merge;
 pub mod shiviz;
+pub mod slice;
 pub mod text;
 mod witnesses;
 

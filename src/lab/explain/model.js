@@ -1,4 +1,3 @@
-"use strict";
 // What the run means, computed once from its events: arrows, spans, bands, operations. Knows
 // nothing of the page. Places are indices into `events`, which are in causal order.
 
@@ -11,7 +10,7 @@ for (const level of ["error", "warn"]) {
   console[level] = (...words) => { problems.push(words.join(" ")); original.apply(console, words); };
 }
 
-const data = JSON.parse(document.getElementById("data").textContent);
+const data = decode(JSON.parse(document.getElementById("data").textContent));
 // Both are exchanged for those of a part of the run while its rest is to be guessed.
 let events = data.events;
 let model = buildModel(data.run, events);

@@ -88,6 +88,7 @@ function showHeader(jump) {
   verdict.textContent = found ? `✕ ${found} violation${found > 1 ? "s" : ""}` : judged ? "✓ no violation recorded" : "not judged";
   showBecause(jump);
   el("notes").replaceChildren(...run.notes.map((note) => make("li", note)));
+  showPart();
   el("protocol").replaceChildren(new Option("all", ""), ...model.protocols.map((name) => new Option(name, name)));
 }
 

@@ -121,8 +121,9 @@ function pointer() {
     if (!(event.buttons & 1)) return;
     if (!events.length) return;
     const box = overview.getBoundingClientRect();
+    const [begin, end] = runTimes();
     const share = (event.offsetX - GUTTER - MARGIN) / (box.width - GUTTER - 2 * MARGIN);
-    const index = Math.max(0, Math.min(events.length - 1, indexAt(beginning() + share * (model.end - beginning()))));
+    const index = Math.max(0, Math.min(events.length - 1, indexAt(begin + share * (end - begin))));
     view.left = view.place[index] - room() / 2 / view.scale;
     clampView();
     showWhere();

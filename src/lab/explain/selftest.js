@@ -44,6 +44,7 @@ function selfTest() {
     result.drawPartMs = timeToDraw();
     result.levels = testLevels();
     Object.assign(result, testBecause());
+    if (part) result.part = testPart();
   } catch (error) {
     problems.push(String(error && error.stack));
   }
@@ -104,4 +105,20 @@ function testLevels() {
   look("moved");
   result.counted = levels.bundles.size - made;
   return result;
+}
+
+// What a page of a part of the run says of the rest, and how it begins.
+function testPart() {
+  setAxis("order");
+  fit();
+  el("first").click();
+  const [low, high] = visibleRange();
+  const [begin, end] = runTimes();
+  const states = [...el("states").querySelectorAll("tr")].map((row) => [...row.children].map((cell) => cell.textContent));
+  return {
+    says: el("notes").textContent, places: view.place[events.length],
+    counted: part.density.reduce((sum, one) => sum + one, 0), carried: events.filter((event) => event.carried).length,
+    up: states.filter((row) => row.includes("up")).length, digests: states.filter((row) => row.some((cell) => /^[0-9a-f]{16}$/.test(cell))).length,
+    strip: (events[high - 1].t - events[low].t) / (end - begin),
+  };
 }

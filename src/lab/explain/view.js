@@ -45,12 +45,14 @@ function applyFilters() {
 // that a turn's events, which have one time, do not lie on each other.
 function applyAxis() {
   let rank = 0;
+  const [begin, end] = partTimes();
   view.epoch++;
   for (let index = 0; index < events.length; index++) {
-    view.place[index] = view.axis === "time" ? events[index].t : rank;
-    rank += view.shown[index];
+    view.place[index] = view.axis === "time" ? Math.max(begin, Math.min(end, events[index].t)) : rank;
+    // What is carried into a part of the run lies at its edges, and takes no place.
+    if (!events[index].carried) rank += view.shown[index];
   }
-  view.place[events.length] = view.axis === "time" ? model.end : rank;
+  view.place[events.length] = view.axis === "time" ? Math.min(end, model.end) : rank;
 }
 
 // The first event whose time is at least `t`; their number when none is.
@@ -63,14 +65,14 @@ function indexAt(t) {
   return low;
 }
 
-// The first event at or right of a place.
+// The first event at or right of a place; of those that are carried into a part, none.
 function indexAtPlace(place) {
   let low = 0, high = events.length;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (view.place[middle] < place) low = middle + 1; else high = middle;
   }
-  return low;
+  return Math.max(low, part ? Math.min(part.ranges[0].at, events.length) : 0);
 }
 
 const placeOfTime = (t) => (view.axis === "time" ? t : view.place[indexAt(t)]);
@@ -159,7 +161,7 @@ function layout() {
 // The next shown event in a direction, on one node if that is asked for; -1 when there is none.
 function nextShown(index, direction, node) {
   for (let at = index + direction; at >= 0 && at < events.length; at += direction) {
-    if (view.shown[at] && (node === undefined || events[at].node === node)) return at;
+    if (view.shown[at] && !events[at].carried && (node === undefined || events[at].node === node)) return at;
   }
   return -1;
 }
