@@ -122,7 +122,7 @@ fn find(args: &WhyArgs, registry: &Arc<Registry>, out: &mut Output) -> Result<u8
     }
     if let Some((mut file, path)) = page.zip(args.explain.as_deref()) {
         let curve = found.points.iter().map(|point| (point.at_ns, point.share())).collect();
-        let extras = explain::html::Extras { curve };
+        let extras = explain::html::Extras { curve, part: None };
         let written = explain::html::write_with(&merged, &extras, &mut file);
         let written = written.and_then(|()| file.flush());
         written.map_err(|error| format!("{}: {error}", path.display()))?;

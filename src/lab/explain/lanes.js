@@ -13,24 +13,45 @@ function drawOperations(pen, rows) {
     pen.fillStyle = ink.line;
     pen.fillRect(GUTTER, top + deep - LANE / 2 - 1, view.width, 1);
     const covered = [];
-    const bars = [];
+    const bars = [], crumbs = [];
     for (const op of model.lanes.get(name)) {
       if (op.from >= view.to || (op.to >= 0 && op.to < view.from)) continue;
       if (!view.shown[op.from] && !op.bad) continue;
       const [x1, x2] = [xAt(op.from), op.to < 0 ? end : Math.max(xAt(op.to), xAt(op.from) + (op.bad ? 6 : 2))];
       if (x2 < GUTTER || x1 > view.width || (x2 <= covered[op.lane] && !op.bad)) continue;
       covered[op.lane] = Math.max(covered[op.lane] ?? -Infinity, Math.ceil(x2));
-      bars.push({ op, x1, x2, y: top + op.lane * LANE });
+      const isSmall = x2 - x1 < CRUMB && !op.bad && !isLooked(op);
+      (isSmall ? crumbs : bars).push({ op, x1, x2, y: top + op.lane * LANE });
     }
+    drawCrumbs(pen, crumbs);
     // What a violation rests on lies above the rest, and no words lie on it.
     bars.sort((a, b) => a.op.bad - b.op.bad);
     for (const bar of bars) drawBar(pen, bar);
     const taken = [];
-    // Of very many only what matters has words.
-    const labelled = bars.length > MOST_LABELLED ? bars.filter((bar) => bar.op.bad) : bars;
-    for (const bar of labelled.reverse()) labelBar(pen, bar, bars, taken);
-    for (const bar of bars) drawWays(pen, bar, rows);
+    // Where there are many, words and ways are those of what matters.
+    const mattering = bars.filter(({ op }) => op.bad || isLooked(op));
+    for (const bar of (bars.length <= MOST_LABELLED ? [...bars] : [...mattering]).reverse()) labelBar(pen, bar, bars, taken);
+    for (const bar of bars.length + crumbs.length <= MANY_BARS ? bars : mattering) drawWays(pen, bar, rows);
   }
+}
+
+// Narrower than this a bar has no edges, words or ways; from how many bars of a client on only those
+// that matter have.
+const CRUMB = 5, MANY_BARS = 120;
+
+// Operations that are too short to be told apart: one stroke for those beside each other.
+function drawCrumbs(pen, crumbs) {
+  pen.fillStyle = ink["op-line"];
+  let run = null;
+  const close = () => { if (run) { pen.globalAlpha = run.faded ? 0.15 : 0.5; pen.fillRect(run.x1, run.y - 8, run.x2 - run.x1, 16); } };
+  for (const { op, x1, x2, y } of crumbs) {
+    const faded = dim(op.from);
+    if (run && run.y === y && run.faded === faded && x1 <= run.x2 + 1) { run.x2 = Math.max(run.x2, x2); continue; }
+    close();
+    run = { x1: Math.max(x1, GUTTER), x2, y, faded };
+  }
+  close();
+  pen.globalAlpha = 1;
 }
 
 const isLooked = (op) => view.selected >= 0 && [op.invoke, op.request, op.reply, op.return].includes(view.selected);
@@ -158,6 +179,7 @@ function drawNames(pen, rows) {
   pen.translate(0, -view.top);
   const here = view.selected < 0 ? undefined : events[view.selected].node;
   for (const id of rows.ids) {
+    if (rows.y.get(id) < view.top || rows.y.get(id) > view.top + view.height + 20) continue;
     pen.fillStyle = id === here ? ink.accent : ink.ink;
     pen.font = `600 13px ${SANS}`;
     const isSmall = rows.row < 44;

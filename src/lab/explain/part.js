@@ -25,7 +25,7 @@ function showPart() {
   const times = (list, word) => list.slice(0, 40).map(word).join("; ") + (list.length > 40 ? "; …" : "");
   if (part.faults.length) row("faults", times(part.faults, (one) => `${clock(one.t, true)} ${one.label || one.fault}`));
   if (part.violations.length) row("violations", times(part.violations, (one) => `${one.property} at ${clock(one.t, true)} (--around ${one.number})`));
-  row("another part", make("code", null, `${part.command} --around ${(part.begin / 1e9).toFixed(3)}s`));
+  row("another part", make("code", null, `${part.command} --around ${(part.begin / 1e6).toFixed(1)}ms`));
   details.append(make("p", null, "--around takes an event's number or a time; --events N shows more."));
   line.append(`${part.says} How nodes stood, and what was under way, is carried in. `, details);
   el("notes").append(line);

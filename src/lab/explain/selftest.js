@@ -114,11 +114,12 @@ function testPart() {
   el("first").click();
   const [low, high] = visibleRange();
   const [begin, end] = runTimes();
-  const states = [...el("states").querySelectorAll("tr")].map((row) => [...row.children].map((cell) => cell.textContent));
+  // What is known of how many nodes at the first event.
+  const known = (lists) => data.run.nodes.filter((id) => lastUpTo(lists.get(id), view.selected) >= 0).length;
   return {
     says: el("notes").textContent, places: view.place[events.length],
     counted: part.density.reduce((sum, one) => sum + one, 0), carried: events.filter((event) => event.carried).length,
-    up: states.filter((row) => row.includes("up")).length, digests: states.filter((row) => row.some((cell) => /^[0-9a-f]{16}$/.test(cell))).length,
+    up: known(model.statuses), digests: known(model.digests),
     strip: (events[high - 1].t - events[low].t) / (end - begin),
   };
 }

@@ -203,7 +203,7 @@ fn says(run: &Merged, asked: &Asked<'_>, ranges: &[Range<usize>]) -> String {
         let (first, last) = (&run.entries[range.start], &run.entries[range.end - 1]);
         let comma = if place == 0 { "" } else { "," };
         let numbers = (grouped(range.start + 1), grouped(range.end));
-        let (from, to) = (seconds(first.t), seconds(last.t));
+        let (from, to) = (millis(first.t), millis(last.t));
         let _ = write!(says, "{comma} {} to {} ({from} to {to})", numbers.0, numbers.1);
     }
     let why = match asked.around {
@@ -232,8 +232,9 @@ fn grouped(number: usize) -> String {
     text
 }
 
-fn seconds(nanos: u64) -> String {
-    format!("{:.3} s", nanos as f64 / 1e9)
+/// As verdicts and the page say times: cut, so that what is later never shows as earlier.
+fn millis(nanos: u64) -> String {
+    format!("{}.{} ms", nanos / 1_000_000, nanos / 100_000 % 10)
 }
 
 #[cfg(test)]
@@ -339,7 +340,7 @@ mod tests {
             summary["density"].as_array().unwrap().iter().filter_map(|n| n.as_u64()).sum();
         assert_eq!(density as usize, whole);
         assert_eq!(summary["faults"].as_array().unwrap().len(), 1);
-        let text = "100 of 2,003 events are here: 952 to 1,051 (0.237 s to 0.262 s)";
+        let text = "100 of 2,003 events are here: 952 to 1,051 (237.5 ms to 262.0 ms)";
         assert!(part.says.starts_with(text), "{}", part.says);
         assert!(
             part.says.ends_with("around what was asked for; 1,903 are left out."),
