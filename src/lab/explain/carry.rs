@@ -1,5 +1,5 @@
-//! What a part of a run needs of the rest to be understood: how nodes stood, what was under way when
-//! it begins or ends, and the faults in force. Which part it is, others decide.
+//! What a part of a run needs of the rest to be understood: how nodes stood, what was under way
+//! when it begins or ends, and the faults in force. Which part it is, others decide.
 
 use super::Merged;
 use crate::trace::Event;
