@@ -79,7 +79,10 @@ fn what_is_before_a_branch_is_the_run_without_it() {
                 breaks(Break::Cut),
             ];
             for act in acts {
-                let at_ns = rng.below(end);
+                // Between two events, and at one.
+                let between = rng.below(end);
+                let at_event = until(&whole, between).last().map_or(between, |line| at(line));
+                let at_ns = if rng.below(2) == 0 { between } else { at_event };
                 let (branched, outcome) = stage.with(&plan, [moment(at_ns, act)]);
                 let case = format!("{name}, seed {seed}, {act:?} at {at_ns}");
                 // What a branch says of itself is behind all that happens at its moment.
@@ -329,7 +332,7 @@ fn a_saved_plan_with_branches_runs_again_and_says_them() {
     let said = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(said.contains("seed 1: branch 3 met nothing: there is no message 4000000"), "{said}");
     let lines = std::fs::read_to_string(&trace).expect("a trace");
-    assert!(lines.contains("branch at 300.000 ms: node 2 down for 200 ms"), "{lines}");
+    assert!(lines.contains("branch at 300.0 ms: node 2 down for 200 ms"), "{lines}");
     assert!(lines.contains("\"label\":\"message 9 from node"), "{lines}");
 }
 

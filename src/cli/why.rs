@@ -7,6 +7,7 @@ use super::sim::replay::{self, Started};
 use super::tell;
 use crate::client::escaped;
 use clap::Args;
+use node_lab::check::describe::Millis;
 use node_lab::explain::{self, Entry, Merged, Source, merge, text};
 use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
@@ -225,7 +226,7 @@ fn happens(entry: &&Entry<'_>) -> bool {
 
 /// Tells it to people.
 fn print(name: &str, found: &Why, run: &Merged<'_>, out: &mut Output) {
-    let (seed, at) = (found.plan.seed, millis(found.failure.at));
+    let (seed, at) = (found.plan.seed, Millis(found.failure.at));
     let (property, why) = (&found.failure.property, &found.failure.why);
     out.say(format_args!("{name}, seed {seed}: {property} is violated at {at}: {why}"));
     let runs = found.points.first().map_or(0, |point| point.runs);
@@ -246,7 +247,7 @@ fn print(name: &str, found: &Why, run: &Merged<'_>, out: &mut Output) {
         ));
         return;
     };
-    let (from, to) = (millis(before.at_ns), millis(after.at_ns));
+    let (from, to) = (Millis(before.at_ns), Millis(after.at_ns));
     let (few, many) = (percent(before), percent(after));
     let word = if step.is_clear() { "became likely here" } else { "rises most here" };
     out.say(format_args!("{word}: after {from} {few} fail, after {to} {many}"));
@@ -297,15 +298,11 @@ fn tell_events(run: &Merged<'_>, before: Point, after: Point, out: &mut Output) 
     }
     let more = last - first - told.len();
     if more > 0 {
-        out.say(format_args!("  > and {more} events more until {}", millis(after.at_ns)));
+        out.say(format_args!("  > and {more} events more until {}", Millis(after.at_ns)));
     }
     for entry in &all[last..(last + AROUND).min(all.len())] {
         out.say(format_args!("    {}", line(run, entry)));
     }
-}
-
-fn millis(nanos: u64) -> String {
-    format!("{}.{:03} ms", nanos / 1_000_000, nanos / 1_000 % 1_000)
 }
 
 fn percent(point: Point) -> String {
@@ -341,7 +338,8 @@ fn chart(found: &Why) -> Vec<String> {
         lines.push(format!("  {scale} │{bars}│"));
     }
     let (first, last) = (points.first(), points.last());
-    let ends = [first, last].map(|point| point.map_or(String::new(), |point| millis(point.at_ns)));
+    let ends = [first, last]
+        .map(|point| point.map_or(String::new(), |point| Millis(point.at_ns).to_string()));
     let [begin, end] = &ends;
     let width = columns.len() + 2;
     let gap = width.saturating_sub(begin.len() + end.len()).max(1);

@@ -2,6 +2,7 @@
 //! whatever bytes a peer or a client sent; under a violation a line for each of its witnesses.
 
 use super::{Entry, Merged, kind};
+use crate::check::describe::Millis;
 use crate::trace::{Event, lines};
 use node_core::{ClockOffset, Escaped, Fact};
 use serde_json::Value;
@@ -61,8 +62,8 @@ fn seconds(nanos: u64) -> String {
 pub fn told(run: &Merged, entry: &Entry) -> String {
     let whose = entry.line.node.map_or(String::new(), |node| format!("node {node}"));
     let (kind, detail) = (kind(&entry.line.event), detail(run, entry));
-    let (whole, part) = (entry.t / 1_000_000, entry.t / 1_000 % 1_000);
-    let line = format!("{whole:>6}.{part:03} ms  {whose:<8} {kind:<9} {detail}");
+    let at = Millis(entry.t).to_string();
+    let line = format!("{at:>12}  {whose:<8} {kind:<9} {detail}");
     Escaped(line.trim_end().as_bytes()).to_string()
 }
 

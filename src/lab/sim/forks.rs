@@ -61,7 +61,7 @@ impl Forks {
                 Act::Break { node, how, for_ms } => {
                     let until = at + lasts(scenario, at, for_ms);
                     let broken = Broken { place, number, node, how, until };
-                    if let Err(why) = broken.begin(scenario, plan, world) {
+                    if let Err(why) = broken.begin(scenario, world) {
                         self.missed.push((place, why));
                     }
                 }
@@ -116,19 +116,22 @@ struct Broken {
 impl Broken {
     /// # Errors
     /// Why there is nothing to break.
-    fn begin(&self, scenario: &Scenario, plan: &Plan, world: &mut World) -> Result<(), String> {
+    fn begin(&self, scenario: &Scenario, world: &mut World) -> Result<(), String> {
         let Broken { place, number, node, how, until } = *self;
         let at = scenario.place(node).ok_or_else(|| format!("there is no node {node}"))?;
         if how != Break::Cut && !world.is_up(at) {
             return Err(format!("{} was down", scenario.call(node)));
         }
         let kind = how.kind(node);
+        let now = world.now();
+        let act = Act::Break { node, how, for_ms: Some((until - now) / 1_000_000) };
+        let told = Branch::Moment { at_ns: now, act: Some(act) };
         let text = || FaultText {
             kind: kind.name(),
             nodes: vec![node],
-            label: scenario.tell_branch(&plan.branches[place]),
+            label: scenario.tell_branch(&told),
         };
-        world.tracer.fault(world.now(), number, until, &text);
+        world.tracer.fault(now, number, until, &text);
         kind.begin(world, number as u32, until, &|id| scenario.place(id));
         world.wake(until, Token::Mend(place as u32).pack());
         Ok(())

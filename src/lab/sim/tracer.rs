@@ -113,6 +113,11 @@ impl Tracer {
         self.hash
     }
 
+    /// A node, for people: by its name, if it has one.
+    pub(super) fn call(&self, node: NodeId) -> String {
+        self.names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
+    }
+
     /// How many messages there were; they are numbered from 1.
     pub fn messages(&self) -> u64 {
         self.last_id

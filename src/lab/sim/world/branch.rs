@@ -161,13 +161,14 @@ impl World {
     fn tell_way(&mut self, id: u64, from: NodeId, to: NodeId, until: Nanos) {
         let Some(one) = self.diverted.ways.get_mut(&id) else { return };
         one.state = State::Met;
-        let way = one.way;
+        let (way, place) = (one.way, one.place);
+        let (sender, receiver) = (self.tracer.call(from), self.tracer.call(to));
         let text = || FaultText {
             kind: way.name(),
             nodes: vec![from.0, to.0],
-            label: format!("message {id} from node {from} to node {to} {way}"),
+            label: format!("message {id} from {sender} to {receiver} {way}"),
         };
-        self.tracer.fault(self.now, one.place, until, &text);
+        self.tracer.fault(self.now, place, until, &text);
     }
 }
 
