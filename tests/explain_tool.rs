@@ -12,6 +12,8 @@ mod chromium;
 mod contrast;
 #[path = "explain/sample.rs"]
 mod sample;
+#[path = "explain/screens.rs"]
+mod screens;
 
 use browser::Browser;
 use sample::Sample;
@@ -108,7 +110,7 @@ fn every_control_is_reached_by_tab_is_seen_there_and_has_a_name() {
 }
 
 #[test]
-fn the_whole_tool_is_used_by_keys_alone() {
+fn what_is_searched_for_is_found_and_counted_by_keys_alone() {
     let Some((mut browser, _)) = opened() else { return };
     browser.press("v", false);
     let violation = selected(&mut browser);
@@ -143,6 +145,14 @@ fn the_whole_tool_is_used_by_keys_alone() {
     assert_eq!(text(&mut browser, "hits"), "nothing found");
     assert_eq!(text(&mut browser, "live"), "nothing found");
     assert_eq!(selected(&mut browser), first, "and one stays where one is");
+    no_problems(&mut browser);
+}
+
+#[test]
+fn the_rest_of_the_tool_is_used_by_keys_alone() {
+    let Some((mut browser, _)) = opened() else { return };
+    browser.press("v", false);
+    let first = selected(&mut browser);
     browser.press("Escape", false);
     // The menu, with an action of whoever frames the page.
     browser.js(
@@ -187,6 +197,55 @@ fn the_whole_tool_is_used_by_keys_alone() {
     tab_to(&mut browser, "#svg");
     browser.press("Enter", false);
     assert_eq!(browser.saved().extension().unwrap(), "svg");
+    no_problems(&mut browser);
+}
+
+/// Clicks with the right button, and chooses an action; what it was told.
+fn chosen(browser: &mut Browser, (x, y): (f64, f64), label: &str) -> Value {
+    for kind in ["mousePressed", "mouseReleased"] {
+        let params = json!({ "type": kind, "x": x, "y": y, "button": "right", "clickCount": 1 });
+        browser.call("Input.dispatchMouseEvent", params);
+    }
+    let find = "[...el('menu').querySelectorAll('button')].find((one) => one.textContent";
+    browser.js(&format!("{find} === '{label}').click()"));
+    browser.js("window.did.pop()")
+}
+
+/// What is under the mouse is told to the action that is chosen, as a plan needs it: the message by
+/// the trace's own name, the moment by the trace's own time.
+#[test]
+fn the_menu_says_what_was_hit_to_whoever_frames_the_page() {
+    let Some((mut browser, _)) = opened() else { return };
+    let trace = Sample { nodes: 3, events: 2000, forgetful: true, seed: 42 }.write();
+    browser.js(
+        "window.did = []; window.heard = []; explain.onselect = (index) => heard.push(index); \
+         explain.menu(['arrow', 'node', 'moment'].map((kind) => ({ label: `do ${kind}`, \
+         for: [kind], action(target) { did.push(target); } })))",
+    );
+    browser.js("explain.jump(events.findIndex((one, at) => at > 300 && one.kind === 'send'))");
+    let send = selected(&mut browser);
+    assert_eq!(browser.js("heard"), json!([send]));
+    let line = trace.lines().nth(send as usize + 1).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    let spots = browser.js(
+        "(() => { const box = canvas.getBoundingClientRect(), rows = layout(), at = explain.selected; \
+         const y = (node) => box.top + rows.y.get(node) - view.top; \
+         return [box.left + xAt(at), y(events[at].node), y(3) + rows.row * 0.55]; })()",
+    );
+    let spot = |at: usize| spots[at].as_f64().unwrap();
+    let hit = (spot(0), spot(1));
+    let arrow = chosen(&mut browser, hit, "do arrow");
+    assert_eq!((&arrow["message"], &arrow["event"]), (&line["id"], &json!(send)));
+    let node = chosen(&mut browser, hit, "do node");
+    assert_eq!((&node["node"], &node["event"]), (&line["node"], &json!(send)));
+    assert_eq!(node["at"], line["at"].to_string());
+    // Where nothing is, it is the moment alone: the time of what was last.
+    let moment = chosen(&mut browser, (hit.0 + 1.0, spot(2)), "do moment");
+    assert_eq!((&moment["kind"], &moment["event"]), (&json!("moment"), &json!(send)));
+    assert_eq!(moment["at"], line["at"].to_string());
+    browser.js("explain.menu([])");
+    browser.press("m", false);
+    assert!(!text(&mut browser, "menu").contains("do "), "what was registered is gone");
     no_problems(&mut browser);
 }
 
@@ -355,63 +414,5 @@ fn while_one_predicts_nothing_of_what_comes_is_there() {
     browser.js("while (nextOfAll() >= 0) cutAfter(nextOfAll())");
     browser.press("r", false);
     assert_eq!(browser.js("events.length"), events);
-    no_problems(&mut browser);
-}
-
-/// Half of the screen is the diagram's; what is touched is as large as a finger.
-#[test]
-fn small_screens_show_the_diagram_and_fingers_move_it() {
-    let Some((mut browser, file)) = opened() else { return };
-    for (width, height) in [(390, 844), (820, 1180), (844, 390)] {
-        browser.size(width, height, true);
-        browser.open(&file, "");
-        let box_of = browser.js("canvas.getBoundingClientRect().toJSON()");
-        let (wide, high) = (box_of["width"].as_f64().unwrap(), box_of["height"].as_f64().unwrap());
-        assert!(high >= f64::from(height) / 2.0, "{high} of {height}");
-        assert!(wide >= f64::from(width) * 0.65, "{wide} of {width}");
-        assert_eq!(browser.js("document.documentElement.scrollWidth"), width);
-        let small = browser.js(
-            "[...document.querySelectorAll('button, select, summary, input[type=search], label')] \
-             .filter((one) => one.checkVisibility() && !one.disabled) \
-             .map((one) => [one.id || one.textContent, one.getBoundingClientRect()]) \
-             .filter(([, box]) => box.height && (box.height < 39.5 || box.width < 39.5)) \
-             .map(([name, box]) => `${name}: ${box.width} x ${box.height}`)",
-        );
-        assert_eq!(small, json!([]), "at {width} x {height}");
-        browser.picture(&format!("{width}x{height}"));
-    }
-    browser.size(390, 844, true);
-    browser.open(&file, "");
-    let state = |browser: &mut Browser| browser.js("[view.scale, view.left, explain.selected]");
-    let apart = |before: &Value, after: &Value| after.as_f64().unwrap() / before.as_f64().unwrap();
-    let before = state(&mut browser);
-    browser.touch("touchStart", &[(200.0, 300.0)]);
-    browser.touch("touchStart", &[(200.0, 300.0), (260.0, 300.0)]);
-    browser.touch("touchMove", &[(170.0, 300.0), (290.0, 300.0)]);
-    browser.touch("touchEnd", &[]);
-    let pinched = state(&mut browser);
-    assert!((apart(&before[0], &pinched[0]) - 2.0).abs() < 0.05, "{before} {pinched}");
-    browser.touch("touchStart", &[(200.0, 300.0)]);
-    browser.touch("touchMove", &[(260.0, 300.0)]);
-    browser.touch("touchEnd", &[]);
-    let dragged = state(&mut browser);
-    let way = pinched[1].as_f64().unwrap() - dragged[1].as_f64().unwrap();
-    assert!((way * dragged[0].as_f64().unwrap() - 60.0).abs() < 1.0, "{pinched} {dragged}");
-    assert_eq!(dragged[2], before[2], "a drag selects nothing");
-    // A tap beside an event is enough for a finger; a long press opens the menu.
-    let spot = browser.js(
-        "(() => { const rows = layout(), [low, high] = visibleRange(), box = canvas.getBoundingClientRect(); \
-         for (let index = low + 1; index < high; index++) { const y = rows.y.get(events[index].node); \
-         const x = xAt(index); if (y !== undefined && view.shown[index] && x > GUTTER + 30 && x < view.width - 30) \
-         return [box.left + x, box.top + y - view.top - 14]; } })()",
-    );
-    let at = (spot[0].as_f64().unwrap(), spot[1].as_f64().unwrap());
-    browser.touch("touchStart", &[at]);
-    browser.touch("touchEnd", &[]);
-    assert_ne!(state(&mut browser)[2], dragged[2], "a tap selects");
-    browser.touch("touchStart", &[at]);
-    browser.until("!el('menu').hidden");
-    browser.touch("touchEnd", &[]);
-    assert_eq!(browser.js("el('menu').hidden"), false, "it stays when the finger goes");
     no_problems(&mut browser);
 }

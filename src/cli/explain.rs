@@ -21,10 +21,10 @@ use std::process::ExitCode;
 ///   node explain run.jsonl -o run.html
 ///   node explain n1.jsonl n2.jsonl n3.jsonl --format text | less
 ///
-/// The page is one file that needs no network; its address may end in #event=N. For ShiViz
-/// (--format shiviz) upload the file as it is: its first line is the parser expression, its
-/// second the empty delimiter, and each event then has two lines, "host {vector clock}" and what
-/// happened.
+/// The page is one file that needs no network; its address may end in #event=N, and follows what
+/// is shown. For ShiViz (--format shiviz) upload the file as it is: its first line is the parser
+/// expression, its second the empty delimiter, and each event then has two lines,
+/// "host {vector clock}" and what happened.
 ///
 /// Of a run of more than --events events the page shows the part around the first violation and
 /// what it rests on, or the end where there is none, and counts the rest; --around shows another:

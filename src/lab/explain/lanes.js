@@ -79,7 +79,7 @@ function drawBar(pen, { op, x1, x2, y }) {
 
 // What was asked and answered: inside if it fits, else beside where nothing lies that matters.
 function labelBar(pen, { op, x1, x2, y }, bars, taken) {
-  const text = `${shortOf(events[op.from])} → ${op.to < 0 ? "no reply" : shortOf(events[op.to])}`;
+  const text = `${shortOf(events[op.from])} → ${op.to < 0 ? unanswered() : shortOf(events[op.to])}`;
   const colour = op.bad ? ink.bad : ink.ink;
   // Its number stands before the words.
   const indent = op.bad && model.told.get(explained())?.some((witness) => witness.op === op) ? 10 : 0;

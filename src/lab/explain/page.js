@@ -142,6 +142,7 @@ function listen() {
     resize();
   });
   fold("about", "header", "open");
+  if (model.violations.length) el("about").textContent = "Why";
   fold("sheet", "aside", "low", ["▾ less", "▴ more"]);
   document.addEventListener("keydown", key);
   pointer();

@@ -184,7 +184,7 @@ function related(index) {
   for (const [part, word] of Object.entries(op ? parts : {})) {
     if (op[part] >= 0 && op[part] !== index) also.push([op[part], `${word}: ${shortOf(events[op[part]])}, ${clock(events[op[part]].t)}`]);
   }
-  if (op && op.reply < 0 && op.return < 0) also.push([index, "no reply"]);
+  if (op && op.reply < 0 && op.return < 0) also.push([index, unanswered()]);
   if (op && op.to >= 0 && (index === op.to || index === op.reply)) {
     for (const origin of originsOf(op)) because.push([origin.from, `its value: ${origin.client} ${shortOf(events[origin.from])}, ${clock(events[origin.from].t)}`]);
   }

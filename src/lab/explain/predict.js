@@ -3,6 +3,8 @@
 
 let foretold = null;
 const predicting = () => foretold !== null;
+// What is said of an operation without an answer.
+const unanswered = () => (predicting() ? "no reply yet" : "no reply");
 
 function setPredict(on) {
   if (on === predicting()) return;
