@@ -2,34 +2,22 @@
 //! or begins a job. Knows no HTTP.
 
 use super::Opened;
+use super::asked::{Control, Fork, Named, OfJob, OfRun, OneSeed, Pair, SaveAs, SavePlan, SetFault};
+use super::asked::given;
 use super::catalog::Catalog;
 use super::compare::compare;
 use super::faults;
-use super::jobs::{Job, Jobs};
+use super::jobs::Jobs;
 use super::live::Live;
-use super::runs::{Asked, Gate, Runs, Scene, lock, square};
+use super::runs::{Asked, Runs, Scene, lock};
 use super::server::{Request, Response};
 use crate::cli::sim::replay;
-use node_lab::explain::{Source, html, merge};
 use node_lab::registry::Registry;
-use node_lab::sim::branch::Branch;
 use node_lab::sim::plan::Plan;
-use node_lab::sim::run::run;
-use node_lab::sim::smallest;
-use node_lab::sim::tally::Tally;
-use node_lab::sim::tracer::Tracer;
-use node_lab::sim::why::{Effort, Point, why};
-use node_lab::study::Run;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// The most seeds of one strip.
-const MAX_SEEDS: u64 = 100_000;
 /// How many checked scenarios are remembered.
 const MAX_SCENES: usize = 8;
 
@@ -43,105 +31,6 @@ pub(super) struct Studio {
     pub opened: Opened,
     pub scenes: Mutex<Vec<Scene>>,
 }
-
-/// A scenario: the name that it began as, and its text; without, that of the file.
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-    text: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SetFault {
-    text: String,
-    family: String,
-    low: u64,
-    high: u64,
-}
-
-#[derive(Deserialize)]
-struct SaveAs {
-    name: String,
-    text: String,
-    wanted: String,
-}
-
-#[derive(Deserialize)]
-struct Seeds {
-    #[serde(flatten)]
-    named: Named,
-    first: u64,
-    last: u64,
-}
-
-#[derive(Deserialize)]
-struct OneSeed {
-    #[serde(flatten)]
-    named: Named,
-    /// Text: numbers of JavaScript are exact to 2^53 only.
-    seed: String,
-}
-
-#[derive(Deserialize)]
-struct OfJob {
-    job: u64,
-    #[serde(default)]
-    from: usize,
-}
-
-#[derive(Deserialize)]
-struct OfRun {
-    run: usize,
-}
-
-/// A run's plan with these branches instead of its own.
-#[derive(Deserialize)]
-struct Fork {
-    run: usize,
-    branches: Vec<Branch>,
-}
-
-#[derive(Deserialize)]
-struct Pair {
-    one: usize,
-    other: usize,
-}
-
-/// A run that was lost; with fewer points and runs, for who is in a hurry.
-#[derive(Deserialize)]
-struct Lost {
-    run: usize,
-    points: Option<usize>,
-    runs: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Control {
-    node: String,
-    what: String,
-}
-
-#[derive(Deserialize)]
-struct SavePlan {
-    run: usize,
-    wanted: String,
-}
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const JS: &str = "text/javascript; charset=utf-8";
-
-/// The page and its parts: path, form, text.
-const ASSETS: [(&str, &str, &str); 8] = [
-    ("", HTML, include_str!("studio.html")),
-    ("studio.css", CSS, include_str!("studio.css")),
-    ("core.js", JS, include_str!("core.js")),
-    ("scene.js", JS, include_str!("scene.js")),
-    ("forks.js", JS, include_str!("forks.js")),
-    ("runs.js", JS, include_str!("runs.js")),
-    ("live.js", JS, include_str!("live.js")),
-    ("start.js", JS, include_str!("start.js")),
-];
 
 impl Studio {
     /// Answers a request that may be answered.
@@ -163,31 +52,8 @@ impl Studio {
         }
     }
 
-    fn get(&self, path: &str) -> Response {
-        if let Some((_, form, text)) = ASSETS.iter().find(|(asset, ..)| *asset == path) {
-            return Response::asset(form, text);
-        }
-        if path == "traces" {
-            return match self.traces() {
-                Ok(html) => Response::page(html),
-                Err(why) => Response::refusal(404, &why),
-            };
-        }
-        if let Some(most) = path.strip_prefix("live/").and_then(|most| most.parse().ok()) {
-            return match self.live().and_then(|live| live.page(most)) {
-                Ok(html) => Response::page(html),
-                Err(why) => Response::refusal(404, &why),
-            };
-        }
-        let id = path.strip_prefix("run/").and_then(|id| id.parse().ok());
-        match id.map(|id| self.runs.shown(id)) {
-            Some(Ok(shown)) => Response::page(shown.html.clone()),
-            Some(Err(why)) => Response::refusal(404, &why),
-            None => Response::refusal(404, "there is no such page"),
-        }
-    }
-
-    fn live(&self) -> Result<&Live, String> {
+    /// The folder of nodes that was named.
+    pub fn live(&self) -> Result<&Live, String> {
         self.live.as_ref().ok_or_else(|| "no folder of nodes was named".into())
     }
 
@@ -278,7 +144,7 @@ impl Studio {
     }
 
     /// Checks a scenario, or remembers that it was.
-    fn scene(&self, named: &Named) -> Result<Scene, String> {
+    pub fn scene(&self, named: &Named) -> Result<Scene, String> {
         let Named { name, text } = named;
         let text: Arc<str> = match text {
             Some(text) => text.as_str().into(),
@@ -298,112 +164,10 @@ impl Studio {
         Ok(scene)
     }
 
-    fn ask(&self, scene: &Scene, plan: &Plan) -> Result<Value, String> {
+    /// Runs a plan; answers the run's number and what came of it.
+    pub fn ask(&self, scene: &Scene, plan: &Plan) -> Result<Value, String> {
         let (run, asked) = self.runs.ask(scene, plan)?;
         Ok(json!({"run": run, "told": asked.told}))
-    }
-
-    /// Begins a strip of seeds: a square for each as it is done.
-    fn seeds(self: &Arc<Self>, asked: &Seeds) -> Result<Value, String> {
-        let (first, last) = (asked.first, asked.last);
-        if first > last || last - first >= MAX_SEEDS {
-            return Err(format!("seeds: 1 to {MAX_SEEDS} of them"));
-        }
-        let (scene, studio) = (self.scene(&asked.named)?, self.clone());
-        let job = self.jobs.begin("seeds", move |job| studio.strip(&scene, first, last, job))?;
-        Ok(json!({"job": job}))
-    }
-
-    fn strip(&self, scene: &Scene, first: u64, last: u64, job: &Job) -> Result<Value, String> {
-        let next = AtomicU64::new(first);
-        let tally = Mutex::new(Tally::new(&scene.scenario.properties));
-        std::thread::scope(|scope| {
-            for _ in 0..Gate::width() {
-                scope.spawn(|| {
-                    while !job.is_stopped() {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed > last {
-                            return;
-                        }
-                        let plan = scene.scenario.plan(seed);
-                        let mut outcome = self
-                            .runs
-                            .gate
-                            .through(|| run(&scene.scenario, &self.registry, &plan, Tracer::new()));
-                        outcome.run = Run::default();
-                        job.say(square(&outcome));
-                        lock(&tally).take(&mut outcome);
-                    }
-                });
-            }
-        });
-        let tally = tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(json!({
-            "verdict": tally.verdict(),
-            "lines": tally.lines(),
-            "properties": tally.into_properties(),
-            "violates": scene.scenario.violates.map(|property| property.name),
-            "is_stopped": job.is_stopped(),
-        }))
-    }
-
-    /// Begins to find out when a run was lost; says how far it is, and ends with the curve and the
-    /// run that it is of: one with more operations, where this one has few left.
-    fn why(self: &Arc<Self>, asked: &Lost) -> Result<Value, String> {
-        let run = asked.run;
-        let (of, studio) = (self.runs.asked(run)?, self.clone());
-        let usual = Effort::default();
-        let effort = Effort {
-            points: asked.points.unwrap_or(usual.points).clamp(2, usual.points),
-            closer: usual.closer,
-            runs: asked.runs.unwrap_or(usual.runs).clamp(1, usual.runs),
-            jobs: Gate::width(),
-        };
-        if of.scene.scenario.hosted.is_some() {
-            return Err("its nodes are programs, which are slow: save the plan, and ask node why \
-                        with --points and --runs"
-                .into());
-        }
-        let job = self.jobs.begin("why", move |job| {
-            let Asked { scene, plan, .. } = &of;
-            let mut told = 0;
-            let mut progress = |done: usize, all: usize| {
-                let percent = 100 * done / all.max(1);
-                if percent > told {
-                    told = percent;
-                    job.say(json!(percent));
-                }
-                if job.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            };
-            let ask = || why(&scene.scenario, &studio.registry, plan, effort, &mut progress);
-            let why = studio.runs.gate.through(ask)?;
-            let mut answer = match why.plan.operations == plan.operations {
-                true => json!({"run": run, "told": of.told}),
-                false => studio.ask(scene, &why.plan)?,
-            };
-            let point =
-                |one: &Point| json!({"t": one.at_ns, "share": one.share(), "runs": one.runs});
-            answer["points"] = why.points.iter().map(point).collect();
-            answer["step"] = why.bracket().map_or(Value::Null, |(before, after)| {
-                let is_clear = why.step.is_some_and(|step| step.is_clear());
-                json!({"before": point(&before), "after": point(&after), "is_clear": is_clear})
-            });
-            Ok(answer)
-        })?;
-        Ok(json!({"job": job}))
-    }
-
-    /// Begins to make a run smaller that still breaks the same; ends with that run.
-    fn shrink(self: &Arc<Self>, run: usize) -> Result<Value, String> {
-        let (of, studio) = (self.runs.asked(run)?, self.clone());
-        let failure = of.failure.clone().ok_or("this run breaks nothing")?;
-        let job = self.jobs.begin("shrink", move |_| {
-            let Asked { scene, plan, .. } = &of;
-            let smaller = || smallest(&scene.scenario, &studio.registry, plan, &failure);
-            let (plan, _) = studio.runs.gate.through(smaller);
-            studio.ask(scene, &plan)
-        })?;
-        Ok(json!({"job": job}))
     }
 
     /// Runs a saved plan.
@@ -433,20 +197,4 @@ impl Studio {
         super::catalog::write(&path, &text)?;
         Ok(json!({"file": asked.wanted, "command": format!("node sim --replay {}", asked.wanted)}))
     }
-
-    /// The page of the traces that the command line names.
-    fn traces(&self) -> Result<Vec<u8>, String> {
-        let Opened::Traces(files) = &self.opened else { return Err("no traces were named".into()) };
-        let sources: Result<Vec<Source>, _> = files.iter().map(|file| Source::load(file)).collect();
-        let sources = sources.map_err(|error| error.to_string())?;
-        let mut html = Vec::new();
-        let run = merge(&sources).map_err(|error| error.to_string())?;
-        html::write(&run, &mut html).map_err(|error| error.to_string())?;
-        Ok(html)
-    }
-}
-
-/// What a command was given.
-fn given<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| format!("the command is none: {error}"))
 }

@@ -1,17 +1,21 @@
 //! `node studio`: the page of `node explain` with the run's controls on, served to a browser on
 //! this machine.
 //!
-//! Who may ask what is `server`'s; what can be asked, `api`'s; behind it are `catalog` (scenarios
-//! and files), `faults` (sliders), `runs`, `compare` and `jobs`; nodes that run are `live`'s. The
-//! page itself is `studio.html` and the `.css` and `.js` beside it; it frames the page of a run as
-//! `node explain` writes it, and uses its hook (`window.explain`).
+//! Who may ask what is `server`'s; what can be asked, `api`'s, `pages`' and, where it takes long,
+//! `long`'s; behind it are `catalog` (scenarios and files), `faults` (sliders), `runs`, `compare`
+//! and `jobs`; nodes that run are `live`'s. The page itself is `studio.html` and the `.css` and
+//! `.js` beside it; it frames the page of a run as `node explain` writes it, and uses its hook
+//! (`window.explain`).
 
 mod api;
+mod asked;
 mod catalog;
 mod compare;
 mod faults;
 mod jobs;
 mod live;
+mod long;
+mod pages;
 mod runs;
 mod server;
 

@@ -33,6 +33,9 @@ async function openScenario(name) {
   el("wanted").value = name.endsWith(".toml") ? name.replace(/\.toml$/, "-2.toml") : `mine/sim/${name}-2.toml`;
   if (![...el("scenario").options].some((option) => option.value === name)) el("scenario").append(make("option", name));
   el("scenario").value = name;
+  document.title = `${name} – node studio`;
+  // Programs take their own time.
+  if (answer.about?.is_hosted) el("count").value = 5;
   showChanged();
   clearStrip();
 }

@@ -163,8 +163,12 @@ fn serve_one(mut stream: TcpStream, guard: &Guard, answer: &Answer) -> io::Resul
         Err(refused) => (Err(refused), false),
     };
     let response = match request {
-        Ok(request) => catch_unwind(AssertUnwindSafe(|| answer(request)))
-            .unwrap_or_else(|_| Response::refusal(500, "the studio made a mistake; see its log")),
+        Ok(request) => catch_unwind(AssertUnwindSafe(|| answer(request))).unwrap_or_else(|_| {
+            Response::refusal(
+                500,
+                "the studio made a mistake here; the next command is answered again",
+            )
+        }),
         Err(Refused { status, why }) => Response::refusal(status, why),
     };
     write(&mut stream, &response)?;
