@@ -289,6 +289,31 @@ fn a_run_that_fails_is_made_smaller_and_fails_the_same() {
     assert_eq!(answer.status, 400, "there is nothing to make smaller: {answer:?}");
 }
 
+/// A run of more events than a page takes, and a fork: both are shown around their difference.
+#[test]
+fn of_a_long_run_the_part_around_the_difference_is_shown() {
+    let studio = Studio::start(&[]);
+    let text = studio.ask("scenario", &json!({"name": "kv-calm"})).json()["text"].clone();
+    let text = text.as_str().unwrap().replace("clients = 3", "clients = 8\nthink_ms = 10");
+    let text = text.replace("operations = 20", "operations = 500");
+    let run = studio.ask("run", &json!({"name": "kv-calm", "text": text, "seed": "1"})).json();
+    assert!(run["told"]["events"].as_u64() > Some(20_000), "{run}");
+    let at_ns = 1_000_000_000_u64;
+    let branch = json!({"at_ns": at_ns, "reseed": 1});
+    let fork = studio.ask("fork", &json!({"run": run["run"], "branches": [branch]})).json();
+    let said = studio.ask("compare", &json!({"one": run["run"], "other": fork["run"]})).json();
+    for (side, of) in said["sides"].as_array().unwrap().iter().zip([&run, &fork]) {
+        let around = side["around"].as_str().unwrap();
+        assert!(side["t"].as_u64() >= Some(at_ns) && side["event"].is_u64(), "{said}");
+        let page = studio.get(&format!("run/{}/at/{around}", of["run"]));
+        let whole = studio.get(&format!("run/{}", of["run"]));
+        assert_eq!((page.status, whole.status), (200, 200));
+        assert!(page.body.contains("left out") && whole.body.contains("left out"));
+        assert_ne!(page.body, whole.body, "without a violation the end is shown");
+    }
+    assert_eq!(studio.get("run/0/at/x").status, 404);
+}
+
 #[test]
 fn when_a_run_was_lost_is_a_curve_of_it() {
     let studio = Studio::start(&["kv-linearizable"]);
@@ -495,7 +520,7 @@ fn nodes_are_followed_and_left_alone_unless_that_is_allowed() {
     is("up");
     wait_until("it is judged", LONG, || look()["judged"]["is_whole"].as_bool());
     let page = studio.get("live/100");
-    assert!(page.status == 200 && page.body.contains("\"kind\":\"start\""), "{}", page.status);
+    assert!(page.status == 200 && page.body.contains("\"source\":\"node\""), "{}", page.status);
     // Whoever else has the number of a pid file is none of the folder's nodes.
     for what in ["kill", "pause", "go_on"] {
         assert_eq!(control(&studio, "node-2", what).status, 400, "{what}");

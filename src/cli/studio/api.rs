@@ -2,8 +2,8 @@
 //! or begins a job. Knows no HTTP.
 
 use super::Opened;
-use super::asked::{Control, Fork, Named, OfJob, OfRun, OneSeed, Pair, SaveAs, SavePlan, SetFault};
 use super::asked::given;
+use super::asked::{Control, Fork, Named, OfJob, OfRun, OneSeed, Pair, SaveAs, SavePlan, SetFault};
 use super::catalog::Catalog;
 use super::compare::compare;
 use super::faults;

@@ -4,13 +4,14 @@
 //! in the end stands among the events at the time when it showed, so verdicts are passed by: a run
 //! may be lost long before its fork.
 
+use super::show::{MAX_EVENTS, place_on_page};
 use node_lab::explain::{Entry, Merged, Source, merge};
 use node_lab::trace::{Event, Line};
 use serde_json::{Value, json};
 
 /// Where two traces first differ. For each its event there (none where it has ended), when that
 /// is, and the places of verdicts among its events before: an event's place without those is the
-/// same in both.
+/// same in both. Of long runs the places are those on the pages of the parts around that time.
 ///
 /// # Errors
 /// One is no trace, in one line.
@@ -19,16 +20,26 @@ pub(super) fn compare(one: &str, other: &str) -> Result<Value, String> {
     let [one, other] = &sources;
     let one = merge(one).map_err(|error| error.to_string())?;
     let other = merge(other).map_err(|error| error.to_string())?;
-    let (mut at, mut beside) = (events(&one), events(&other));
+    let Some([a, b]) = parting(&one, &other) else { return Ok(json!({"is_same": true})) };
+    let is_long = [&one, &other].iter().any(|run| run.entries.len() > MAX_EVENTS);
+    let sides = match is_long {
+        true => parts([one, other], [a, b]),
+        false => vec![told(&one, a), told(&other, b)],
+    };
+    Ok(json!({"is_same": false, "sides": sides}))
+}
+
+/// An event's place in its run, and its time.
+type Place = Option<(usize, u64)>;
+
+/// Where two runs part: where each is then, if it is not over.
+fn parting(one: &Merged<'_>, other: &Merged<'_>) -> Option<[Place; 2]> {
+    let (mut at, mut beside) = (events(one), events(other));
     loop {
-        let (a, b) = (at.next(), beside.next());
-        match (a, b) {
+        match (at.next(), beside.next()) {
             (Some((_, a)), Some((_, b))) if is_same(a, b) => {}
-            (None, None) => return Ok(json!({"is_same": true})),
-            (a, b) => {
-                let sides = [told(&one, a.map(|(at, _)| at)), told(&other, b.map(|(at, _)| at))];
-                return Ok(json!({"is_same": false, "sides": sides}));
-            }
+            (None, None) => return None,
+            (a, b) => return Some([a, b].map(|it| it.map(|(at, entry)| (at, entry.t)))),
         }
     }
 }
@@ -47,12 +58,23 @@ fn is_same(one: &Entry<'_>, other: &Entry<'_>) -> bool {
     one.t == other.t && one.line == other.line
 }
 
-fn told(run: &Merged<'_>, place: Option<usize>) -> Value {
-    let before = &run.entries[..place.unwrap_or(run.entries.len())];
+/// Likewise, of runs that are too long for a page: the pages of the parts around the difference.
+fn parts(runs: [Merged<'_>; 2], places: [Place; 2]) -> Vec<Value> {
+    let around = places.iter().flatten().map(|(_, t)| *t).min().unwrap_or(0);
+    let side = |(run, place): (Merged<'_>, Place)| {
+        let t = place.map(|(_, t)| t);
+        let on_page = place.map(|(at, _)| place_on_page(run, at, around));
+        json!({"event": on_page.flatten(), "t": t, "verdicts": [], "around": around.to_string()})
+    };
+    runs.into_iter().zip(places).map(side).collect()
+}
+
+fn told(run: &Merged<'_>, place: Place) -> Value {
+    let (event, t) = place.unzip();
+    let before = &run.entries[..event.unwrap_or(run.entries.len())];
     let verdicts: Vec<usize> =
         (0..).zip(before).filter(|(_, entry)| is_verdict(&entry.line)).map(|(at, _)| at).collect();
-    let t = place.and_then(|place| run.entries.get(place)).map(|entry| entry.t);
-    json!({"event": place, "t": t, "verdicts": verdicts})
+    json!({"event": event, "t": t, "verdicts": verdicts})
 }
 
 #[cfg(test)]

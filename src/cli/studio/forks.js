@@ -59,6 +59,15 @@ async function beside() {
   const said = await ask("compare", { one: pair[0].run, other: pair[1].run });
   if (frames !== pair) return;
   showVerdicts(said);
+  // Of runs that are too long for a page, the parts around the difference are shown.
+  const around = said.sides?.[0].around;
+  if (around !== undefined && pair.some((frame) => frame.around !== around)) {
+    for (const frame of pair) {
+      [frame.around, frame.page] = [around, null];
+      frame.iframe.src = `run/${frame.run}/at/${around}`;
+    }
+    return;
+  }
   const sides = said.is_same ? [null, null] : said.sides;
   pair.forEach((frame, at) => {
     frame.side = sides[at];
@@ -107,6 +116,8 @@ function followed(frame, other) {
 
 // The event of the other run that is the same as this one; -1 where there is none.
 function counterpart(frame, other, index) {
+  // The places of two parts are not those of the runs.
+  if (frame.around !== undefined) return other.page.selected;
   const end = (one) => (!one.side ? Infinity : one.side.event ?? one.page.events);
   const verdicts = (one) => (one.side ? one.side.verdicts : []);
   if (index < 0 || index >= end(frame) || verdicts(frame).includes(index)) return -1;

@@ -2,10 +2,10 @@
 //! this machine.
 //!
 //! Who may ask what is `server`'s; what can be asked, `api`'s, `pages`' and, where it takes long,
-//! `long`'s; behind it are `catalog` (scenarios and files), `faults` (sliders), `runs`, `compare`
-//! and `jobs`; nodes that run are `live`'s. The page itself is `studio.html` and the `.css` and
-//! `.js` beside it; it frames the page of a run as `node explain` writes it, and uses its hook
-//! (`window.explain`).
+//! `long`'s. Behind them are `catalog` (scenarios and files), `faults` (sliders), `runs`, `show`,
+//! `compare` and `jobs`; nodes that run are `live`'s. The page itself is `studio.html` and the
+//! `.css` and `.js` beside it; it frames the page of a run as `node explain` writes it, and uses
+//! its hook (`window.explain`).
 
 mod api;
 mod asked;
@@ -18,6 +18,7 @@ mod long;
 mod pages;
 mod runs;
 mod server;
+mod show;
 
 use self::api::Studio;
 use self::catalog::Catalog;

@@ -3,7 +3,8 @@
 use super::Opened;
 use super::api::Studio;
 use super::server::Response;
-use node_lab::explain::{Source, html, merge};
+use super::show::page;
+use node_lab::explain::Source;
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -39,22 +40,30 @@ impl Studio {
                 Err(why) => Response::refusal(404, &why),
             };
         }
-        let id = path.strip_prefix("run/").and_then(|id| id.parse().ok());
-        match id.map(|id| self.runs.shown(id)) {
-            Some(Ok(shown)) => Response::page(shown.html.clone()),
+        match path.strip_prefix("run/").map(|asked| self.run_page(asked)) {
+            Some(Ok(html)) => Response::page(html),
             Some(Err(why)) => Response::refusal(404, &why),
             None => Response::refusal(404, "there is no such page"),
+        }
+    }
+
+    /// The page of a run: `7`, or `7/at/123` for the part around that time.
+    fn run_page(&self, asked: &str) -> Result<Vec<u8>, String> {
+        let none = || format!("there is no run {asked}");
+        let (id, around) = asked.split_once("/at/").unwrap_or((asked, ""));
+        let id: usize = id.parse().map_err(|_| none())?;
+        match around {
+            "" => Ok(self.runs.shown(id)?.html.clone()),
+            around => self.runs.part(id, around.parse().map_err(|_| none())?),
         }
     }
 
     /// The page of the traces that the command line names.
     fn traces(&self) -> Result<Vec<u8>, String> {
         let Opened::Traces(files) = &self.opened else { return Err("no traces were named".into()) };
+        let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         let sources: Result<Vec<Source>, _> = files.iter().map(|file| Source::load(file)).collect();
         let sources = sources.map_err(|error| error.to_string())?;
-        let mut html = Vec::new();
-        let run = merge(&sources).map_err(|error| error.to_string())?;
-        html::write(&run, &mut html).map_err(|error| error.to_string())?;
-        Ok(html)
+        page(&sources, None, &format!("node explain {} -o part.html", names.join(" ")))
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Knows no HTTP. A bounded number of runs go on at once, whoever asks for them.
 
-use node_lab::explain::{Source, html, merge};
+use super::show::page;
+use node_lab::explain::Source;
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Failure, Outcome, run};
@@ -189,6 +190,17 @@ impl Runs {
         Ok(shown)
     }
 
+    /// The page of the part of a run around that time, in nanoseconds.
+    ///
+    /// # Errors
+    /// There is no such run, or it cannot be shown.
+    pub fn part(&self, id: usize, around: u64) -> Result<Vec<u8>, String> {
+        let (asked, shown) = (self.asked(id)?, self.shown(id)?);
+        let name = asked.scene.name.to_string();
+        let sources = [Source { name, text: shown.trace.clone() }];
+        page(&sources, Some(around), &command(&asked.scene, &asked.plan))
+    }
+
     fn run(&self, scene: &Scene, plan: &Plan) -> Result<(Outcome, Shown), String> {
         self.gate.through(|| {
             let sink = Sink::default();
@@ -200,11 +212,7 @@ impl Runs {
             let trace = std::mem::take(&mut *lock(&sink.0));
             let trace = String::from_utf8(trace).map_err(|error| error.to_string())?;
             let sources = [Source { name: scene.name.to_string(), text: trace }];
-            let mut html = Vec::new();
-            {
-                let merged = merge(&sources).map_err(|error| error.to_string())?;
-                html::write(&merged, &mut html).map_err(|error| error.to_string())?;
-            }
+            let html = page(&sources, None, &command(scene, plan))?;
             let [Source { text: trace, .. }] = sources;
             Ok((outcome, Shown { trace, html }))
         })
@@ -251,6 +259,12 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What shows a run in the terminal, for who wants more of it than a page has.
+fn command(scene: &Scene, plan: &Plan) -> String {
+    let (name, seed) = (&scene.name, plan.seed);
+    format!("node sim {name} --seed {seed} --trace run.jsonl; node explain run.jsonl -o part.html")
 }
 
 /// A seed's square: `red` when something is violated, `grey` when nobody could decide something.

@@ -8,7 +8,7 @@ mod window;
 use self::follow::{Follow, Seen};
 use self::window::Window;
 use super::runs::lock;
-use node_lab::explain::{html, merge};
+use super::show::page;
 use node_lab::registry::Registry;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -158,10 +158,8 @@ impl Live {
             state.read_on(&self.folder);
             state.window(most)
         };
-        let mut page = Vec::new();
-        let run = merge(&window.sources).map_err(|error| error.to_string())?;
-        html::write(&run, &mut page).map_err(|error| error.to_string())?;
-        Ok(page)
+        let command = format!("node explain {}/*.jsonl -o part.html", self.folder.display());
+        page(&window.sources, None, &command)
     }
 
     /// Does something to a node: `kill`, `pause`, `go_on` or `start`.
