@@ -10,6 +10,8 @@ use node_lab::sim::run::{Failure, run};
 use node_lab::sim::scenario::Scenario;
 use node_lab::sim::shrink::{MAX_RUNS, shrink};
 use node_lab::sim::tracer::Tracer;
+use node_lab::study::MAX_WITNESSES;
+use node_lab::trace::{self, Event, Testimony};
 use node_protocols::berkeley::{self, Berkeley};
 use node_protocols::board::{self, Board};
 use node_protocols::bully::{self, Bully};
@@ -23,8 +25,8 @@ use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// In how many seeds.
@@ -279,6 +281,7 @@ fn every_planted_bug_is_found_and_shrunk_and_without_it_the_same_seeds_hold() {
             continue;
         };
         println!("{}", line(caught));
+        wrong.extend(unwitnessed(caught));
         let last = seeds.entry(caught.scenario).or_insert(0);
         *last = caught.plan.seed.max(*last);
     }
@@ -295,6 +298,49 @@ fn every_planted_bug_is_found_and_shrunk_and_without_it_the_same_seeds_hold() {
         wrong.extend(failure.map(|failure| format!("without a bug: {failure:?}")));
     }
     assert_eq!(wrong, [""; 0]);
+}
+
+/// What a shrunk run's violation lacks that should speak for it: one to five witnesses, each in
+/// words, and each somewhere in the trace, unless it is what a client heard.
+fn unwitnessed(caught: &Caught) -> Option<String> {
+    let simulator = Simulator::new(caught.scenario, Some(caught.bug));
+    let sink = Shared::default();
+    let tracer = Tracer::to(Box::new(sink.clone()));
+    run(&simulator.scenario, &simulator.registry, &caught.plan, tracer);
+    let text = String::from_utf8(sink.0.lock().unwrap().clone()).expect("a trace is text");
+    let sources = [Source { name: "trace".into(), text }];
+    let merged = merge(&sources).expect("a trace");
+    let mut told = merged.entries.iter().filter_map(|entry| match &entry.line.event {
+        Event::Violation { witnesses, .. } => Some(witnesses),
+        _ => None,
+    });
+    let (told, found) = (told.next()?, merged.witnesses().into_iter().next()?);
+    trace::lines(told).for_each(|line| println!("    {line}"));
+    let bug = caught.bug;
+    if !(1..=MAX_WITNESSES).contains(&told.len()) {
+        return Some(format!("{bug:?}: {} witnesses", told.len()));
+    }
+    let is_mute = |(one, place): (&Testimony<'_>, &Option<usize>)| {
+        one.role.is_empty()
+            || one.says.is_empty()
+            || place.is_none() && one.event.as_deref() != Some("push")
+    };
+    told.iter().zip(&found).any(is_mute).then(|| format!("{bug:?}: {told:?} are {found:?}"))
+}
+
+/// A trace in memory.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// For people who try whether the page says why: PAGES bugs, drawn by PAGES_SEED, each as the page

@@ -6,6 +6,7 @@ use crate::cli::output::Output;
 use crate::cli::tell;
 use crate::client::escaped;
 use clap::{Args, Subcommand, ValueEnum};
+use node_lab::check::describe::Millis;
 use node_lab::explain::{Source, html, merge};
 use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
@@ -407,8 +408,8 @@ fn verdict(outcome: &Outcome, out: &mut Output) -> u8 {
     if let Some(failure) = &outcome.failure {
         let (property, why) = (&failure.property, &failure.why);
         if outcome.verdicts.iter().all(|(judged, _)| judged.name != property) {
-            let at = failure.at as f64 / 1e6;
-            out.say(format_args!("  {property}: at {at:.1} ms: {why}"));
+            let at = Millis(failure.at);
+            out.say(format_args!("  {property}: at {at}: {why}"));
         }
         out.say(format_args!("Analysis invalid! (ノಥ益ಥ)ノ {property} does not hold."));
         return 1;

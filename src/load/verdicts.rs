@@ -46,7 +46,10 @@ pub fn verdicts(
     };
     let mut all: Vec<_> = scenario.properties.iter().copied().map(judge).collect();
     if let Some((why, at)) = &driven.garbled {
-        all.push((&CODEC, Verdict::Violated(Violation::at(*at, why.clone()))));
+        let last = driven.run.operations.iter().rposition(|one| one.invoke_ns <= *at);
+        let shown = Violation::shown_by(last.map(|place| ("operation asked last", place)), &**why);
+        let violation = Violation { at: Some(*at), ..shown };
+        all.push((&CODEC, Verdict::Violated(violation)));
     }
     if let Some(why) = driven.unsettled.as_ref().filter(|_| scenario.settles) {
         all.push((&CONVERGES, Verdict::Unknown { why: why.clone() }));

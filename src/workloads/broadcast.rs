@@ -172,7 +172,8 @@ fn stable_latency(run: &Run) -> Verdict {
     if let Some((add, read)) = sets.lost.first() {
         let why =
             format!("{} lost: not every read shows it in the end", set::counted(sets.lost.len()));
-        return Verdict::Violated(Violation::of(vec![*read, *add], why));
+        let roles = [("lost element", *add), ("read without it", *read)];
+        return Verdict::Violated(Violation::shown_by(roles, why));
     }
     let mut broken = None;
     for (bound, percent, what) in [(&MEDIAN, 50, "median"), (&MAX, 100, "longest")] {
@@ -184,7 +185,10 @@ fn stable_latency(run: &Run) -> Verdict {
                 Millis(latency),
                 Millis(below)
             );
-            broken.get_or_insert(Violation::of(Vec::new(), why));
+            let slowest = sets.slowest.iter().flat_map(|(_, add, read)| {
+                [("slowest element", *add), ("last read without it", *read)]
+            });
+            broken.get_or_insert(Violation::shown_by(slowest, why));
         }
     }
     Verdict::of(

@@ -165,6 +165,8 @@ fn counter_sums(run: &Run) -> Verdict {
         return Verdict::Undecided { why };
     };
     let mut has_reads = false;
+    let is_added = |one: &&Called| matches!((&one.what, &one.told), (Call::Add(_), Told::Done(_)));
+    let last_added = calls.iter().rev().find(is_added).map(|one| one.place);
     for Called { place, what, told } in &calls {
         let (Call::Read(true), Told::Done(reply)) = (what, told) else { continue };
         has_reads = true;
@@ -181,7 +183,9 @@ fn counter_sums(run: &Run) -> Verdict {
             Millis(operation.invoke_ns),
             shown(&sums),
         );
-        return Verdict::Violated(Violation::of(vec![*place], why));
+        let added = last_added.map(|place| ("last acknowledged addition", place));
+        let roles = added.into_iter().chain([("wrong sum", *place)]);
+        return Verdict::Violated(Violation::shown_by(roles, why));
     }
     Verdict::of(None, has_reads && has_adds, "nobody read in the end what somebody had added")
 }

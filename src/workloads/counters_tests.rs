@@ -45,7 +45,9 @@ fn the_sum_is_that_of_what_took_place() {
     let Verdict::Violated(violation) = verdict(&adds, &[(FINAL, "5"), (FINAL + 1, "9")]) else {
         panic!("a refused addition was added")
     };
-    assert_eq!(violation.ops(), [4]);
+    assert_eq!(violation.ops(), [4, 2]);
+    let roles: Vec<_> = violation.witnesses.iter().map(|one| &*one.role).collect();
+    assert_eq!(roles, ["last acknowledged addition", "wrong sum"]);
     assert_eq!(violation.why, "n0 read 9 at 3.0 ms, but the sum is 5");
 }
 

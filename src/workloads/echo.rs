@@ -83,7 +83,7 @@ fn echoes(run: &Run) -> Verdict {
             };
             let node = name(operation.node.unwrap_or_default());
             let why = format!("{node} was to echo {}, and echoed {}", shown(said), shown(echoed));
-            return Verdict::Violated(Violation::of(vec![place], why));
+            return Verdict::Violated(Violation::shown_by([("wrong echo", place)], why));
         }
     }
     Verdict::of(None, has_evidence, "nothing was echoed")

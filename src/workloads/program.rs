@@ -9,8 +9,8 @@ use node_lab::check::describe::Millis;
 use node_lab::check::timeline::What;
 use node_lab::hosted::{Body, Program};
 use node_lab::study::{
-    Bound, Cast, Most, Nanos, Needs, NoSettings, Operation, Property, Run, Study, Unit, Verdict,
-    Violation,
+    Bound, Cast, MAX_WITNESSES, Most, Nanos, Needs, NoSettings, Operation, Property, Run, Study,
+    Unit, Verdict, Violation,
 };
 use serde::{Deserialize, Serialize};
 
@@ -270,7 +270,9 @@ fn available(run: &Run) -> Verdict {
             name(operation.node.unwrap_or_default()),
             Millis(operation.invoke_ns),
         );
-        Violation::of(vec![*place], why)
+        let roles = open.iter().rev().take(MAX_WITNESSES - 1).rev();
+        let roles = roles.filter(|other| *other != place).chain([place]);
+        Violation::shown_by(roles.map(|place| ("operation not done", *place)), why)
     });
     Verdict::of(broken, !all.is_empty(), "nobody asked for anything")
 }
@@ -299,7 +301,7 @@ fn answers_in_form(run: &Run) -> Verdict {
                 Millis(operation.invoke_ns),
                 node_core::Escaped(reply.text().as_bytes()),
             );
-            return Verdict::Violated(Violation::of(vec![place], why));
+            return Verdict::Violated(Violation::shown_by([("answer of no form", place)], why));
         }
     }
     Verdict::of(None, has_evidence, "nobody was answered")
@@ -317,7 +319,11 @@ fn messages_per_operation(run: &Run) -> Verdict {
             milli(number),
             milli(bound)
         );
-        Violation::of(Vec::new(), why)
+        let mut all = self::operations(run).map(|(place, _)| place);
+        let (first, last) = (all.next(), all.last());
+        let roles = first.map(|place| ("first of the operations", place)).into_iter();
+        let roles = roles.chain(last.map(|place| ("last of them", place)));
+        Violation::shown_by(roles, why)
     });
     let has_evidence = messages_per_operation_milli.is_some();
     Verdict::of(broken, has_evidence, "no message of a node, or no operation, was seen")
@@ -332,7 +338,10 @@ fn latency(run: &Run, bound: &Bound, percent: usize, what: &str) -> Verdict {
         let (latency, below) = (Millis(latency), Millis(below));
         let why =
             format!("the {what} of {count} operations took {latency}, and not less than {below}");
-        Violation::of(Vec::new(), why)
+        let took = |one: &Operation| one.return_ns.map(|at| at.saturating_sub(one.invoke_ns));
+        let done = operations(run).filter(|(_, one)| Told::by(run, one).is_done());
+        let slowest = done.max_by_key(|(_, one)| took(one)).map(|(place, _)| place);
+        Violation::shown_by(slowest.map(|place| ("slowest operation", place)), why)
     });
     Verdict::of(broken, found.is_some(), "no operation was done")
 }

@@ -78,6 +78,8 @@ pub struct Sets {
     pub stale: usize,
     /// The stable latencies, in ascending order.
     pub latencies: Vec<Nanos>,
+    /// The largest of them, with the places of the addition and of the last read that misses it.
+    pub slowest: Option<(Nanos, usize, usize)>,
     /// Whether a read began after an element was known.
     pub has_reads: bool,
     /// Whether a read showed anything.
@@ -253,6 +255,10 @@ impl<'a> Element<'a> {
             sets.stable += 1;
             sets.stale += usize::from(latency >= MS);
             sets.latencies.push(latency);
+            if let Some((_, read)) = self.missed {
+                let known = (latency, self.add.place, read.place);
+                sets.slowest = sets.slowest.max(Some(known));
+            }
         } else {
             sets.never_read += 1;
         }
@@ -287,7 +293,7 @@ pub fn delivers(run: &Run) -> Verdict {
     let at = |place: usize| &run.operations[place];
     if let Some(place) = sets.malformed.first() {
         let why = format!("{} answered read_ok without a list", node(at(*place)));
-        return Verdict::Violated(Violation::of(vec![*place], why));
+        return Verdict::Violated(Violation::shown_by([("read of no list", *place)], why));
     }
     if let Some((add, read)) = sets.lost.first() {
         let (added, missed) = (at(*add), at(*read));
@@ -309,7 +315,8 @@ pub fn delivers(run: &Run) -> Verdict {
             node(missed),
             Millis(missed.invoke_ns),
         );
-        return Verdict::Violated(Violation::of(vec![*read, *add], why));
+        let roles = [("lost element", *add), ("read without it", *read)];
+        return Verdict::Violated(Violation::shown_by(roles, why));
     }
     Verdict::of(None, sets.has_reads, "no read began after an element was known")
 }
@@ -336,10 +343,8 @@ pub fn no_phantoms(run: &Run) -> Verdict {
     let broken = sets.phantoms.first().map(|(place, element)| {
         let at = &run.operations[*place];
         let shown = format!("{} shows {element} at {}", node(at), Millis(at.invoke_ns));
-        Violation::of(
-            vec![*place],
-            format!("{shown}, which nobody had added, or which was refused"),
-        )
+        let why = format!("{shown}, which nobody had added, or which was refused");
+        Violation::shown_by([("read of what nobody added", *place)], why)
     });
     Verdict::of(broken, sets.shows_any, "no read showed anything")
 }
@@ -350,7 +355,7 @@ pub fn no_duplicates(run: &Run) -> Verdict {
     let broken = sets.duplicated.first().map(|(place, element)| {
         let at = &run.operations[*place];
         let shown = format!("{} shows {element} twice at {}", node(at), Millis(at.invoke_ns));
-        Violation::of(vec![*place], shown)
+        Violation::shown_by([("read of it twice", *place)], shown)
     });
     Verdict::of(broken, sets.shows_any, "no read showed anything")
 }

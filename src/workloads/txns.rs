@@ -261,11 +261,14 @@ fn judge(run: &Run, level: Level) -> Verdict {
     let (txns, model, strange) = history(run);
     if let Some(place) = strange {
         let why = format!("the txn_ok to #{place} is not of the form of its request");
-        return Verdict::Violated(Violation::of(vec![place], why));
+        return Verdict::Violated(Violation::shown_by([("answer of no form", place)], why));
     }
     match check(&txns, model, level) {
         Err(why) => Verdict::Undecided { why },
-        Ok(Err(found)) => Verdict::Violated(Violation::of(found.places, found.why)),
+        Ok(Err(found)) => {
+            let roles = found.places.into_iter().map(|place| ("transaction", place));
+            Verdict::Violated(Violation::shown_by(roles, found.why))
+        }
         Ok(Ok(count)) => Verdict::of(None, count > 0, "no transaction depends on another"),
     }
 }

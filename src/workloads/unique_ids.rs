@@ -79,12 +79,13 @@ fn unique_ids(run: &Run) -> Verdict {
     for (place, id) in ids(run) {
         let Some(id) = id else {
             let why = format!("{} answered generate_ok without an id", at(place));
-            return Verdict::Violated(Violation::of(vec![place], why));
+            return Verdict::Violated(Violation::shown_by([("answer without an id", place)], why));
         };
         if let Some(before) = known.insert(id.clone(), place) {
             let why =
                 format!("{} made the id {id}, which {} had made before", at(place), at(before));
-            return Verdict::Violated(Violation::of(vec![place, before], why));
+            let roles = [("first of the id", before), ("second of the id", place)];
+            return Verdict::Violated(Violation::shown_by(roles, why));
         }
     }
     Verdict::of(None, known.len() > 1, "fewer than two ids were made")

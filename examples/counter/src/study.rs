@@ -70,13 +70,15 @@ fn total_equals_acknowledged_adds(run: &Run) -> Verdict {
                  {open} more was asked for"
             ),
         };
-        Violation::of([Some(*place), last_add].into_iter().flatten().collect(), why)
+        let add = last_add.map(|add| ("last acknowledged addition", add));
+        Violation::shown_by(add.into_iter().chain([("wrong total", *place)]), why)
     });
     let differ = reads.iter().zip(reads.iter().skip(1)).find(|(one, other)| one.1.1 != other.1.1);
     let broken = broken.or_else(|| {
-        let ((node, (place, total)), (other, (_, others))) = differ?;
+        let ((node, (place, total)), (other, (there, others))) = differ?;
         let why = format!("node {node} has {total} in the end, but node {other} has {others}");
-        Some(Violation::of(vec![*place], why))
+        let roles = [("total here", *place), ("total there", *there)];
+        Some(Violation::shown_by(roles, why))
     });
     let has_evidence = last_add.is_some() && !reads.is_empty();
     Verdict::of(broken, has_evidence, "nothing was added and then read")

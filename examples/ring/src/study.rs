@@ -6,8 +6,8 @@ use node_core::FactKind;
 use node_lab::check::describe::Millis;
 use node_lab::check::timeline::{Happening, What, begin};
 use node_lab::study::{
-    Bound, Cast, Most, Needs, NoSettings, Property, Run, Study, Unit, Verdict, Violation,
-    nothing_of,
+    Bound, Cast, Most, Needs, NoSettings, Property, Run, Study, TURN, Unit, Verdict, Violation,
+    Witness, nothing_of,
 };
 use std::collections::BTreeMap;
 
@@ -96,13 +96,22 @@ fn mutual_exclusion(run: &Run) -> Verdict {
     for Happening { at, what } in &run.timeline {
         match moved(what) {
             Some(Moved::Enters(node, epoch)) => {
-                if let Some((other, (since, first))) = inside.iter().find(|(id, _)| **id != node) {
-                    let (since, now) = (Millis(since - began), Millis(at - began));
+                let there = inside.iter().find(|(id, _)| **id != node);
+                if let Some((other, (entered, first))) = there {
+                    let (since, now) = (Millis(entered - began), Millis(at - began));
                     let why = format!(
                         "nodes {other} and {node} are both inside: node {other} since {since} with \
                          token {first}, node {node} from {now} on with token {epoch}"
                     );
-                    return Verdict::Violated(Violation::at(*at, why));
+                    let says = |node: u32, at: u64| {
+                        format!("node {node} is inside from {} on", Millis(at - began))
+                    };
+                    let (there, here) = (says(*other, *entered), says(node, *at));
+                    let witnesses = vec![
+                        Witness::event("first inside", *other, *entered, "fact", there),
+                        Witness::event("second inside", node, *at, "fact", here),
+                    ];
+                    return Verdict::Violated(Violation::at(*at, why).with(witnesses));
                 }
                 inside.insert(node, (*at, epoch));
                 has_moved |= last.replace(node).is_some_and(|last| last != node);
@@ -144,7 +153,9 @@ fn token_comes_around(run: &Run) -> Verdict {
         (at > last.saturating_add(round)).then(|| {
             let since = Millis(last - begin(&run.timeline));
             let why = format!("node {node} is not inside for {} from {since} on", Millis(round));
-            Violation::at(last.saturating_add(round), why)
+            let says = format!("node {node} should be inside again after {since}");
+            let waits = Witness::event("node that waits", node, last, TURN, says);
+            Violation::at(last.saturating_add(round), why).with(vec![waits])
         })
     };
     let entries = run.timeline.iter().filter(|one| one.at > calm);

@@ -54,7 +54,7 @@ impl Rounds {
     }
 
     /// Who should have been corrected by now, and when.
-    pub(super) fn overdue(&self, at: u64) -> Option<(u64, String)> {
+    pub(super) fn overdue(&self, at: u64) -> Option<(u64, u32, String)> {
         let agree_ns = self.bounds.of(&AGREE);
         let interval_ns = self.bounds.of(&INTERVAL);
         let round_ns = self.bounds.of(&ROUND);
@@ -81,13 +81,13 @@ impl Rounds {
                     "node {id} {last}, and it is {now}, though node {coordinator} coordinates and \
                      nothing disturbs them"
                 );
-                (due, why)
+                (due, *id, why)
             })
         })
     }
 
     /// What is wrong with how a clock moves, at a reading.
-    pub(super) fn apply(&mut self, at: u64, what: &What) -> Option<(u64, String)> {
+    pub(super) fn apply(&mut self, at: u64, what: &What) -> Option<(u64, u32, String)> {
         match what {
             What::Start { node, .. } => {
                 self.disturbed = self.disturbed.max(at);
@@ -120,7 +120,7 @@ impl Rounds {
                      {}, which is less than {least}",
                     Millis(at - self.began),
                 );
-                return Some((at, why));
+                return Some((at, *node, why));
             }
             What::Fault { kind: FaultKind::Duplicate | FaultKind::Clock(_), .. }
             | What::Link { .. }

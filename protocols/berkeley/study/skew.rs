@@ -12,9 +12,9 @@
 
 use super::rounds::Rounds;
 use super::{FAR, INTERVAL, MOVED, ROUND, SKEW};
-use node_lab::check::describe::Millis;
+use node_lab::check::describe::{Fine, Millis};
 use node_lab::check::timeline::{FaultKind, Happening, What, begin};
-use node_lab::study::{Run, Verdict, Violation, nothing_of};
+use node_lab::study::{Run, TURN, Verdict, Violation, Witness, nothing_of};
 use node_protocols::core::ClockOffset;
 use node_protocols::facts::Coordinator;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,12 +41,11 @@ pub(super) fn skew_bound(history: &Run) -> Verdict {
     let mut nodes: BTreeMap<u32, Kept> = BTreeMap::new();
     let mut rounds = reads(history).then(|| Rounds::new(history.bounds.clone(), began));
     let mut judged = false;
-    for Happening { at, what } in &history.timeline {
-        let at = *at;
+    for (at, what) in history.timeline.iter().map(|one| (one.at, &one.what)) {
         if let Some(rounds) = &mut rounds
-            && let Some((at, why)) = rounds.overdue(at).or_else(|| rounds.apply(at, what))
+            && let Some((at, node, why)) = rounds.overdue(at).or_else(|| rounds.apply(at, what))
         {
-            return violated(why, at);
+            return late(history, (at, node), why, began);
         }
         match what {
             What::Start { node, .. } => _ = nodes.insert(*node, Kept::default()),
@@ -84,12 +83,13 @@ pub(super) fn skew_bound(history: &Run) -> Verdict {
                         let why = format!(
                             "nodes {node} and {other} differ by {} at {}, besides what they owe: \
                              corrected in one round at {}, they may differ by {}",
-                            Millis(skew),
+                            Fine(skew),
                             Millis(now),
                             Millis(rounds),
-                            Millis(skew_ns),
+                            Fine(skew_ns),
                         );
-                        return violated(why, at);
+                        let both = [(*other, others_due), (*node, due)];
+                        return apart(history, both, at, why, began);
                     }
                 }
             }
@@ -100,10 +100,30 @@ pub(super) fn skew_bound(history: &Run) -> Verdict {
         return Verdict::Held;
     }
     if reads(history) {
-        let why = "no two clocks were corrected in one round for the second time".into();
-        return Verdict::Unknown { why };
+        let why = "no two clocks were corrected in one round for the second time";
+        return Verdict::Unknown { why: why.into() };
     }
     nothing_of(&history.timeline, "clocks")
+}
+
+/// A node's clock is not kept, or not slewed, as it should be.
+fn late(history: &Run, (at, node): (u64, u32), why: String, began: u64) -> Verdict {
+    let last = last_correction(&history.timeline, node, at, began);
+    let late = reading("clock that is not kept", node, at, why.clone());
+    let witnesses = last.into_iter().chain([late]).collect();
+    Verdict::Violated(Violation::at(at, why).with(witnesses))
+}
+
+/// Two clocks differ: each node with how far its clock is ahead.
+fn apart(history: &Run, both: [(u32, i64); 2], at: u64, why: String, began: u64) -> Verdict {
+    let (mut told, mut shown) = (Vec::new(), Vec::new());
+    for (id, due) in both {
+        told.extend(last_correction(&history.timeline, id, at, began));
+        let (far, now) = (how_far(due), Millis(at - began));
+        let says = format!("the clock of node {id} is {far} at {now}, with what it owes");
+        shown.push(reading("clock reading", id, at, says));
+    }
+    Verdict::Violated(Violation::at(at, why).with([told, shown].concat()))
 }
 
 /// What is known of a node that runs.
@@ -163,11 +183,18 @@ pub(super) fn clock_never_backwards(history: &Run) -> Verdict {
                 let back = u64::try_from(before - shown).unwrap_or(u64::MAX);
                 let why = format!(
                     "the clock of node {node} ran back by {} between {} and {}",
-                    Millis(back),
+                    Fine(back),
                     Millis(read - began),
                     Millis(at - began),
                 );
-                return violated(why, *at);
+                let (from, to) = (Millis(read - began), Millis(at - began));
+                let before = format!("node {node} reads its clock at {from}");
+                let after = format!("node {node} reads its clock at {to}: {} less", Fine(back));
+                let last = last_correction(&history.timeline, *node, *at, began);
+                let mut witnesses = vec![reading("clock before", *node, read, before)];
+                witnesses.extend(last.filter(|one| one.at(history) > Some(read)));
+                witnesses.push(reading("clock that went back", *node, *at, after));
+                return Verdict::Violated(Violation::at(*at, why).with(witnesses));
             }
             _ => {}
         }
@@ -202,10 +229,15 @@ pub(super) fn one_liar_moves_nobody(history: &Run) -> Verdict {
         if *node != liar && moved > moved_ns {
             let why = format!(
                 "node {node} is corrected by {} at {}, and only the clock of node {liar} is far off",
-                Millis(moved),
+                Fine(moved),
                 Millis(at - began),
             );
-            return violated(why, *at);
+            let mut witnesses = vec![first_reading(&history.timeline, liar, began)];
+            witnesses.extend(last_correction(&history.timeline, *node, *at, began));
+            let says =
+                format!("node {node} is corrected by {} at {}", Fine(moved), Millis(at - began));
+            witnesses.push(reading("clock that was moved", *node, *at, says));
+            return Verdict::Violated(Violation::at(*at, why).with(witnesses));
         }
     }
     if is_corrected { Verdict::Held } else { unknown("no clock but the one far off is corrected") }
@@ -228,12 +260,43 @@ fn liar(history: &Run, far_ns: u64) -> Option<u32> {
     (own.len() > 2 && liars.next().is_none()).then_some(*liar)
 }
 
+/// What the one clock that is far off showed first.
+fn first_reading(timeline: &[Happening], liar: u32, began: u64) -> Witness {
+    let own = timeline.iter().find_map(|one| match &one.what {
+        What::Clock { node, ahead, correction, .. } if *node == liar => {
+            Some((one.at, ahead.saturating_sub(*correction)))
+        }
+        _ => None,
+    });
+    let (at, by) = own.unwrap_or((began, 0));
+    let says = format!("the clock of node {liar} is {} at {}", how_far(by), Millis(at - began));
+    reading("clock that is far off", liar, at, says)
+}
+
 fn reads(history: &Run) -> bool {
     history.timeline.iter().any(|one| matches!(one.what, What::Clock { .. }))
 }
 
-fn violated(why: String, at: u64) -> Verdict {
-    Verdict::Violated(Violation::at(at, why))
+/// When a node's clock was corrected last until then.
+fn last_correction(timeline: &[Happening], node: u32, until: u64, began: u64) -> Option<Witness> {
+    let known = timeline.iter().filter(|one| one.at <= until);
+    let mut corrected =
+        known.filter(|one| one.what.read().is_some_and(|(by, ClockOffset { .. })| by == node));
+    let at = corrected.next_back()?.at;
+    let says =
+        format!("node {node} is corrected for the last time before at {}", Millis(at - began));
+    Some(Witness::event("last correction", node, at, "fact ClockOffset", says))
+}
+
+/// What a node's clock showed, which stands at what the node did last.
+fn reading(role: &'static str, node: u32, at: u64, says: String) -> Witness {
+    Witness::event(role, node, at, TURN, says)
+}
+
+/// How far ahead, in words.
+fn how_far(nanos: i64) -> String {
+    let word = if nanos < 0 { "behind" } else { "ahead" };
+    format!("{} {word}", Fine(nanos.unsigned_abs()))
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! Fault-Tolerant Broadcasts, 1994.
 
 use super::history::{Board, Connection, Heard, Known, Post, Posted};
-use node_lab::check::describe::{Millis, Short};
+use node_lab::check::describe::{Client, Millis, Short};
 use node_lab::study::Run;
-use node_lab::study::{NOTICE, Verdict, Violation};
+use node_lab::study::{NOTICE, Reference, Verdict, Violation, Witness};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// **Per-publisher order.** Over one connection, a post is never heard after another of the same
@@ -36,7 +36,8 @@ pub(super) fn per_publisher_order(history: &Run) -> Verdict {
                         Shown(heard),
                         Shown(later)
                     );
-                    return Some((heard.at_ns, *place, why));
+                    let roles = vec![("earlier post, heard after it", *place)];
+                    return Some(Broken::heard(connection, heard, roles, why).after(later));
                 }
                 *has_evidence |= latest.contains_key(&post.user[..]);
                 let own = latest.entry(&post.user).or_insert((post.invoke_ns, heard));
@@ -60,13 +61,15 @@ pub(super) fn delivered_at_most_once(history: &Run) -> Verdict {
         let mut heard_by = BTreeSet::new();
         for Connection { client, heard, .. } in &board.connections {
             for heard in heard {
+                let by = *client;
                 let known = posts.get(&heard.text[..]);
                 *has_evidence |= known.is_some();
                 if let Some(known) = known
                     && !heard_by.insert((*client, known.place))
                 {
                     let why = format!("client {client} hears {} twice", Shown(heard));
-                    return Some((heard.at_ns, known.place, why));
+                    let roles = vec![("post heard twice", known.place)];
+                    return Some(Broken { by, ..Broken::of(heard, roles, why) });
                 }
             }
         }
@@ -131,7 +134,12 @@ pub(super) fn no_silent_gap(history: &Run) -> Verdict {
                         Short(&post.user),
                         Millis(known)
                     );
-                    return Some((known.saturating_add(notice_ns), place, why));
+                    let at = known.saturating_add(notice_ns);
+                    let roles = vec![("post that was not heard", place)];
+                    let first = board.connections.iter().flat_map(|other| &other.heard);
+                    let first = first.filter(|heard| heard.text == post.text);
+                    let heard = first.min_by_key(|heard| heard.at_ns).cloned();
+                    return Some(Broken { at, why, roles, heard, later: None, by: client });
                 }
             }
         }
@@ -153,7 +161,9 @@ pub(super) fn answers_match_deliveries(history: &Run) -> Verdict {
         for (place, post) in board.posts.iter().enumerate() {
             if post.over_ns.is_none() {
                 let why = format!("[{}] of {} has no answer", Short(&post.text), Short(&post.user));
-                return Some((board.end_ns, place, why));
+                let roles = vec![("post without an answer", place)];
+                let (at, heard, later) = (board.end_ns, None, None);
+                return Some(Broken { at, why, roles, heard, later, by: 0 });
             }
         }
         for Connection { client, heard, .. } in &board.connections {
@@ -174,8 +184,8 @@ pub(super) fn answers_match_deliveries(history: &Run) -> Verdict {
                 };
                 if let Some((place, what)) = wrong {
                     let why = format!("client {client} hears {}, which {what}", Shown(heard));
-                    // One that nobody posted has no place; the violation says when.
-                    return Some((heard.at_ns, place.unwrap_or(usize::MAX), why));
+                    let roles = place.map(|place| ("post", place)).into_iter().collect();
+                    return Some(Broken { by: *client, ..Broken::of(heard, roles, why) });
                 }
             }
         }
@@ -189,13 +199,56 @@ struct Placed<'a> {
     post: &'a Post,
 }
 
-/// When something was broken, by which post, and how; if it was.
-type Broken = Option<(u64, usize, String)>;
+/// When something was broken, and how; by which posts, and by what somebody heard.
+struct Broken {
+    at: u64,
+    why: String,
+    roles: Vec<(&'static str, usize)>,
+    heard: Option<Heard>,
+    /// What the same client had heard before.
+    later: Option<Heard>,
+    /// Who heard.
+    by: u64,
+}
+
+impl Broken {
+    fn of(heard: &Heard, roles: Vec<(&'static str, usize)>, why: String) -> Broken {
+        let (at, heard) = (heard.at_ns, Some(heard.clone()));
+        Broken { at, why, roles, heard, later: None, by: 0 }
+    }
+
+    fn heard(
+        connection: &Connection,
+        heard: &Heard,
+        roles: Vec<(&'static str, usize)>,
+        why: String,
+    ) -> Broken {
+        Broken { by: connection.client, ..Broken::of(heard, roles, why) }
+    }
+
+    fn after(self, later: &Heard) -> Broken {
+        Broken { later: Some(later.clone()), ..self }
+    }
+
+    /// Posts first, then what was heard, in the order of time.
+    fn violation(self) -> Violation {
+        let by = Client(self.by);
+        let hears = |role, heard: &Heard| {
+            let of = Reference::Event { node: None, at: heard.at_ns, kind: "push".into() };
+            Witness { role, says: format!("{by} hears {}", Shown(heard)), of }
+        };
+        let posts = self.roles.iter().map(|(role, place)| Witness::operation(*role, *place, ""));
+        let mut witnesses: Vec<Witness> = posts.collect();
+        witnesses.extend(self.later.iter().map(|heard| hears("heard before".into(), heard)));
+        witnesses.extend(self.heard.iter().map(|heard| hears("heard".into(), heard)));
+        Violation { at: Some(self.at), ..Violation::by(witnesses, self.why) }
+    }
+}
 
 fn judge(
     history: &Run,
     lacks: &str,
-    broken: impl FnOnce(&Board, &BTreeMap<&str, Placed<'_>>, &mut bool) -> Broken,
+    broken: impl FnOnce(&Board, &BTreeMap<&str, Placed<'_>>, &mut bool) -> Option<Broken>,
 ) -> Verdict {
     let unknown = |why: &str| Verdict::Unknown { why: why.into() };
     let known = Known::of(history);
@@ -216,10 +269,9 @@ fn judge(
     let mut has_evidence = false;
     match broken(board, &posts, &mut has_evidence) {
         None => Verdict::of(None, has_evidence, lacks),
-        Some((at, place, why)) => {
-            let ops = (place < board.posts.len()).then_some(place).into_iter().collect();
-            let found = Violation { at: Some(at), ..Violation::of(ops, why) };
-            Verdict::Violated(found).placed(&board.posts, |post| known.place(post))
+        Some(found) => {
+            let found = Verdict::Violated(found.violation());
+            found.placed(&board.posts, |post| known.place(post))
         }
     }
 }

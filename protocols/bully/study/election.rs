@@ -17,10 +17,11 @@
 //! holds between happenings of one and the same time does not count. A run without such a moment,
 //! or in which nobody is asked anything then, has no evidence.
 
+use super::witnesses::{holds, leads, stands, told_before};
 use super::{ALIVE, Elects, HANDOVER};
 use node_lab::check::describe::Millis;
 use node_lab::check::timeline::{FaultKind, Happening, What, begin};
-use node_lab::study::{AGREE, Run, Verdict, Violation, nothing_of};
+use node_lab::study::{AGREE, Run, Verdict, Violation, Witness, nothing_of};
 use node_protocols::core::{Epoch, Fact, NodeId};
 use node_protocols::facts::{Coordinator, Rank};
 use std::collections::BTreeMap;
@@ -37,7 +38,8 @@ pub(super) fn election_terminates(history: &Run) -> Verdict {
     let lacks = "no node takes part in elections";
     judge_calm(history, lacks, |cluster, node| {
         let Some((held, _)) = node.holds else {
-            return Found::Wrong(format!("node {} holds no coordinator", node.id));
+            let why = format!("node {} holds no coordinator", node.id);
+            return Found::Wrong(why, vec![node.id]);
         };
         let problem = match cluster.nodes.iter().find(|other| other.id == held) {
             Some(other) if !other.up => "is down",
@@ -46,7 +48,8 @@ pub(super) fn election_terminates(history: &Run) -> Verdict {
             Some(_) => return Found::Right,
             None => "never was",
         };
-        Found::Wrong(format!("node {} holds node {held} coordinator, which {problem}", node.id))
+        let why = format!("node {} holds node {held} coordinator, which {problem}", node.id);
+        Found::Wrong(why, vec![node.id])
     })
 }
 
@@ -66,16 +69,18 @@ pub(super) fn one_coordinator_per_component(history: &Run) -> Verdict {
             let (id, other) = (node.id, (other.id, other.holds));
             match other {
                 (other, Some((others, _))) if others != held => {
-                    return Found::Wrong(format!(
+                    let why = format!(
                         "node {id} holds node {held} coordinator, but node {other} holds node \
                          {others}"
-                    ));
+                    );
+                    return Found::Wrong(why, vec![id, other]);
                 }
                 (other, Some((_, later))) if later != epoch => {
-                    return Found::Wrong(format!(
+                    let why = format!(
                         "node {id} holds node {held} coordinator in epoch {epoch}, but node \
                          {other} in epoch {later}"
-                    ));
+                    );
+                    return Found::Wrong(why, vec![id, other]);
                 }
                 (_, Some(_)) => found = Found::Right,
                 (_, None) => {}
@@ -105,10 +110,11 @@ pub(super) fn highest_live_id_wins(history: &Run) -> Verdict {
             None => String::new(),
         };
         let (id, highest) = (node.id, highest.id);
-        Found::Wrong(format!(
+        let why = format!(
             "node {id} holds node {held} coordinator, but the highest within its reach is \
              {highest}{by}"
-        ))
+        );
+        Found::Wrong(why, vec![id, highest])
     })
 }
 
@@ -135,15 +141,19 @@ pub(super) fn one_coordinator(history: &Run) -> Verdict {
         let since = second.leads_since.max(first.leads_since);
         // Longer than the bound, and there is nothing between two nanoseconds.
         let at = since.saturating_add(handover_ns).saturating_add(1);
-        (at < during.end).then(|| Violation {
-            why: format!(
+        (at < during.end).then(|| {
+            let why = format!(
                 "nodes {} and {} each hold themselves coordinator from {} on, for longer than {}",
                 first.id,
                 second.id,
                 Millis(since - began),
                 Millis(handover_ns),
-            ),
-            ..Violation::at(at, String::new())
+            );
+            let mut both = [first, second].map(|node| (node.leads_since, node.id));
+            both.sort_unstable();
+            let roles = ["first coordinator", "second coordinator"].into_iter().zip(both);
+            let coordinators = roles.map(|(role, (since, id))| leads(role, id, since, began));
+            Violation::at(at, why).with(coordinators.collect())
         })
     });
     Verdict::of(broken, has_led, "no node of several held itself coordinator")
@@ -176,7 +186,11 @@ pub(super) fn reigns_go_forward(history: &Run) -> Verdict {
                          epoch {old_epoch}",
                         Millis(at.saturating_sub(began)),
                     );
-                    return violated(why, *at);
+                    let told = told_before(&history.timeline, *node, *at);
+                    let later = holds("reign that is not later", *node, (*at, id, epoch), began);
+                    let earlier = told.map(|told| holds("earlier reign", *node, told, began));
+                    let witnesses = earlier.into_iter().chain([later]).collect();
+                    return Verdict::Violated(Violation::at(*at, why).with(witnesses));
                 }
             }
             _ => {}
@@ -238,7 +252,15 @@ pub(super) fn live_higher_prevails(history: &Run) -> Verdict {
                             Millis(at.saturating_sub(began)),
                             Millis(when.saturating_sub(began)),
                         );
-                        return violated(why, *at);
+                        let says = format!(
+                            "node {node} heard node {other}, which is above node {id}, at {}",
+                            Millis(when.saturating_sub(began))
+                        );
+                        let heard = Witness::event("higher node heard", *node, when, "recv", says);
+                        let turn = (*at, NodeId(id), epoch);
+                        let turns = holds("turn to a lower one", *node, turn, began);
+                        let found = Violation::at(*at, why).with(vec![heard, turns]);
+                        return Verdict::Violated(found);
                     }
                 }
             }
@@ -252,16 +274,13 @@ pub(super) fn live_higher_prevails(history: &Run) -> Verdict {
     Verdict::of(None, has_evidence, lacks)
 }
 
-fn violated(why: String, at: u64) -> Verdict {
-    Verdict::Violated(Violation::at(at, why))
-}
-
 /// What there is to say of an elector.
 enum Found {
     /// Nothing is asked of it.
     Nothing,
     Right,
-    Wrong(String),
+    /// What is wrong, and whose words show it.
+    Wrong(String, Vec<u32>),
 }
 
 /// Asks `what` there is to say of each elector, at every moment at which the cluster is calm; and
@@ -285,11 +304,14 @@ fn judge_calm(history: &Run, lacks: &str, what: impl Fn(&Cluster, &Node) -> Foun
                 judged = true;
                 None
             }
-            Found::Wrong(why) => Some(why),
+            Found::Wrong(why, nodes) => Some((why, nodes)),
         })?;
+        let (wrong, nodes) = wrong;
         let (since, now) = (cluster.disturbed - began, at - began);
         let why = format!("{wrong} at {}, undisturbed since {}", Millis(now), Millis(since));
-        Some(Violation::at(at, why))
+        let span = (cluster.disturbed, at);
+        let witnesses = stands(&history.timeline, &nodes, span, began);
+        Some(Violation::at(at, why).with(witnesses))
     });
     match broken {
         Some(violation) => Verdict::Violated(violation),

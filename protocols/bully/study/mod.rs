@@ -4,6 +4,7 @@ mod election;
 pub mod elections;
 mod elects;
 mod invented;
+mod witnesses;
 
 pub use self::elects::Elects;
 

@@ -1,7 +1,7 @@
 //! What the store's clients saw, and what its replicas held, made of a run's operations.
 
 use node_lab::check::describe::{Client, Short, Span};
-use node_lab::study::{Met, Operation, Run};
+use node_lab::study::{MAX_WITNESSES, Met, Operation, Run, Verdict, Violation, Witness};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::{KvReplication, Reply, Request};
 use serde::Serialize;
@@ -81,6 +81,9 @@ pub struct Replica {
     pub applied: u64,
     /// A digest of its table, in hexadecimal.
     pub digest: String,
+    /// The place in the run of the operation that told.
+    #[serde(skip)]
+    pub place: usize,
 }
 
 impl Op {
@@ -113,6 +116,39 @@ impl Op {
 /// An operation in words, with its times in milliseconds from the run's beginning:
 /// `client 1 PUT k=v at node 2 returned PUT_OK (timestamp 3, 10.0 to 20.5 ms)`.
 pub(super) struct Described<'a>(pub &'a Op);
+
+/// What these operations show, each in its role; the last of them broke it.
+pub(super) fn shown(ops: &[Op], roles: &[(&'static str, usize)], why: String) -> Violation {
+    let says = |i: usize| ops.get(i).map_or_else(String::new, |op| Described(op).to_string());
+    let witness = |(role, i): &(&'static str, usize)| Witness::operation(*role, *i, says(*i));
+    Violation::by(roles.iter().map(witness).collect(), why)
+}
+
+/// With the PUT whose value was read, where it is none of the witnesses and there is room: a read
+/// that breaks something is told with where its value comes from.
+pub(super) fn with_source(verdict: Verdict, ops: &[Op]) -> Verdict {
+    let Verdict::Violated(mut found) = verdict else { return verdict };
+    let told = found.ops();
+    let read = told.first().and_then(|i| ops.get(*i)).filter(|op| op.op == Kind::Get);
+    let wrote = |op: &Op, read: &Op| {
+        op.op == Kind::Put
+            && (&op.key, &op.value) == (&read.key, &read.value)
+            && op.outcome != Outcome::NotApplied
+            && (op.outcome != Outcome::Ok || op.timestamp == read.timestamp)
+    };
+    let read = read.filter(|read| read.outcome == Outcome::Ok);
+    let source = read.and_then(|read| ops.iter().position(|op| wrote(op, read)));
+    if let Some(source) = source.filter(|i| !told.contains(i))
+        && found.witnesses.len() < MAX_WITNESSES
+    {
+        let begin = ops[source].invoke_ns;
+        let is_later = |one: &Witness| one.op().is_some_and(|i| ops[i].invoke_ns > begin);
+        let place = found.witnesses.iter().position(is_later).unwrap_or_default();
+        let says = Described(&ops[source]).to_string();
+        found.witnesses.insert(place, Witness::operation("write of the value read", source, says));
+    }
+    Verdict::Violated(found)
+}
 
 /// The same where the client has been named: `GET at node 1 returned v (timestamp 3, …)`.
 pub(super) struct Again<'a>(pub &'a Op);
@@ -196,6 +232,7 @@ impl Store {
                             replica: info.node.to_string(),
                             applied: info.applied.0,
                             digest: info.table_digest.to_string(),
+                            place,
                         };
                         statuses.insert(node, replica);
                     }

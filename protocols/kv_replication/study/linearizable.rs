@@ -2,7 +2,7 @@
 //! when they cannot be ordered. The search itself is in [`super::search`].
 
 use super::history::Described;
-use super::history::{Kind, Op, Outcome};
+use super::history::{Kind, Op, Outcome, shown};
 use super::history::{by_client, by_invocation};
 use super::regular::has_read;
 use node_lab::check::describe::Short;
@@ -297,8 +297,22 @@ fn violation(ops: &[Op], core: &[Event]) -> Violation {
     if let Some(more @ 1..) = core.len().checked_sub(1 + MAX_DESCRIBED) {
         why += &format!(" and {more} more");
     }
-    let ops = core.iter().map(|event| event.op).collect();
-    Violation::of(ops, why)
+    let Some((last, others)) = core.split_first() else { return Violation::of(Vec::new(), why) };
+    let read = &ops[last.op];
+    let is_newer = |event: &Event| {
+        let other = &ops[event.op];
+        read.op == Kind::Get && other.timestamp > read.timestamp && other.end_ns() < read.invoke_ns
+    };
+    let role = |event: &Event| match (is_newer(event), event.is_write) {
+        (true, true) => "newer write",
+        (true, false) => "newer read",
+        (false, true) => "write",
+        (false, false) => "read",
+    };
+    let mut roles: Vec<_> = others.iter().map(|event| (role(event), event.op)).collect();
+    let is_older = others.iter().any(is_newer);
+    roles.push((if is_older { "older read" } else { "answer that fits no order" }, last.op));
+    shown(ops, &roles, why)
 }
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ const fn seen(
 /// The verdict on what clients saw.
 fn seen_by(run: &Run, judge: fn(&[Op]) -> Verdict) -> Verdict {
     let store = Store::of(run);
-    judge(&store.ops).placed(&store.ops, |op| store.place(op))
+    let verdict = history::with_source(judge(&store.ops), &store.ops);
+    verdict.placed(&store.ops, |op| store.place(op))
 }
 
 fn ask(cast: &Cast<'_>) -> Option<String> {

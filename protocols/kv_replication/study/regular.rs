@@ -3,7 +3,7 @@
 
 use super::history::Described;
 use super::history::by_invocation;
-use super::history::{Kind, Op, Outcome};
+use super::history::{Kind, Op, Outcome, shown};
 use super::sessions::own_puts;
 use node_lab::check::describe::Short;
 use node_lab::study::{Verdict, Violation};
@@ -48,10 +48,6 @@ pub(super) fn unique_timestamps(ops: &[Op]) -> Verdict {
     Verdict::of(broken, is_seen_again, "no timestamp of a key was seen twice")
 }
 
-fn violation(why: String, ops: Vec<usize>) -> Violation {
-    Violation::of(ops, why)
-}
-
 /// Part 1.
 fn stale(ops: &[Op], order: &[usize]) -> Option<Violation> {
     let own = own_puts(ops);
@@ -71,7 +67,7 @@ fn stale(ops: &[Op], order: &[usize]) -> Option<Violation> {
         let before = [newest.get(ops[i].key.as_str()).copied(), own[i]];
         if let Some(put) = before.into_iter().flatten().find(|&put| seen < ops[put].timestamp) {
             let why = format!("{} was sent after {}", Described(&ops[i]), Described(&ops[put]));
-            return Some(violation(why, vec![i, put]));
+            return Some(shown(ops, &[("newer write", put), ("older read", i)], why));
         }
     }
     None
@@ -93,7 +89,7 @@ fn two_values(ops: &[Op], order: &[usize], is_seen_again: &mut bool) -> Option<V
                 Described(&ops[holder]),
                 Described(op)
             );
-            return Some(violation(why, vec![i, holder]));
+            return Some(shown(ops, &[("one value", holder), ("other value", i)], why));
         }
     }
     None
@@ -130,11 +126,15 @@ fn out_of_thin_air(ops: &[Op], order: &[usize]) -> Option<Violation> {
         }
         let get_shown = Described(get);
         return Some(match writers.first() {
-            Some(j) => violation(
-                format!("{get_shown}, but {} {}", Described(&ops[*j]), wrong(j).unwrap_or("")),
-                vec![i, *j],
-            ),
-            None => violation(format!("{get_shown}: nobody PUT this value"), vec![i]),
+            Some(j) => {
+                let put = Described(&ops[*j]);
+                let why = format!("{get_shown}, but {put} {}", wrong(j).unwrap_or(""));
+                shown(ops, &[("write of that value", *j), ("read of it", i)], why)
+            }
+            None => {
+                let why = format!("{get_shown}: nobody PUT this value");
+                shown(ops, &[("read of what nobody PUT", i)], why)
+            }
         });
     }
     None
@@ -163,7 +163,10 @@ fn applied_twice(ops: &[Op], order: &[usize]) -> Option<Violation> {
                 Described(get),
                 Short(get.value.as_deref().unwrap_or_default()),
             );
-            return Some(violation(why, [i].into_iter().chain(put.copied()).collect()));
+            let put = put.map(|j| ("write of that value", *j));
+            let roles: Vec<_> =
+                put.into_iter().chain([("read under another timestamp", i)]).collect();
+            return Some(shown(ops, &roles, why));
         }
     }
     None

@@ -2,7 +2,7 @@
 
 use super::history::Replica;
 use node_lab::check::describe::Short;
-use node_lab::study::{Memory, Snapshot, Verdict, Violation};
+use node_lab::study::{Memory, Snapshot, Verdict, Violation, Witness};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::KvReplication;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,10 +30,12 @@ pub(super) fn replicas_equal(replicas: &[Replica]) -> Verdict {
             Verdict::Unknown { why: "the replicas have no PUT in which they could differ".into() }
         }
         None => Verdict::Held,
-        Some(other) => Verdict::Violated(Violation::of(
-            Vec::new(),
-            format!("{} but {}", show(first), show(other)),
-        )),
+        Some(other) => {
+            let witness = |role, one: &Replica| Witness::operation(role, one.place, show(one));
+            let witnesses = vec![witness("one replica", first), witness("other replica", other)];
+            let why = format!("{} but {}", show(first), show(other));
+            Verdict::Violated(Violation::by(witnesses, why))
+        }
     }
 }
 
@@ -65,7 +67,7 @@ pub(super) fn could_differ(nodes: &Snapshot<'_>) -> bool {
 }
 
 fn show(replica: &Replica) -> String {
-    let Replica { replica, applied, digest } = replica;
+    let Replica { replica, applied, digest, .. } = replica;
     format!("{} ends at PUT {applied} with digest {}", Short(replica), Short(digest))
 }
 
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     fn replica(name: &str, applied: u64, digest: &str) -> Replica {
-        Replica { replica: name.into(), applied, digest: digest.into() }
+        Replica { replica: name.into(), applied, digest: digest.into(), place: 0 }
     }
 
     #[test]

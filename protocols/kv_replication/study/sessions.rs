@@ -4,8 +4,8 @@
 //! Terry, Demers, Petersen, Spreitzer, Theimer, Welch: Session Guarantees for Weakly Consistent
 //! Replicated Data, PDIS 1994.
 
-use super::history::{Again, Described, Op, by_client, by_invocation};
-use node_lab::study::{Verdict, Violation};
+use super::history::{Again, Described, Op, by_client, by_invocation, shown};
+use node_lab::study::Verdict;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -39,10 +39,8 @@ pub(super) fn monotonic_reads(ops: &[Op]) -> Verdict {
         }
     }
     let broken = first.map(|(i, witness)| {
-        Violation::of(
-            vec![i, witness],
-            format!("{} after {}", Described(&ops[i]), Again(&ops[witness])),
-        )
+        let why = format!("{} after {}", Described(&ops[i]), Again(&ops[witness]));
+        shown(ops, &[("newer read", witness), ("older read", i)], why)
     });
     Verdict::of(broken, is_read_again, "no client read a key twice")
 }
@@ -62,7 +60,8 @@ pub(super) fn read_your_writes(ops: &[Op]) -> Verdict {
         (seen < ops[put].timestamp).then_some((i, put))
     });
     let broken = broken.map(|(i, put)| {
-        Violation::of(vec![i, put], format!("{} after {}", Described(&ops[i]), Again(&ops[put])))
+        let why = format!("{} after {}", Described(&ops[i]), Again(&ops[put]));
+        shown(ops, &[("own write", put), ("read without it", i)], why)
     });
     Verdict::of(broken, has_read, "no client read a key that it had PUT")
 }

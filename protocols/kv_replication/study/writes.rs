@@ -1,7 +1,7 @@
 //! Whether PUTs have one order that respects time. Knows nothing of GETs.
 
 use super::history::Described;
-use super::history::Op;
+use super::history::{Op, shown};
 use super::history::{by_client, by_invocation};
 use node_lab::study::{Verdict, Violation};
 use std::collections::BTreeMap;
@@ -21,18 +21,18 @@ pub(super) fn linearizable_writes(ops: &[Op]) -> Verdict {
 }
 
 fn out_of_order(ops: &[Op], sent: &[usize]) -> Option<Violation> {
-    let violation = |why: String, ops| Violation::of(ops, why);
-
     let mut holders: BTreeMap<u64, usize> = BTreeMap::new();
     for &i in sent {
         let put = &ops[i];
         if put.timestamp == 0 {
-            return Some(violation(format!("{} has no timestamp", Described(put)), vec![i]));
+            let why = format!("{} has no timestamp", Described(put));
+            return Some(shown(ops, &[("write without a timestamp", i)], why));
         }
         if let Some(holder) = holders.insert(put.timestamp, i) {
             let why =
                 format!("{} and {} share a timestamp", Described(&ops[holder]), Described(put));
-            return Some(violation(why, vec![i, holder]));
+            let roles = [("write of the timestamp", holder), ("other write of it", i)];
+            return Some(shown(ops, &roles, why));
         }
     }
 
@@ -51,7 +51,8 @@ fn out_of_order(ops: &[Op], sent: &[usize]) -> Option<Violation> {
         for before in [greatest, previous[i]].into_iter().flatten() {
             if put.timestamp <= ops[before].timestamp {
                 let why = format!("{} was sent after {}", Described(put), Described(&ops[before]));
-                return Some(violation(why, vec![i, before]));
+                let roles = [("earlier write", before), ("later write, smaller timestamp", i)];
+                return Some(shown(ops, &roles, why));
             }
         }
     }

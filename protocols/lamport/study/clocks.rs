@@ -14,7 +14,7 @@
 
 use node_lab::check::describe::Millis;
 use node_lab::check::timeline::{Happening, What, begin};
-use node_lab::study::{Verdict, Violation, nothing_of};
+use node_lab::study::{Verdict, Violation, Witness, nothing_of};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 
@@ -43,8 +43,8 @@ pub(super) fn clock_condition(timeline: &[Happening]) -> Verdict {
             return Verdict::Undecided { why };
         }
     }
-    if let Some((at, why)) = past.broken.take() {
-        return violated(at, why);
+    if let Some((at, found)) = past.broken.take() {
+        return violated(at, found);
     }
     match past.circle() {
         Some(why) => Verdict::Undecided { why },
@@ -65,7 +65,7 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
     }
     let begin = begin(timeline);
     let mut nodes: BTreeMap<u32, Latest> = BTreeMap::new();
-    let mut broken: Option<(u64, String)> = None;
+    let mut broken: Option<(u64, Broken)> = None;
     let mut follows = false;
     for Happening { at, what } in timeline {
         let (node, lamport) = match what {
@@ -102,11 +102,13 @@ pub(super) fn clock_strictly_increases(timeline: &[Happening]) -> Verdict {
                 Event { what, at: at.saturating_sub(begin) },
                 Millis(when.saturating_sub(begin)),
             );
-            broken = Some((*at, why));
+            let earlier = witness("clock before", timeline.iter(), (node, when, value), begin);
+            let later = event("clock that went back", node, what, (*at, lamport), begin);
+            broken = Some((*at, (why, earlier.into_iter().chain([later]).collect())));
         }
     }
     match broken {
-        Some((at, why)) => violated(at, why),
+        Some((at, found)) => violated(at, found),
         None => Verdict::of(None, follows, "no node has an event after another"),
     }
 }
@@ -120,8 +122,45 @@ struct Latest {
     sent: Option<(u64, (u64, u64))>,
 }
 
-fn violated(at: u64, why: String) -> Verdict {
-    Verdict::Violated(Violation::at(at, why))
+/// Why something breaks a property, and what shows it.
+type Broken = (String, Vec<Witness>);
+
+fn violated(at: u64, (why, witnesses): Broken) -> Verdict {
+    Verdict::Violated(Violation::at(at, why).with(witnesses))
+}
+
+/// An event at a node, with its time and its Lamport value.
+fn event(
+    role: &'static str,
+    node: u32,
+    what: &What,
+    (at, lamport): (u64, u64),
+    begin: u64,
+) -> Witness {
+    let (kind, does) = match what {
+        What::Send { .. } => ("send", "sends"),
+        _ => ("recv", "receives"),
+    };
+    let time = Millis(at.saturating_sub(begin));
+    let says = format!("node {node} {does} a message at {time} with Lamport value {lamport}");
+    Witness::event(role, node, at, kind, says)
+}
+
+/// The event that a node had then, by its Lamport value.
+fn witness<'a>(
+    role: &'static str,
+    happenings: impl Iterator<Item = &'a Happening>,
+    (id, when, value): (u32, u64, u64),
+    begin: u64,
+) -> Option<Witness> {
+    let mut found = happenings.filter(|one| {
+        let (What::Send { node, lamport, .. } | What::Receive { node, lamport, .. }) = &one.what
+        else {
+            return false;
+        };
+        (*node, one.at, *lamport) == (id, when, value)
+    });
+    Some(event(role, id, &found.next()?.what, (when, value), begin))
 }
 
 /// What is to be said when there is nothing to judge.
@@ -146,7 +185,7 @@ struct Past<'a> {
     /// Lanes whose next receipt is of a message that has not been gone through.
     waiting: HashMap<u64, Vec<usize>>,
     /// The earliest event that breaks the condition.
-    broken: Option<(u64, String)>,
+    broken: Option<(u64, Broken)>,
     /// Whether any event was held against another.
     has_causes: bool,
 }
@@ -327,7 +366,14 @@ impl<'a> Past<'a> {
             && self.broken.as_ref().is_none_or(|(first, _)| happening.at < *first)
         {
             let why = self.explain(happening, lamport, own, process, latest);
-            self.broken = Some((happening.at, why));
+            let of = (self.processes[process].node, latest.1, latest.0);
+            let all = self.lanes.iter().flat_map(|lane| lane.happenings.iter().copied());
+            let earlier = witness("event in its past", all, of, self.begin);
+            let (node, what) = (self.processes[own].node, &happening.what);
+            let now = (happening.at, lamport);
+            let later = event("clock that went back", node, what, now, self.begin);
+            let witnesses = earlier.into_iter().chain([later]).collect();
+            self.broken = Some((happening.at, (why, witnesses)));
         }
     }
 

@@ -10,7 +10,7 @@ use super::model::{Answer, Ask, Asked, File, Lottery, Told};
 use super::reading::{Batch, Held, Reading};
 use node_lab::check::describe::{Millis, Short};
 use node_lab::study::Run;
-use node_lab::study::{Verdict, Violation};
+use node_lab::study::{Verdict, Violation, Witness};
 use std::collections::BTreeMap;
 
 /// **Stored exactly once.** In the end every batch that was acknowledged is in the file, with as
@@ -87,7 +87,7 @@ fn retries_are_acknowledged(run: &Kept<'_>, batch: &Batch) -> Result<(), Found> 
             let (name, reason) = (run.name(batch), Short(reason));
             let why =
                 format!("{name} was acknowledged at {}, and then refused: {reason}", Millis(at_ns));
-            return Err(Found { why, asks: vec![*place], at_ns: *told_ns });
+            return Err(Found::of("refused retry", vec![*place], *told_ns, why));
         }
     }
     Ok(())
@@ -129,7 +129,7 @@ fn one_node_speaks_for_an_agency(run: &Kept<'_>) -> Result<(), Found> {
                          for it",
                         Millis(at_ns)
                     );
-                    return Err(Found { why, asks: vec![ask, first], at_ns });
+                    return Err(Found::of("two nodes of an agency", vec![ask, first], at_ns, why));
                 }
             }
         }
@@ -233,7 +233,7 @@ pub(super) fn draw_once_after_all(history: &Run) -> Verdict {
             if answer.at_ns < all {
                 let (agency, at) = (ask.agency, Millis(answer.at_ns));
                 let why = format!("agency {agency} was told winners at {at}, before all finished");
-                return Err(Found { why, asks: vec![place], at_ns: answer.at_ns });
+                return Err(Found::of("answer too early", vec![place], answer.at_ns, why));
             }
             told = Some(told.map_or((answer.at_ns, place), |told| told.min((answer.at_ns, place))));
         }
@@ -245,7 +245,7 @@ pub(super) fn draw_once_after_all(history: &Run) -> Verdict {
                 let (agency, at) = (ask.agency, Millis(answer.at_ns));
                 let why =
                     format!("agency {agency} was told no winners at {at}, after all finished");
-                return Err(Found { why, asks: vec![place], at_ns: answer.at_ns });
+                return Err(Found::of("answer without winners", vec![place], answer.at_ns, why));
             }
             let is_after = told.is_some_and(|(at, _)| at < ask.invoke_ns);
             if is_after && answer.told == Told::NotDrawn {
@@ -253,7 +253,7 @@ pub(super) fn draw_once_after_all(history: &Run) -> Verdict {
                 let why =
                     format!("agency {agency} was told at {at} that the draw is to come again");
                 let asks = [place].into_iter().chain(told.map(|(_, place)| place)).collect();
-                return Err(Found { why, asks, at_ns: answer.at_ns });
+                return Err(Found::of("answers to one question", asks, answer.at_ns, why));
             }
         }
         nothing_after_the_end(run, heard)?;
@@ -272,7 +272,7 @@ fn nothing_after_the_end(run: &Kept<'_>, heard: impl Fn(u32) -> u64) -> Result<(
             && heard < sent
         {
             let why = format!("{} was sent after the agency's end, and taken", run.name(batch));
-            return Err(Found { why, asks: batch.asks.clone(), at_ns: sent });
+            return Err(Found::of("batch after the end", batch.asks.clone(), sent, why));
         }
     }
     Ok(())
@@ -286,16 +286,16 @@ fn draws_once(run: &Kept<'_>, all: u64, told: Option<(u64, usize)>) -> Result<()
             let is_lost = run.lottery.files.len() > 2;
             let Some((at_ns, place)) = told.filter(|_| !is_lost) else { return Ok(()) };
             let why = "winners were told, no draw, and nothing can have lost its line".into();
-            Err(Found { why, asks: vec![place], at_ns })
+            Err(Found::of("winners told", vec![place], at_ns, why))
         }
         [at_ns] if at_ns >= all => Ok(()),
         [at_ns] => {
             let why = format!("a draw at {}, before all finished", Millis(at_ns));
-            Err(Found { why, asks: Vec::new(), at_ns })
+            Err(Found::of("draw", Vec::new(), at_ns, why))
         }
         [_, at_ns, ..] => {
             let why = format!("a second draw at {}", Millis(at_ns));
-            Err(Found { why, asks: Vec::new(), at_ns })
+            Err(Found::of("draw", Vec::new(), at_ns, why))
         }
     }
 }
@@ -314,7 +314,7 @@ pub(super) fn winners_only_to_their_agency(history: &Run) -> Verdict {
                 let (told, own) = (format!("{told:?}"), format!("{own:?}"));
                 let (told, own) = (Short(&told), Short(&own));
                 let why = format!("agency {agency} was told winners {told}, and has {own}");
-                return Err(Found { why, asks: vec![place], at_ns });
+                return Err(Found::of("winners told", vec![place], at_ns, why));
             }
         }
         Ok(())
@@ -323,14 +323,40 @@ pub(super) fn winners_only_to_their_agency(history: &Run) -> Verdict {
 
 /// What breaks a property.
 struct Found {
+    /// The part of `asks`.
+    role: &'static str,
     why: String,
     asks: Vec<usize>,
     at_ns: u64,
 }
 
 impl Found {
+    /// What was asked, the one that broke it last; then what the file had or the console showed.
+    fn violation(self, history: &Run) -> Violation {
+        let at = self.at_ns;
+        let id = |place: usize| history.nodes.get(place).map_or(place as u32, |node| node.id.0);
+        let roles: Vec<_> = self.asks.iter().skip(1).chain(self.asks.first()).collect();
+        let asks = roles.into_iter().map(|ask| Witness::operation(self.role, *ask, ""));
+        let mut witnesses: Vec<Witness> = asks.collect();
+        let file = history.seen.files.iter().find(|file| file.at == at);
+        witnesses.extend(file.map(|file| {
+            let says = format!("the file of node {} is read at {}", id(file.node), Millis(at));
+            Witness::event("file", id(file.node), at, "file", says)
+        }));
+        let line = history.seen.lines.iter().find(|(when, ..)| *when == at);
+        witnesses.extend(line.map(|(_, node, line)| {
+            let says = format!("node {} prints {} at {}", id(*node), Short(line), Millis(at));
+            Witness::event("printed", id(*node), at, "print", says)
+        }));
+        Violation { at: Some(at), ..Violation::by(witnesses, self.why) }
+    }
+
+    fn of(role: &'static str, asks: Vec<usize>, at_ns: u64, why: String) -> Found {
+        Found { role, asks, at_ns, why }
+    }
+
     fn at(file: &File, why: String, asks: &[usize]) -> Found {
-        Found { why, asks: asks.to_vec(), at_ns: file.at_ns }
+        Found { role: "batch", why, asks: asks.to_vec(), at_ns: file.at_ns }
     }
 }
 
@@ -373,9 +399,9 @@ fn judge(
             let (has_evidence, lacks) = evidence.is_in(&run);
             Verdict::of(None, has_evidence, lacks)
         }
-        Err(Found { why, asks, at_ns }) => {
-            let found = Violation { at: Some(at_ns), ..Violation::of(asks, why) };
-            Verdict::Violated(found).placed(&lottery.asks, |ask| known.place(ask))
+        Err(found) => {
+            let found = Verdict::Violated(found.violation(history));
+            found.placed(&lottery.asks, |ask| known.place(ask))
         }
     }
 }

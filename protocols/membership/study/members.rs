@@ -17,7 +17,7 @@
 use super::{DELAY, HEARTBEAT, TIMEOUT};
 use node_lab::check::describe::Millis;
 use node_lab::check::timeline::{FaultKind, Happening, What, begin};
-use node_lab::study::{Bounds, NOTICE, Run, Verdict, Violation, nothing_of};
+use node_lab::study::{Bounds, NOTICE, Run, Verdict, Violation, Witness, nothing_of};
 use node_protocols::core::NodeId;
 use node_protocols::facts::{Listed, Rank};
 use std::collections::BTreeMap;
@@ -34,19 +34,29 @@ pub(super) fn ranks_unique_and_stable(history: &Run) -> Verdict {
     let (mut ranks, mut nodes) = (BTreeMap::new(), BTreeMap::new());
     let mut said = 0;
     for Happening { at, what } in &history.timeline {
-        let Some((id, rank)) = said_rank(what) else { continue };
-        let (first_rank, first_id) =
-            (*ranks.entry(id).or_insert(rank), *nodes.entry(rank).or_insert(id));
+        let Some((by, kind, id, rank)) = said_rank(what) else { continue };
+        let now = (by, kind, *at);
+        let (first_rank, ranked) = *ranks.entry(id).or_insert((rank, now));
+        let (first_id, named) = *nodes.entry(rank).or_insert((id, now));
         said += 1;
-        let now = Millis(at - began);
-        if first_rank != rank {
-            let why = format!("node {id} has rank {first_rank}, and at {now} rank {rank}");
-            return violated(why, *at);
-        }
-        if first_id != id {
-            let why = format!("rank {rank} is of node {first_id}, and at {now} of node {id}");
-            return violated(why, *at);
-        }
+        let says = |role, id: NodeId, rank: u32, (by, kind, at): (u32, &'static str, u64)| {
+            let when = Millis(at - began);
+            let says = format!("node {by} says at {when} that node {id} has rank {rank}");
+            Witness::event(role, by, at, kind, says)
+        };
+        let time = Millis(at - began);
+        let (why, first) = if first_rank != rank {
+            let why = format!("node {id} has rank {first_rank}, and at {time} rank {rank}");
+            (why, says("first rank", id, first_rank, ranked))
+        } else if first_id != id {
+            let why = format!("rank {rank} is of node {first_id}, and at {time} of node {id}");
+            (why, says("first of the rank", first_id, rank, named))
+        } else {
+            continue;
+        };
+        let role = if first_rank != rank { "other rank" } else { "other of the rank" };
+        let witnesses = vec![first, says(role, id, rank, now)];
+        return Verdict::Violated(Violation::at(*at, why).with(witnesses));
     }
     if ranks.is_empty() {
         return nothing_of(&history.timeline, "ranks");
@@ -54,11 +64,14 @@ pub(super) fn ranks_unique_and_stable(history: &Run) -> Verdict {
     Verdict::of(None, said > 1, "a rank was said once, which can be no other")
 }
 
-/// Whose rank a node said, and which.
-fn said_rank(what: &What) -> Option<(NodeId, u32)> {
-    let given = what.read().map(|(_, Rank { id, rank })| (id, rank));
-    given.or_else(|| what.read().map(|(_, Listed { id, rank, .. })| (id, rank)))
+/// Who says so by which line of a trace, whose rank, and which.
+fn said_rank(what: &What) -> Option<(u32, &'static str, NodeId, u32)> {
+    let given = what.read().map(|(by, Rank { id, rank })| (by, "fact Rank", id, rank));
+    given.or_else(|| what.read().map(|(by, Listed { id, rank, .. })| (by, LISTED, id, rank)))
 }
+
+/// How traces call the line that puts a node on a list, or takes it off.
+const LISTED: &str = "fact Listed";
 
 /// **Death noticed in time.** Who is on the list and falls silent is off it not before
 /// [`TIMEOUT`] less [`HEARTBEAT`] and [`DELAY`], since its last heartbeat
@@ -87,9 +100,11 @@ pub(super) fn death_noticed_in_time(history: &Run) -> Verdict {
         }
         judged |= first.is_some_and(|first| at.saturating_sub(first) >= lists.bounds.of(&TIMEOUT));
         let broken = lists.overdue(*at).or_else(|| lists.apply(*at, what));
-        if let Some((at, why)) = broken {
-            let now = Millis(at - begin(&history.timeline));
-            return violated(format!("{why} at {now}"), at);
+        if let Some((at, member, why)) = broken {
+            let began = begin(&history.timeline);
+            let why = format!("{why} at {}", Millis(at - began));
+            let witnesses = known_of(&history.timeline, member, at, began);
+            return Verdict::Violated(Violation::at(at, why).with(witnesses));
         }
     }
     if first.is_none() {
@@ -164,7 +179,7 @@ struct Place {
 
 impl Lists {
     /// Who should be off a list by now or on it again, and since when.
-    fn overdue(&self, at: u64) -> Option<(u64, String)> {
+    fn overdue(&self, at: u64) -> Option<Found> {
         let timeout_ns = self.bounds.of(&TIMEOUT);
         let notice_ns = self.bounds.of(&NOTICE);
         let overdue = |(&(keeper, member), place): (&(u32, u32), &Place)| {
@@ -175,14 +190,14 @@ impl Lists {
                 let due = from.saturating_add(timeout_ns).saturating_add(notice_ns);
                 let since = Millis(at.saturating_sub(place.silent.at));
                 let why = || format!("node {member}, silent for {since}, is still listed");
-                return (at > due).then(|| (due, why()));
+                return (at > due).then(|| (due, member, why()));
             }
             let heard = place.heard.filter(|_| !place.is_listed)?;
             let from = heard.max(place.changed);
             let due = from.max(self.hindered).saturating_add(self.grace());
             let since = Millis(at.saturating_sub(heard));
             let why = || format!("node {member}, to be heard for {since}, is not listed again");
-            (at > due).then(|| (due, why()))
+            (at > due).then(|| (due, member, why()))
         };
         self.places.iter().find_map(overdue)
     }
@@ -191,7 +206,7 @@ impl Lists {
         self.nodes.get(&id).copied().unwrap_or_default()
     }
 
-    fn apply(&mut self, at: u64, what: &What) -> Option<(u64, String)> {
+    fn apply(&mut self, at: u64, what: &What) -> Option<Found> {
         match what {
             What::Start { node, .. } => {
                 self.empty(at, *node);
@@ -287,18 +302,19 @@ impl Lists {
     }
 
     /// Takes a member off a list; what is wrong with that.
-    fn off(&mut self, at: u64, keeper: u32, member: u32) -> Option<(u64, String)> {
+    fn off(&mut self, at: u64, keeper: u32, member: u32) -> Option<Found> {
         let (now, grace) = (self.node(keeper).mark(at), self.grace());
         let place = self.places.get_mut(&(keeper, member)).filter(|place| place.is_listed);
         let Some(place) = place else {
-            return Some((at, format!("node {member} is off the list, and was not on it,")));
+            let why = format!("node {member} is off the list, and was not on it,");
+            return Some((at, member, why));
         };
         (place.is_listed, place.changed) = (false, at);
         if at < self.hindered {
             return None;
         }
         if place.heard.is_some_and(|since| at.saturating_sub(since) > grace) {
-            return Some((at, format!("node {member} is off the list, and is not silent")));
+            return Some((at, member, format!("node {member} is off the list, and is not silent")));
         }
         let timeout_ns = self.bounds.of(&TIMEOUT);
         let heartbeat_ns = self.bounds.of(&HEARTBEAT);
@@ -308,13 +324,57 @@ impl Lists {
         let (silent, pauses) = now.since(place.unheard);
         (silent.saturating_add(pauses.saturating_mul(notice_ns)) < least).then(|| {
             let silent = Millis(silent);
-            (at, format!("node {member} is off the list, silent for only {silent},"))
+            (at, member, format!("node {member} is off the list, silent for only {silent},"))
         })
     }
 }
 
-fn violated(why: String, at: u64) -> Verdict {
-    Verdict::Violated(Violation::at(at, why))
+/// When a list was wrong, of which member, and how.
+type Found = (u64, u32, String);
+
+/// What befell a member last, and what was said of it last, until then; in the order of time.
+fn known_of(timeline: &[Happening], member: u32, until: u64, began: u64) -> Vec<Witness> {
+    let mut known: Vec<(u64, Witness)> = Vec::new();
+    let mut last = |find: &dyn Fn(&What, u64) -> Option<Witness>| {
+        let happened = timeline.iter().filter(|one| one.at <= until);
+        let told = happened.filter_map(|one| Some((one.at, find(&one.what, one.at)?)));
+        known.extend(told.last());
+    };
+    let time = |at: u64| Millis(at - began);
+    let own = |role, kind, does: &str, at: u64| {
+        Witness::event(role, member, at, kind, format!("node {member} {does} at {}", time(at)))
+    };
+    last(&|what, at| match what {
+        What::Down { node } if *node == member => Some(own("silence", "crash", "stopped", at)),
+        What::Pause { node, on: true } if *node == member => {
+            Some(own("silence", "pause", "was held up", at))
+        }
+        _ => None,
+    });
+    last(&|what, at| match what {
+        What::Start { node, .. } if *node == member => {
+            Some(own("can be heard", "start", "started", at))
+        }
+        What::Pause { node, on: false } if *node == member => {
+            Some(own("can be heard", "pause", "went on", at))
+        }
+        _ => None,
+    });
+    for wanted in [true, false] {
+        last(&|what, at| {
+            let (keeper, Listed { id, on, .. }) = what.read()?;
+            let (role, does) = match on {
+                true => ("put on the list", "puts it on"),
+                false => ("taken off the list", "takes it off"),
+            };
+            (id.0 == member && on == wanted).then(|| {
+                let says = format!("node {keeper} {does} the list at {}", time(at));
+                Witness::event(role, keeper, at, LISTED, says)
+            })
+        });
+    }
+    known.sort_by_key(|(at, _)| *at);
+    known.into_iter().map(|(_, witness)| witness).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::replay::save;
 use crate::cli::output::Output;
+use node_lab::check::describe::Millis;
 use node_lab::registry::Registry;
 use node_lab::sim::run::{Failure, Outcome};
 use node_lab::sim::scenario::Scenario;
@@ -228,7 +229,8 @@ pub(super) fn print(summary: &Summary, out: &mut Output) {
     for report in &summary.failures {
         let Report { seed, property, why, at_ms, witnesses, replay, unsaved, faults, branches } =
             report;
-        out.say(format_args!("seed {seed}: {property} is violated at {at_ms:.1} ms: {why}"));
+        let at = Millis((at_ms * 1e6).round() as u64);
+        out.say(format_args!("seed {seed}: {property} is violated at {at}: {why}"));
         for line in lines(witnesses) {
             out.say(format_args!("  {line}"));
         }

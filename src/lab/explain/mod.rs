@@ -214,6 +214,17 @@ impl<'a> Merged<'a> {
         None
     }
 
+    /// Of each violation, in the order of the entries, the entries that its witnesses mean, by
+    /// their indices; none for a witness that fits no entry.
+    pub fn witnesses(&self) -> Vec<Vec<Option<usize>>> {
+        let places = witnesses::Places::of(self);
+        let violations = self.entries.iter().filter_map(|entry| match &entry.line.event {
+            Event::Violation { witnesses, .. } => Some(witnesses),
+            _ => None,
+        });
+        violations.map(|all| all.iter().map(|one| places.find(one)).collect()).collect()
+    }
+
     /// How many violations there are.
     pub fn violations(&self) -> usize {
         let is = |entry: &&Entry| matches!(entry.line.event, Event::Violation { .. });

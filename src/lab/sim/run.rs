@@ -9,10 +9,11 @@ use super::scenario::Scenario;
 use super::token::Token;
 use super::tracer::{FaultText, Tracer};
 use super::world::{Birth, Nanos, Step, World};
+use crate::check::describe::{Millis, Node};
 use crate::config::Config;
 use crate::hosted::{Reached, Seat, Stage};
 use crate::registry::Registry;
-use crate::study::{Invariant, Needs, Port, Property, Run, Verdict, Workload};
+use crate::study::{Invariant, Needs, Port, Property, Run, TURN, Verdict, Witness, Workload};
 use crate::trace::{Testimony, told};
 use node_core::{Env, NodeId, Rng};
 use std::any::Any;
@@ -75,6 +76,17 @@ impl Failure {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         let why = text.unwrap_or("a Host panicked").replace('\n', " ");
         Failure::new("invariant", why, at)
+    }
+
+    /// With the turn at which it showed, of the node that did something last, if nothing else
+    /// speaks for it.
+    fn at_turn_of(mut self, node: Option<u32>) -> Failure {
+        if let Some(node) = node.filter(|_| self.witnesses.is_empty()) {
+            let says = format!("{} did this last, at {}", Node(node), Millis(self.at));
+            let turn = Witness::event("turn at which it showed", node, self.at, TURN, says);
+            self.witnesses = told(&[turn], &Run::default());
+        }
+        self
     }
 
     fn new(property: &str, why: impl Into<String>, at: Nanos) -> Failure {
@@ -147,6 +159,7 @@ pub fn run(
             failure = Some(Failure { property, why, at, witnesses });
         }
     }
+    let failure = failure.map(|one| one.at_turn_of(state.world.tracer.last_node()));
     state.tell(failure.as_ref(), &mut verdicts);
     let (events, deliveries) = state.world.counts();
     let refused = state.world.refusals().iter();

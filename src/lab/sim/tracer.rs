@@ -31,6 +31,8 @@ pub struct Tracer {
     mishaps: Vec<Mishap>,
     /// When each node that is up last made something durable, and how many bytes.
     synced: BTreeMap<u32, (Nanos, u64)>,
+    /// The node of whose doings something was seen last.
+    last_node: Option<u32>,
     /// How many send events there were: one for all copies of a multicast.
     sends: u64,
     /// The messages whose second copies these are.
@@ -93,6 +95,7 @@ impl Tracer {
             timeline: Vec::new(),
             mishaps: Vec::new(),
             synced: BTreeMap::new(),
+            last_node: None,
             sends: 0,
             copies: BTreeMap::new(),
         }
@@ -172,7 +175,15 @@ impl Tracer {
         }
     }
 
+    /// The node of whose doings something was seen last; none before any did something.
+    pub fn last_node(&self) -> Option<u32> {
+        self.last_node
+    }
+
     fn mix(&mut self, kind: Kind, at: Nanos, a: u64, b: u64) {
+        if !matches!(kind, Kind::Fault | Kind::Lost | Kind::Duplicate) {
+            self.last_node = Some(a as u32);
+        }
         let word = at ^ (kind as u64) << 56 ^ a.rotate_left(40) ^ b.rotate_left(20);
         self.word(word);
     }

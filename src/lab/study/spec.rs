@@ -290,11 +290,13 @@ fn explain<S: Spec>(calls: &[Call<S>], max_states: usize) -> (u64, Violation) {
     }
     let at = ends.get(broken).copied().unwrap_or(NEVER);
     let Some(last) = calls.iter().find(|call| call.return_ns == at) else {
-        return (at, Violation::of(Vec::new(), "there is no order".into()));
+        let all = calls.iter().map(|call| ("operation", call.place));
+        return (at, Violation::shown_by(all, "there is no order"));
     };
     let others = calls.iter().filter(|call| call.place != last.place);
     let beside = others.filter(|call| call.invoke_ns <= at && call.return_ns >= last.invoke_ns);
-    let ops = [last.place].into_iter().chain(beside.map(|call| call.place)).collect();
+    let beside = beside.map(|call| ("beside it", call.place));
+    let roles: Vec<_> = beside.chain([("answer that fits no order", last.place)]).collect();
     let (input, output) = (format!("{:?}", last.input), format!("{:?}", last.output.as_ref()));
     let output = output.strip_prefix("Some(").and_then(|text| text.strip_suffix(')'));
     let why = format!(
@@ -304,7 +306,7 @@ fn explain<S: Spec>(calls: &[Call<S>], max_states: usize) -> (u64, Violation) {
         Millis(at),
         Short(output.unwrap_or("nothing")),
     );
-    (at, Violation::of(ops, why))
+    (at, Violation::shown_by(roles, why))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::mishap::{Befell, Mishap};
 use super::run::{Operation, Run};
-use super::witness::{MAX_WITNESSES, Violation, Witness};
+use super::witness::{MAX_WITNESSES, Reference, Violation, Witness};
 use crate::check::describe::{Client, Millis, Node, Short, Span};
 use crate::plugins::JsonForm;
 use node_core::Escaped;
@@ -21,14 +21,20 @@ impl Violation {
             self.witnesses.drain(MAX_WITNESSES - 1..self.witnesses.len() - 1);
         }
         let asked: Vec<&Operation> = self.witnesses.iter().filter_map(operation).collect();
-        let is_told = self.witnesses.iter().any(|witness| witness.op().is_none());
         let room = MAX_WITNESSES - self.witnesses.len();
-        if let [first @ .., last] = &asked[..]
-            && let Some(from) = first.iter().map(|one| one.invoke_ns).min()
+        let events = self.witnesses.iter().filter_map(|witness| match &witness.of {
+            Reference::Event { node, kind, .. } => Some((*node, &**kind)),
+            Reference::Operation(_) => None,
+        });
+        let events: Vec<(Option<u32>, &str)> = events.collect();
+        // Where its study tells what befell whom, nothing is to be added.
+        let is_told = events.iter().any(|(_, kind)| TOLD.contains(kind));
+        if let [.., before, last] = &self.witnesses[..]
+            && let Some(span) = before.at(run).zip(last.at(run))
             && !is_told
         {
-            let nodes: Vec<u32> = asked.iter().filter_map(|one| one.node).collect();
-            let span = (from, last.return_ns.unwrap_or(last.invoke_ns));
+            let nodes = events.iter().filter_map(|(node, _)| *node);
+            let nodes: Vec<u32> = nodes.chain(asked.iter().filter_map(|one| one.node)).collect();
             let between = between(&run.mishaps, &nodes, span, room, &name);
             let place = self.witnesses.len() - 1;
             self.witnesses.splice(place..place, between);
@@ -41,6 +47,9 @@ impl Violation {
         self
     }
 }
+
+/// The kinds of lines that say what befell a node.
+const TOLD: [&str; 5] = ["start", "crash", "stop", "pause", "fault"];
 
 /// What a node is called, by its config if that says so.
 fn node_name(node: u32, run: &Run) -> String {

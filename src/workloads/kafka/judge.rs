@@ -113,13 +113,15 @@ pub(super) fn no_lost_writes(calls: &[Call]) -> Verdict {
             && !is_seen
         {
             let why = format!("{what} by {call}, no poll shows it, and {poll} shows {highest}");
-            return Verdict::Violated(Violation::of(vec![poll.place, call.place], why));
+            let roles = [("lost message", call.place), ("poll that skips it", poll.place)];
+            return Verdict::Violated(Violation::shown_by(roles, why));
         }
         if let Some(poll) = reach.last(offset) {
             has_evidence = true;
             if !reach.seen_last.contains(&(offset, message)) {
                 let why = format!("{what} by {call}, and no last poll shows it: not {poll}");
-                return Verdict::Violated(Violation::of(vec![poll.place, call.place], why));
+                let roles = [("lost message", call.place), ("last poll without it", poll.place)];
+                return Verdict::Violated(Violation::shown_by(roles, why));
             }
         }
     }
@@ -135,7 +137,8 @@ pub(super) fn monotonic(calls: &[Call]) -> Verdict {
             let (before, after) = (pair[0].0, pair[1].0);
             if after <= before {
                 let why = format!("{call} shows of key {key} offset {after} after {before}");
-                return Verdict::Violated(Violation::of(vec![call.place], why));
+                let roles = [("poll out of order", call.place)];
+                return Verdict::Violated(Violation::shown_by(roles, why));
             }
         }
     }
@@ -154,7 +157,9 @@ pub(super) fn monotonic(calls: &[Call]) -> Verdict {
                         "{call} was acknowledged at offset {offset} of key {key}, after the same \
                          client's {other} at {before}"
                     );
-                    return Verdict::Violated(Violation::of(vec![call.place, other.place], why));
+                    let roles =
+                        [("earlier send", other.place), ("later send, smaller offset", call.place)];
+                    return Verdict::Violated(Violation::shown_by(roles, why));
                 }
             }
             _ => {}
@@ -175,7 +180,9 @@ pub(super) fn monotonic(calls: &[Call]) -> Verdict {
                      shown {before}",
                     poll.key
                 );
-                return Verdict::Violated(Violation::of(vec![call.place, other.place], why));
+                let roles =
+                    [("earlier poll", other.place), ("later poll, smaller offset", call.place)];
+                return Verdict::Violated(Violation::shown_by(roles, why));
             }
         }
     }
@@ -207,7 +214,9 @@ pub(super) fn no_skips(calls: &[Call]) -> Verdict {
                     "{call} from offset {from} of key {key} shows {highest} and skips {offset}, \
                      which exists: {other}"
                 );
-                return Verdict::Violated(Violation::of(vec![call.place, other.place], why));
+                let roles =
+                    [("message that exists", other.place), ("poll that skips it", call.place)];
+                return Verdict::Violated(Violation::shown_by(roles, why));
             }
         }
     }
@@ -223,7 +232,8 @@ pub(super) fn consistent(calls: &[Call]) -> Verdict {
         match &call.what {
             What::Malformed(kind) => {
                 let why = format!("{call} was answered with {kind}_ok, but not in its form");
-                return Verdict::Violated(Violation::of(vec![call.place], why));
+                let roles = [("answer of no form", call.place)];
+                return Verdict::Violated(Violation::shown_by(roles, why));
             }
             What::Send { key, message, sent } => {
                 let may_be = u32::from(*sent != Sent::Refused);
@@ -247,7 +257,8 @@ pub(super) fn consistent(calls: &[Call]) -> Verdict {
                 "{call} shows message {message} at offset {offset} of key {key}, which nobody sent \
                  there, or which was refused"
             );
-            return Verdict::Violated(Violation::of(vec![call.place], why));
+            let roles = [("poll of what nobody sent", call.place)];
+            return Verdict::Violated(Violation::shown_by(roles, why));
         }
         let (there, other) = *messages.entry((key, offset)).or_insert((message, call));
         has_evidence |= other.place != call.place;
@@ -256,7 +267,8 @@ pub(super) fn consistent(calls: &[Call]) -> Verdict {
                 "offset {offset} of key {key} has two messages: {message} says {call}, and {there} \
                  {other}"
             );
-            return Verdict::Violated(Violation::of(vec![call.place, other.place], why));
+            let roles = [("one message", other.place), ("other at its offset", call.place)];
+            return Verdict::Violated(Violation::shown_by(roles, why));
         }
         let (at, other) = *offsets.entry((key, message)).or_insert((offset, call));
         // Who is sent twice is there twice.
@@ -265,7 +277,8 @@ pub(super) fn consistent(calls: &[Call]) -> Verdict {
                 "message {message} of key {key} has two offsets: {offset} says {call}, and {at} \
                  {other}"
             );
-            return Verdict::Violated(Violation::of(vec![call.place, other.place], why));
+            let roles = [("one offset", other.place), ("other of the message", call.place)];
+            return Verdict::Violated(Violation::shown_by(roles, why));
         }
     }
     Verdict::of(None, has_evidence, "no two calls show one offset")
@@ -292,7 +305,8 @@ pub(super) fn commits(calls: &[Call]) -> Verdict {
                 && !of_key.iter().any(|(offset, other)| *offset >= shown && began(other))
             {
                 let why = format!("{list} shows {shown} for key {key}: nobody committed so much");
-                return Verdict::Violated(Violation::of(vec![list.place], why));
+                let roles = [("list of what nobody committed", list.place)];
+                return Verdict::Violated(Violation::shown_by(roles, why));
             }
             for (offset, commit) in of_key.iter().filter(|(_, commit)| commit.is_before(list)) {
                 has_evidence = true;
@@ -306,7 +320,8 @@ pub(super) fn commits(calls: &[Call]) -> Verdict {
                         "{list} shows {shown} for key {key}, after {offset} was acknowledged: \
                          {commit}"
                     );
-                    return Verdict::Violated(Violation::of(vec![list.place, commit.place], why));
+                    let roles = [("commit", commit.place), ("list that goes back", list.place)];
+                    return Verdict::Violated(Violation::shown_by(roles, why));
                 }
             }
         }
