@@ -199,6 +199,30 @@ fn a_large_run_is_seen_at_once_in_few_strokes_and_nothing_lost_disappears() {
     }
 }
 
+/// The page of ten thousand events of a store, with all that they say and the nodes' views.
+#[test]
+fn a_page_of_ten_thousand_events_is_no_larger_than_a_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, scenario) = (dir.path().join("run.jsonl"), dir.path().join("store.toml"));
+    let config =
+        |name: &str| format!("{:?}", format!("{}/configs/{name}", env!("CARGO_MANIFEST_DIR")));
+    let nodes = ["kv-leader.toml", "kv-follower-2.toml", "kv-follower-3.toml"].map(config);
+    let workload = "[workload.kv_replication]\nclients = 4\noperations = 175\nthink_ms = 10\n";
+    let faults = "[faults]\ncrash = [1, 3]\nloss = [1, 2]\nloss_percent = 20\n";
+    let head = format!("nodes = [{}]\nproperties = [\"regular_register\"]\n", nodes.join(", "));
+    std::fs::write(&scenario, format!("{head}seconds = 60\n{workload}{faults}")).unwrap();
+    let mut sim = Command::new(env!("CARGO_BIN_EXE_node"));
+    sim.arg("sim").arg(&scenario).args(["--seed", "3", "--no-shrink", "--trace"]).arg(&file);
+    assert!(sim.output().unwrap().status.success());
+    let trace = std::fs::read_to_string(&file).unwrap();
+    let sources = [Source { name: "store".into(), text: trace }];
+    let run = merge(&sources).unwrap();
+    assert!(run.entries.len() >= 10_000, "{}", run.entries.len());
+    let mut page = Vec::new();
+    node_lab::explain::html::write(&run, &mut page).unwrap();
+    assert!(page.len() <= 1_500_000, "{} bytes", page.len());
+}
+
 /// A page of a part says what is not there, begins with how the nodes stood, and shows the whole
 /// run in its strip; nothing that is carried in has a place of its own.
 #[test]

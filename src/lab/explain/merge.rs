@@ -8,7 +8,7 @@
 use super::{Entry, Merged};
 use crate::trace::{Event, Line};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, hash_map};
 
 /// What orders events that nothing else does: time, Lamport value, file, line.
 type Key = (u64, u64, usize, usize);
@@ -177,33 +177,36 @@ fn items(files: Vec<Vec<Line<'_>>>) -> Vec<Item<'_>> {
 
 /// Finds who sent what was received, lost or copied. Returns (cause, effect), sorted.
 fn causes(items: &mut [Item], notes: &mut Vec<String>) -> Vec<(usize, usize)> {
-    let mut makers: BTreeMap<String, usize> = BTreeMap::new();
+    // Looked up alone, in no order.
+    let mut makers: HashMap<&str, usize> = HashMap::new();
     let mut twice = Counted::default();
     for (index, item) in items.iter().enumerate() {
         if let Event::Send { id, .. } | Event::Duplicate { id, .. } = &item.line.event {
-            if makers.contains_key(&**id) {
-                twice.count(id);
-            } else {
-                makers.insert(id.to_string(), index);
+            match makers.entry(&**id) {
+                hash_map::Entry::Occupied(_) => twice.count(id),
+                hash_map::Entry::Vacant(place) => {
+                    place.insert(index);
+                }
             }
         }
     }
     let mut effects = Vec::new();
     let mut orphans = Counted::default();
-    for (index, item) in items.iter_mut().enumerate() {
+    for (index, item) in items.iter().enumerate() {
         let (Event::Recv { id, .. } | Event::Drop { id, .. } | Event::Duplicate { of: id, .. }) =
             &item.line.event
         else {
             continue;
         };
         match makers.get(&**id) {
-            Some(maker) if *maker != index => {
-                item.cause = Some(*maker);
-                item.cause_ready = false;
-                effects.push((*maker, index));
-            }
+            Some(maker) if *maker != index => effects.push((*maker, index)),
             _ => orphans.count(id),
         }
+    }
+    drop(makers);
+    for (maker, index) in &effects {
+        items[*index].cause = Some(*maker);
+        items[*index].cause_ready = false;
     }
     effects.extend(operations(items));
     twice.note(notes, "messages are sent twice under one name (is a trace given twice?)");
@@ -242,6 +245,12 @@ fn operations(items: &mut [Item]) -> Vec<(usize, usize)> {
 
 /// The topological order, by key where it leaves a choice.
 fn order(items: &mut [Item], effects: &[(usize, usize)], notes: &mut Vec<String>) -> Vec<usize> {
+    // A simulated run stands in its order.
+    let is_ordered = items.is_sorted_by_key(|item| item.key)
+        && items.iter().enumerate().all(|(at, item)| item.cause.is_none_or(|cause| cause < at));
+    if is_ordered {
+        return (0..items.len()).collect();
+    }
     let mut order = Vec::with_capacity(items.len());
     let mut ready = BinaryHeap::new();
     // Waiting for its cause alone. When nothing is ready the traces contradict themselves, and

@@ -145,7 +145,7 @@ impl Source {
             if text.trim().is_empty() {
                 continue;
             }
-            match serde_json::from_str::<Line<'a>>(text) {
+            match Line::read(text) {
                 Ok(line) => {
                     if lines.is_empty() && !matches!(line.event, Event::Run { .. }) {
                         let why = "a trace begins with a line of kind \"run\"";

@@ -6,6 +6,7 @@
 
 mod clients;
 pub mod history;
+mod quick;
 mod views;
 mod witnesses;
 mod writer;
