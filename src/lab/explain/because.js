@@ -295,10 +295,13 @@ function showBecause(jump) {
   }
 }
 
+// What a witness says, in a line.
+const saysOf = (witness) => witness.says || (witness.op ? operationWords(witness.op) : "");
+const witnessLine = (witness) => `${circled(witness.number)} ${witness.role ? `${witness.role}: ` : ""}${saysOf(witness)}`;
+
 function becauseBox(index, jump) {
   const lines = model.told.get(index).map((witness) => {
-    const says = witness.says || (witness.op ? operationWords(witness.op) : "");
-    const words = [make("b", `${circled(witness.number)} `), make("i", witness.role), witness.role ? ": " : "", says];
+    const words = [make("b", `${circled(witness.number)} `), make("i", witness.role), witness.role ? ": " : "", saysOf(witness)];
     if (witness.at < 0) return make("li", null, make("span", null, ...words, make("small", " (not in the trace)")));
     const line = make("button", null, ...words);
     line.dataset.number = witness.number;

@@ -141,7 +141,7 @@ function showEvent(index, jump) {
 // Above the diagram it stands in full.
 function sayViolation(index) {
   const many = model.told.get(index).length;
-  return `${events[index].property} does not hold. Why is said above the diagram${many ? `, by ${many === 1 ? "one witness" : `${many} witnesses`}: click on them, or step from one to the next` : ""}.`;
+  return `${events[index].property} does not hold. Why is said ${el("violations").offsetParent === null ? "below" : "above the diagram"}${many ? `, by ${many === 1 ? "one witness" : `${many} witnesses`}: click on them, or step from one to the next` : ""}.`;
 }
 
 const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
@@ -151,7 +151,12 @@ const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 function related(index) {
   const event = events[index];
   const because = [], so = [], also = [];
-  if (event.kind === "violation") return { because, so, also };
+  // Where the header is folded, as on a phone, the witnesses stand here.
+  const isFolded = el("violations").offsetParent === null;
+  if (event.kind === "violation") {
+    if (isFolded) for (const one of model.told.get(index)) if (one.at >= 0) because.push([one.at, witnessLine(one)]);
+    return { because, so, also };
+  }
   const named = (at) => `${nodeWord(events[at]) || ""} ${describe(at)}, ${clock(events[at].t)}`.trim();
   for (const at of model.arrowsOf.get(index) || []) {
     const arrow = model.arrows[at];
