@@ -39,8 +39,8 @@ use std::sync::Arc;
 /// more goes on; up to 8 more come closer to the steepest rise.
 ///
 /// Faults that begin after a moment are not those of the run: with these every continuation would
-/// meet the same end, and the curve would be high from the beginning. Faults that a scenario's file
-/// fixes come with a chance of one half each. A rise that chance explains, of less than 4 standard
+/// meet the same end, and the curve would be high from the beginning. Where the scenario draws no
+/// faults but fixes them, those of the run come with a chance of one half each. A rise that chance explains, of less than 4 standard
 /// deviations of the difference of two shares, is told as such: give it more --runs.
 ///
 /// Exit codes: 0 the curve is there, 1 the run violates nothing, 2 it could not be run or written.

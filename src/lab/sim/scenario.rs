@@ -385,15 +385,16 @@ impl Scenario {
         (0..self.nodes.len()).map(draw).collect()
     }
 
-    /// The faults of a run anew, with other luck: who keeps what it has is as the seed has it.
-    /// Those that the file fixes come with a chance of one half each, as kinds that are drawn do.
-    pub fn faults_anew(&self, seed: u64, luck: u64) -> Vec<Fault> {
-        if self.fixed.is_empty() {
+    /// The faults of a plan of it anew, with other luck: who keeps what it has is as the seed has
+    /// it. Where the scenario draws none, the plan's come with a chance of one half each, as kinds
+    /// that are drawn do.
+    pub fn faults_anew(&self, plan: &Plan, luck: u64) -> Vec<Fault> {
+        if self.fixed.is_empty() && !self.ranges.kinds().is_empty() {
             let ids: Vec<u32> = self.nodes.iter().map(|config| config.id.0).collect();
-            return self.ranges.draw_with(seed, luck, &ids, self.millis, &self.disks);
+            return self.ranges.draw_with(plan.seed, luck, &ids, self.millis, &self.disks);
         }
         let comes = |place: usize| Rng::stream(luck, &format!("fault/fixed/{place}")).below(2) == 0;
-        let fixed = self.fixed.iter().enumerate().filter(|(place, _)| comes(*place));
+        let fixed = plan.faults.iter().enumerate().filter(|(place, _)| comes(*place));
         fixed.map(|(_, fault)| fault.clone()).collect()
     }
 

@@ -117,7 +117,7 @@ pub fn drawn_anew(scenario: &Scenario, plan: &Plan, at_ns: Nanos, sent: u64, by:
     let is_later = |fault: &Fault| fault.at() > at_ns;
     let mut faults = plan.faults.clone();
     faults.retain(|fault| !is_later(fault));
-    faults.extend(scenario.faults_anew(plan.seed, luck.next_u64()).into_iter().filter(is_later));
+    faults.extend(scenario.faults_anew(plan, luck.next_u64()).into_iter().filter(is_later));
     let mut branches = plan.branches.clone();
     branches.retain(|branch| match branch {
         Branch::Moment { at_ns: at, .. } => *at <= at_ns,
