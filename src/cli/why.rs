@@ -40,8 +40,9 @@ use std::sync::Arc;
 ///
 /// Faults that begin after a moment are not those of the run: with these every continuation would
 /// meet the same end, and the curve would be high from the beginning. Where the scenario draws no
-/// faults but fixes them, those of the run come with a chance of one half each. A rise that chance explains, of less than 4 standard
-/// deviations of the difference of two shares, is told as such: give it more --runs.
+/// faults but fixes them, those of the run come with a chance of one half each. A rise that chance
+/// may explain, of less than 4 standard deviations of the difference of two shares, is told as
+/// such: give it more --runs.
 ///
 /// Exit codes: 0 the curve is there, 1 the run violates nothing, 2 it could not be run or written.
 #[derive(Args)]
