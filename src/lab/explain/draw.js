@@ -101,9 +101,16 @@ function shorten(pen, text, room) {
   return low > 1 ? `${text.slice(0, low)}…` : "";
 }
 
+// Whether any of a node's row is on the screen; of a thousand few are.
+function inSight(rows, id) {
+  const top = rows.y.get(id) - rows.above;
+  return top < view.top + view.height && top + rows.high.get(id) > view.top + rows.fixed - 8;
+}
+
 function drawLifelines(pen, rows) {
   const end = Math.min(view.width, xOf(windowPlaces()[1]));
   for (const id of rows.ids) {
+    if (!inSight(rows, id)) continue;
     const y = rows.y.get(id);
     pen.strokeStyle = ink.life;
     pen.lineWidth = 1.25;

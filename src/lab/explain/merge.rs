@@ -38,13 +38,21 @@ pub(super) fn merge<'a>(mut files: Vec<Vec<Line<'a>>>, mut notes: Vec<String>) -
     for (at, item) in order.iter().enumerate() {
         place[*item] = at;
     }
-    let mut slots: Vec<Option<Entry>> = Vec::new();
-    slots.resize_with(items.len(), || None);
-    for (index, item) in items.into_iter().enumerate() {
+    let entry = |item: Item<'a>| {
         let cause = item.cause.map(|cause| place[cause]);
-        slots[place[index]] = Some(Entry { t: item.line.at, line: item.line, cause });
-    }
-    let mut entries: Vec<Entry> = slots.into_iter().flatten().collect();
+        Entry { t: item.line.at, line: item.line, cause }
+    };
+    let mut entries: Vec<Entry> = if order.is_sorted() {
+        // Where they are: a second copy of a large run is a gigabyte.
+        items.into_iter().map(entry).collect()
+    } else {
+        let mut slots: Vec<Option<Entry>> = Vec::new();
+        slots.resize_with(items.len(), || None);
+        for (index, item) in items.into_iter().enumerate() {
+            slots[place[index]] = Some(entry(item));
+        }
+        slots.into_iter().flatten().collect()
+    };
     // An event that had to wait for another is shown no earlier than it, so times never fall.
     let mut latest = head.base;
     for entry in &mut entries {

@@ -122,17 +122,21 @@ let folds = [];
 function drawBands(pen, rows, low, high) {
   folds = [];
   for (const id of rows.ids) {
+    if (!inSight(rows, id)) continue;
     const all = bandsOf(id);
     const compact = rows.row < 44;
     const shown = all.slice(0, rows.bands.get(id));
     const height = compact ? Math.max(1.5, 10 / Math.max(1, shown.length)) : BAND - 1;
     shown.forEach((list, at) => {
       const y = rows.y.get(id) + 8 + at * (compact ? height : BAND);
+      // What would lie on the pixel of the one before is not drawn.
+      let edge = -Infinity;
       for (let place = firstBand(list, low); place < list.length; place++) {
         const band = list[place];
         if (band.from >= high) break;
         const [x1, x2] = [Math.max(xAt(band.from), GUTTER), Math.min(endX(band.to), view.width)];
-        if (x2 < GUTTER) continue;
+        if (x2 < GUTTER || x2 - edge < 0.5) continue;
+        edge = x2;
         pen.globalAlpha = dim(band.from) && view.marks ? 0.45 : 1;
         pen.fillStyle = ink[`band-${band.colour}`];
         pen.fillRect(x1, y, Math.max(1, x2 - x1 - 1), height - (compact ? 0.5 : 0));
