@@ -38,6 +38,9 @@ programs: build ## Break two programs in Python: one that is right, and one that
 	@$(NODE) sim glomers/3c --bin examples/programs/python/broadcast.py --seeds 1..5
 	@! $(NODE) sim glomers/3c --bin examples/programs/python/broadcast_forgets.py --seeds 1..5
 
+studio: build ## Run, fork and compare scenarios in a browser (SCENARIO=kv-linearizable)
+	@$(NODE) studio $(SCENARIO)
+
 grade: build ## Grade the sample class: run/class.csv, and a report for each
 	@$(NODE) grade all examples/course/submissions --assignment examples/course/assignment.toml \
 	  --no-hidden -o run/class.csv --results run/results; cat run/class.csv
@@ -108,4 +111,4 @@ clean: ## Remove what was built and what ran
 	$(CARGO) clean
 	rm -rf run
 
-.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery programs grade board board-demo check bench bench-page docker-image docker-kv docker-election docker-lottery docker-board docker-echo test fuzz lint clean
+.PHONY: help build kv kv-demo clocks clocks-demo election election-demo lottery programs studio grade board board-demo check bench bench-page docker-image docker-kv docker-election docker-lottery docker-board docker-echo test fuzz lint clean

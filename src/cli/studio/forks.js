@@ -138,10 +138,13 @@ function showVerdicts(said) {
   const word = ({ failure }, property) => (failure && failure.property === property ? `violated at ${failure.at_ms.toFixed(3)} ms` : null);
   const of = (run, property) => word(run, property) ?? run.properties.find((one) => one.property === property)?.verdict ?? "not judged";
   const names = new Set([parent, child].flatMap((run) => [...run.properties.map((one) => one.property), ...(run.failure ? [run.failure.property] : [])]));
+  const same = new Map();
   for (const name of names) {
     const [before, now] = [of(parent, name), of(child, name)];
-    lines.push(before === now ? `${name}: ${now} in both.` : `${name}: ${before} before, ${now} now.`);
+    if (before === now) same.set(now, [...(same.get(now) ?? []), name]);
+    else lines.push(`${name}: ${before} before, ${now} now.`);
   }
+  for (const [verdict, all] of same) lines.push(`${verdict} in both: ${all.join(", ")}.`);
   el("verdicts").textContent = lines.join(" ");
   el("verdicts").hidden = false;
 }
