@@ -143,6 +143,20 @@ fn a_run_that_holds_opens_at_its_beginning() {
     assert_eq!(page["problems"], serde_json::json!([]));
     assert_eq!(page["violations"], 0);
     assert_eq!(page["opened"], -1);
+    // A curve over the run says where it is steepest, on the page and to those who do not see it.
+    let curve = &page["curve"];
+    let says = curve["says"].as_str().unwrap();
+    assert!(
+        says.starts_with("It became likely between ") && says.contains("20% and 90%"),
+        "{says}"
+    );
+    assert!(curve["red"].as_i64().unwrap() > 500, "{curve}");
+    assert_eq!(
+        curve["marks"],
+        serde_json::json!(["here"]),
+        "an event that is none takes them away"
+    );
+    assert_eq!((&curve["gone"], &curve["left"]), (&true.into(), &0.into()));
     assert!(page["redPixels"].as_u64().unwrap() < 500);
 }
 

@@ -45,6 +45,7 @@ function selfTest() {
     result.levels = testLevels();
     Object.assign(result, testBecause());
     if (part) result.part = testPart();
+    result.curve = testCurve();
   } catch (error) {
     problems.push(String(error && error.stack));
   }
@@ -122,4 +123,20 @@ function testPart() {
     up: known(model.statuses), digests: known(model.digests),
     strip: (events[high - 1].t - events[low].t) / (end - begin),
   };
+}
+
+// A curve and a mark from outside: what is said of them, and how many red pixels the curve adds;
+// what makes no sense is none.
+function testCurve() {
+  fit(); draw();
+  const before = redPixels();
+  const { end } = model;
+  curve([0.1, 0.1, 0.2, 0.9, 1].map((share, at) => ({ t: (end * at) / 4, share })));
+  mark(0, "first difference"); mark(-5, "nowhere"); mark(1, "here");
+  draw();
+  const result = { says: document.getElementById("likely")?.textContent, red: redPixels() - before, marks: marked.map((one) => one.words) };
+  curve([{ t: "x", share: NaN }, null, 7]);
+  mark(-1);
+  draw();
+  return { ...result, gone: chance === null && !document.getElementById("likely"), left: marked.length };
 }
