@@ -218,17 +218,20 @@ function meanwhile(violation) {
     const many = late.length > 1 ? `, the longest of ${late.length} that came late` : "";
     list.push([longest.send, `${shortOf(events[longest.send])} from ${laneWord(longest.from)} to ${laneWord(longest.to)} was ${took} on its way${many}`]);
   }
+  const words = new Set((model.told.get(violation) || []).flatMap(({ op }) => (op && op.from >= 0 ? [...scalarsOf(events[op.from].label)] : [])));
   const lost = new Map();
   for (let index = from; index <= to; index++) {
     const event = events[index];
     if (event.kind !== "drop" || !marks[index] || !nodes.has(event.node)) continue;
     const way = `${event.from}>${event.node}`;
-    if (!lost.has(way)) lost.set(way, { index, count: 0 });
-    lost.get(way).count += 1;
+    const known = lost.get(way) ?? { index, count: 0, alike: -1 };
+    // The one that brought most of what the witnesses speak of, and the last of several such.
+    const alike = [...scalarsOf(model.messageOf(index)?.label)].filter((word) => words.has(word)).length;
+    lost.set(way, { count: known.count + 1, index: alike >= known.alike ? index : known.index, alike: Math.max(alike, known.alike) });
   }
   for (const { index, count } of lost.values()) {
     const event = events[index];
-    const many = count > 1 ? `, the first of ${count}` : "";
+    const many = count > 1 ? `, one of ${count} lost there` : "";
     list.push([index, `${shortOf(model.messageOf(index))} from ${laneWord(event.from)} to ${laneWord(event.node)} was lost: ${dropWords(event)}${many}`]);
   }
   return list.sort((a, b) => a[0] - b[0]);
@@ -296,13 +299,18 @@ function showBecause(jump) {
 }
 
 // What a witness says, in a line.
-const saysOf = (witness) => witness.says || (witness.op ? operationWords(witness.op) : "");
+function saysOf({ says, op, at }) {
+  const event = events[at];
+  // A fault is said as everywhere on the page.
+  if (event && event.kind === "fault" && says === event.label) return `${faultWords(event)}, from ${clock(event.t)}`;
+  return says || (op ? operationWords(op) : "");
+}
 const witnessLine = (witness) => `${circled(witness.number)} ${witness.role ? `${witness.role}: ` : ""}${saysOf(witness)}`;
 
 function becauseBox(index, jump) {
   const lines = model.told.get(index).map((witness) => {
     const words = [make("b", `${circled(witness.number)} `), make("i", witness.role), witness.role ? ": " : "", saysOf(witness)];
-    if (witness.at < 0) return make("li", null, make("span", null, ...words, make("small", " (not in the trace)")));
+    if (witness.at < 0) return make("li", null, make("span", null, ...words, make("small", " (not in the picture)")));
     const line = make("button", null, ...words);
     line.dataset.number = witness.number;
     line.addEventListener("click", () => jump(witness.at));
