@@ -218,7 +218,12 @@ function meanwhile(violation) {
     const many = late.length > 1 ? `, the longest of ${late.length} that came late` : "";
     list.push([longest.send, `${shortOf(events[longest.send])} from ${laneWord(longest.from)} to ${laneWord(longest.to)} was ${took} on its way${many}`]);
   }
-  const words = new Set((model.told.get(violation) || []).flatMap(({ op }) => (op && op.from >= 0 ? [...scalarsOf(events[op.from].label)] : [])));
+  // What was asked, and the answers that are no lists.
+  const words = new Set((model.told.get(violation) || []).flatMap(({ op }) => {
+    if (!op || op.from < 0) return [];
+    const answer = op.to < 0 ? new Set() : scalarsOf(events[op.to].label);
+    return [...scalarsOf(events[op.from].label), ...(answer.size <= 4 ? answer : [])];
+  }));
   const lost = new Map();
   for (let index = from; index <= to; index++) {
     const event = events[index];
