@@ -20,6 +20,7 @@ pub use self::text::title;
 use crate::text::{is_beginning, line_of};
 use crate::trace::{Event, Line};
 use node_core::Escaped;
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
@@ -51,6 +52,18 @@ pub struct Merged<'a> {
     pub entries: Vec<Entry<'a>>,
     /// What a reader must know about the traces: what was left out, what contradicts itself.
     pub notes: Vec<String>,
+    /// When clients got what they had subscribed to; the entries are the `push`es of the nodes.
+    heard: Vec<Heard<'a>>,
+}
+
+/// What a client heard.
+#[derive(Debug)]
+struct Heard<'a> {
+    /// When, in nanoseconds as in the trace.
+    at: u64,
+    connection: u32,
+    /// As in the `push`.
+    label: Cow<'a, str>,
 }
 
 /// One event in its place.
@@ -138,7 +151,11 @@ impl Source {
 
     /// The lines, with their numbers. Of a node that was killed the last may be cut off: that one
     /// is left out, and a note says so.
-    fn lines<'a>(&'a self, notes: &mut Vec<String>) -> Result<Vec<Line<'a>>, Error> {
+    fn lines<'a>(
+        &'a self,
+        notes: &mut Vec<String>,
+        heard: &mut Vec<Heard<'a>>,
+    ) -> Result<Vec<Line<'a>>, Error> {
         let mut lines = Vec::new();
         let broken = |line, why| Error::Line { file: self.name.clone(), line, why };
         for (index, text) in self.text.split('\n').enumerate() {
@@ -152,8 +169,12 @@ impl Source {
                         return Err(broken(index + 1, why.into()));
                     }
                     // What else clients meet on their connections stands at the nodes, too.
-                    if !matches!(line.event, Event::Contact { .. }) {
-                        lines.push(line);
+                    match line.event {
+                        Event::Contact { connection, label, .. } if !label.is_empty() => {
+                            heard.push(Heard { at: line.at, connection, label });
+                        }
+                        Event::Contact { .. } => {}
+                        _ => lines.push(line),
                     }
                 }
                 Err(_) if is_last(&self.text, text) && is_beginning(text.as_bytes()) => {
@@ -187,12 +208,12 @@ fn is_last(text: &str, line: &str) -> bool {
 /// # Errors
 /// Which line of which source is none of a trace.
 pub fn merge(sources: &[Source]) -> Result<Merged<'_>, Error> {
-    let mut notes = Vec::new();
+    let (mut notes, mut heard) = (Vec::new(), Vec::new());
     let mut files = Vec::with_capacity(sources.len());
     for source in sources {
-        files.push(source.lines(&mut notes)?);
+        files.push(source.lines(&mut notes, &mut heard)?);
     }
-    Ok(merge::merge(files, notes))
+    Ok(Merged { heard, ..merge::merge(files, notes) })
 }
 
 impl<'a> Merged<'a> {

@@ -1,6 +1,6 @@
 //! Where a violation's witnesses are among a run's entries.
 
-use super::{Merged, kind};
+use super::{Entry, Merged, kind};
 use crate::trace::{Event, TURN, Testimony};
 use std::collections::BTreeMap;
 
@@ -83,6 +83,9 @@ impl<'a> Places<'a> {
         if wanted == TURN {
             return self.turns.get(&(at, witness.node?)).copied();
         }
+        if wanted == "push" && witness.node.is_none() {
+            return self.pushed(at);
+        }
         let (wanted, which) = wanted.split_once(' ').unwrap_or((wanted, ""));
         let fits = |index: &&usize| {
             let event = &self.run.entries[**index].line.event;
@@ -93,5 +96,45 @@ impl<'a> Places<'a> {
             kind(event) == wanted && is_meant
         };
         self.events.get(&(at, witness.node))?.iter().find(fits).copied()
+    }
+    /// The last `push` of what a client heard then: where it reached the client has no entry.
+    fn pushed(&self, at: u64) -> Option<usize> {
+        let heard = self.run.heard.iter().find(|heard| heard.at == at)?;
+        let name = format!("client {}", heard.connection);
+        let is_it = |entry: &Entry<'_>| {
+            entry.line.at <= at
+                && matches!(&entry.line.event,
+                    Event::Push { client, label, .. } if *client == name && *label == heard.label)
+        };
+        self.run.entries.iter().rposition(is_it)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Source, merge};
+
+    #[test]
+    fn what_a_client_heard_is_the_push_of_its_node() {
+        let push = |at: u64, client: u32, label: &str| {
+            format!(
+                r#"{{"at":{at},"node":1,"kind":"push","client":"client {client}","label":"{label}"}}"#
+            )
+        };
+        let text = [
+            r#"{"at":0,"kind":"run","source":"sim","scenario":"","nodes":[1]}"#.into(),
+            push(1, 3, "a"),
+            push(2, 4, "a"),
+            push(3, 3, "b"),
+            r#"{"at":5,"kind":"contact","connection":3,"what":"pushed","label":"a"}"#.into(),
+            r#"{"at":6,"kind":"contact","connection":3,"what":"left"}"#.into(),
+            push(7, 3, "a"),
+            r#"{"at":9,"kind":"violation","property":"p","label":"","witnesses":[
+                {"role":"heard","says":"","at":5,"event":"push"},
+                {"role":"never heard","says":"","at":6,"event":"push"}]}"#
+                .replace('\n', ""),
+        ];
+        let sources = [Source { name: "t".into(), text: text.join("\n") }];
+        assert_eq!(merge(&sources).unwrap().witnesses(), [[Some(0), None]]);
     }
 }
