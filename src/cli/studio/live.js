@@ -14,6 +14,12 @@ function ago(ms) {
 }
 
 function nodeRow(node, now, isControlled) {
+  // What is long scrolls by itself.
+  const tall = (...parts) => {
+    const made = make("td", null, make("div", null, ...parts));
+    made.className = "mono";
+    return made;
+  };
   const cell = (text, kind) => { const made = make("td", text); if (kind) made.className = kind; return made; };
   const is = { up: "up", paused: "paused", down: node.is_up_by_trace ? "gone" : "down" }[node.is];
   const lines = (list, word) => list.map((one) => `${word(one)} ${valueWord(one.value)}`.trim()).join("\n");
@@ -26,15 +32,13 @@ function nodeRow(node, now, isControlled) {
       kinds.add(one.fact);
       return line;
     });
-    const made = make("td", null, ...cells);
-    made.className = "mono";
-    return made;
+    return tall(...cells);
   };
   const row = make("tr", null,
     cell(`${node.name ?? node.node}${node.id === null || String(node.name ?? node.node).endsWith(String(node.id)) ? "" : ` (${node.id})`}`),
     cell(node.pid === null ? is : `${is} (pid ${node.pid})`, { up: "up", paused: "held-up", down: "down" }[node.is]),
     facts(node.facts),
-    cell(lines(node.views, (one) => `${one.protocol}:`), "mono"),
+    tall(lines(node.views, (one) => `${one.protocol}:`)),
     cell(node.of_links ? `${node.links} of ${node.of_links}` : "–"),
     cell(node.lamport === null ? "–" : String(node.lamport), "mono"),
     cell(node.last === null ? (node.has_trace ? "–" : "no trace: start it with --trace") : `${node.last}, ${ago(now - node.last_ms)}`));
@@ -50,16 +54,28 @@ function nodeRow(node, now, isControlled) {
   return row;
 }
 
+// What is as it was stays the element that it is: somebody may read on in it, or be about to press it.
+function showRows(rows) {
+  const body = el("live-nodes");
+  const same = (one, other) => one.className === other.className && one.textContent === other.textContent;
+  rows.forEach((row, at) => {
+    const old = body.rows[at];
+    if (!old || old.cells.length !== row.cells.length || !same(old.cells[0], row.cells[0])) {
+      if (old) old.replaceWith(row); else body.append(row);
+      return;
+    }
+    [...row.cells].forEach((cell, place) => { if (!same(old.cells[place], cell)) old.cells[place].replaceWith(cell); });
+  });
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+}
+
 async function look() {
   const said = await ask("live");
   el("live-folder").textContent = said.folder;
   const up = said.nodes.filter((node) => node.is === "up").length;
   el("live-said").textContent = `${up} of ${said.nodes.length} up${said.broken ? `; ${said.broken} lines are none of a trace` : ""}`;
   el("live-acts").hidden = !said.is_controlled;
-  // A button that somebody is about to press stays the one it is.
-  const focused = document.activeElement?.dataset?.act;
-  el("live-nodes").replaceChildren(...said.nodes.map((node) => nodeRow(node, said.now_ms, said.is_controlled)));
-  if (focused) [...el("live-nodes").querySelectorAll("button")].find((one) => one.dataset.act === focused)?.focus();
+  showRows(said.nodes.map((node) => nodeRow(node, said.now_ms, said.is_controlled)));
   const judged = said.judged;
   if (!judged) { el("live-window").textContent = "Not judged yet"; return; }
   const span = judged.is_whole ? "all events so far" : `the last ${((judged.to_ms - judged.from_ms) / 1000).toFixed(1)} s`;
