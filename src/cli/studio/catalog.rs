@@ -5,6 +5,7 @@
 //! edits numbers, and who wants to start a program writes a file.
 
 use crate::cli::scenarios::files;
+use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use node_lab::sim::scenario::Scenario;
 use node_lab::text;
@@ -27,7 +28,9 @@ pub(super) struct Catalog {
     /// The working folder, as the system knows it.
     folder: PathBuf,
     /// Files that the command line names: they may lie elsewhere.
-    pub named: Vec<PathBuf>,
+    named: Vec<PathBuf>,
+    /// The program that it names, for scenarios whose nodes are programs.
+    guest: Option<Guest>,
 }
 
 /// A file's form, by its keys.
@@ -41,10 +44,10 @@ impl Catalog {
     ///
     /// # Errors
     /// It is gone.
-    pub fn new(named: Vec<PathBuf>) -> Result<Catalog, String> {
+    pub fn new(named: Vec<PathBuf>, guest: Option<Guest>) -> Result<Catalog, String> {
         let folder = Path::new(".").canonicalize();
         let folder = folder.map_err(|error| format!("the working folder: {error}"))?;
-        Ok(Catalog { folder, named })
+        Ok(Catalog { folder, named, guest })
     }
 
     /// All, by groups: a study's name, `files` or `saved plans`.
@@ -116,7 +119,18 @@ impl Catalog {
                 "{name}: [hosted] and [[checker]] name programs: change them in the file"
             ));
         }
-        Scenario::open_text(Path::new(name), text, registry, None)
+        Scenario::open_text(Path::new(name), text, registry, self.guest_of(text))
+    }
+
+    /// The program for the nodes of a scenario, where they are programs.
+    fn guest_of(&self, text: &str) -> Option<&Guest> {
+        let table: toml::Table = text.parse().ok()?;
+        self.guest.as_ref().filter(|_| table.contains_key("hosted"))
+    }
+
+    /// Whether the command line names a program.
+    pub fn has_guest(&self) -> bool {
+        self.guest.is_some()
     }
 
     /// Where a new file may be made: below the working folder, in folders that are made when they
@@ -183,7 +197,7 @@ impl Catalog {
         }
         // What it names may lie elsewhere from there; `..` leads nowhere where its folder is not.
         path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|error| error.to_string())?;
-        Scenario::open_text(&path, text, registry, None)?;
+        Scenario::open_text(&path, text, registry, self.guest_of(text))?;
         write(&path, text)?;
         written.push(path.display().to_string());
         Ok(written)
@@ -258,7 +272,7 @@ mod tests {
     use super::*;
 
     fn catalog(folder: &Path) -> Catalog {
-        Catalog { folder: folder.canonicalize().unwrap(), named: Vec::new() }
+        Catalog { folder: folder.canonicalize().unwrap(), named: Vec::new(), guest: None }
     }
 
     #[test]
@@ -279,7 +293,7 @@ mod tests {
             assert!(all.place(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(all.place("mine/sim/x.toml").unwrap(), Path::new("mine/sim/x.toml"));
-        let elsewhere = Catalog { folder: "/proc".into(), named: Vec::new() };
+        let elsewhere = Catalog { folder: "/proc".into(), named: Vec::new(), guest: None };
         assert!(elsewhere.text("Cargo.toml", &Registry::new()).is_err());
     }
 
