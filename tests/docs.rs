@@ -92,7 +92,10 @@ fn every_key_of_a_scenario_is_in_its_table() {
         ("[workload.lottery]", &lottery),
         ("[workload.board]", &board),
     ];
-    tables.extend(["[clocks]", "[network]", "[disk]", "[faults]"].map(|table| (table, &store[..])));
+    tables.extend(
+        ["[clocks]", "[network]", "[disk]", "[faults]", "[explore]"]
+            .map(|table| (table, &store[..])),
+    );
     for (table, nodes) in tables {
         assert_eq!(keys(&page, &format!("`{table}`")), of_scenario(nodes, table), "{table}");
     }

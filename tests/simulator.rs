@@ -29,7 +29,7 @@ fn root() -> &'static Path {
 fn scenarios() -> Vec<PathBuf> {
     let folder = fs::read_dir(root().join("configs/sim")).expect("the scenarios' folder");
     let paths = folder.map(|entry| entry.expect("an entry").path());
-    // Those in folders need programs: tests/workloads.rs has some of them.
+    // Those in folders need programs (tests/workloads.rs), or are explored (tests/explore.rs).
     let mut paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).collect();
     paths.sort();
     paths

@@ -2,6 +2,7 @@
 
 mod command;
 pub mod explain;
+mod explore;
 mod grade;
 mod load;
 mod new;
@@ -80,6 +81,7 @@ enum Own {
     Properties(properties::PropertiesArgs),
     Sim(sim::SimArgs),
     Why(why::WhyArgs),
+    Explore(explore::ExploreArgs),
     Scenarios(scenarios::ScenariosArgs),
     Load(load::LoadArgs),
     Explain(explain::ExplainArgs),
@@ -112,8 +114,10 @@ pub fn main(registry: Registry, commands: &[Command]) -> ExitCode {
 /// Does what a command line without brought commands says.
 fn run_own(cli: Cli, registry: Registry) -> ExitCode {
     // The simulator's runs have a log of their own.
-    let own_log =
-        matches!(cli.command, Some(Own::Sim(_) | Own::Why(_) | Own::Grade(_) | Own::Studio(_)));
+    let own_log = matches!(
+        cli.command,
+        Some(Own::Sim(_) | Own::Why(_) | Own::Explore(_) | Own::Grade(_) | Own::Studio(_))
+    );
     if !own_log {
         start_log(cli.log.log_level);
     }
@@ -123,6 +127,7 @@ fn run_own(cli: Cli, registry: Registry) -> ExitCode {
         (Some(Own::Properties(args)), _) => properties::run(&args, &registry),
         (Some(Own::Sim(args)), _) => sim::main(&args, registry),
         (Some(Own::Why(args)), _) => why::main(&args, registry),
+        (Some(Own::Explore(args)), _) => explore::main(&args, registry),
         (Some(Own::Scenarios(args)), _) => scenarios::run(&args, &registry),
         (Some(Own::Load(args)), _) => load::run(&args, &registry),
         (Some(Own::Explain(args)), _) => explain::run(args, &registry),

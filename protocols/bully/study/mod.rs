@@ -68,6 +68,7 @@ impl Study for BullyStudy {
     type Protocol = Bully;
     type Settings = NoSettings;
     const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/explore/election-3.toml"
         "sim/election-1000.toml"
         "sim/election-all.toml"
         "sim/election-crash.toml"

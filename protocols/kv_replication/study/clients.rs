@@ -1,6 +1,7 @@
 //! Clients of the key-value store: PUTs and GETs, one after the other for each client, and the
 //! history of it.
 
+use super::script::Step;
 use super::wire::{Answer, Ask, Foreign, Wire};
 use node_lab::check::describe::NEWCOMERS;
 use node_lab::study::Load;
@@ -37,6 +38,8 @@ pub struct Settings {
     /// What the clients speak, through the gateway's codec and in pieces that the seed cuts;
     /// without, their requests and replies are typed.
     pub wire: Option<Wire>,
+    /// What each client asks, instead of what is drawn.
+    pub script: Vec<Vec<Step>>,
 }
 
 /// How large keys, values and tables are: drawn from the seed.
@@ -63,6 +66,7 @@ impl Default for Settings {
             timeout_ms: 12_000,
             sizes: Sizes::Mixed,
             wire: None,
+            script: Vec::new(),
         }
     }
 }
@@ -94,6 +98,10 @@ impl Settings {
                     .into(),
             );
         }
+        let keys = self.script.iter().flatten().map(|step| step.key);
+        if keys.max().is_some_and(|key| key >= self.keys) {
+            return Err("workload: script: its keys are k0 to the one before keys".into());
+        }
         let most = settle_millis / READ_KEY_MS;
         if self.keys > most {
             return Err(format!(
@@ -118,7 +126,10 @@ impl Clients for Settings {
     }
 
     fn counts(&self) -> (u32, u32) {
-        (self.clients, self.operations)
+        match self.script.iter().map(Vec::len).max() {
+            Some(longest) => (self.script.len() as u32, longest as u32),
+            None => (self.clients, self.operations),
+        }
     }
 
     fn most(&self) -> u32 {
@@ -365,7 +376,9 @@ impl Crew {
         let client = &mut self.clients[id as usize];
         client.sequence += 1;
         client.key = key;
-        client.is_newcomer = !put && client.newcomers.below(100) < self.workload.newcomer_percent;
+        client.is_newcomer = !put
+            && self.workload.script.is_empty()
+            && client.newcomers.below(100) < self.workload.newcomer_percent;
         let sequence = client.sequence;
         let (name, value) = (self.drawn.key(key), self.drawn.value(id, sequence));
         let of_key = client.seen.get(&key).copied().unwrap_or_default();
@@ -498,6 +511,17 @@ impl Workload for Crew {
         let client = &mut self.clients[id as usize];
         if client.done >= operations || client.current.is_some() {
             return;
+        }
+        if !workload.script.is_empty() {
+            let script = workload.script.get(id as usize);
+            let Some(step) = script.and_then(|steps| steps.get(client.done as usize)).copied()
+            else {
+                client.done = operations;
+                return;
+            };
+            client.done += 1;
+            let server = (0..port.nodes()).find(|place| port.id(*place).0 == step.node);
+            return self.send(id, server.unwrap_or_default(), step.key, step.put, port);
         }
         client.done += 1;
         let key = client.rng.below(workload.keys);

@@ -5,6 +5,7 @@ pub mod history;
 mod linearizable;
 mod regular;
 mod replicas;
+mod script;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -63,6 +64,7 @@ impl Study for StoreStudy {
     type Protocol = KvReplication;
     type Settings = Settings;
     const SCENARIOS: &'static [Shipped] = shipped! {
+        "sim/explore/kv-3.toml"
         "sim/kv-all.toml"
         "sim/kv-bad-disk.toml"
         "sim/kv-calm.toml"
@@ -167,6 +169,11 @@ impl Study for StoreStudy {
         }
         if let Some(wire) = settings.wire {
             cast.listens(cast.nodes, wire.gateway(), KvReplication::NAME)?;
+        }
+        let asked = settings.script.iter().flatten().map(|step| step.node);
+        let is_there = |id: &u32| cast.nodes.iter().any(|node| node.id.0 == *id);
+        if let Some(id) = asked.into_iter().find(|id| !is_there(id)) {
+            return Err(format!("workload: script: there is no node {id}"));
         }
         Ok(Some(Box::new(settings)))
     }

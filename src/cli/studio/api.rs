@@ -174,8 +174,8 @@ impl Studio {
     fn replay(&self, name: &str) -> Result<Value, String> {
         let text = self.catalog.text(name, &self.registry)?;
         let saved = replay::parse(&PathBuf::from(name), &text)?;
-        if saved.program.is_some() && !self.catalog.has_guest() {
-            return Err(format!("{name}: its nodes are programs: name theirs with --bin"));
+        if saved.program.is_some() {
+            return Err(format!("{name}: its nodes are programs: use node sim --replay {name}"));
         }
         let scenario = saved.scenario.display().to_string();
         let scene = self.scene(&Named { name: scenario.clone(), text: None })?;

@@ -5,7 +5,6 @@
 //! edits numbers, and who wants to start a program writes a file.
 
 use crate::cli::scenarios::files;
-use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use node_lab::sim::scenario::Scenario;
 use node_lab::text;
@@ -28,9 +27,7 @@ pub(super) struct Catalog {
     /// The working folder, as the system knows it.
     folder: PathBuf,
     /// Files that the command line names: they may lie elsewhere.
-    named: Vec<PathBuf>,
-    /// The program that it names, for scenarios whose nodes are programs.
-    guest: Option<Guest>,
+    pub named: Vec<PathBuf>,
 }
 
 /// A file's form, by its keys.
@@ -44,10 +41,10 @@ impl Catalog {
     ///
     /// # Errors
     /// It is gone.
-    pub fn new(named: Vec<PathBuf>, guest: Option<Guest>) -> Result<Catalog, String> {
+    pub fn new(named: Vec<PathBuf>) -> Result<Catalog, String> {
         let folder = Path::new(".").canonicalize();
         let folder = folder.map_err(|error| format!("the working folder: {error}"))?;
-        Ok(Catalog { folder, named, guest })
+        Ok(Catalog { folder, named })
     }
 
     /// All, by groups: a study's name, `files` or `saved plans`.
@@ -119,18 +116,7 @@ impl Catalog {
                 "{name}: [hosted] and [[checker]] name programs: change them in the file"
             ));
         }
-        Scenario::open_text(Path::new(name), text, registry, self.guest_of(text))
-    }
-
-    /// The program for the nodes of a scenario, where they are programs.
-    fn guest_of(&self, text: &str) -> Option<&Guest> {
-        let table: toml::Table = text.parse().ok()?;
-        self.guest.as_ref().filter(|_| table.contains_key("hosted"))
-    }
-
-    /// Whether the command line names a program.
-    pub fn has_guest(&self) -> bool {
-        self.guest.is_some()
+        Scenario::open_text(Path::new(name), text, registry, None)
     }
 
     /// Where a new file may be made: below the working folder, in folders that are made when they
@@ -197,7 +183,7 @@ impl Catalog {
         }
         // What it names may lie elsewhere from there; `..` leads nowhere where its folder is not.
         path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|error| error.to_string())?;
-        Scenario::open_text(&path, text, registry, self.guest_of(text))?;
+        Scenario::open_text(&path, text, registry, None)?;
         write(&path, text)?;
         written.push(path.display().to_string());
         Ok(written)
@@ -272,7 +258,7 @@ mod tests {
     use super::*;
 
     fn catalog(folder: &Path) -> Catalog {
-        Catalog { folder: folder.canonicalize().unwrap(), named: Vec::new(), guest: None }
+        Catalog { folder: folder.canonicalize().unwrap(), named: Vec::new() }
     }
 
     #[test]
@@ -293,7 +279,7 @@ mod tests {
             assert!(all.place(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(all.place("mine/sim/x.toml").unwrap(), Path::new("mine/sim/x.toml"));
-        let elsewhere = Catalog { folder: "/proc".into(), named: Vec::new(), guest: None };
+        let elsewhere = Catalog { folder: "/proc".into(), named: Vec::new() };
         assert!(elsewhere.text("Cargo.toml", &Registry::new()).is_err());
     }
 

@@ -30,7 +30,6 @@ use super::output::Output;
 use super::tell;
 use crate::client::escaped;
 use clap::Args;
-use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use serde_json::{Value, json};
 use std::fs;
@@ -47,7 +46,6 @@ use std::sync::{Arc, Mutex};
 ///   node studio run/sim/kv-linearizable-15.toml
 ///   node studio n1.jsonl n2.jsonl n3.jsonl
 ///   node studio run/election --allow-control
-///   node studio glomers/3c --bin ./broadcast.py
 ///
 /// It serves one page on 127.0.0.1 and prints its address, which has a token in it: whoever has the
 /// address can run scenarios as you, and nobody else can. It ends with Ctrl-C. Scenarios and plans
@@ -63,16 +61,9 @@ pub struct StudioArgs {
     /// The port on 127.0.0.1 [default: any that is free]
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     port: u16,
-    /// Open the page in a browser, too: by xdg-open, whose command line other users of this machine
-    /// can see while it runs
+    /// Open the page in a browser, too
     #[arg(long)]
     open: bool,
-    /// The program that the nodes of a scenario with [hosted] run, instead of the one that it names
-    #[arg(long, value_name = "FILE")]
-    bin: Option<PathBuf>,
-    /// What that program is started with
-    #[arg(last = true, value_name = "ARGUMENTS", requires = "bin")]
-    arguments: Vec<String>,
     /// The page may kill, pause and start the nodes of DIR
     #[arg(long)]
     allow_control: bool,
@@ -173,14 +164,12 @@ fn begin(args: &StudioArgs, registry: Registry) -> Result<(Server, Arc<Studio>),
     };
     let server = Server::listen(args.port)
         .map_err(|error| format!("127.0.0.1:{}: {error}; take another --port", args.port))?;
-    let guest = args.bin.clone();
-    let guest = guest.map(|bin| Guest { bin, args: args.arguments.clone(), ..Guest::default() });
     let mut named = args.what.clone();
     if let Opened::Replay(name) = &opened {
         named.extend(scenario_of(name));
     }
     let studio = Studio {
-        catalog: Catalog::new(named, guest)?,
+        catalog: Catalog::new(named)?,
         runs: Arc::new(Runs::new(registry.clone())),
         jobs: Jobs::default(),
         live,

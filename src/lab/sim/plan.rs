@@ -2,6 +2,7 @@
 
 use super::branch::Branch;
 use super::fault::Fault;
+use super::moves::Choice;
 use crate::study::Load;
 use crate::text::line_of;
 use serde::de::DeserializeOwned;
@@ -23,6 +24,10 @@ pub struct Plan {
     /// What goes otherwise from when on.
     #[serde(default, rename = "branch", skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<Branch>,
+    /// Where the order is chosen: at which steps something else is next than what would be by
+    /// itself, in the order of steps.
+    #[serde(default, rename = "choice", skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Vec<Choice>>,
 }
 
 /// What is known of the plan of a run.

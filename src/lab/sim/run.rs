@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::scenario::Scenario;
 use super::token::Token;
 use super::tracer::{FaultText, Tracer};
+use super::world::chooser::Chooser;
 use super::world::{Birth, Nanos, Step, World};
 use crate::check::describe::{Millis, Node};
 use crate::config::Config;
@@ -113,8 +114,25 @@ pub fn run(
     plan: &Plan,
     tracer: Tracer,
 ) -> Outcome {
+    let chosen = plan.choices.as_ref().zip(scenario.explore);
+    let chooser = chosen.map(|(choices, explore)| {
+        let rules = explore.rules(scenario.millis, explore.budget());
+        Box::new(Chooser::new(rules, choices.clone(), u32::MAX, Vec::new()))
+    });
+    run_chosen(scenario, registry, plan, tracer, chooser).0
+}
+
+/// Runs a plan in the order that a chooser says, if there is one; answers it, with what it kept. A
+/// run that it gave up has no verdicts.
+pub fn run_chosen(
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    plan: &Plan,
+    tracer: Tracer,
+    chooser: Option<Box<Chooser>>,
+) -> (Outcome, Option<Box<Chooser>>) {
     let lines = Lines::collect();
-    let mut state = State::new(scenario, registry, plan, tracer);
+    let mut state = State::new(scenario, registry, plan, tracer, chooser);
     // A Host asserts its invariants; one that does not hold is a finding, not the end of the
     // simulator. The state is only read afterwards.
     let went = catch_unwind(AssertUnwindSafe(|| state.go(scenario, plan)));
@@ -140,6 +158,8 @@ pub fn run(
         // How it would have gone on nobody knows.
         failure = None;
         unknown.insert(0, why.clone());
+    } else if state.world.is_given_up() {
+        failure = None;
     } else if failure.as_ref().is_none_or(|failure| failure.property == CONVERGES) {
         let watch = &state.world.watch;
         let judge = |property| {
@@ -166,7 +186,10 @@ pub fn run(
     let refused = refused.map(|(at, id, why)| format!("{} ms: node {id}: {why}", at / 1_000_000));
     let refused = refused.collect();
     let trace_error = state.world.tracer.finish().err().map(|error| error.to_string());
-    Outcome {
+    let chooser = state.world.take_chooser();
+    let misfit = chooser.as_ref().and_then(|chooser| chooser.misfit());
+    unknown.extend(misfit.map(|step| format!("its choice at step {step} cannot be made there")));
+    let outcome = Outcome {
         plan: plan.clone(),
         hash: state.world.tracer.hash(),
         events,
@@ -181,7 +204,8 @@ pub fn run(
         out_of_time,
         reached: state.stage.as_ref().map(|stage| stage.reached()),
         trace_error,
-    }
+    };
+    (outcome, chooser)
 }
 
 /// The verdicts on a scenario's properties, up to the first violation. The one that it is there to
@@ -241,12 +265,22 @@ fn luck(seed: u64, id: NodeId, incarnation: u64, redrawn: Option<u64>) -> u64 {
     stream.next_u64()
 }
 
+/// The second processes of a plan: the faults that start them, and their ids.
+fn twins(plan: &Plan) -> Vec<(u32, NodeId)> {
+    let twins = (0..).zip(&plan.faults).filter_map(|(number, fault)| match fault.kind {
+        Kind::Twin { node } => Some((number, NodeId(node))),
+        _ => None,
+    });
+    twins.collect()
+}
+
 impl State {
     fn new(
         scenario: &Arc<Scenario>,
         registry: &Arc<Registry>,
         plan: &Plan,
         mut tracer: Tracer,
+        chooser: Option<Box<Chooser>>,
     ) -> State {
         let services = scenario.hosted.as_ref().map_or(&[][..], |hosted| &hosted.services);
         let configs: Vec<Config> = scenario.nodes.iter().chain(services).cloned().collect();
@@ -269,13 +303,7 @@ impl State {
                 });
             given.collect()
         });
-        let twins: Vec<(u32, NodeId)> = (0..)
-            .zip(&plan.faults)
-            .filter_map(|(number, fault)| match fault.kind {
-                Kind::Twin { node } => Some((number, NodeId(node))),
-                _ => None,
-            })
-            .collect();
+        let twins = twins(plan);
         let twins_of: Vec<usize> = twins
             .iter()
             .filter_map(|(_, id)| scenario.nodes.iter().position(|config| config.id == *id))
@@ -298,6 +326,9 @@ impl State {
         let asked = |one: &&Invariant| scenario.properties.contains(&&one.property);
         let network = scenario.network.clone();
         let mut world = World::new(plan.seed, &ids, &twins, network, Box::new(build), tracer);
+        if let Some(chooser) = chooser {
+            world.set_chooser(chooser);
+        }
         world.set_services(services.len());
         for (place, of) in places.into_iter().enumerate() {
             let config = &configs[of];

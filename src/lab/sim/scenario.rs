@@ -1,9 +1,11 @@
 //! A scenario: which nodes, what clients do, what may break, what must hold.
 
+pub mod explore;
 mod file;
 
 pub use self::file::Clocks;
 
+use self::explore::Explore;
 use self::file::{File, NO_TWINS};
 use super::branch::{Branch, MAX_BRANCHES};
 use super::checker::{self, Beside, Checker, MAX_CHECKERS};
@@ -49,6 +51,8 @@ pub struct Scenario {
     pub bounds: Bounds,
     /// How wrong clocks are; none for what nodes' configs say.
     pub clocks: Option<Clocks>,
+    /// Between what all orders of it are tried, where they are.
+    pub explore: Option<Explore>,
     /// The network when nothing is broken.
     pub network: Network,
     /// By how many bytes a log grows before it is rewritten; without, as on real disks.
@@ -197,6 +201,13 @@ impl Scenario {
         }
         let bounds = resolve_bounds(&file.bounds, registry, millis + settle_millis);
         let bounds = bounds.map_err(|why| format!("{name}: bounds: {why}"))?;
+        if let Some(explore) = &file.explore {
+            if hosted.is_some() {
+                return rule("explore: a program's order cannot be chosen: leave it out");
+            }
+            let fits = explore.check(nodes.len(), millis);
+            fits.map_err(|why| format!("{name}: explore: {why}"))?;
+        }
         let network = file.network(&nodes[0]).map_err(|why| format!("{name}: {why}"))?;
         // A program's folder is its disk.
         let has_disk = |config: &&Config| hosted.is_some() || config.data_dir.is_some();
@@ -216,6 +227,7 @@ impl Scenario {
             workload,
             bounds,
             clocks: file.clocks,
+            explore: file.explore,
             network,
             settles: file.settles,
             checkpoint_bytes: file.disk.checkpoint_bytes.map(|[low, high]| low..=high),
@@ -278,6 +290,12 @@ impl Scenario {
             }
         } else if plan.clients > 0 {
             return Err("clients must be 0: the scenario has none".into());
+        }
+        if plan.choices.is_some() && self.explore.is_none() {
+            return Err("choice: the scenario has no table [explore]".into());
+        }
+        if plan.choices.is_some() && !(plan.faults.is_empty() && plan.branches.is_empty()) {
+            return Err("choice: where the order is chosen, faults are choices too".into());
         }
         self.check_faults(&plan.faults).map_err(|why| format!("fault {why}"))?;
         self.check_branches(&plan.branches)
@@ -407,7 +425,7 @@ impl Scenario {
             self.fixed.clone()
         };
         let (clients, operations) = self.workload.as_ref().map_or((0, 0), |one| one.counts());
-        Plan { seed, clients, operations, faults, branches: Vec::new() }
+        Plan { seed, clients, operations, faults, branches: Vec::new(), choices: None }
     }
 }
 

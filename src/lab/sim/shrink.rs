@@ -133,7 +133,14 @@ mod tests {
     fn what_does_not_matter_goes_and_what_matters_stays() {
         let fault = |at_ms, node| Fault { at_ms, for_ms: 64, kind: Kind::Pause { node } };
         let faults = (0..20).map(|n| fault(u64::from(n), n)).collect();
-        let plan = Plan { seed: 1, clients: 8, operations: 60, faults, branches: Vec::new() };
+        let plan = Plan {
+            seed: 1,
+            clients: 8,
+            operations: 60,
+            faults,
+            branches: Vec::new(),
+            choices: None,
+        };
         let mut fails = |plan: &Plan| {
             let has = |node| plan.faults.iter().any(|fault| fault.nodes() == [node]);
             has(3) && has(17) && plan.clients >= 2 && plan.operations >= 5
@@ -151,7 +158,14 @@ mod tests {
         let moment = |node: u32| Branch::Moment { at_ns: node.into(), act: pause(node) };
         let late = Branch::Message { id: 5, fares: Fares::DelayMs(40) };
         let branches = (0..9).map(moment).chain([late]).collect();
-        let plan = Plan { seed: 1, clients: 1, operations: 1, faults: Vec::new(), branches };
+        let plan = Plan {
+            seed: 1,
+            clients: 1,
+            operations: 1,
+            faults: Vec::new(),
+            branches,
+            choices: None,
+        };
         let mut fails = |plan: &Plan| {
             let has = |node| plan.branches.iter().any(|branch| branch.node() == Some(node));
             let is_late = |branch: &Branch| match branch {

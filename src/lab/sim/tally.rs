@@ -90,6 +90,24 @@ impl Tally {
         }
     }
 
+    /// Takes what another knows of other runs of the same properties.
+    pub fn merge(&mut self, other: Tally) {
+        self.failed += other.failed;
+        self.undecided += other.undecided;
+        let first = [self.first_undecided.take(), other.first_undecided];
+        self.first_undecided = first.into_iter().flatten().min_by_key(|(seed, _)| *seed);
+        for (one, other) in self.properties.iter_mut().zip(other.properties) {
+            one.held += other.held;
+            one.violated += other.violated;
+            one.no_evidence += other.no_evidence;
+            one.undecided += other.undecided;
+            if other.seed < one.seed {
+                (one.why, one.seed) = (other.why, other.seed);
+            }
+            one.judge();
+        }
+    }
+
     /// The verdict on everything. A violation outweighs what is unknown, and where nothing is asked
     /// nothing is known.
     pub fn verdict(&self) -> Word {
@@ -147,6 +165,10 @@ impl Judged {
         if why.is_some() && seed < self.seed {
             (self.why, self.seed) = (why, seed);
         }
+        self.judge();
+    }
+
+    fn judge(&mut self) {
         self.verdict = match (self.violated, self.undecided, self.held) {
             (0, 0, 1..) => Word::Held,
             (0, _, _) => Word::Unknown,
@@ -194,6 +216,7 @@ mod tests {
                 operations: 1,
                 faults: Vec::new(),
                 branches: Vec::new(),
+                choices: None,
             },
             hash: 0,
             events: 0,

@@ -169,6 +169,11 @@ impl Tracer {
         std::mem::take(&mut self.mishaps)
     }
 
+    /// How much of what nodes did is kept.
+    pub(super) fn timeline_len(&self) -> usize {
+        self.timeline.len()
+    }
+
     fn saw(&mut self, at: Nanos, least: Watched, what: impl FnOnce() -> What) {
         if self.watched >= least {
             self.timeline.push(Happening { at, what: what() });

@@ -110,6 +110,11 @@ impl Watch {
         self.asked = invariants.map(asked).collect();
     }
 
+    /// Whether there is anything to look for.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Whether there is anything to look for after a turn of this Host.
     pub(crate) fn concerns(&self, host: &Host) -> bool {
         let concerns = |one: &Asked| host.place(one.invariant.protocol).is_some();

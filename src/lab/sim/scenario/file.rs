@@ -1,5 +1,6 @@
 //! The form of a scenario's file, and what of it can be checked by itself. Knows no run.
 
+use super::explore::Explore;
 use crate::config::Config;
 use crate::hosted::Guest;
 use crate::registry::Registry;
@@ -50,6 +51,8 @@ pub(super) struct File {
     #[serde(default)]
     pub bounds: BTreeMap<String, u64>,
     pub clocks: Option<Clocks>,
+    /// All orders are tried, instead of some drawn.
+    pub explore: Option<Explore>,
     #[serde(default)]
     pub network: RawNetwork,
     #[serde(default)]

@@ -2,6 +2,8 @@
 //! connections. Knows Hosts and bytes, no protocol and no scenario.
 
 mod branch;
+pub mod chooser;
+mod chosen;
 mod clients;
 mod disk;
 mod liar;
@@ -15,6 +17,7 @@ pub use self::branch::Way;
 pub use self::disk::{Folder, PLACES, Rot};
 
 use self::branch::Diverted;
+use self::chooser::Chooser;
 use self::disk::{Disk, Written};
 use self::liar::Forger;
 use self::pool::Pool;
@@ -81,6 +84,17 @@ impl Default for Network {
             link_timeout: 5_000_000_000,
             redial: 10_000_000..=200_000_000,
         }
+    }
+}
+
+impl Network {
+    /// Everything is there at once, where its order is chosen.
+    pub fn take_no_time(&mut self) {
+        self.delay = 0..=0;
+        self.client_delay = 0..=0;
+        self.sync = 0..=0;
+        self.redial = 0..=0;
+        self.notice = 0;
     }
 }
 
@@ -179,6 +193,10 @@ pub struct World {
     pub garbled: Option<String>,
     events: u64,
     deliveries: u64,
+    /// Says what is next, where the order is chosen; else the queue does.
+    chooser: Option<Box<Chooser>>,
+    /// How many faults it has chosen.
+    chosen_faults: usize,
 }
 
 struct Scheduled {
@@ -376,6 +394,8 @@ impl World {
             garbled: None,
             events: 0,
             deliveries: 0,
+            chooser: None,
+            chosen_faults: 0,
         }
     }
 
@@ -478,7 +498,11 @@ impl World {
 
     fn at(&mut self, at: Nanos, what: What) {
         self.sequence += 1;
-        self.queue.push(Scheduled { at, sequence: self.sequence, what });
+        let (sequence, now, n) = (self.sequence, self.now, self.nodes.len());
+        match &mut self.chooser {
+            None => self.queue.push(Scheduled { at, sequence, what }),
+            Some(chooser) => chooser.put(at, sequence, what, now, n),
+        }
     }
 
     /// Has [`Step::Wake`] returned at `at`.
@@ -493,9 +517,16 @@ impl World {
 
     /// Lets the next thing happen.
     pub fn step(&mut self) -> Step {
+        if self.chooser.is_some() {
+            return self.chosen_step();
+        }
         let Some(Scheduled { at, what, .. }) = self.queue.pop() else { return Step::End };
         self.now = at;
         self.events += 1;
+        self.happen(what)
+    }
+
+    fn happen(&mut self, what: What) -> Step {
         match what {
             What::Frame { from, to, generation, slot, id } => {
                 self.frame(from, to, generation, slot, id);

@@ -10,6 +10,7 @@ use node_core::{ClockOffset, Correction, Effect, Host, Now, Time, WallTime};
 impl World {
     /// Starts a node, with what is on its disk. One that refuses that stays down.
     pub fn start(&mut self, node: usize) {
+        self.touch(node);
         let Node { id, disk, host, .. } = &mut self.nodes[node];
         if host.is_some() || disk.refusal.is_some() {
             return;
@@ -103,7 +104,9 @@ impl World {
         if self.nodes[node].host.take().is_none() {
             return;
         }
+        self.touch(node);
         let keeps = self.nodes[node].crash_fate.below(2) == 0;
+        let keeps = self.fate().unwrap_or(keeps);
         if let Some(sync) = self.nodes[node].syncing.take() {
             // Files are written before the log: they have all of it if the log has, and otherwise
             // any part of it.
@@ -204,7 +207,7 @@ impl World {
     /// Sets a node's clock. Its monotonic time goes on from where it is.
     pub fn set_clock(&mut self, node: usize, clock: ClockError) {
         let local = self.local(node);
-        self.nodes[node].set_at = (self.now, local);
+        self.nodes[node].set_at = (self.time_of(node), local);
         self.nodes[node].clock = clock;
         // What it waits for comes at another time now.
         if self.nodes[node].syncing.is_none() {
@@ -214,8 +217,9 @@ impl World {
 
     /// A node's own time.
     pub(super) fn local(&self, node: usize) -> Nanos {
+        let now = self.time_of(node);
         let node = &self.nodes[node];
-        node.set_at.1 + drifted(self.now - node.set_at.0, node.clock.drift_ppm)
+        node.set_at.1 + drifted(now - node.set_at.0, node.clock.drift_ppm)
     }
 
     /// What a node's clocks show.
@@ -249,10 +253,12 @@ impl World {
 
     /// Keeps an event for later if the node cannot take it now.
     pub(super) fn defers(&mut self, node: u16, what: What) -> bool {
-        let node = &mut self.nodes[node as usize];
+        let place = node as usize;
+        let node = &mut self.nodes[place];
         let busy = node.syncing.is_some() || node.paused_until > self.now;
         if busy && node.host.is_some() {
             node.backlog.push_back(what);
+            self.touch(place);
         }
         busy
     }
@@ -339,6 +345,7 @@ impl World {
     /// After a callback: its effects leave at once, or when the disk has its records.
     pub(super) fn finish_turn(&mut self, node: usize) {
         let place = node;
+        self.touch(place);
         let Node { disk, host, .. } = &mut self.nodes[place];
         let Some(host) = host else { return };
         host.handle_turn_end();
@@ -471,6 +478,7 @@ impl World {
     }
 
     pub(super) fn schedule_wake(&mut self, place: usize) {
+        let now = self.time_of(place);
         let node = &mut self.nodes[place];
         let deadline = node.host.as_deref().and_then(Host::deadline);
         let Some(deadline) = deadline else {
@@ -479,7 +487,7 @@ impl World {
         };
         let left = deadline.0.saturating_sub(node.set_at.1);
         let at = node.set_at.0 + undrifted(left, node.clock.drift_ppm);
-        let at = at.max(self.now);
+        let at = at.max(now);
         if at != node.wake_at {
             node.wake_at = at;
             self.at(at, What::Wake { node: place as u16, at });

@@ -26,6 +26,11 @@ impl Pool {
         std::mem::take(&mut self.slots[slot as usize])
     }
 
+    /// Puts a buffer back that is still needed in its slot.
+    pub(super) fn put_back(&mut self, slot: u32, buffer: Vec<u8>) {
+        self.slots[slot as usize] = buffer;
+    }
+
     pub(super) fn give(&mut self, slot: u32, buffer: Vec<u8>) {
         self.slots[slot as usize] = buffer;
         self.free.push(slot);

@@ -139,6 +139,7 @@ impl World {
             return self.discard(what);
         }
         if self.nodes[node as usize].host.is_none() {
+            self.touch(node.into());
             let at = self.now + self.network.notice;
             self.at(at, What::Closed { client, generation });
             return self.discard(what);
