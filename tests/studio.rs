@@ -289,6 +289,37 @@ fn a_run_that_fails_is_made_smaller_and_fails_the_same() {
     assert_eq!(answer.status, 400, "there is nothing to make smaller: {answer:?}");
 }
 
+#[test]
+fn what_breaks_in_some_order_opens_as_a_run_and_replays_in_the_terminal() {
+    let studio = Studio::start(&[]);
+    let shipped = "explore/kv-3";
+    let text = studio.ask("scenario", &json!({"name": shipped})).json();
+    assert_eq!(text["about"]["explores"], true, "{text}");
+    // Of two GETs at once one may see what the other does not see any more.
+    let text = text["text"].as_str().unwrap().replace(
+        r#""regular_register", "unique_timestamps", "replicas_equal""#,
+        r#""linearizable""#,
+    );
+    let text = text.replace(r#"[["PUT 1"], ["GET 3"]]"#, r#"[["PUT 1"], ["GET 3"], ["GET 2"]]"#);
+    let name = "mine/sim/explore/mine.toml";
+    let saved = studio.ask("save", &json!({"name": shipped, "text": text, "wanted": name}));
+    assert_eq!(saved.status, 200, "{saved:?}");
+    let job = studio.ask("explore", &json!({"name": name, "seconds": 600})).json();
+    let end = wait_until("it is found", LONG, || {
+        let said = studio.ask("job", &job).json();
+        (said["is_over"] == true).then(|| said["end"].clone())
+    });
+    assert_eq!((&end["ended"], end["schedules"].as_u64() > Some(1)), (&json!("found"), true));
+    let why = end["told"]["failure"]["why"].as_str().unwrap();
+    let wanted = "run/studio/found.toml";
+    let saved = studio.ask("save_plan", &json!({"run": end["run"], "wanted": wanted}));
+    assert_eq!(saved.status, 200, "{saved:?}");
+    let (code, said) = replayed(studio.folder(), wanted);
+    assert!(code == Some(1) && said.contains(why), "{said}\n{why}");
+    let answer = studio.ask("explore", &json!({"name": "kv-calm", "seconds": 1}));
+    assert_eq!(answer.status, 400, "it has no bounds: {answer:?}");
+}
+
 /// A run of more events than a page takes, and a fork: both are shown around their difference.
 #[test]
 fn of_a_long_run_the_part_around_the_difference_is_shown() {

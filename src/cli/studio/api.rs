@@ -80,6 +80,7 @@ impl Studio {
                 plan.branches = branches;
                 self.ask(&scene, &plan)
             }),
+            "explore" => given(body).and_then(|one| self.explore(&one)),
             "why" => given(body).and_then(|one| self.why(&one)),
             "shrink" => given(body).and_then(|OfRun { run }| self.shrink(run)),
             "compare" => given(body).and_then(|Pair { one, other }| {
@@ -134,6 +135,7 @@ impl Studio {
                 "properties": properties.collect::<Vec<_>>(),
                 "violates": scenario.violates.map(|property| property.name),
                 "is_hosted": scenario.hosted.is_some(),
+                "explores": scenario.explore.is_some(),
                 "has_fixed": !scenario.fixed.is_empty(),
             })
         });

@@ -42,6 +42,14 @@ pub(super) struct Seeds {
     pub last: u64,
 }
 
+/// A search of all orders, for so many seconds at most.
+#[derive(Deserialize)]
+pub(super) struct Bounded {
+    #[serde(flatten)]
+    pub named: Named,
+    pub seconds: u64,
+}
+
 #[derive(Deserialize)]
 pub(super) struct OneSeed {
     #[serde(flatten)]

@@ -1,10 +1,11 @@
-//! What takes long: many seeds, when a run was lost, a smaller run. Each is a job that says how far
-//! it is, and can be stopped.
+//! What takes long: many seeds, all orders, when a run was lost, a smaller run. Each is a job that
+//! says how far it is, and can be stopped.
 
 use super::api::Studio;
-use super::asked::{Lost, Seeds};
+use super::asked::{Bounded, Lost, Seeds};
 use super::jobs::Job;
 use super::runs::{Asked, Gate, Scene, lock, square};
+use node_lab::sim::explore::{self, Ended, explore};
 use node_lab::sim::run::run;
 use node_lab::sim::smallest;
 use node_lab::sim::tally::Tally;
@@ -15,7 +16,12 @@ use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+/// The longest search of all orders.
+const MAX_SECONDS: u64 = 600;
+/// After so many runs a search says how far it is.
+const TOLD_EVERY: u64 = 200;
 /// The most seeds of one strip.
 const MAX_SEEDS: u64 = 100_000;
 
@@ -119,6 +125,51 @@ impl Studio {
             let smaller = || smallest(&scene.scenario, &studio.registry, plan, &failure);
             let (plan, _) = studio.runs.gate.through(smaller);
             studio.ask(scene, &plan)
+        })?;
+        Ok(json!({"job": job}))
+    }
+
+    /// Begins to try all orders of a small scenario; ends with what that came to, and with the run
+    /// that breaks something, if one does.
+    pub fn explore(self: &Arc<Self>, asked: &Bounded) -> Result<Value, String> {
+        let (scene, studio) = (self.scene(&asked.named)?, self.clone());
+        if scene.scenario.explore.is_none() {
+            return Err(format!("{}: no table [explore]: see docs/exploring.md", scene.name));
+        }
+        let limit = Duration::from_secs(asked.seconds.clamp(1, MAX_SECONDS));
+        let job = self.jobs.begin("explore", move |job| {
+            let began = Instant::now();
+            let goes_on = |done: u64| {
+                if done.is_multiple_of(TOLD_EVERY) {
+                    job.say(json!(done));
+                }
+                !job.is_stopped() && began.elapsed() < limit
+            };
+            let how = explore::Asked {
+                seed: 1,
+                jobs: Gate::width(),
+                reduces: true,
+                hears: &|_| {},
+                goes_on: &goes_on,
+            };
+            let search = || explore(&scene.scenario, &studio.registry, &how);
+            let explored = studio.runs.gate.through(search)?;
+            let mut answer = match &explored.found {
+                Some(found) => studio.ask(&scene, &found.plan)?,
+                None => json!({}),
+            };
+            answer["ended"] = json!(match explored.ended {
+                Ended::Exhausted => "exhausted",
+                Ended::Found => "found",
+                Ended::Stopped => "time",
+                Ended::Deep => "depth",
+            });
+            answer["schedules"] = explored.schedules.into();
+            answer["bounds"] = explored.explore.budget().to_string().into();
+            answer["depth"] = explored.explore.depth.into();
+            answer["verdict"] = json!(explored.tally.verdict());
+            answer["lines"] = json!(explored.tally.lines());
+            Ok(answer)
         })?;
         Ok(json!({"job": job}))
     }

@@ -154,6 +154,32 @@ function frameOf(one, isBeside) {
   return frame;
 }
 
+// Tries all orders of a small scenario within its bounds; what breaks something opens as a run.
+async function exploreAll() {
+  const [name, text] = [scene.name, scene.text];
+  const { job } = await ask("explore", { name, text, seconds: Number(el("explore-seconds").value) });
+  const button = el("explore").querySelector("button");
+  button.disabled = true;
+  el("explore-halt").hidden = false;
+  el("explore-halt").onclick = told(() => ask("stop", { job }));
+  const count = (number) => number.toLocaleString("en");
+  try {
+    const end = await follow(job, (runs) => { el("explored").textContent = `${count(runs)} runs…`; });
+    const tried = `${count(end.schedules)} orders within ${end.bounds}, ${end.depth} steps`;
+    const unknown = end.verdict === "unknown" && end.lines.length ? ` ${end.lines.join("; ")}.` : "";
+    el("explored").textContent = {
+      exhausted: `Exhausted: ${tried}. None of them breaks anything; what is beyond these bounds nobody tried.${unknown}`,
+      time: `The time is over: ${tried} were tried, and none of them breaks anything.`,
+      depth: `The depth was reached: ${tried} were tried, and none of them breaks anything.`,
+      found: `Found, after ${tried}: the run that is open.`,
+    }[end.ended];
+    if (end.ended === "found") show(remember(end, { name, text, words: "found by trying all orders" }));
+  } finally {
+    button.disabled = false;
+    el("explore-halt").hidden = true;
+  }
+}
+
 async function shrinkRun() {
   const one = runs.get(current);
   const button = el("shrink");
@@ -175,6 +201,7 @@ async function savePlan() {
 
 function listenRuns() {
   el("beside").addEventListener("change", () => show(runs.get(current)));
+  el("explore").addEventListener("submit", told(exploreAll));
   el("why").addEventListener("click", told(whenLost));
   el("shrink").addEventListener("click", told(shrinkRun));
   el("plan").addEventListener("submit", told(savePlan));

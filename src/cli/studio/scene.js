@@ -51,6 +51,7 @@ function showScenario({ name, text, families, about, wrong }) {
     el("about").textContent = `${about.nodes} nodes; must hold: ${names || "nothing named"}${shows}`;
     el("about").title = about.properties.map((one) => `${one.name}: ${one.statement}`).join("\n");
     el("fixed").hidden = !about.has_fixed;
+    el("explore-part").hidden = !about.explores;
   }
   showFamilies(families);
   showChanged();
@@ -130,6 +131,7 @@ function clearStrip() {
   el("strip").replaceChildren();
   el("tally").textContent = "";
   el("properties").replaceChildren();
+  el("explored").textContent = "";
   el("halt").hidden = true;
 }
 
