@@ -89,7 +89,7 @@ test: ## Run all tests
 	  $(CARGO) test --manifest-path $$example/Cargo.toml --target-dir target/examples && \
 	  $(CARGO) test --manifest-path $$example/Cargo.toml --target-dir target/examples --features node || exit 1; \
 	done
-	$(CARGO) test --features mutants --test mutants -- --nocapture
+	$(CARGO) test --features mutants --test mutants --test explore_mutants -- --nocapture
 	$(CARGO) test --workspace --all-targets
 
 fuzz: FUZZ_SECONDS ?= 10
@@ -101,7 +101,7 @@ lint: ## Check form and style
 	@for example in $(EXAMPLES); do $(CARGO) fmt --manifest-path $$example/Cargo.toml --check || exit 1; done
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --features mutants --test mutants -- -D warnings
+	$(CARGO) clippy --features mutants --test mutants --test explore_mutants -- -D warnings
 	@for example in $(EXAMPLES); do \
 	  $(CARGO) clippy --manifest-path $$example/Cargo.toml --target-dir target/examples \
 	    --all-targets --features node -- -D warnings || exit 1; \
