@@ -917,3 +917,23 @@ fn a_trace_is_judged_as_its_run_was() {
     }
     assert!(violated > 0, "some of them show a violation");
 }
+
+/// From a failure to its page in one command; the page is of the run that was made smaller.
+#[test]
+fn a_failing_run_is_drawn_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (page, save) = (dir.path().join("page.html"), dir.path().join("sim"));
+    let (page_name, save) = (page.to_str().expect("a name"), save.to_str().expect("a name"));
+    let words = ["configs/sim/kv-linearizable.toml", "--seeds", "14..15", "--save", save];
+    let output = sim(&[&words[..], &["--explain", page_name]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = String::from_utf8(output.stdout).expect("text");
+    assert!(told.contains("  ③ newer read: ") && told.contains("  ⑤ older read: "), "{told}");
+    let drawn = fs::read_to_string(&page).expect("a page");
+    assert!(drawn.contains("older read") && drawn.contains("made smaller"));
+    // Where no run fails there is nothing to draw, and that is no failure of the command.
+    fs::remove_file(&page).expect("it is there");
+    let words = ["configs/sim/kv-calm.toml", "--seeds", "1..2", "--explain", page_name];
+    let output = sim(&words);
+    assert!(output.status.code() == Some(0) && !page.exists(), "{output:?}");
+}

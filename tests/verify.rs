@@ -199,3 +199,52 @@ fn a_program_is_told_the_plan_of_the_run_and_no_other() {
     let judged = node(&["verify", "--scenario", &scenario, "--property", "script", &trace]);
     assert!(line(&judged).starts_with("0 finals, null"), "{}", line(&judged));
 }
+
+/// A client reads nothing after another was told that its PUT is done, and the node was killed in
+/// between: traces of a real node and of clients, one clock for both.
+const REAL: [&str; 2] = [
+    r#"{"at":5000000,"kind":"run","source":"node","scenario":"x","nodes":[1]}
+{"at":5000000,"node":1,"kind":"start","incarnation":1}
+{"at":31000000,"node":1,"kind":"crash"}
+{"at":33000000,"node":1,"kind":"start","incarnation":2}
+{"at":60000000,"node":1,"kind":"note","line":"x"}
+"#,
+    r#"{"at":9000000,"kind":"run","source":"clients","scenario":"x","nodes":[1]}
+{"at":15000000,"kind":"invoke","op":"1-1","client":1,"to":1,"protocol":"kv_replication","label":"{\"put\":{\"key\":\"k\",\"value\":\"v\"}}"}
+{"at":30000000,"kind":"return","op":"1-1","label":"{\"put_ok\":{\"timestamp\":7}}"}
+{"at":35000000,"kind":"invoke","op":"2-1","client":2,"to":1,"protocol":"kv_replication","label":"{\"get\":{\"key\":\"k\"}}"}
+{"at":40000000,"kind":"return","op":"2-1","label":"{\"null\":{}}"}
+"#,
+];
+
+#[test]
+fn real_runs_are_shown_as_they_are_judged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let traces = [file("node.jsonl"), file("clients.jsonl")];
+    for (path, text) in traces.iter().zip(REAL) {
+        fs::write(path, text).expect("it is written");
+    }
+    let because = [
+        "① newer write: client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.0 to 25.0 ms)",
+        "② crash: node 1 stopped without warning at 26.0 ms",
+        "③ restart: node 1 started again with nothing at 28.0 ms",
+        "④ older read: client 2 GET k at node 1 returned NULL (30.0 to 35.0 ms)",
+    ];
+    let judged = node(&["verify", &traces[0], &traces[1], "--property", "regular_register"]);
+    let told: Vec<&str> = text(&judged.stdout).lines().skip(1).map(str::trim).collect();
+    assert_eq!((&told[..], judged.status.code()), (&because[..], Some(1)));
+    let shown = node(&["explain", &traces[0], &traces[1], "--format", "text"]);
+    for line in because {
+        assert!(text(&shown.stdout).contains(line), "{line}: {}", text(&shown.stdout));
+    }
+    // The operations and events that it names are those of the page.
+    let page = file("page.html");
+    let names = ["--property", "regular_register", "--explain", &page];
+    let judged = node(&[&["verify", &traces[0], &traces[1]], &names[..]].concat());
+    assert_eq!(judged.status.code(), Some(1), "{}", text(&judged.stderr));
+    let page = fs::read_to_string(&page).expect("a page");
+    assert!(page.contains("older read") && page.contains("judged by node verify"));
+    let stdin = node(&["verify", "-", "--explain", &file("other.html")]);
+    assert_eq!(stdin.status.code(), Some(2));
+}

@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use super::tell;
+use super::verify::judge_traces;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Command, ValueEnum};
 use node_lab::explain::slice::{Around, Asked, cut};
@@ -35,6 +36,10 @@ use std::process::ExitCode;
 /// With --table NAME a table that a protocol's study draws up of the run:
 ///
 ///   node explain n1.jsonl n2.jsonl n3.jsonl n4.jsonl --table elections
+///
+/// Traces of real nodes are judged as node verify judges them without a scenario: what is violated
+/// is an event of the page, with what shows it. For a scenario's properties and bounds, and for
+/// traces of more than 64 MB, it is node verify --explain that draws the page.
 ///
 /// Exit codes: 0 when it was written, 1 when it cannot be, a trace cannot be read or a line of it
 /// is broken, 2 for a wrong command line.
@@ -100,6 +105,10 @@ pub fn with_tables(command: Command, registry: &Registry) -> Command {
     command.mut_arg("table", |arg| arg.value_parser(names))
 }
 
+/// Traces of so many bytes at most are judged before they are shown: larger ones would keep who
+/// wants to see them waiting, and `node verify --explain` judges them.
+const MAX_JUDGED: usize = 64 << 20;
+
 /// Does it.
 pub fn run(args: ExplainArgs, registry: &Registry) -> ExitCode {
     let table = registry.tables().iter().find(|one| args.table.as_deref() == Some(one.name));
@@ -109,7 +118,7 @@ pub fn run(args: ExplainArgs, registry: &Registry) -> ExitCode {
         return ExitCode::from(2);
     }
     let mut out = Output::default();
-    let code = match explain(&args, table, &mut out) {
+    let code = match explain(&args, registry, table, &mut out) {
         Ok(()) => 0,
         Err(error) => {
             tell!("node: {error}");
@@ -140,12 +149,22 @@ fn part<'a>(
     (run, html::Extras { part, ..html::Extras::default() })
 }
 
-fn explain(args: &ExplainArgs, table: Option<&RunTable>, stdout: &mut Output) -> Result<(), Error> {
+fn explain(
+    args: &ExplainArgs,
+    registry: &Registry,
+    table: Option<&RunTable>,
+    stdout: &mut Output,
+) -> Result<(), Error> {
     let sources: Vec<Source> =
         args.traces.iter().map(|file| Source::load(file)).collect::<Result<_, _>>()?;
-    let run = merge(&sources)?;
+    let mut run = merge(&sources)?;
     for note in &run.notes {
         tell!("node: note: {}", node_protocols::core::Escaped(note.as_bytes()));
+    }
+    // A simulated run's trace says itself what was violated.
+    let size: usize = sources.iter().map(|source| source.text.len()).sum();
+    if table.is_none() && !run.source.contains("sim") && size <= MAX_JUDGED {
+        judge_traces(&args.traces, registry, &mut run);
     }
     let (run, extras) = part(run, args, table);
     let write = |out: &mut dyn Write| {

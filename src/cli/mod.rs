@@ -7,6 +7,7 @@ mod grade;
 mod load;
 mod new;
 pub(crate) mod output;
+mod page;
 mod properties;
 mod run;
 mod scenarios;

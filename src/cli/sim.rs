@@ -7,11 +7,13 @@ mod summary;
 
 use self::progress::Progress;
 use self::replay::Started;
-use self::summary::{Asked, print, summarize};
+use self::summary::{Asked, Summary, print, summarize};
 use super::output::Output;
+use super::page::{PageArgs, Sink};
 use super::tell;
 use crate::client::escaped;
 use clap::Args;
+use node_lab::explain::{Source, merge};
 use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
 use node_lab::sim::plan::Plan;
@@ -35,6 +37,8 @@ use std::time::Instant;
 ///   node sim kv-crash --seeds 1..1000
 ///   node sim kv-crash --seed 7 --trace run.jsonl
 ///   node explain run.jsonl -o run.html
+///
+/// --explain why.html draws the page of the failure at once, and --open shows it.
 ///
 /// A seed gives the same run on every machine, byte for byte. Without --seed and --seeds it is
 /// seed 1. The first seed that fails is shrunk (fewer faults, clients, operations) and saved as a
@@ -84,8 +88,10 @@ pub struct SimArgs {
     #[arg(long)]
     no_shrink: bool,
     /// Run each seed twice, and show the first event that differs; 1 when one does
-    #[arg(long, conflicts_with_all = ["trace", "hashes", "json"])]
+    #[arg(long, conflicts_with_all = ["trace", "hashes", "json", "explain"])]
     check_determinism: bool,
+    #[command(flatten)]
+    page: PageArgs,
     /// Print the hash of every run's events
     #[arg(long)]
     hashes: bool,
@@ -151,18 +157,16 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
             Some(replay) => vec![replay.plan],
             None => (first..=last).map(|seed| scenario.plan(seed)).collect(),
         };
-        let mut differ = 0;
-        for plan in plans {
-            differ += u8::from(!repeat::check(&scenario, &registry, &plan, out)?).min(1 - differ);
-        }
-        return Ok(differ);
+        return differ(&scenario, &registry, &plans, out);
     }
     let started = Instant::now();
+    let mut single_plan = None;
     let mut unwritten = Vec::new();
     let mut tally = Tally::new(&scenario.properties);
     let outcomes = if single {
         let plan = replay.map_or_else(|| scenario.plan(first), |replay| replay.plan);
-        let mut outcome = run_one(args, &scenario, &registry, &plan, &mut unwritten)?;
+        let plan = single_plan.insert(plan);
+        let mut outcome = run_one(args, &scenario, &registry, plan, &mut unwritten)?;
         tally.take(&mut outcome);
         vec![outcome]
     } else {
@@ -177,11 +181,14 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
         Asked { folder: &args.save, shrinks: !args.no_shrink, is_replay: args.replay.is_some() };
     let mut summary = summarize(asked, &scenario, &registry, outcomes, tally, started);
     summary.unwritten = unwritten;
-    if args.json {
-        let object = serde_json::to_string(&summary).map_err(|error| error.to_string())?;
-        out.say(format_args!("{object}"));
-    } else {
-        print(&summary, out);
+    let drawn = draw(args, &scenario, &registry, &summary, single_plan.as_ref());
+    summary.unwritten.extend(drawn.err());
+    match args.json {
+        true => {
+            let object = serde_json::to_string(&summary).map_err(|error| error.to_string())?;
+            out.say(format_args!("{object}"));
+        }
+        false => print(&summary, out),
     }
     for why in &summary.unwritten {
         tell!("node sim: {why}");
@@ -192,6 +199,20 @@ fn simulate(args: &SimArgs, registry: Registry, out: &mut Output) -> Result<u8, 
         (Some(false), _) | (None, Word::Violated) => 1,
         (Some(true), _) | (None, Word::Held | Word::Unknown) => 2,
     })
+}
+
+/// Runs each twice. Answers 1 when one differs.
+fn differ(
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    plans: &[Plan],
+    out: &mut Output,
+) -> Result<u8, String> {
+    let mut differ = 0;
+    for plan in plans {
+        differ += u8::from(!repeat::check(scenario, registry, plan, out)?).min(1 - differ);
+    }
+    Ok(differ)
 }
 
 /// Runs one, and writes the files that were asked for. A file that cannot be made ends it before
@@ -212,6 +233,40 @@ fn run_one(
         unwritten.push(format!("{}: the trace is not whole: {why}", path.display()));
     }
     Ok(outcome)
+}
+
+/// Writes the page that was asked for: of the first run that failed, or of the only one.
+fn draw(
+    args: &SimArgs,
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    summary: &Summary,
+    single: Option<&Plan>,
+) -> Result<(), String> {
+    let Some(file) = &args.page.explain else { return Ok(()) };
+    let failing = summary.first_failing();
+    let Some(plan) = failing.or(single) else {
+        // What was asked for is the page of a failure, and there is none.
+        tell!("node sim: no run failed: {} is not written; --seed N draws one run", file.display());
+        return Ok(());
+    };
+    let sink = Sink::default();
+    let outcome = run(scenario, registry, plan, Tracer::to(Box::new(sink.clone())));
+    if let Some(why) = outcome.trace_error {
+        return Err(format!("{}: the trace is not whole: {why}", file.display()));
+    }
+    let (name, seed) = (scenario.path.display(), plan.seed);
+    let again = match summary.replay() {
+        Some(command) => command.to_string(),
+        None => format!("node sim {name} --seed {seed}"),
+    };
+    let command = format!("{again} --trace run.jsonl; node explain run.jsonl -o part.html");
+    let sources = [Source { name: name.to_string(), text: sink.text() }];
+    let mut merged = merge(&sources).map_err(|error| error.to_string())?;
+    if single != Some(plan) || summary.replay().is_some() {
+        merged.notes.push(format!("seed {seed}, made smaller as far as it fails; {again}"));
+    }
+    args.page.write(merged, &command)
 }
 
 /// What is kept of one run among many.

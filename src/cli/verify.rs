@@ -1,9 +1,11 @@
 //! `node verify`: verdicts on the traces of real and simulated runs.
 
 use super::output::Output;
+use super::page::{self, PageArgs};
 use super::tell;
 use crate::client::escaped;
 use clap::Args;
+use node_lab::explain::{Merged, Source, merge};
 use node_lab::registry::Registry;
 use node_lab::sim::checker::Checker;
 use node_lab::sim::plan::Known;
@@ -88,6 +90,9 @@ pub struct VerifyArgs {
     #[arg(long = "bound", value_name = "NAME=N")]
     bounds: Vec<String>,
 
+    #[command(flatten)]
+    page: PageArgs,
+
     /// Print one JSON object instead: {"verdict","operations","properties":
     /// [{"property","verdict","why","operations","witnesses"}]}; verdicts are held, violated and
     /// unknown
@@ -117,7 +122,7 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
         let all: Vec<&str> = known.iter().map(|one| one.name).collect();
         return Err(format!("--property {name}: no such property; there are {}", all.join(", ")));
     }
-    let Read { mut run, plan, unseen } = read(&args.traces, scenario.as_ref())?;
+    let Read { mut run, plan, unseen, begin } = read(&args.traces, scenario.as_ref())?;
     if let Some(scenario) = &scenario {
         run.bounds = scenario.bounds.clone();
         run.nodes = scenario.nodes.clone();
@@ -151,7 +156,44 @@ fn verify(args: &VerifyArgs, registry: &Registry, out: &mut Output) -> Result<u8
     let text = if args.json { show_json(&run, &verdicts) } else { show(&run, &verdicts) };
     // It remembers an error itself.
     let _ = out.write_all(text.as_bytes());
+    draw(args, &run, begin, &verdicts)?;
     Ok(overall(&verdicts))
+}
+
+/// Writes the page that was asked for, with what was judged.
+fn draw(
+    args: &VerifyArgs,
+    run: &Run,
+    begin: u64,
+    verdicts: &[(&'static Property, Verdict)],
+) -> Result<(), String> {
+    if args.page.explain.is_none() {
+        return Ok(());
+    }
+    if args.traces.iter().any(|file| file == Path::new("-")) {
+        return Err("--explain: standard input is read once: name the trace's file".into());
+    }
+    let sources: Result<Vec<Source>, _> =
+        args.traces.iter().map(|file| Source::load(file)).collect();
+    let sources = sources.map_err(|error| error.to_string())?;
+    let mut merged = merge(&sources).map_err(|error| error.to_string())?;
+    page::judge(&mut merged, run, begin, verdicts);
+    let traces: Vec<String> = args.traces.iter().map(|file| file.display().to_string()).collect();
+    args.page.write(merged, &format!("node explain {} -o part.html", traces.join(" ")))
+}
+
+/// What `node explain` adds to the traces of real nodes: verdicts on what they show, as without a
+/// scenario; nothing of what cannot be judged.
+pub(super) fn judge_traces(files: &[PathBuf], registry: &Registry, merged: &mut Merged<'_>) {
+    let Ok(Read { run, begin, plan: _, unseen }) = read(files, None) else { return };
+    let all = known(None, registry);
+    let judged = properties(&[], &run, &all).into_iter().map(|property| {
+        let judge = || (property.judge)(&run).told(&run, || registry.json_forms());
+        let verdict = unseen.verdict(property, &run).unwrap_or_else(judge);
+        (property, unseen.doubt(property, verdict, &run))
+    });
+    let verdicts: Vec<_> = judged.collect();
+    page::judge(merged, &run, begin, &verdicts);
 }
 
 /// The longest run of real nodes that a bound is for: a year.
@@ -166,6 +208,8 @@ fn known(scenario: Option<&Scenario>, registry: &Registry) -> Vec<&'static Prope
 /// What was read of the traces of a run.
 struct Read {
     run: Run,
+    /// When it began, as its traces have it.
+    begin: u64,
     plan: Known,
     unseen: Unseen,
 }
@@ -245,8 +289,9 @@ fn read(files: &[PathBuf], scenario: Option<&Scenario>) -> Result<Read, String> 
         tell!("node: note: no trace is of {missing}: what it did is not known");
         unseen.missing = Some(missing);
     }
+    let begin = traces.begin();
     traces.finish(&mut run);
-    Ok(Read { run, plan: Known { seed, clients }, unseen })
+    Ok(Read { run, begin, plan: Known { seed, clients }, unseen })
 }
 
 /// Adds a file to a run.

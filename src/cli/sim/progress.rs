@@ -51,3 +51,44 @@ impl Progress {
         }
     }
 }
+
+/// Tells that a failing run is made smaller, when that takes longer than a second.
+pub(super) struct Shrinking {
+    seed: u64,
+    started: Instant,
+    is_terminal: bool,
+    is_told: bool,
+}
+
+impl Shrinking {
+    /// That of a seed begins.
+    pub fn new(seed: u64) -> Shrinking {
+        let is_terminal = io::stderr().is_terminal();
+        Shrinking { seed, started: Instant::now(), is_terminal, is_told: false }
+    }
+
+    /// It took so many runs until now, and takes so many at most.
+    pub fn runs(&mut self, runs: u32, most: u32) {
+        if self.started.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        let seed = self.seed;
+        if self.is_terminal {
+            let _ = write!(
+                io::stderr(),
+                "\rmaking seed {seed} smaller: {runs} of at most {most} runs "
+            );
+        } else if !self.is_told {
+            let _ =
+                writeln!(io::stderr(), "node sim: making seed {seed} smaller: at most {most} runs");
+        }
+        self.is_told = true;
+    }
+
+    /// Takes the line away.
+    pub fn end(&self) {
+        if self.is_terminal && self.is_told {
+            let _ = write!(io::stderr(), "\r{:90}\r", "");
+        }
+    }
+}

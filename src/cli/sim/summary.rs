@@ -1,13 +1,15 @@
 //! The verdict on all runs of `node sim`: what is told of them, as lines and as JSON. Knows no
 //! protocol.
 
+use super::progress::Shrinking;
 use super::replay::save;
 use crate::cli::output::Output;
 use node_lab::check::describe::Millis;
 use node_lab::registry::Registry;
+use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Failure, Outcome};
 use node_lab::sim::scenario::Scenario;
-use node_lab::sim::smallest;
+use node_lab::sim::smallest_told;
 use node_lab::sim::tally::{Judged, Tally, Word};
 use node_lab::trace::{Testimony, lines};
 use serde::Serialize;
@@ -72,6 +74,9 @@ pub(super) struct Report {
     property: String,
     why: String,
     at_ms: f64,
+    /// What runs it again.
+    #[serde(skip)]
+    plan: Plan,
     /// What it rests on, in the order of telling.
     witnesses: Vec<Testimony<'static>>,
     /// The command that runs it again.
@@ -141,6 +146,16 @@ pub(super) fn summarize(
 }
 
 impl Summary {
+    /// The command that runs the first that failed again, as it was saved.
+    pub fn replay(&self) -> Option<&str> {
+        self.failures.first()?.replay.as_deref()
+    }
+
+    /// The first run that failed, shrunk if it was.
+    pub fn first_failing(&self) -> Option<&Plan> {
+        self.failures.first().map(|report| &report.plan)
+    }
+
     /// Whether runs show the violation that the scenario is there to show, and nothing else broken
     /// or unknown. One that was shrunk to that violation has evidence of little else.
     fn shows(&self, is_replay: bool) -> bool {
@@ -200,7 +215,10 @@ fn report(
     let (mut plan, mut failure) = (outcome.plan.clone(), failure.clone());
     let (mut replay, mut unsaved) = (None, None);
     if first && asked.shrinks && !asked.is_replay {
-        (plan, failure) = smallest(scenario, registry, &plan, &failure);
+        let mut shrinking = Shrinking::new(plan.seed);
+        let mut tell = |runs, most| shrinking.runs(runs, most);
+        (plan, failure) = smallest_told(scenario, registry, &plan, &failure, &mut tell);
+        shrinking.end();
         let property = &failure.property;
         replay = Some(match save(asked.folder, scenario, &plan, property) {
             Ok(path) => format!("node sim --replay {}", path.display()),
@@ -221,14 +239,16 @@ fn report(
         unsaved,
         faults: plan.faults.iter().map(|fault| scenario.tell(fault)).collect(),
         branches: plan.branches.iter().map(|branch| scenario.tell_branch(branch)).collect(),
+        plan,
     }
 }
 
 /// Tells it to people.
 pub(super) fn print(summary: &Summary, out: &mut Output) {
     for report in &summary.failures {
-        let Report { seed, property, why, at_ms, witnesses, replay, unsaved, faults, branches } =
-            report;
+        let Report {
+            seed, property, why, at_ms, witnesses, replay, unsaved, faults, branches, ..
+        } = report;
         let at = Millis((at_ms * 1e6).round() as u64);
         out.say(format_args!("seed {seed}: {property} is violated at {at}: {why}"));
         for line in lines(witnesses) {

@@ -235,6 +235,16 @@ impl<'a> Merged<'a> {
         None
     }
 
+    /// Adds what nobody wrote into the traces, behind all that had happened by then.
+    pub fn add(&mut self, line: Line<'a>) {
+        let t = line.at.saturating_sub(self.base);
+        let place = self.entries.partition_point(|entry| entry.t <= t);
+        for entry in &mut self.entries {
+            entry.cause = entry.cause.map(|cause| cause + usize::from(cause >= place));
+        }
+        self.entries.insert(place, Entry { line, t, cause: None });
+    }
+
     /// Of each violation, in the order of the entries, the entries that its witnesses mean, by
     /// their indices; none for a witness that fits no entry.
     pub fn witnesses(&self) -> Vec<Vec<Option<usize>>> {

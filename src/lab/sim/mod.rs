@@ -34,4 +34,4 @@ mod trial;
 pub mod why;
 pub mod world;
 
-pub use self::trial::{Finding, Report, smallest, try_scenario};
+pub use self::trial::{Finding, Report, smallest, smallest_told, try_scenario};

@@ -106,16 +106,32 @@ pub fn smallest(
     plan: &Plan,
     failure: &Failure,
 ) -> (Plan, Failure) {
+    smallest_told(scenario, registry, plan, failure, &mut |_, _| {})
+}
+
+/// Likewise, and tells before each run how many there were, and how many there are at most.
+pub fn smallest_told(
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    plan: &Plan,
+    failure: &Failure,
+    tell: &mut dyn FnMut(u32, u32),
+) -> (Plan, Failure) {
     let mut found = failure.clone();
-    let mut fails = |plan: &Plan| match run(scenario, registry, plan, Tracer::new()).failure {
-        Some(again) if again.property == failure.property => {
-            found = again;
-            true
-        }
-        Some(_) | None => false,
-    };
     let is_slow = scenario.hosted.is_some();
     let most = if is_slow { MAX_SLOW_RUNS } else { MAX_RUNS };
+    let mut runs = 0;
+    let mut fails = |plan: &Plan| {
+        tell(runs, most);
+        runs += 1;
+        match run(scenario, registry, plan, Tracer::new()).failure {
+            Some(again) if again.property == failure.property => {
+                found = again;
+                true
+            }
+            Some(_) | None => false,
+        }
+    };
     let (plan, _) = shrink(plan, most, &mut fails);
     (plan, found)
 }

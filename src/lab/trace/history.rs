@@ -82,6 +82,12 @@ impl Traces {
         self.plan
     }
 
+    /// When the run began, in nanoseconds as its traces have it: what times are from in a run that
+    /// is read.
+    pub fn begin(&self) -> u64 {
+        self.begin.unwrap_or_default()
+    }
+
     /// The nodes of which there is a trace.
     pub fn traced(&self) -> &BTreeSet<u32> {
         &self.traced
