@@ -1,5 +1,5 @@
-//! What takes long: many seeds, all orders, when a run was lost, a smaller run. Each is a job that
-//! says how far it is, and can be stopped.
+//! What takes long: many seeds, all orders, when a run was lost, a smaller run. Each is a job; all
+//! but the last say how far they are, and can be stopped.
 
 use super::api::Studio;
 use super::asked::{Bounded, Lost, Seeds};

@@ -4,6 +4,7 @@ use super::Opened;
 use super::api::Studio;
 use super::server::Response;
 use super::show::page;
+use crate::cli::verify::judge_traces;
 use node_lab::explain::Source;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -64,6 +65,12 @@ impl Studio {
         let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         let sources: Result<Vec<Source>, _> = files.iter().map(|file| Source::load(file)).collect();
         let sources = sources.map_err(|error| error.to_string())?;
-        page(&sources, None, &format!("node explain {} -o part.html", names.join(" ")))
+        let command = format!("node explain {} -o part.html", names.join(" "));
+        page(&sources, None, &command, |run| {
+            // A simulated run's trace says itself what was violated.
+            if !run.source.contains("sim") {
+                judge_traces(files, &self.registry, run);
+            }
+        })
     }
 }

@@ -198,7 +198,7 @@ impl Runs {
         let (asked, shown) = (self.asked(id)?, self.shown(id)?);
         let name = asked.scene.name.to_string();
         let sources = [Source { name, text: shown.trace.clone() }];
-        page(&sources, Some(around), &command(&asked.scene, &asked.plan))
+        page(&sources, Some(around), &command(&asked.scene, &asked.plan), |_| {})
     }
 
     fn run(&self, scene: &Scene, plan: &Plan) -> Result<(Outcome, Shown), String> {
@@ -212,7 +212,7 @@ impl Runs {
             let trace = std::mem::take(&mut *lock(&sink.0));
             let trace = String::from_utf8(trace).map_err(|error| error.to_string())?;
             let sources = [Source { name: scene.name.to_string(), text: trace }];
-            let html = page(&sources, None, &command(scene, plan))?;
+            let html = page(&sources, None, &command(scene, plan), |_| {})?;
             let [Source { text: trace, .. }] = sources;
             Ok((outcome, Shown { trace, html }))
         })

@@ -7,8 +7,8 @@ use node_lab::explain::{Entry, Merged, Source, html, merge};
 /// The most events that a page shows.
 pub(super) const MAX_EVENTS: usize = 20_000;
 
-/// The page of traces, or of the part around that time, in nanoseconds; `command` is what shows
-/// them in the terminal.
+/// The page of traces, or of the part around that time, in nanoseconds; `judge` adds verdicts that
+/// they lack, and `command` is what shows them in the terminal.
 ///
 /// # Errors
 /// One is no trace, in one line.
@@ -16,8 +16,10 @@ pub(super) fn page(
     sources: &[Source],
     around: Option<u64>,
     command: &str,
+    judge: impl FnOnce(&mut Merged<'_>),
 ) -> Result<Vec<u8>, String> {
-    let run = merge(sources).map_err(|error| error.to_string())?;
+    let mut run = merge(sources).map_err(|error| error.to_string())?;
+    judge(&mut run);
     let around = around.map(Around::Time);
     let (run, part) = cut(run, &Asked { around, events: MAX_EVENTS, command });
     let mut page = Vec::new();

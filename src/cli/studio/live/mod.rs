@@ -159,7 +159,7 @@ impl Live {
             state.window(most)
         };
         let command = format!("node explain {}/*.jsonl -o part.html", self.folder.display());
-        page(&window.sources, None, &command)
+        page(&window.sources, None, &command, |run| window.add_to(run, &self.registry))
     }
 
     /// Does something to a node: `kill`, `pause`, `go_on` or `start`.

@@ -2,7 +2,8 @@
 //! so what it could explain is unknown, and never violated.
 
 use super::follow::{Context, Follow, Kept, MAX_LINES};
-use node_lab::explain::Source;
+use crate::cli::page::judge;
+use node_lab::explain::{Merged, Source};
 use node_lab::registry::Registry;
 use node_lab::study::{Needs, Property, Run, Verdict};
 use node_lab::trace::Line;
@@ -43,59 +44,72 @@ impl Window {
         Window { sources: sources.collect(), from, to: times.last().copied().unwrap_or(0), events }
     }
 
-    /// The verdicts on it, as the page shows them.
+    /// The verdicts on it, as the table shows them.
+    ///
+    /// # Errors
+    /// It cannot be judged, in one line.
     pub fn judge(&self, registry: &Registry) -> Result<Vec<Value>, String> {
-        let verdicts = catch_unwind(AssertUnwindSafe(|| self.verdicts(registry)));
-        verdicts.unwrap_or_else(|_| Err("a checker gave up".into()))
+        let told = |(property, verdict): (&Property, Verdict)| {
+            let (word, why) = match verdict {
+                Verdict::Held => ("held", None),
+                Verdict::Unknown { why } | Verdict::Undecided { why } => ("unknown", Some(why)),
+                Verdict::Violated(found) => ("violated", Some(found.why)),
+            };
+            json!({"property": property.name, "statement": property.statement,
+                   "verdict": word, "why": why})
+        };
+        Ok(self.judged(registry)?.verdicts.into_iter().map(told).collect())
     }
 
-    fn verdicts(&self, registry: &Registry) -> Result<Vec<Value>, String> {
+    /// Adds the verdicts to its page, where it can be judged.
+    pub fn add_to(&self, page: &mut Merged<'_>, registry: &Registry) {
+        if let Ok(Judged { run, begin, verdicts }) = self.judged(registry) {
+            judge(page, &run, begin, &verdicts);
+        }
+    }
+
+    fn judged(&self, registry: &Registry) -> Result<Judged, String> {
+        let judged = catch_unwind(AssertUnwindSafe(|| self.verdicts(registry)));
+        judged.unwrap_or_else(|_| Err("a checker gave up".into()))
+    }
+
+    fn verdicts(&self, registry: &Registry) -> Result<Judged, String> {
         let (mut traces, mut run) = (Traces::default(), Run::default());
         for Source { name, text } in &self.sources {
             traces.read(text.as_bytes(), &mut run).map_err(|why| format!("{name}: {why}"))?;
         }
-        let begin = self.sources.iter().flat_map(|one| one.text.lines()).filter_map(at).min();
+        let begin = traces.begin();
         traces.finish(&mut run);
         let is_meant = |one: &&'static Property| one.is_promised && (one.shows)(&run);
-        let all = registry.properties().filter(is_meant).map(|property| {
-            let (word, why) = self.verdict(property, (property.judge)(&run), begin.unwrap_or(0));
-            json!({"property": property.name, "statement": property.statement,
-                   "verdict": word, "why": why})
+        let verdicts = registry.properties().filter(is_meant).map(|property| {
+            let verdict = (property.judge)(&run).told(&run, || registry.json_forms());
+            (property, self.doubt(property, verdict, begin))
         });
-        Ok(all.collect())
+        let verdicts = verdicts.collect();
+        Ok(Judged { run, begin, verdicts })
     }
 
-    fn verdict(
-        &self,
-        property: &Property,
-        verdict: Verdict,
-        begin: u64,
-    ) -> (&'static str, Option<String>) {
-        match verdict {
-            Verdict::Held => ("held", None),
-            Verdict::Unknown { why } | Verdict::Undecided { why } => ("unknown", Some(why)),
-            Verdict::Violated(found) => {
-                let rests_on_all = [Needs::OPERATIONS, Needs::FILES, Needs::REPLICAS];
-                let is_doubtful = self.from.is_some_and(|from| {
-                    rests_on_all.iter().any(|needs| property.needs.contains(*needs))
-                        || found.at.is_none_or(|at| begin.saturating_add(at) < from)
-                });
-                match is_doubtful {
-                    true => {
-                        let why =
-                            format!("{}; or what was before the window explains it", found.why);
-                        ("unknown", Some(why))
-                    }
-                    false => ("violated", Some(found.why)),
-                }
-            }
+    /// What was before the window may explain what it shows.
+    fn doubt(&self, property: &Property, verdict: Verdict, begin: u64) -> Verdict {
+        let Verdict::Violated(found) = &verdict else { return verdict };
+        let rests_on_all = [Needs::OPERATIONS, Needs::FILES, Needs::REPLICAS];
+        let is_doubtful = self.from.is_some_and(|from| {
+            rests_on_all.iter().any(|needs| property.needs.contains(*needs))
+                || found.at.is_none_or(|at| begin.saturating_add(at) < from)
+        });
+        if !is_doubtful {
+            return verdict;
         }
+        let why = format!("{}; or what was before the window explains it", found.why);
+        Verdict::Undecided { why }
     }
 }
 
-/// The time of a line that is an event.
-fn at(line: &str) -> Option<u64> {
-    serde_json::from_str::<Line<'_>>(line).ok().map(|line| line.at)
+/// What was found out of a window: times of the run are from `begin` on.
+struct Judged {
+    run: Run,
+    begin: u64,
+    verdicts: Vec<(&'static Property, Verdict)>,
 }
 
 /// What a window has of a trace: what holds at its beginning, and what comes then.
