@@ -90,6 +90,8 @@ function makeRoom(frame, isLower) {
   const past = page.getElementById("past");
   if (past.checked) past.click();
   frame.iframe.contentWindow.dispatchEvent(new Event("resize"));
+  // It may have scrolled to what it opened at while it had less room: nodes come first.
+  for (let rows = 0; rows < 40; rows++) page.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowUp", bubbles: true }));
 }
 
 // The other frame follows this one while somebody uses it: the same part of the run, and the same
