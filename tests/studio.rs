@@ -177,7 +177,9 @@ fn what_is_saved_is_new_and_below_the_working_folder() {
     let save = |wanted: &str| -> Answer {
         studio.ask("save", &json!({"name": "kv-calm", "text": text, "wanted": wanted}))
     };
-    for wrong in ["../x.toml", "/tmp/x.toml", "a/../../x.toml", "x.txt", "x.toml", ""] {
+    for wrong in
+        ["../x.toml", "/tmp/x.toml", "a/../../x.toml", ".git/sim/x.toml", "x.txt", "x.toml", ""]
+    {
         let answer = save(wrong);
         assert_eq!(answer.status, 400, "{wrong}: {answer:?}");
     }
@@ -318,6 +320,23 @@ fn what_breaks_in_some_order_opens_as_a_run_and_replays_in_the_terminal() {
     assert!(code == Some(1) && said.contains(why), "{said}\n{why}");
     let answer = studio.ask("explore", &json!({"name": "kv-calm", "seconds": 1}));
     assert_eq!(answer.status, 400, "it has no bounds: {answer:?}");
+}
+
+/// The last seed of all is one seed, and not the beginning of all others.
+#[test]
+fn the_strip_of_the_largest_seed_has_an_end() {
+    let studio = Studio::start(&["kv-linearizable"]);
+    let most = u64::MAX;
+    let asked = json!({"name": "kv-linearizable", "first": most - 1, "last": most});
+    let job = studio.ask("seeds", &asked).json();
+    let pieces = wait_until("both are done", LONG, || {
+        let said = studio.ask("job", &job).json();
+        let pieces = said["pieces"].as_array().unwrap().clone();
+        (said["is_over"] == true || pieces.len() > 2).then_some(pieces)
+    });
+    let mut seeds: Vec<u64> = pieces.iter().map(|one| one["seed"].as_u64().unwrap()).collect();
+    seeds.sort_unstable();
+    assert_eq!(seeds, [most - 1, most]);
 }
 
 /// A run of more events than a page takes, and a fork: both are shown around their difference.

@@ -126,7 +126,11 @@ impl Catalog {
     /// It may not.
     pub fn place(&self, wanted: &str) -> Result<PathBuf, String> {
         let path = PathBuf::from(wanted);
-        let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        // What is hidden is other programs' own, and not listed here either.
+        let is_plain = path.components().all(|part| match part {
+            Component::Normal(name) => !name.as_encoded_bytes().starts_with(b"."),
+            _ => false,
+        });
         let is_toml = path.extension().is_some_and(|extension| extension == "toml");
         if !is_plain || !is_toml || wanted.chars().any(char::is_control) {
             return Err(format!("{wanted}: name a .toml file below the working folder"));
@@ -275,6 +279,8 @@ mod tests {
             "./x.toml",
             "Cargo.toml",
             "a\n.toml",
+            ".git/x.toml",
+            "mine/.x.toml",
         ] {
             assert!(all.place(wrong).is_err(), "{wrong:?}");
         }

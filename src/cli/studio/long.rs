@@ -38,16 +38,18 @@ impl Studio {
     }
 
     fn strip(&self, scene: &Scene, first: u64, last: u64, job: &Job) -> Result<Value, String> {
-        let next = AtomicU64::new(first);
+        let next = AtomicU64::new(0);
         let tally = Mutex::new(Tally::new(&scene.scenario.properties));
         std::thread::scope(|scope| {
             for _ in 0..Gate::width() {
                 scope.spawn(|| {
                     while !job.is_stopped() {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed > last {
+                        let place = next.fetch_add(1, Ordering::Relaxed);
+                        // Counted from the first, since the last may be the largest number.
+                        if place > last - first {
                             return;
                         }
+                        let seed = first + place;
                         let plan = scene.scenario.plan(seed);
                         let mut outcome = self
                             .runs

@@ -3,6 +3,7 @@
 //!
 //! A row is `[shape, time, cause, …]`: which fields follow, as `shapes` has them after the event's
 //! kind; nanoseconds after the row before; how many rows before it its cause is, 0 for none. A
+//! cause that comes after it, in traces that contradict themselves, is so many rows below 0. A
 //! field's name begins with what its value is: `$` a place in `words`, `#` the place of a JSON text
 //! there, `~` what has changed in the object since the last view of the same node and protocol;
 //! without a sign it is the value itself.
@@ -32,6 +33,9 @@ pub struct Extras {
 
 /// The largest integer up to which JavaScript's numbers are exact; what is larger goes as text.
 const EXACT: u64 = 1 << 53;
+
+/// The most witnesses of a violation: checkers name five, and a page of thousands would not open.
+const MOST_WITNESSES: usize = 20;
 
 /// The tables that rows refer to. Nothing iterates over the maps.
 #[derive(Default)]
@@ -73,7 +77,8 @@ pub(super) fn write(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::
     let mut before = 0;
     for (index, entry) in run.entries.iter().enumerate() {
         let fields = fields(run, entry, &places, extras.part.as_ref(), index)?;
-        let row = tables.row(fields, entry.t - before, entry.cause.map_or(0, |by| index - by));
+        let behind = entry.cause.map_or(0, |by| index as i64 - by as i64);
+        let row = tables.row(fields, entry.t - before, behind);
         before = entry.t;
         let comma = if index == 0 { "\n" } else { ",\n" };
         write!(out, "{comma}{}", escaped(&Value::from(row).to_string()))?;
@@ -114,7 +119,8 @@ fn fields(
             }
         }
         Event::Violation { witnesses, .. } => {
-            let witnesses = witnesses.iter().map(|one| resolved(one, places.find(one)));
+            let witnesses =
+                witnesses.iter().take(MOST_WITNESSES).map(|one| resolved(one, places.find(one)));
             fields.insert("witnesses".into(), witnesses.collect());
         }
         _ => {}
@@ -126,7 +132,7 @@ fn fields(
 }
 
 impl Tables {
-    fn row(&mut self, mut fields: Map<String, Value>, time: u64, cause: usize) -> Vec<Value> {
+    fn row(&mut self, mut fields: Map<String, Value>, time: u64, cause: i64) -> Vec<Value> {
         let kind = fields.remove("kind");
         let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default().to_string();
         if kind == "view" {

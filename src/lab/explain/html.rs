@@ -238,6 +238,37 @@ mod tests {
         assert_eq!(witnesses[0], first);
     }
 
+    /// A message that goes round in a circle has a cause behind it, and one that is its own copy
+    /// none; of very many witnesses some are shown.
+    #[test]
+    fn a_trace_that_contradicts_itself_is_shown_as_far_as_it_goes() {
+        let witness = r#"{"role":"r","says":"s"}"#;
+        let text = [
+            r#"{"at":0,"kind":"run","source":"sim","scenario":"","nodes":[1,2]}"#.to_string(),
+            r#"{"at":1,"node":1,"kind":"duplicate","id":"a","of":"b"}"#.into(),
+            r#"{"at":2,"node":1,"kind":"duplicate","id":"b","of":"a"}"#.into(),
+            r#"{"at":3,"node":1,"kind":"duplicate","id":"q","of":"q"}"#.into(),
+            format!(
+                r#"{{"at":4,"kind":"violation","property":"p","label":"","witnesses":[{}]}}"#,
+                vec![witness; 3_000].join(",")
+            ),
+        ];
+        let sources = [Source { name: "t".into(), text: text.join("\n") }];
+        let mut out = Vec::new();
+        super::write(&merge(&sources).unwrap(), &mut out).unwrap();
+        let page = String::from_utf8(out).unwrap();
+        let json = page.split("type=\"application/json\">").nth(1).unwrap();
+        let data: Value = serde_json::from_str(json.split("</script>").next().unwrap()).unwrap();
+        let rows = data["events"].as_array().unwrap().iter();
+        let mut causes: Vec<i64> = rows.map(|row| row[2].as_i64().unwrap()).collect();
+        causes.sort_unstable();
+        assert_eq!(causes, [-1, 0, 0, 1]);
+        let data = data_of(&page);
+        let mut events = data["events"].as_array().unwrap().iter();
+        let violation = events.find(|event| event["kind"] == "violation").unwrap();
+        assert!(violation["witnesses"].as_array().unwrap().len() < 100);
+    }
+
     #[test]
     fn the_page_refers_to_nothing_outside() {
         // An object URL names what the page itself made, for saving it.

@@ -71,7 +71,8 @@ function describe(index) {
   }
 }
 
-const dropWords = (event) => ({ loss: "lost on the way", cut: "the network is cut", down: "it was down", no_link: "there was no link" }[event.why] || event.why);
+const DROPS = new Map([["loss", "lost on the way"], ["cut", "the network is cut"], ["down", "it was down"], ["no_link", "there was no link"]]);
+const dropWords = (event) => DROPS.get(event.why) ?? event.why;
 
 function showHeader(jump) {
   const { run } = data;
