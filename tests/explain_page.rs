@@ -372,13 +372,15 @@ fn a_violation_says_what_it_rests_on() {
     assert_eq!(page["problems"], serde_json::json!([]));
     let lines = [
         "① write: PUT k=v at node 2 returned OK",
-        "② crash: node 2 went down",
-        "③ read: GET k at node 2 returned NULL",
+        "② not written: node 2 answered ① at 1.1 ms with nothing written to its disk \
+         since it was asked",
+        "③ crash: node 2 went down",
+        "④ read: GET k at node 2 returned NULL",
     ];
-    assert_eq!(texts(&page["because"]), lines, "of the fourth the trace has nothing to click on");
+    assert_eq!(texts(&page["because"]), lines, "of the fifth the trace has nothing to click on");
     assert_eq!(
         page["numbered"],
-        serde_json::json!([1, 2, 3]),
+        serde_json::json!([1, 2, 3, 4]),
         "each has its number in the picture"
     );
     assert_eq!(page["inPicture"], true, "from the first witness to the last");
@@ -386,9 +388,10 @@ fn a_violation_says_what_it_rests_on() {
     let events = lost_events();
     let followed: Vec<&Value> = places(&page["followed"]).iter().map(|at| &events[*at]).collect();
     assert_eq!((&followed[0]["kind"], &followed[0]["op"]), (&"return".into(), &"0-0".into()));
-    assert_eq!(followed[1]["kind"], "crash");
-    assert_eq!((&followed[2]["kind"], &followed[2]["op"]), (&"return".into(), &"1-0".into()));
-    assert_eq!(page["current"], serde_json::json!([null, null, "true"]));
+    assert_eq!((&followed[1]["kind"], &followed[1]["op"]), (&"reply".into(), &"0-0".into()));
+    assert_eq!(followed[2]["kind"], "crash");
+    assert_eq!((&followed[3]["kind"], &followed[3]["op"]), (&"return".into(), &"1-0".into()));
+    assert_eq!(page["current"], serde_json::json!([null, null, null, "true"]));
 
     assert_eq!((&page["dimmedWitnesses"], &page["hiddenWitnesses"]), (&0.into(), &0.into()));
     let bright = places(&page["bright"]);
@@ -396,12 +399,78 @@ fn a_violation_says_what_it_rests_on() {
     let counts = ["crash", "fault", "invoke", "timer"].map(of);
     assert_eq!(counts, [1, 1, 2, 0], "the other node had no part in it: {bright:?}");
 
-    let meanwhile = [
-        "1.1 ms: node 2 answered ① with nothing written to its disk since it was asked",
-        "2.0 ms: node 2 was down and lost its disk, until 3.0 ms",
-    ];
+    let meanwhile = ["2.0 ms: node 2 was down and lost its disk, until 3.0 ms"];
     assert_eq!(texts(&page["meanwhile"]), meanwhile);
     assert_eq!(texts(&page["lanes"]), ["client 0", "newcomer 1"]);
+}
+
+/// A run of nine nodes whose one witness is at its very beginning: later node 1 is told of another
+/// and does not heed it; of what else goes wrong some has no part.
+fn unheeded() -> String {
+    let key = "k".repeat(40);
+    let mut lines = vec![
+        r#"{"at":0,"kind":"run","source":"sim","scenario":"unheeded","nodes":[1,2,3,4,5,6,7,8,9]}"#
+            .to_string(),
+    ];
+    let mut say = |line: String| lines.push(line);
+    for node in 1..=9 {
+        say(format!(r#"{{"at":0,"node":{node},"kind":"start","incarnation":1}}"#));
+    }
+    say(r#"{"at":1,"node":1,"kind":"fact","protocol":"p","fact":"Head","subject":4,"value":{"epoch":1}}"#.into());
+    let fault = |at: u64, kind: &str, node: u32, label: &str| {
+        format!(
+            r#"{{"at":{at},"kind":"fault","place":0,"fault":"{kind}","nodes":[{node}],"until":{},"label":"{label}"}}"#,
+            at + 1_000_000
+        )
+    };
+    say(fault(2_000_000, "cut", 3, "nobody's: node 3 cut off"));
+    say(fault(2_000_000, "loss", 1, "idle: node 1 loses nothing"));
+    say(r#"{"at":2100000,"node":3,"kind":"send","id":"x","to":2,"protocol":"p","label":"X"}"#
+        .into());
+    say(r#"{"at":2200000,"node":2,"kind":"drop","id":"x","from":3,"why":"cut"}"#.into());
+    for at in 0..900 {
+        let (time, node) = (4_000_000 + at * 1000, 2 + at % 8);
+        say(format!(r#"{{"at":{time},"node":{node},"kind":"timer","protocol":"p","label":"t"}}"#));
+    }
+    say(fault(5_000_000, "cut", 1, "real: node 1 cut off"));
+    for from in 2..=9 {
+        let to_one = r#""to":1,"protocol":"p","label":"Y""#;
+        say(format!(r#"{{"at":5100000,"node":{from},"kind":"send","id":"y{from}",{to_one}}}"#));
+    }
+    for from in 2..=9 {
+        say(format!(
+            r#"{{"at":5200000,"node":1,"kind":"drop","id":"y{from}","from":{from},"why":"cut"}}"#
+        ));
+    }
+    say(r#"{"at":7000000,"node":2,"kind":"send","id":"z","to":1,"protocol":"p","label":"COORD"}"#
+        .into());
+    say(r#"{"at":7100000,"node":1,"kind":"recv","id":"z","from":2}"#.into());
+    say(format!(
+        r#"{{"at":8000000,"kind":"violation","property":"p","label":"of {key} nothing","witnesses":[{{"role":"held","says":"{key} at node 1","node":1,"at":1,"event":"fact"}}]}}"#
+    ));
+    lines.join("\n") + "\n"
+}
+
+/// The page opens where it can be read, at the end of what a lone early witness began; a message
+/// that was received and not heeded is never dimmed; what had no part is no line.
+#[test]
+fn the_opening_can_be_read_and_shows_what_was_not_heeded() {
+    let Some(page) = tested("unheeded", unheeded()) else { return };
+    assert_eq!(page["problems"], serde_json::json!([]));
+    assert_eq!((&page["openedPast"], &page["showsViolation"]), (&false.into(), &true.into()));
+    let across = page["across"].as_u64().unwrap();
+    assert!((80..=140).contains(&across), "{across} events are read beside each other");
+    assert_eq!(page["numbered"], serde_json::json!([1]), "at the edge, as it lies beyond");
+    assert_eq!(page["received"], serde_json::json!([1, 0]), "one is received, none is dimmed");
+
+    let meanwhile = texts(&page["meanwhile"]);
+    assert_eq!(meanwhile.len(), 5, "{meanwhile:?}");
+    assert_eq!(meanwhile[0], "5.0 ms: real: node 1 cut off", "{meanwhile:?}");
+    assert!(meanwhile[1..].iter().all(|line| line.contains(" to node 1 was lost")));
+    let verdict = texts(&page["verdicts"][0]);
+    assert!(verdict[0].starts_with("p — of kkkkkkkkkkkk…kkkkkk nothing"), "{verdict:?}");
+    assert_eq!(verdict[1], format!("of {} nothing", "k".repeat(40)), "the whole is its title");
+    assert_eq!(texts(&page["because"]), ["① held: kkkkkkkkkkkk…kkkkkk at node 1"]);
 }
 
 /// What lasts is in the picture: facts in rows of their own, faults with both ends; and the table

@@ -15,6 +15,27 @@ function witnessesOf(violation, events, opNamed) {
   });
 }
 
+// The witnesses, and after each that was answered with nothing written to the node's disk one that
+// says so, where the node went down later and the answer may have been lost with it: only of nodes
+// that have a disk.
+function withUnsynced(told, violation, events, durable, spans) {
+  const last = told.length === 1 ? violation : Math.max(-1, ...told.flatMap((witness) => witness.its));
+  const isUnsynced = ({ request, reply }) => {
+    if (request < 0 || reply < 0 || !durable.has(events[reply].node)) return false;
+    const { node } = events[reply];
+    if (!spans.some((span) => span.node === node && span.kind === "down" && span.from > reply && span.from <= last)) return false;
+    for (let index = request; index <= reply; index++) {
+      const event = events[index];
+      if (event.kind === "sync" && event.node === node && event.ok && event.bytes > 0) return false;
+    }
+    return true;
+  };
+  const all = told.flatMap((witness) => (witness.op && isUnsynced(witness.op)
+    ? [witness, { role: "not written", says: "", of: witness, op: undefined, at: witness.op.reply, its: [witness.op.reply] }] : [witness]));
+  all.forEach((witness, place) => { witness.number = place + 1; });
+  return all;
+}
+
 // The events of an operation that the trace has, in its order.
 function partsOf(op) {
   return [op.invoke, op.request, op.reply, op.return].filter((index) => index >= 0).sort((a, b) => a - b);
@@ -32,6 +53,35 @@ function storyRange(violation) {
   const its = told.flatMap((witness) => witness.its);
   if (told.length === 1) its.push(violation);
   return its.length ? [Math.min(...its), Math.max(...its)] : null;
+}
+
+// As many events as can be read beside each other.
+const readable = () => Math.max(40, Math.min(120, Math.round(room() / 8)));
+
+// What a violation opens with: all that it rests on where that can be read, else the end of it; with
+// some of what was before, and where it showed if that is near.
+function openRange(violation) {
+  let [from, to] = storyRange(violation) || [violation, violation];
+  const most = readable();
+  if (violation > to && countShown(to, violation) <= most / 4) to = violation;
+  from = Math.min(from, shownBefore(to, 40));
+  return [Math.max(from, shownBefore(to, most)), to];
+}
+
+const isPlaced = (index) => view.shown[index] && !events[index].carried;
+
+// How many of the events after the first are shown, to the other.
+function countShown(first, other) {
+  let count = 0;
+  for (let index = first + 1; index <= other; index++) if (isPlaced(index)) count += 1;
+  return count;
+}
+
+// The event from which on so many are shown up to `to`.
+function shownBefore(to, count) {
+  let index = to;
+  for (let left = count; index > 0 && left > 0; ) { index -= 1; if (isPlaced(index)) left -= 1; }
+  return index;
 }
 
 // Scrolls so that the rows of the witnesses can be seen, the lowest of them at least.
@@ -133,7 +183,14 @@ function story(violation) {
     for (let index = from; index <= to; index++) if (!future[index]) marks[index] = 0;
   }
   while (count < FEW && from > 0) take(--from);
-  frame(marks, from, to, concernedBy(violation));
+  const nodes = concernedBy(violation);
+  frame(marks, from, to, nodes);
+  // What a node was told and did not heed may be all that is wrong.
+  for (let index = from; index <= Math.max(to, violation); index++) {
+    if (!/^(recv|drop)$/.test(events[index].kind) || !nodes.has(events[index].node)) continue;
+    marks[index] = 1;
+    for (const at of model.arrowsOf.get(index) || []) if (model.arrows[at].send >= 0) marks[model.arrows[at].send] = 1;
+  }
   for (const index of core) marks[index] = 1;
   marks[violation] = 1;
   return marks;
@@ -187,8 +244,24 @@ function marksFor(index) {
   return marks;
 }
 
+// Whether a fault did anything to these nodes: one of the network to a message of theirs.
+function hadPart({ index, family }, from, to, nodes) {
+  const event = events[index];
+  if (event.nodes.length && !event.nodes.some((id) => nodes.has(id))) return false;
+  if (!/^(cut|loss|clog)$/.test(family) || /reorder/.test(event.fault)) return true;
+  return model.arrows.some((arrow) => {
+    const sent = arrow.send < 0 ? arrow.end : arrow.send;
+    if (sent < from || sent > to || events[sent].t < event.t || events[sent].t > event.until) return false;
+    if (nodes.size && !nodes.has(arrow.from) && !nodes.has(arrow.to)) return false;
+    return arrow.fate === "lost" ? arrow.why !== "down" : arrow.copy || isLate(arrow, from, to);
+  });
+}
+
+// As many lines as are read beside the witnesses'.
+const MOST_MEANWHILE = 5;
+
 // What else happened between the first witness and the last that concerns the nodes they speak of:
-// [index, words].
+// [index, words, weight], the lightest of many.
 function meanwhile(violation) {
   const range = storyRange(violation);
   const marks = storyOf(violation);
@@ -202,21 +275,20 @@ function meanwhile(violation) {
     if (model.witnessAt.has(span.from) && !diskLost(span)) continue;
     const until = span.to < 0 ? "and does not come back" : `until ${clock(events[span.to].t)}`;
     const word = span.kind === "pause" ? "was held up" : `was down${lossWords(span)}`;
-    list.push([span.from, `${laneWord(span.node)} ${word}, ${until}`]);
+    list.push([span.from, `${laneWord(span.node)} ${word}, ${until}`, diskLost(span) ? 0 : 1]);
   }
   for (const fault of model.faults) {
     const event = events[fault.index];
     if (model.witnessAt.has(fault.index) || fault.family === "down" || fault.family === "pause" || fault.index > to || Math.max(event.until, event.t) < events[from].t) continue;
-    if (event.nodes.length && !event.nodes.some((id) => nodes.has(id))) continue;
-    list.push([fault.index, faultWords(event)]);
+    if (!hadPart(fault, from, to, nodes)) continue;
+    list.push([fault.index, faultWords(event), 2]);
   }
-  list.push(...unsynced(violation));
   const late = model.arrows.filter((arrow) => isLate(arrow, from, to) && marks[arrow.send] && nodes.has(arrow.to) && nodes.has(arrow.from));
   const longest = late.sort((a, b) => events[b.end].t - events[b.send].t - events[a.end].t + events[a.send].t)[0];
   if (longest) {
     const took = clock(events[longest.end].t - events[longest.send].t);
     const many = late.length > 1 ? `, the longest of ${late.length} that came late` : "";
-    list.push([longest.send, `${shortOf(events[longest.send])} from ${laneWord(longest.from)} to ${laneWord(longest.to)} was ${took} on its way${many}`]);
+    list.push([longest.send, `${shortOf(events[longest.send])} from ${laneWord(longest.from)} to ${laneWord(longest.to)} was ${took} on its way${many}`, 2]);
   }
   // What was asked, and the answers that are no lists.
   const words = new Set((model.told.get(violation) || []).flatMap(({ op }) => {
@@ -234,35 +306,13 @@ function meanwhile(violation) {
     const alike = [...scalarsOf(model.messageOf(index)?.label)].filter((word) => words.has(word)).length;
     lost.set(way, { count: known.count + 1, index: alike >= known.alike ? index : known.index, alike: Math.max(alike, known.alike) });
   }
-  for (const { index, count } of lost.values()) {
+  for (const { index, count, alike } of lost.values()) {
     const event = events[index];
     const many = count > 1 ? `, one of ${count} lost there` : "";
-    list.push([index, `${shortOf(model.messageOf(index))} from ${laneWord(event.from)} to ${laneWord(event.node)} was lost: ${dropWords(event)}${many}`]);
+    list.push([index, `${shortOf(model.messageOf(index))} from ${laneWord(event.from)} to ${laneWord(event.node)} was lost: ${dropWords(event)}${many}`, alike ? 1 : 3]);
   }
-  return list.sort((a, b) => a[0] - b[0]);
-}
-
-// Answers that nothing was written for, where the node went down later and they may have been lost
-// with it: only of nodes that have a disk.
-function unsynced(violation) {
-  if (!model.unsynced.has(violation)) model.unsynced.set(violation, answeredUnsynced(violation));
-  return model.unsynced.get(violation);
-}
-
-function answeredUnsynced(violation) {
-  const list = [];
-  for (const { op, number } of model.told.get(violation) || []) {
-    const [request, reply] = op ? [op.request, op.reply] : [-1, -1];
-    if (request < 0 || reply < 0) continue;
-    const { node } = events[reply];
-    if (!model.durable.has(node)) continue;
-    const down = model.spans.find((span) => span.node === node && span.kind === "down" && span.from > reply);
-    if (!down || down.from > storyRange(violation)[1]) continue;
-    let synced = false;
-    for (let index = request; index <= reply; index++) synced = synced || (events[index].kind === "sync" && events[index].node === node && events[index].ok && events[index].bytes > 0);
-    if (!synced) list.push([reply, `${laneWord(node)} answered ${circled(number)} with nothing written to its disk since it was asked`]);
-  }
-  return list;
+  list.sort((a, b) => a[2] - b[2] || a[0] - b[0]);
+  return list.slice(0, MOST_MEANWHILE).sort((a, b) => a[0] - b[0]);
 }
 
 // What a node lost by going down, as far as the trace says it.
@@ -289,7 +339,8 @@ function showBecause(jump) {
     el("violations").replaceChildren(...model.violations.map((index) => {
       const event = events[index];
       const place = [event.node === undefined ? "" : laneWord(event.node), clock(event.t)].filter(Boolean).join(", ");
-      const button = make("button", null, make("b", event.property), ` — ${event.label} `, make("small", `(${place})`));
+      const button = make("button", null, make("b", event.property), ` — ${briefly(event.label ?? "")} `, make("small", `(${place})`));
+      entitle(button, event.label ?? "");
       button.className = "verdict";
       button.addEventListener("click", () => jump(index));
       const item = make("li", null, button);
@@ -304,8 +355,9 @@ function showBecause(jump) {
 }
 
 // What a witness says, in a line.
-function saysOf({ says, op, at }) {
+function saysOf({ says, op, at, of }) {
   const event = events[at];
+  if (of) return `${laneWord(event.node)} answered ${circled(of.number)} at ${clock(event.t)} with nothing written to its disk since it was asked`;
   // A fault is said as everywhere on the page.
   if (event && event.kind === "fault" && says === event.label) return `${faultWords(event)}, from ${clock(event.t)}`;
   return says || (op ? operationWords(op) : "");
@@ -314,10 +366,12 @@ const witnessLine = (witness) => `${circled(witness.number)} ${witness.role ? `$
 
 function becauseBox(index, jump) {
   const lines = model.told.get(index).map((witness) => {
-    const words = [make("b", `${circled(witness.number)} `), make("i", witness.role), witness.role ? ": " : "", saysOf(witness)];
+    const said = saysOf(witness);
+    const words = [make("b", `${circled(witness.number)} `), make("i", witness.role), witness.role ? ": " : "", briefly(said)];
     if (witness.at < 0) return make("li", null, make("span", null, ...words, make("small", " (not in the picture)")));
     const line = make("button", null, ...words);
     line.dataset.number = witness.number;
+    entitle(line, said);
     line.addEventListener("click", () => jump(witness.at));
     return make("li", null, line);
   });
@@ -325,12 +379,13 @@ function becauseBox(index, jump) {
   list.className = "because";
   list.setAttribute("aria-label", "Because");
   const more = meanwhile(index);
-  for (const [at, words] of more.slice(0, 3)) {
+  const shown = more.length < MOST_MEANWHILE ? more : more.slice(0, 3);
+  for (const [at, words] of shown) {
     const item = make("li", null, meanwhileLine(at, words, jump));
     item.className = "meanwhile";
     list.append(item);
   }
-  if (more.length > 3) list.append(moreMeanwhile(more.slice(3), jump));
+  if (more.length > shown.length) list.append(moreMeanwhile(more.slice(shown.length), jump));
   return list;
 }
 
@@ -344,10 +399,15 @@ function moreMeanwhile(more, jump) {
 }
 
 function meanwhileLine(at, words, jump) {
-  const line = make("button", `${clock(events[at].t)}: ${words}`);
+  const line = make("button", `${clock(events[at].t)}: ${briefly(words)}`);
+  entitle(line, words);
   line.addEventListener("click", () => jump(at));
   return line;
 }
+
+// A sentence with its longest words, such as keys, cut; and the whole of it for who points at it.
+const briefly = (text) => text.replace(/[^\s=,:;()[\]{}"→]{25,}/g, (word) => (word.endsWith("…") ? `${word.slice(0, 18)}…` : `${word.slice(0, 12)}…${word.slice(-6)}`));
+function entitle(element, said) { if (briefly(said) !== said) element.title = said; }
 
 // What an operation was, for a witness that says nothing itself.
 function operationWords(op) {
@@ -372,7 +432,7 @@ function drawWitnesses(pen, rows) {
     let y = place.y;
     while (numbered.some((one) => Math.hypot(one.x - x, one.y - y) < 17)) y -= 17;
     numbered.push({ x, y, index: witness.at, number: witness.number });
-    drawUnsynced(pen, rows, violation, witness);
+    if (witness.of) drawUnsynced(pen, rows, witness.at);
     if (!beyond && place.ring !== undefined) {
       pen.strokeStyle = ink.bad;
       pen.lineWidth = 2;
@@ -397,9 +457,8 @@ function drawWitnesses(pen, rows) {
 }
 
 // An answer for which nothing was written says so at the node's line.
-function drawUnsynced(pen, rows, violation, { op }) {
-  if (!op || !unsynced(violation).some(([index]) => index === op.reply)) return;
-  const [x, y] = [xAt(op.reply), rows.y.get(events[op.reply].node) - view.top];
+function drawUnsynced(pen, rows, index) {
+  const [x, y] = [xAt(index), rows.y.get(events[index].node) - view.top];
   if (!(x >= GUTTER && x <= view.width && y >= rows.fixed)) return;
   pen.font = `600 11px ${SANS}`;
   pen.fillStyle = ink.bad;

@@ -9,15 +9,24 @@ function testBecause() {
     draw();
     const its = model.told.get(violation).flatMap((witness) => witness.its);
     result.inPicture = its.every((index) => xAt(index) >= GUTTER && xAt(index) <= view.width);
+    const [low, high] = visibleRange();
+    const across = [...Array(high - low).keys()].map((at) => low + at).filter((index) => isPlaced(index) && xAt(index) >= GUTTER && xAt(index) <= view.width);
+    result.across = across.length;
+    result.showsViolation = xAt(violation) >= GUTTER && xAt(violation) <= view.width;
     result.numbered = numbered.map((one) => one.number);
     const lines = [...el("violations").querySelectorAll("[data-number]")];
     result.because = lines.map((line) => line.textContent);
+    for (const line of el("violations").querySelectorAll(".meanwhile button")) if (line.textContent.startsWith("+")) line.click();
     result.meanwhile = [...el("violations").querySelectorAll(".meanwhile")].map((line) => line.textContent);
     setPast(true);
     result.dimmedWitnesses = 0;
     const count = () => { result.dimmedWitnesses += its.filter((index) => dim(index)).length; };
     select(violation);
     count();
+    const nodes = concernedBy(violation);
+    const received = across.filter((index) => events[index].kind === "recv" && nodes.has(events[index].node));
+    result.received = [received.length, received.filter((index) => dim(index)).length];
+    result.verdicts = [...el("violations").querySelectorAll(".verdict")].map((line) => [line.textContent, line.title]);
     result.bright = view.marks ? [...view.marks.keys()].filter((index) => view.marks[index]) : null;
     result.followed = lines.map((line) => { line.click(); count(); return view.selected; });
     result.current = lines.map((line) => line.getAttribute("aria-current"));
@@ -25,12 +34,12 @@ function testBecause() {
     for (let index = 0; index < Math.min(events.length, 60); index++) { select(index); count(); }
     setPast(false);
     // No filter hides a witness, nor the line of its node.
-    const nodes = [...view.nodes];
+    const shownNodes = [...view.nodes];
     view.nodes.clear();
     rows = null;
     applyFilters();
     result.hiddenWitnesses = its.filter((index) => !view.shown[index] || (model.rowOf.has(events[index].node) && !layout().y.has(events[index].node))).length;
-    nodes.forEach((id) => view.nodes.add(id));
+    shownNodes.forEach((id) => view.nodes.add(id));
     rows = null;
     applyFilters();
     jump(violation);

@@ -171,7 +171,10 @@ function buildModel(run, events) {
   spans.sort((a, b) => a.from - b.from);
 
   // What a violation rests on; the lanes of whoever did it come first.
-  const told = new Map(violations.map((index) => [index, witnessesOf(events[index], events, (name) => ops[opOf.get(name)])]));
+  const told = new Map(violations.map((index) => {
+    const list = witnessesOf(events[index], events, (name) => ops[opOf.get(name)]);
+    return [index, withUnsynced(list, index, events, durable, spans)];
+  }));
   const witnessAt = new Set(), witnessNodes = new Set();
   for (const witness of [...told.values()].flat()) {
     if (witness.op) witness.op.bad = true;
@@ -220,7 +223,7 @@ function buildModel(run, events) {
     run, rowOf, end, arrows, arrowsOf, reach, spans, faults, faultLanes: laneEnds.length, violations, bands, ops, opOf, passages,
     clients, lanes, depths, consoleLines, digests, views, lamports, statuses, names, durable, protocols, protocolOf, messageOf,
     // Of violations: who bears witness of each, and what was made of it so far.
-    told, witnessAt, witnessNodes, stories: new Map(), brought: null, trip: null, unsynced: new Map(), bandRows: new Map(),
+    told, witnessAt, witnessNodes, stories: new Map(), brought: null, trip: null, bandRows: new Map(),
   };
 }
 

@@ -82,18 +82,14 @@ function step(count, sameNode) {
   return view.selected;
 }
 
-// Goes to an event with enough around it to be understood; to a violation with all it rests on.
+// Goes to an event with enough around it to be understood; to a violation with what it rests on.
 function jump(index) {
   if (events[index].kind === "violation") {
     view.about = index;
-    let [from, to] = storyRange(index) || [index, index];
-    if (view.axis === "order") {
-      const places = view.place[to] - view.place[from];
-      // Too few to understand are widened to what was before.
-      if (places < 40) from = indexAtPlace(view.place[to] - 40);
-      if (places > 160) setPast(true);
-    }
-    showRange(from, to);
+    const story = storyRange(index);
+    // Of thousands most have no part.
+    if (story && countShown(...story) > 2000) setPast(true);
+    showRange(...openRange(index));
     showRows(index);
   } else if (xAt(index) < GUTTER || xAt(index) > view.width) {
     view.left = view.place[index] - room() / 2 / view.scale;

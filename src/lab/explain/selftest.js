@@ -7,6 +7,7 @@ function selfTest() {
   const ask = (id, value) => { const input = el(id); if (input.type === "checkbox") input.click(); else { input.value = value; input.dispatchEvent(new Event(input.tagName === "SELECT" ? "change" : "input")); } };
   try {
     result.opened = view.selected;
+    result.openedPast = view.past;
     result.redPixels = redPixels();
     press("Home");
     const path = [view.selected];

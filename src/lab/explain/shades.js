@@ -185,11 +185,11 @@ function drawFault(pen, rows, fault) {
   caps(pen, x1, x2, y, FAULT - 3, ink.soft);
   const word = faultWords(event);
   // A witness's number stands first.
-  const left = x1 + (model.witnessAt.has(fault.index) ? 9 : 0);
+  const left = !model.witnessAt.has(fault.index) ? x1 : x1 < GUTTER ? GUTTER + 20 : x1 + 9;
   pen.font = `11px ${SANS}`;
   // What is too short for its words has them beside it, as far as no other fault is there.
   const inside = Math.min(x2, view.width) - Math.max(x1, GUTTER);
-  if (pen.measureText(word).width + 8 + left - x1 <= inside) pinned(pen, word, left, x2, y + FAULT / 2 - 1, ink.ink);
+  if (pen.measureText(word).width + 8 + left - Math.max(x1, GUTTER) <= inside) pinned(pen, word, left, x2, y + FAULT / 2 - 1, ink.ink);
   else {
     const next = fault.next < 0 ? view.width : xAt(fault.next);
     const beyond = Math.min(next, x2 + 320);
