@@ -224,33 +224,85 @@ function fitted(pen, label) {
   return known;
 }
 
-// Labels where there is room for them, and never on each other.
+// Labels where there is room for them, and never on each other: those of what matters first, each
+// where it covers fewest other arrows, on its own arrow or tied to it by a short line.
 function drawArrowLabels(pen, labels, rows) {
   const many = rows.row < 44 ? 30 : 160;
   if (hurry || labels.length > many || (view.axis === "order" && view.scale < 1.5)) return;
   pen.font = `11px ${SANS}`;
   const taken = [];
-  for (const { at, line } of labels) {
+  const weights = new Map(labels.map(({ at }) => [at, labelWeight(model.arrows[at])]));
+  for (const { at, line } of [...labels].sort((a, b) => weights.get(b.at) - weights.get(a.at))) {
     const arrow = model.arrows[at];
     const message = events[arrow.send];
     const lost = arrow.fate === "lost" ? ` (${arrow.why})` : arrow.copy ? " (copy)" : "";
     const { text, width } = fitted(pen, (message ? shortOf(message) : "?") + lost);
-    for (const part of [0.5, 0.36, 0.64, 0.25, 0.75]) {
-      const x = line.x1 + (line.x2 - line.x1) * part - width / 2;
-      const y = line.y1 + (line.y2 - line.y1) * part;
-      const box = [x - 3, y - 6.5, x + width + 3, y + 6.5];
-      // Lifelines, bands and their numbers keep their place, as far as rows are wide enough.
-      const [above, below] = rows.row < 44 ? [4, 4] : [14, 24];
-      if (rows.ids.some((id) => box[1] < rows.y.get(id) + below && box[3] > rows.y.get(id) - above)) continue;
+    const place = labelPlace(line, width, labels, taken, rows);
+    if (!place) continue;
+    const { box, x, y } = place;
+    taken.push(box);
+    pen.fillStyle = ink.paper;
+    pen.globalAlpha = 0.88;
+    pen.fillRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+    pen.globalAlpha = 1;
+    const colour = arrow.fate === "lost" ? ink.bad : arrow.fate === "ok" ? ink[`arrow-${arrow.class % 6}`] : ink.soft;
+    pen.strokeStyle = pen.fillStyle = colour;
+    if (x < box[0] || x > box[2]) {
+      pen.lineWidth = 1;
+      pen.beginPath();
+      pen.moveTo(x, y);
+      pen.lineTo(x < box[0] ? box[0] + 2 : box[2] - 2, y);
+      pen.stroke();
+      pen.beginPath();
+      pen.arc(x, y, 2, 0, 7);
+      pen.fill();
+    }
+    pen.fillText(text, box[0] + 3, y);
+  }
+}
+
+// What matters more has its label first: what the selected event or a witness sent or received, or
+// acted on.
+function labelWeight(arrow) {
+  const its = ends(arrow);
+  if (its.includes(view.selected)) return 3;
+  if (its.some((index) => model.witnessAt.has(index))) return 2;
+  return its.some((index) => onItsNode(events[index]) && witnessTurns().has(`${events[index].node} ${events[index].t}`)) ? 2 : 0;
+}
+
+// The turns of nodes that witnesses speak of.
+function witnessTurns() {
+  model.turns ??= new Set([...model.witnessAt].filter((index) => events[index].node !== undefined).map((index) => `${events[index].node} ${events[index].t}`));
+  return model.turns;
+}
+
+// Where a label lies: on its arrow, or close beside it; where it covers fewest others. `x` and `y`
+// are its arrow's. Null without room.
+function labelPlace(line, width, labels, taken, rows) {
+  let best = null;
+  for (const part of [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8]) {
+    const [x, y] = [line.x1 + (line.x2 - line.x1) * part, line.y1 + (line.y2 - line.y1) * part];
+    if (x < GUTTER || x > view.width) continue;
+    // Lifelines, bands and their numbers keep their place, as far as rows are wide enough.
+    const [above, below] = rows.row < 44 ? [4, 4] : [14, 24];
+    if (rows.ids.some((id) => y - 6.5 < rows.y.get(id) + below && y + 6.5 > rows.y.get(id) - above)) continue;
+    for (const [place, left] of [x - width / 2 - 3, x + 5, x - width - 11].entries()) {
+      const box = [left, y - 6.5, left + width + 6, y + 6.5];
       if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
-      taken.push(box);
-      pen.fillStyle = ink.paper;
-      pen.globalAlpha = 0.88;
-      pen.fillRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
-      pen.globalAlpha = 1;
-      pen.fillStyle = arrow.fate === "lost" ? ink.bad : ink.soft;
-      pen.fillText(text, x, y);
-      break;
+      if ((box[0] < GUTTER || box[2] > view.width) && place) continue;
+      const covers = labels.reduce((sum, other) => sum + (other.line !== line && crossesBox(other.line, box) ? 1 : 0), 0);
+      // Some way from the middle is better than on another.
+      const cost = covers * 2 + Math.abs(part - 0.5) + place * 0.3;
+      if (!best || cost < best.cost) best = { box, x, y, cost };
     }
   }
+  return best;
+}
+
+// Whether a line passes through a box, which is no higher than the line's rows are apart.
+function crossesBox({ x1, y1, x2, y2 }, [left, top, right, bottom]) {
+  if (Math.max(y1, y2) < top || Math.min(y1, y2) > bottom || Math.max(x1, x2) < left || Math.min(x1, x2) > right) return false;
+  const at = (y) => (y1 === y2 ? x1 : x1 + ((x2 - x1) * (Math.max(Math.min(y, Math.max(y1, y2)), Math.min(y1, y2)) - y1)) / (y2 - y1));
+  const [a, b] = [at(top), at(bottom)];
+  return Math.max(a, b) >= left && Math.min(a, b) <= right;
 }

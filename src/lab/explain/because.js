@@ -56,7 +56,7 @@ function storyRange(violation) {
 }
 
 // As many events as can be read beside each other.
-const readable = () => Math.max(40, Math.min(120, Math.round(room() / 8)));
+const readable = () => Math.max(40, Math.min(100, Math.round(room() / 8)));
 
 // What a violation opens with: all that it rests on where that can be read, else the end of it; with
 // some of what was before, and where it showed if that is near.

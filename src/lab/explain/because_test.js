@@ -17,7 +17,7 @@ function testBecause() {
     const lines = [...el("violations").querySelectorAll("[data-number]")];
     result.because = lines.map((line) => line.textContent);
     for (const line of el("violations").querySelectorAll(".meanwhile button")) if (line.textContent.startsWith("+")) line.click();
-    result.meanwhile = [...el("violations").querySelectorAll(".meanwhile")].map((line) => line.textContent);
+    result.meanwhile = [...el("violations").querySelectorAll(".meanwhile button")].map((line) => line.textContent);
     setPast(true);
     result.dimmedWitnesses = 0;
     const count = () => { result.dimmedWitnesses += its.filter((index) => dim(index)).length; };
@@ -65,15 +65,16 @@ function testLasting() {
   const rows = layout();
   const lists = rows.ids.flatMap((id) => bandsOf(id));
   const hidden = rows.ids.reduce((sum, id) => sum + model.bands.get(id).size - rows.bands.get(id), 0);
-  const offered = folds.reduce((sum, fold) => sum + model.bands.get(fold.id).size - rows.bands.get(fold.id), 0);
+  const offers = folds.filter((fold) => fold.client === undefined);
+  const offered = offers.reduce((sum, fold) => sum + model.bands.get(fold.id).size - rows.bands.get(fold.id), 0);
   const result = {
     facts: events.filter((event) => event.kind === "fact" && event.node !== undefined).length,
     banded: lists.flat().reduce((sum, band) => sum + band.times, 0),
     bandLabels: [...new Set(lists.flat().map((band) => band.label))].slice(0, 40),
     unoffered: hidden - offered,
   };
-  if (folds.length) {
-    const { id, y } = folds[0];
+  if (offers.length) {
+    const { id, y } = offers[0];
     foldHit(20, y - view.top + 2);
     result.unfolded = layout().bands.get(id) === model.bands.get(id).size;
     view.opened.clear();

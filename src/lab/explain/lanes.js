@@ -16,7 +16,7 @@ function drawOperations(pen, rows) {
     const bars = [], crumbs = [];
     for (const op of model.lanes.get(name)) {
       if (op.from >= view.to || (op.to >= 0 && op.to < view.from)) continue;
-      if (!view.shown[op.from] && !op.bad) continue;
+      if ((!view.shown[op.from] && !op.bad) || (op.folded && !isLooked(op))) continue;
       const [x1, x2] = [xAt(op.from), op.to < 0 ? end : Math.max(xAt(op.to), xAt(op.from) + (op.bad ? 6 : 2))];
       if (x2 < GUTTER || x1 > view.width || (x2 <= covered[op.lane] && !op.bad)) continue;
       covered[op.lane] = Math.max(covered[op.lane] ?? -Infinity, Math.ceil(x2));
@@ -24,14 +24,16 @@ function drawOperations(pen, rows) {
       (isSmall ? crumbs : bars).push({ op, x1, x2, y: top + op.lane * LANE });
     }
     drawCrumbs(pen, crumbs);
+    drawFolded(pen, name, rows);
     // What a violation rests on lies above the rest, and no words lie on it.
     bars.sort((a, b) => a.op.bad - b.op.bad);
     for (const bar of bars) drawBar(pen, bar);
-    const taken = [];
+    const taken = [], captions = [];
     // Where there are many, words and ways are those of what matters.
     const mattering = bars.filter(({ op }) => op.bad || isLooked(op));
-    for (const bar of (bars.length <= MOST_LABELLED ? [...bars] : [...mattering]).reverse()) labelBar(pen, bar, bars, taken);
+    for (const bar of (bars.length <= MOST_LABELLED ? [...bars] : [...mattering]).reverse()) labelBar(pen, bar, bars, taken, captions);
     for (const bar of bars.length + crumbs.length <= MANY_BARS ? bars : mattering) drawWays(pen, bar, rows);
+    captionBars(pen, captions.sort((a, b) => a.bar.x1 - b.bar.x1));
   }
 }
 
@@ -77,9 +79,70 @@ function drawBar(pen, { op, x1, x2, y }) {
   pen.globalAlpha = 1;
 }
 
-// What was asked and answered: inside if it fits, else beside where nothing lies that matters.
-function labelBar(pen, { op, x1, x2, y }, bars, taken) {
-  const text = `${shortOf(events[op.from])} → ${op.to < 0 ? unanswered() : shortOf(events[op.to])}`;
+// Operations of a client that nobody answered, as one; a click tells them apart.
+function drawFolded(pen, name, rows) {
+  const list = model.lanes.get(name);
+  const { folded } = list;
+  const isOpen = view.opened.has(`ops ${name}`);
+  if (!folded.length && !isOpen) return;
+  const y = rows.lane.get(name) + (isOpen ? 0 : folded[0].lane * LANE);
+  folds.push({ client: name, word: isOpen ? "▾" : "▸", x: GUTTER - 18, y: y - 8, wide: !isOpen });
+  const x1 = isOpen ? Infinity : Math.max(GUTTER, Math.min(...folded.map((op) => xAt(op.from))));
+  const x2 = Math.min(endX(-1), view.width + 2);
+  if (x1 >= x2) return;
+  pen.fillStyle = ink.op;
+  pen.strokeStyle = ink["op-line"];
+  pen.lineWidth = 1;
+  pen.setLineDash([3, 3]);
+  pen.fillRect(x1, y - 8, x2 - x1, 16);
+  pen.strokeRect(x1, y - 8, x2 - x1, 16);
+  pen.setLineDash([]);
+  pinned(pen, `+${folded.length} that got no answer`, x1, x2, y + 0.5, ink.soft);
+}
+
+// Tells the operations of a client that nobody answered apart, or no longer.
+function foldOperations(name) {
+  const key = `ops ${name}`;
+  if (!view.opened.delete(key)) view.opened.add(key);
+  model.depths.set(name, sublanes(model.lanes.get(name), !view.opened.has(key)));
+}
+
+// An answer with what its short form has cut at the end, where its label has that.
+function wholeOf(event) {
+  const brief = shortOf(event);
+  if (!brief.endsWith("…")) return brief;
+  const stem = brief.slice(0, -1);
+  for (const word of scalarsOf(event.label)) {
+    for (let size = Math.min(word.length - 1, stem.length); size > 3; size--) {
+      if (stem.endsWith(word.slice(0, size))) return (stem.slice(0, -size) + word).slice(0, 160);
+    }
+  }
+  return brief;
+}
+
+// The words of operations that matter and have no room within their bars: all of them, above these,
+// with their witnesses' numbers.
+function captionBars(pen, captions) {
+  let edge = GUTTER;
+  pen.font = `600 11px ${SANS}`;
+  captions.forEach(({ bar, text }, at) => {
+    const witness = model.told.get(explained())?.find((one) => one.op === bar.op);
+    const words = `${witness ? `${circled(witness.number)} ` : ""}${text}`;
+    const width = pen.measureText(words).width;
+    const left = Math.max(edge + 2, Math.min(Math.max(bar.x1 - 6, GUTTER + 2), view.width - width - 6));
+    // What comes after keeps its beginning.
+    const next = captions.slice(at + 1).map((one) => one.bar.x1).find((x) => x > left + 60) ?? Infinity;
+    const shown = left + width <= view.width || next === Infinity ? words : shorten(pen, words, view.width - left);
+    beside(pen, shown, left, bar.y - bar.op.lane * LANE - LANE / 2 - 6, ink.bad, true);
+    edge = left + pen.measureText(shown).width + 8;
+  });
+}
+
+// What was asked and answered: inside if it fits, else beside where nothing lies; of what matters
+// all of it, above.
+function labelBar(pen, bar, bars, taken, captions) {
+  const { op, x1, x2, y } = bar;
+  const text = `${shortOf(events[op.from])} → ${op.to < 0 ? unanswered() : op.bad ? wholeOf(events[op.to]) : shortOf(events[op.to])}`;
   const colour = op.bad ? ink.bad : ink.ink;
   // Its number stands before the words.
   const indent = op.bad && model.told.get(explained())?.some((witness) => witness.op === op) ? 10 : 0;
@@ -96,9 +159,7 @@ function labelBar(pen, { op, x1, x2, y }, bars, taken) {
   const wide = width + 12;
   if (width + 8 + indent <= right - left && free(left + 6, right, true) && put(left, right)) pinned(pen, text, left + indent, x2, y + 0.5, colour, pen.font);
   else if (free(after, after + wide, false) && put(after, after + wide)) beside(pen, text, after + 5, y, colour, op.bad);
-  else if (op.bad && free(x1 - wide - 6, x1, false) && put(x1 - wide - 6, x1)) beside(pen, text, x1 - width - 14, y, colour, true);
-  else if (op.bad && free(after, after + wide, true) && put(after, after + wide)) beside(pen, text, after + 5, y, colour, true);
-  else if (op.bad && free(x1 - wide - 6, x1, true) && put(x1 - wide - 6, x1)) beside(pen, text, x1 - width - 14, y, colour, true);
+  else if (op.bad) captions.push({ bar, text });
   else if (free(left + 6, right, true) && put(left, right)) pinned(pen, text, left + indent, x2, y + 0.5, colour, pen.font);
   pen.globalAlpha = 1;
 }
@@ -178,13 +239,24 @@ function drawNames(pen, rows) {
   pen.clip();
   pen.translate(0, -view.top);
   const here = view.selected < 0 ? undefined : events[view.selected].node;
+  const seen = view.selected < 0 ? events.length - 1 : seenAt(view.selected);
   for (const id of rows.ids) {
     if (rows.y.get(id) < view.top || rows.y.get(id) > view.top + view.height + 20) continue;
     pen.fillStyle = id === here ? ink.accent : ink.ink;
     pen.font = `600 13px ${SANS}`;
     const isSmall = rows.row < 44;
     const name = model.names.has(id) && isSmall ? `${laneWord(id)} · ${id}` : laneWord(id);
-    pen.fillText(shorten(pen, name, GUTTER - 24), 14, rows.y.get(id));
+    const word = shorten(pen, name, GUTTER - 24);
+    pen.fillText(word, 14, rows.y.get(id));
+    const role = roleOf(id, seen);
+    if (role) {
+      // Beside the name, or below it where nothing else is.
+      const after = 14 + pen.measureText(word).width + 6;
+      pen.fillStyle = ink.soft;
+      pen.font = `11px ${SANS}`;
+      const isBelow = pen.measureText(role).width > GUTTER - after - 2 && !isSmall && !model.names.has(id);
+      pen.fillText(isBelow ? role : shorten(pen, role, GUTTER - after - 2), isBelow ? 14 : after, rows.y.get(id) + (isBelow ? 14 : 0.5));
+    }
     if (!model.names.has(id) || isSmall) continue;
     pen.fillStyle = ink.soft;
     pen.font = `11px ${SANS}`;
@@ -192,7 +264,7 @@ function drawNames(pen, rows) {
   }
   pen.fillStyle = ink.accent;
   pen.font = `600 11px ${SANS}`;
-  for (const { word, y } of folds) pen.fillText(word, 14, y + 8);
+  for (const { word, x, y } of folds) pen.fillText(word, x ?? 14, y + 8);
   if (model.clients.length) {
     pen.fillStyle = ink.soft;
     pen.font = `11px ${SANS}`;
@@ -201,7 +273,7 @@ function drawNames(pen, rows) {
   for (const name of model.clients) {
     pen.fillStyle = model.lanes.get(name).some((op) => op.bad) ? ink.bad : ink.ink;
     pen.font = `12.5px ${SANS}`;
-    pen.fillText(shorten(pen, name, GUTTER - 24), 14, rows.lane.get(name));
+    pen.fillText(shorten(pen, name, GUTTER - 32), 14, rows.lane.get(name));
   }
   pen.restore();
   pen.fillStyle = ink.soft;

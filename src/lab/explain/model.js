@@ -10,6 +10,9 @@ for (const level of ["error", "warn"]) {
   console[level] = (...words) => { problems.push(words.join(" ")); original.apply(console, words); };
 }
 
+// As many operations without an answer as are shown one by one.
+const MOST_SILENT = 3;
+
 const data = decode(JSON.parse(document.getElementById("data").textContent));
 // Both are exchanged for those of a part of the run while its rest is to be guessed.
 let events = data.events;
@@ -191,7 +194,10 @@ function buildModel(run, events) {
   }
   const rank = (name) => (bad.has(name) ? 0 : lanes.get(name).some((op) => op.client !== name) ? 2 : 1);
   const clients = [...lanes.keys()].sort((a, b) => rank(a) - rank(b));
-  const depths = new Map(clients.map((name) => [name, sublanes(lanes.get(name))]));
+  // Of what nobody answered, much of it is told by its number.
+  const silent = ops.filter((op) => op.to < 0 && !op.bad);
+  if (silent.length > MOST_SILENT) for (const op of silent) op.silent = true;
+  const depths = new Map(clients.map((name) => [name, sublanes(lanes.get(name), true)]));
 
   // Faults side by side where they overlap, in few lanes; the last lane takes what is left.
   const laneEnds = [];
@@ -259,8 +265,19 @@ function apartOf(events) {
 }
 
 // Gives each operation of a client a lane of its own among those that it overlaps; what a violation
-// rests on first, so that nothing lies on it. Returns how many lanes there are.
-function sublanes(list) {
+// rests on first, so that nothing lies on it. Those that are folded share the last, which
+// `list.folded` has. Returns how many lanes there are.
+function sublanes(list, fold) {
+  const silent = fold ? list.filter((op) => op.silent) : [];
+  list.folded = silent.length > 1 ? silent : [];
+  for (const op of list) op.folded = false;
+  const depth = placeLanes(list.folded.length ? list.filter((op) => !op.silent) : list);
+  if (!list.folded.length) return Math.max(1, depth);
+  for (const op of list.folded) [op.lane, op.folded] = [depth, true];
+  return depth + 1;
+}
+
+function placeLanes(list) {
   const ends = [];
   const place = (op, most) => {
     let lane = ends.findIndex((spans) => spans.every(([from, to]) => op.from >= to || (op.to >= 0 && op.to <= from)));
@@ -282,7 +299,7 @@ function sublanes(list) {
     op.lane = lane;
     busy[lane] = Math.max(busy[lane] ?? -1, to);
   }
-  return Math.max(1, busy.length);
+  return busy.length;
 }
 
 // The indices that an arrow is tied to.

@@ -140,19 +140,41 @@ function drawBands(pen, rows, low, high) {
         pen.globalAlpha = dim(band.from) && view.marks ? 0.45 : 1;
         pen.fillStyle = ink[`band-${band.colour}`];
         pen.fillRect(x1, y, Math.max(1, x2 - x1 - 1), height - (compact ? 0.5 : 0));
-        if (height > 9) pinned(pen, bandWords(band), x1, x2, y + height / 2 + 0.5, ink.ink);
+        if (height > 9 && x2 - x1 > 12) bandLabel(pen, band, x1, x2, y + height / 2 + 0.5);
         pen.globalAlpha = 1;
       }
     });
     const opened = view.opened.has(id) && all.length > 2;
     if (all.length === shown.length && !opened) continue;
     if (compact) continue;
-    folds.push({ id, word: opened ? "fewer" : `+${all.length - shown.length} more`, y: rows.y.get(id) + (model.names.has(id) ? 20 : 8) });
+    folds.push({ id, word: opened ? "fewer" : `+${all.length - shown.length} more`, y: rows.y.get(id) + 20 });
   }
 }
 
 // Of one that was said several times, how often.
 const bandWords = (band) => (band.times > 1 && band.statement === "null" ? `${band.label} × ${band.times}` : band.label);
+
+// The words of a statement, the fewer the less room there is: without the fact's name, with short
+// words, numbers alone; and no number is cut.
+function bandForms(band) {
+  const whole = bandWords(band);
+  const name = events[band.from].fact;
+  const rest = name && whole.startsWith(`${name} `) ? whole.slice(name.length + 1) : whole;
+  const bare = rest.replace(/\bnode (?=\d)/g, "");
+  const numbers = rest.match(/[−+-]?\d[^\s,]*(?: (?:ns|µs|ms|s|B)\b)?/g) || [];
+  const short = bare.replace(/\p{L}{4,}/gu, (word) => word.slice(0, 2));
+  return numbers.length && numbers.length < 5 ? [whole, rest, bare, short, numbers.join("·")] : [whole];
+}
+
+function bandLabel(pen, band, x1, x2, y) {
+  band.forms ??= bandForms(band);
+  pen.font = `11px ${SANS}`;
+  // A narrow one has hardly an edge.
+  const room = x2 - x1 - (x2 - x1 < 50 ? 4 : 7);
+  const text = band.forms.find((form) => pen.measureText(form).width <= room) ?? (band.forms.length > 1 ? "" : shorten(pen, band.forms[0], room));
+  pen.fillStyle = ink.ink;
+  if (text) pen.fillText(text, x1 + (x2 - x1 < 50 ? 2 : 4), y);
+}
 
 // The first band of a row that may reach `low`.
 function firstBand(list, low) {
@@ -166,9 +188,10 @@ function firstBand(list, low) {
 
 // Opens or closes a node's rows of statements where that is at this place; says whether it was.
 function foldHit(x, y) {
-  const fold = folds.find((one) => x < GUTTER && y + view.top >= one.y && y + view.top <= one.y + BAND);
+  const fold = folds.find((one) => (x < GUTTER || one.wide) && y + view.top >= one.y && y + view.top <= one.y + BAND);
   if (!fold) return false;
-  if (!view.opened.delete(fold.id)) view.opened.add(fold.id);
+  if (fold.client !== undefined) foldOperations(fold.client);
+  else if (!view.opened.delete(fold.id)) view.opened.add(fold.id);
   rows = null;
   clampView();
   invalidate();

@@ -42,6 +42,27 @@ function stateOf(id, until) {
   return fields;
 }
 
+// What a statement is called by which a node says that it leads.
+const LEADS = /^(leader|leads|coordinator|primary|master|head)$/i;
+
+// What a node is among the others, where its state has a field for it or it says that it leads.
+function roleOf(id, until) {
+  const since = lastUpTo(model.statuses.get(id), until);
+  if (since >= 0 && /^(crash|stop)$/.test(events[since].kind)) return "";
+  for (const list of model.views.get(id).values()) {
+    const at = lastUpTo(list, until);
+    const role = at >= 0 && at >= since ? events[at].value?.role : undefined;
+    if (typeof role === "string" && role.length <= 20) return role;
+  }
+  for (const list of model.bands.get(id).values()) {
+    const band = list[firstBand(list, until + 1)] ?? list[list.length - 1];
+    if (!band || band.from > until || (band.to >= 0 && band.to <= until) || band.subject !== id) continue;
+    const { fact } = events[band.from];
+    if (LEADS.test(fact)) return /^leads$/i.test(fact) ? "leader" : fact.toLowerCase();
+  }
+  return "";
+}
+
 // A value in few letters; long lists by how many they have.
 function valueWords(value, most = 28) {
   if (value === null || value === undefined) return "–";

@@ -2,7 +2,7 @@
 
 // Where the diagram begins, right of the names; less on a narrow screen.
 let GUTTER = 132;
-const RULER = 26, FLAGS = 22, FAULT = 19, LANE = 22, MARGIN = 14;
+const RULER = 26, FLAGS = 22, FAULT = 19, LANE = 22, CAPTION = 14, MARGIN = 14;
 
 const view = {
   axis: "order", from: 0, to: events.length,
@@ -142,7 +142,10 @@ function layout() {
   const curve = faults + model.faultLanes * FAULT + 2;
   const fixed = curve + (chance ? CURVE : 0) + 4;
   const lanes = model.clients.reduce((sum, name) => sum + model.depths.get(name), 0);
-  const left = view.height - fixed - (lanes ? Math.min(lanes, 6) * LANE + 26 : 0) - 6;
+  // Above a client's bars there is room for the words of those that matter.
+  const caption = (name) => (model.lanes.get(name).some((op) => op.bad) ? CAPTION : 0);
+  const captions = model.clients.reduce((sum, name) => sum + caption(name), 0);
+  const left = view.height - fixed - (lanes ? Math.min(lanes, 6) * LANE + captions + 26 : 0) - 6;
   const row = Math.max(27, Math.min(180, ids.length ? left / ids.length : left));
   const above = Math.min(row * 0.42, 44);
   // A node's row grows with what it holds for true.
@@ -153,7 +156,10 @@ function layout() {
   for (const id of ids) { y.set(id, bottom + above); bottom += high.get(id); }
   const clientsTop = bottom + 4;
   bottom = clientsTop + 20;
-  for (const name of model.clients) { lane.set(name, bottom); bottom += model.depths.get(name) * LANE; }
+  for (const name of model.clients) {
+    lane.set(name, bottom + caption(name));
+    bottom += caption(name) + model.depths.get(name) * LANE;
+  }
   rows = { ids, at: new Map(ids.map((id, place) => [id, place])), flags, faults, curve, fixed, row, above, bands, high, y, clientsTop, lane, bottom: lanes ? bottom + 4 : clientsTop };
   return rows;
 }
