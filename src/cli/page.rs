@@ -6,9 +6,10 @@ use node_lab::explain::slice::{Asked, cut};
 use node_lab::explain::{Merged, html};
 use node_lab::study::{Property, Run, Verdict, Violation};
 use node_lab::trace::{Event, Line, Testimony, told};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,25 +46,24 @@ impl PageArgs {
             out.flush()
         };
         write().map_err(|error: io::Error| format!("{}: {error}", file.display()))?;
-        if self.open { open(file) } else { Ok(()) }
+        if self.open { open(file.as_os_str()) } else { Ok(()) }
     }
 }
 
-/// Opens a file in a browser.
+/// Opens a file or an address in a browser.
 ///
 /// # Errors
 /// There is none, in one line that says what to do.
-fn open(file: &Path) -> Result<(), String> {
+pub fn open(what: &OsStr) -> Result<(), String> {
     let named = std::env::var_os("BROWSER").filter(|browser| !browser.is_empty());
     let browser = named.unwrap_or_else(|| "xdg-open".into());
     let quiet = Stdio::null;
     let mut command = Command::new(&browser);
-    command.arg(file).stdin(quiet()).stdout(quiet()).stderr(quiet());
+    command.arg(what).stdin(quiet()).stdout(quiet()).stderr(quiet());
     command.spawn().map(drop).map_err(|error| {
         format!(
-            "{} cannot be opened with {}: {error}; set BROWSER to a browser, or open the file \
-             yourself",
-            file.display(),
+            "{} cannot be opened with {}: {error}; set BROWSER to a browser, or open it yourself",
+            what.display(),
             browser.display(),
         )
     })
@@ -78,10 +78,17 @@ pub fn judge(
     verdicts: &[(&'static Property, Verdict)],
 ) {
     let mut words = Vec::new();
+    let (mut held, mut unknown) = (0, 0);
     for (property, verdict) in verdicts {
         let word = match verdict {
-            Verdict::Held => "held",
-            Verdict::Unknown { .. } | Verdict::Undecided { .. } => "unknown",
+            Verdict::Held => {
+                held += 1;
+                "held"
+            }
+            Verdict::Unknown { .. } | Verdict::Undecided { .. } => {
+                unknown += 1;
+                "unknown"
+            }
             Verdict::Violated(found) => {
                 violated(merged, run, begin, property, found);
                 "violated"
@@ -90,6 +97,7 @@ pub fn judge(
         words.push(format!("{property} {word}"));
     }
     if !words.is_empty() {
+        merged.judged = Some([held, unknown]);
         merged.notes.push(format!("judged by node verify: {}", words.join(", ")));
     }
 }

@@ -449,6 +449,23 @@ mod tests {
         assert_eq!(names(&asked, &run), ["monotonic_reads", "linearizable"]);
     }
 
+    /// Without the witnesses, which are below what is violated and nowhere else.
+    fn verdicts_of(shown: &str) -> String {
+        let mut lines: Vec<&str> = Vec::new();
+        for line in shown.lines() {
+            let is_witness = line.starts_with("  ");
+            let is_first = is_witness && line.starts_with("  ①");
+            let is_violated = lines.last().is_some_and(|last| last.contains(" violated: "));
+            assert!(!is_first || is_violated, "{shown}");
+            if !is_witness {
+                lines.push(line);
+            }
+        }
+        let violated = lines.iter().filter(|line| line.contains(" violated: ")).count();
+        assert_eq!(shown.matches("  ①").count(), violated, "{shown}");
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
     #[test]
     fn one_line_a_property_and_a_code_for_all() {
         let run = stale("");
@@ -456,7 +473,7 @@ mod tests {
         let verdicts: Vec<_> = all.properties().map(|one| (one, check(one.name, &run))).collect();
         let verdicts = &verdicts[..7];
         assert_eq!(
-            show(&run, &verdicts[1..]),
+            verdicts_of(&show(&run, &verdicts[1..])),
             "read_your_writes     unknown: no client read a key that it had PUT\n\
              regular_register     violated: client 2 GET k at node 3 returned NULL \
              (30.0 to 35.0 ms) was sent after client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.0 to 25.0 ms)\n\
@@ -517,7 +534,7 @@ mod tests {
         assert!(matches!(check("monotonic_reads", &run), Verdict::Unknown { .. }));
         let verdicts = [(property("clock_condition"), check("clock_condition", &traces(4)))];
         assert_eq!(
-            show(&Run::default(), &verdicts),
+            verdicts_of(&show(&Run::default(), &verdicts)),
             "clock_condition      violated: node 1 receiving 1 at 20.0 ms has Lamport value 4 and \
              vector {1: 1, 2: 1}, but the event of node 2 in its past, at 10.0 ms, has 4\n"
         );
@@ -562,7 +579,7 @@ mod tests {
             let run = by_rank(winner);
             let shown = names(&[], &run).into_iter();
             let judged = shown.map(|name| (property(name), check(name, &run)));
-            show(&run, &judged.collect::<Vec<_>>())
+            verdicts_of(&show(&run, &judged.collect::<Vec<_>>()))
         };
         assert_eq!(
             verdicts(1),

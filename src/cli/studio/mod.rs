@@ -27,14 +27,14 @@ use self::live::Live;
 use self::runs::Runs;
 use self::server::Server;
 use super::output::Output;
-use super::tell;
+use super::{page, tell};
 use crate::client::escaped;
 use clap::Args;
 use node_lab::registry::Registry;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 /// Run, fork and compare in a browser: the page of node explain, with the run's controls on
@@ -146,7 +146,7 @@ pub(super) fn main(args: &StudioArgs, registry: Registry) -> ExitCode {
     }
     tell!("node studio: open this address in a browser on this machine; end with Ctrl-C");
     if args.open {
-        open(&url);
+        page::open(url.as_ref()).unwrap_or_else(|why| tell!("node studio: {why}"));
     }
     server.serve(Arc::new(move |request| studio.answer(request)));
     ExitCode::SUCCESS
@@ -184,17 +184,4 @@ fn begin(args: &StudioArgs, registry: Registry) -> Result<(Server, Arc<Studio>),
 fn scenario_of(plan: &str) -> Option<PathBuf> {
     let table: toml::Table = fs::read_to_string(plan).ok()?.parse().ok()?;
     table.get("scenario").and_then(toml::Value::as_str).map(PathBuf::from)
-}
-
-/// Asks the desktop to open the address.
-fn open(url: &str) {
-    let started = Command::new("xdg-open")
-        .arg(url)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    if started.is_err() {
-        tell!("node studio: xdg-open is not there: open the address by hand");
-    }
 }

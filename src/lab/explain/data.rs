@@ -61,6 +61,7 @@ pub(super) fn write(run: &Merged, extras: &Extras, out: &mut impl Write) -> io::
         "nodes": run.nodes,
         "base": run.base.to_string(),
         "notes": run.notes,
+        "judged": run.judged,
     });
     write!(out, "{{\"run\":{},", escaped(&head.to_string()))?;
     if !extras.curve.is_empty() {

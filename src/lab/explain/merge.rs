@@ -67,6 +67,7 @@ pub(super) fn merge<'a>(mut files: Vec<Vec<Line<'a>>>, mut notes: Vec<String>) -
         base: head.base,
         entries,
         notes,
+        judged: None,
         heard: Vec::new(),
     }
 }

@@ -52,6 +52,9 @@ pub struct Merged<'a> {
     pub entries: Vec<Entry<'a>>,
     /// What a reader must know about the traces: what was left out, what contradicts itself.
     pub notes: Vec<String>,
+    /// Of the properties that it was judged by after it was read, how many held and how many are
+    /// unknown; none when it was not.
+    pub judged: Option<[usize; 2]>,
     /// When clients got what they had subscribed to; the entries are the `push`es of the nodes.
     heard: Vec<Heard<'a>>,
 }

@@ -83,10 +83,13 @@ function showHeader(jump) {
   el("facts").textContent = words.filter(Boolean).join(" · ");
   const found = model.violations.length;
   const verdict = el("verdict");
-  // Nobody judges real nodes while they run.
-  const judged = run.source === "sim";
-  verdict.className = found ? "bad" : judged ? "good" : "";
-  verdict.textContent = found ? `✕ ${found} violation${found > 1 ? "s" : ""}` : judged ? "✓ no violation recorded" : "not judged";
+  // Nobody judges real nodes while they run; who reads their traces may. The unknown is no success.
+  const [held, unknown] = run.judged ?? [0, 0];
+  const good = run.source === "sim" || (held > 0 && unknown === 0);
+  verdict.className = found ? "bad" : good ? "good" : "";
+  const several = found > 1 ? "s" : "";
+  verdict.textContent = found ? `✕ ${found} violation${several}` : run.source === "sim" ? "✓ no violation recorded"
+    : held + unknown === 0 ? "not judged" : good ? `✓ ${held} held` : `${held} held, ${unknown} unknown`;
   showBecause(jump);
   el("notes").replaceChildren(...run.notes.map((note) => make("li", note)));
   showPart();
