@@ -4,13 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
-#[path = "explain/chromium.rs"]
-mod chromium;
+#[path = "browser/found.rs"]
+mod found;
+#[path = "explain/pages.rs"]
+mod pages;
 #[path = "explain/sample.rs"]
 mod sample;
 
-use chromium::{chromium, part};
+use found::chromium;
 use node_lab::explain::{Source, merge, shiviz, text};
+use pages::part;
 use sample::Sample;
 use serde_json::Value;
 use std::path::Path;

@@ -4,12 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
-#[path = "explain/browser.rs"]
 mod browser;
-#[path = "explain/chromium.rs"]
-mod chromium;
 #[path = "explain/contrast.rs"]
 mod contrast;
+#[path = "explain/pages.rs"]
+mod pages;
 #[path = "explain/sample.rs"]
 mod sample;
 #[path = "explain/screens.rs"]
@@ -25,7 +24,7 @@ fn opened() -> Option<(Browser, PathBuf)> {
     let mut browser = Browser::start()?;
     let file = browser.dir().join("run.html");
     let trace = Sample { nodes: 3, events: 2000, forgetful: true, seed: 42 }.write();
-    chromium::page(trace, &file);
+    pages::page(trace, &file);
     browser.open(&file, "");
     Some((browser, file))
 }

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
-#[path = "studio/browser.rs"]
 mod browser;
 mod common;
 #[path = "studio/served.rs"]
@@ -423,7 +422,7 @@ fn a_person_opens_what_is_red_forks_it_compares_saves_and_replays() {
     assert_eq!(browser.js("frames[0].page.violations"), 1);
     // The menu of the event that the page opens at, by its key.
     click_in_frame(&mut browser, "page.getElementById('back')");
-    browser.key("m");
+    browser.press("m", false);
     let items = "[...frames[0].iframe.contentDocument.querySelectorAll('[role=menuitem]')]";
     browser.until(&format!("{items}.length > 3"));
     let fork = "[...page.querySelectorAll('[role=menuitem]')]\

@@ -2,13 +2,16 @@
 //! told over a pair of pipes (`--remote-debugging-pipe`: messages of JSON, a NUL after each).
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+#![allow(dead_code, reason = "not every test uses all that a person can do")]
+
+mod found;
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A browser that has not answered by then never will.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -27,7 +30,7 @@ pub struct Browser {
 impl Browser {
     /// With an empty page; none where no browser is.
     pub fn start() -> Option<Self> {
-        let Some(program) = crate::chromium::chromium() else {
+        let Some(program) = found::chromium() else {
             println!("skipped: no chromium");
             return None;
         };
@@ -37,6 +40,8 @@ impl Browser {
             .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#])
             .arg(program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+            // Names of elsewhere that point here.
+            .arg("--host-resolver-rules=MAP rebound.example 127.0.0.1")
             .args(["--remote-debugging-pipe", "--window-size=1400,900"])
             .arg(format!("--user-data-dir={}", dir.path().join("profile").display()))
             .stdin(Stdio::piped())
@@ -74,6 +79,10 @@ impl Browser {
 
     /// Asks the browser for something, and waits for the answer.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.ask(method, params).unwrap_or_else(|why| panic!("{method}: {why}"))
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Result<Value, String> {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": params });
         let of_page = !method.starts_with("Browser.") && !method.starts_with("Target.");
@@ -84,8 +93,10 @@ impl Browser {
         loop {
             let said = self.said.recv_timeout(PATIENCE).expect("the browser answers");
             if said["id"] == self.number {
-                assert!(said["error"].is_null(), "{method}: {}", said["error"]);
-                return said["result"].clone();
+                return match said.get("error") {
+                    None => Ok(said["result"].clone()),
+                    Some(error) => Err(error.to_string()),
+                };
             }
             self.news.push(said);
         }
@@ -118,21 +129,58 @@ impl Browser {
         }
     }
 
+    /// Begins to load an address.
+    pub fn go(&mut self, url: &str) {
+        self.call("Page.navigate", json!({ "url": url }));
+    }
+
+    /// Loads the page again.
+    pub fn reload(&mut self) {
+        self.js("window.isBefore = true");
+        self.call("Page.reload", json!({}));
+        self.until("!window.isBefore");
+    }
+
+    fn evaluate(&mut self, expression: &str) -> Result<Value, String> {
+        let asked = json!({
+            "expression": expression, "awaitPromise": true, "returnByValue": true,
+            "userGesture": true });
+        // A page that goes has no answer.
+        let answer = self.ask("Runtime.evaluate", asked)?;
+        match answer.get("exceptionDetails") {
+            None => Ok(answer["result"]["value"].clone()),
+            Some(details) => Err(format!("{expression}: {details}")),
+        }
+    }
+
     /// What an expression of the page is; waits for a promise.
     pub fn js(&mut self, expression: &str) -> Value {
-        let params =
-            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let answer = self.call("Runtime.evaluate", params);
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
-        answer["result"]["value"].clone()
+        self.evaluate(expression).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Waits until an expression of the page is true.
     pub fn until(&mut self, condition: &str) {
-        self.js(&format!(
-            "new Promise((done) => {{ const look = () => {{ if ({condition}) done(); \
-             else setTimeout(look, 10); }}; look(); }})"
-        ));
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let is = self.evaluate(&format!("Boolean({condition})"));
+            if is == Ok(Value::Bool(true)) {
+                return;
+            }
+            let page = "document.body.innerText.slice(0, 2000)";
+            assert!(Instant::now() < end, "{condition}: {is:?}: {:?}", self.evaluate(page));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A click of the mouse at a place of the window.
+    pub fn click(&mut self, x: f64, y: f64, button: &str) {
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            let count = u32::from(kind != "mouseMoved");
+            let button = if count == 0 { "none" } else { button };
+            let asked = json!({
+                "type": kind, "x": x, "y": y, "button": button, "clickCount": count });
+            self.call("Input.dispatchMouseEvent", asked);
+        }
     }
 
     /// Presses a key as it is named to pages, with Shift or without.

@@ -1,22 +1,10 @@
-//! Where a browser is, and pages for it.
+//! Pages for a browser.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
 use node_lab::explain::slice::{Asked, cut};
 use node_lab::explain::{Source, html, merge};
-use std::path::{Path, PathBuf};
-
-/// The browser that the environment names, or one that is installed.
-pub fn chromium() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("CHROMIUM") {
-        return Some(named.into());
-    }
-    let path = std::env::var_os("PATH")?;
-    ["chromium", "chromium-browser", "google-chrome"]
-        .iter()
-        .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
-        .find(|file| file.is_file())
-}
+use std::path::Path;
 
 /// Writes the page of a trace.
 #[allow(dead_code, reason = "not every test wants all of a run")]
