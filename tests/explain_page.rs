@@ -448,6 +448,10 @@ fn unheeded() -> String {
     say(r#"{"at":7000000,"node":2,"kind":"send","id":"z","to":1,"protocol":"p","label":"COORD"}"#
         .into());
     say(r#"{"at":7100000,"node":1,"kind":"recv","id":"z","from":2}"#.into());
+    for op in 0..5 {
+        let asked = r#""client":7,"to":2,"protocol":"p","label":"x""#;
+        say(format!(r#"{{"at":7500000,"kind":"invoke","op":"7-{op}",{asked}}}"#));
+    }
     say(format!(
         r#"{{"at":8000000,"kind":"violation","property":"p","label":"of {key} nothing","witnesses":[{{"role":"held","says":"{key} at node 1","node":1,"at":1,"event":"fact"}}]}}"#
     ));
@@ -470,6 +474,9 @@ fn the_opening_can_be_read_and_shows_what_was_not_heeded() {
     assert_eq!(meanwhile.len(), 5, "{meanwhile:?}");
     assert_eq!(meanwhile[0], "5.0 ms: real: node 1 cut off", "{meanwhile:?}");
     assert!(meanwhile[1..].iter().all(|line| line.contains(" to node 1 was lost")));
+    // What nobody answered is told by its number, until one asks.
+    assert_eq!(page["folded"], serde_json::json!([["client 7", 1, 5]]));
+    assert_eq!(page["openFolds"], serde_json::json!([["client 7", 5, 0]]));
     let verdict = texts(&page["verdicts"][0]);
     assert!(verdict[0].starts_with("p — of kkkkkkkkkkkk…kkkkkk nothing"), "{verdict:?}");
     assert_eq!(verdict[1], format!("of {} nothing", "k".repeat(40)), "the whole is its title");
@@ -496,4 +503,21 @@ fn nothing_that_lasts_is_dropped_and_changes_are_marked() {
     let words = texts(changed("request"));
     assert_eq!(words, ["keys: 1 was 0", "seen: 900 values + 0, 1, 2 and 897 more"]);
     assert_eq!(*changed("timer"), Value::Null, "a timer changes nothing");
+
+    // What a node was before it went down, beside what it is when it is back.
+    let back = events.iter().rposition(|event| event["kind"] == "start").unwrap();
+    let back = texts(&page["changed"][back.to_string()]);
+    let known = ["is: up was crashed", "keys: 0 was 1 before the crash"];
+    assert_eq!(back[..2], known, "{back:?}");
+    assert!(back[2].starts_with("seen: none − 0, 1, 2"), "{back:?}");
+    // Whom the witnesses speak of first; no long number is broken, and the whole is its title.
+    assert_eq!(texts(&page["columns"]), ["node 2", "node 1"]);
+    let order = &page["order"][first("request").to_string()];
+    assert_eq!(texts(order), ["is", "keys", "seen", "epoch"], "what changed, then the rest");
+    assert!(page["numbers"].as_u64().unwrap() >= 4 && page["wrapped"] == 0);
+    let cut = serde_json::json!(["1735…0000", "1735689600000"]);
+    assert_eq!(page["cut"], serde_json::json!([cut, cut]));
+    // A band says less the narrower it is, and the numbers last.
+    let forms = ["Rank node 2, rank 2", "node 2, rank 2", "2, rank 2", "2, ra 2", "2·2"];
+    assert!(page["bandForms"].as_array().unwrap().contains(&serde_json::json!(forms)));
 }

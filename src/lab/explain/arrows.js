@@ -237,7 +237,9 @@ function drawArrowLabels(pen, labels, rows) {
     const message = events[arrow.send];
     const lost = arrow.fate === "lost" ? ` (${arrow.why})` : arrow.copy ? " (copy)" : "";
     const { text, width } = fitted(pen, (message ? shortOf(message) : "?") + lost);
-    const place = labelPlace(line, width, labels, taken, rows);
+    // Where it was lost is seen.
+    const parts = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8].filter((part) => part < 0.65 || arrow.fate !== "lost");
+    const place = labelPlace(line, parts, width, labels, taken, rows);
     if (!place) continue;
     const { box, x, y } = place;
     taken.push(box);
@@ -278,9 +280,9 @@ function witnessTurns() {
 
 // Where a label lies: on its arrow, or close beside it; where it covers fewest others. `x` and `y`
 // are its arrow's. Null without room.
-function labelPlace(line, width, labels, taken, rows) {
+function labelPlace(line, parts, width, labels, taken, rows) {
   let best = null;
-  for (const part of [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8]) {
+  for (const part of parts) {
     const [x, y] = [line.x1 + (line.x2 - line.x1) * part, line.y1 + (line.y2 - line.y1) * part];
     if (x < GUTTER || x > view.width) continue;
     // Lifelines, bands and their numbers keep their place, as far as rows are wide enough.

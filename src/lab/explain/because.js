@@ -65,7 +65,7 @@ function openRange(violation) {
   const most = readable();
   if (violation > to && countShown(to, violation) <= most / 4) to = violation;
   from = Math.min(from, shownBefore(to, 40));
-  return [Math.max(from, shownBefore(to, most)), to];
+  return [countShown(from, to) <= 1.3 * most ? from : shownBefore(to, most), to];
 }
 
 const isPlaced = (index) => view.shown[index] && !events[index].carried;

@@ -49,13 +49,28 @@ function testBecause() {
 
 // What the table marks as changed at each of the first events.
 function testStates() {
-  const changed = {};
+  const changed = {}, order = {};
+  const fields = () => [...el("states").querySelectorAll("th[scope=row]")].map((cell) => cell.textContent);
   for (let index = 0; index < Math.min(events.length, 60); index++) {
     select(index, true);
     const cells = [...el("states").querySelectorAll("td.new")].map((cell) => `${cell.parentElement.firstChild.textContent}: ${cell.textContent}`);
-    if (cells.length) changed[index] = cells;
+    if (cells.length) [changed[index], order[index]] = [cells, fields()];
   }
-  return { changed, when: el("when").textContent };
+  select(model.violations[0] ?? events.length - 1, true);
+  const table = el("states").closest("table");
+  const cells = [...table.querySelectorAll("td.number")];
+  const lines = (cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell.firstChild);
+    return new Set([...range.getClientRects()].map((box) => box.top)).size;
+  };
+  return {
+    changed, when: el("when").textContent,
+    columns: [...table.querySelectorAll("thead th[scope]")].map((cell) => cell.textContent),
+    order,
+    numbers: cells.length, wrapped: cells.filter((cell) => lines(cell) > 1).length,
+    cut: cells.filter((cell) => cell.title).map((cell) => [cell.textContent, cell.title]),
+  };
 }
 
 // All facts are in a row, all rows are shown or counted, and both ends of all faults are apart.
@@ -63,16 +78,23 @@ function testLasting() {
   fit();
   draw();
   const rows = layout();
-  const lists = rows.ids.flatMap((id) => bandsOf(id));
+  const all = rows.ids.flatMap((id) => bandsOf(id)).flat();
   const hidden = rows.ids.reduce((sum, id) => sum + model.bands.get(id).size - rows.bands.get(id), 0);
   const offers = folds.filter((fold) => fold.client === undefined);
   const offered = offers.reduce((sum, fold) => sum + model.bands.get(fold.id).size - rows.bands.get(fold.id), 0);
   const result = {
     facts: events.filter((event) => event.kind === "fact" && event.node !== undefined).length,
-    banded: lists.flat().reduce((sum, band) => sum + band.times, 0),
-    bandLabels: [...new Set(lists.flat().map((band) => band.label))].slice(0, 40),
+    banded: all.reduce((sum, band) => sum + band.times, 0),
+    bandLabels: [...new Set(all.map((band) => band.label))].slice(0, 40),
     unoffered: hidden - offered,
   };
+  const lists = () => model.clients.map((name) => [name, model.depths.get(name), model.lanes.get(name).folded.length]);
+  result.folded = lists();
+  model.clients.forEach(foldOperations);
+  result.openFolds = lists();
+  model.clients.forEach(foldOperations);
+  globalRows();
+  result.bandForms = all.slice(0, 40).map((band) => bandForms(band));
   if (offers.length) {
     const { id, y } = offers[0];
     foldHit(20, y - view.top + 2);

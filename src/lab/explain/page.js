@@ -89,7 +89,7 @@ function jump(index) {
     const story = storyRange(index);
     // Of thousands most have no part.
     if (story && countShown(...story) > 2000) setPast(true);
-    showRange(...openRange(index));
+    showRange(...openRange(index), 0.9);
     showRows(index);
   } else if (xAt(index) < GUTTER || xAt(index) > view.width) {
     view.left = view.place[index] - room() / 2 / view.scale;

@@ -90,16 +90,37 @@ function changeWords(before, after) {
   return [some(less(is, was), "+"), some(less(was, is), "−")].filter(Boolean).join(" ") || "in another order";
 }
 
-// The nodes of the table: all, or of very many those that the event and the violation are about.
+// The nodes of the table, those that the violation speaks of first, then those of the event where
+// not all are in sight; of very many only some.
 const MOST_TABLED = 24;
 function tabled(index) {
-  // What witnesses speak of stands first where not all fit.
-  const all = [...data.run.nodes].sort((a, b) => (data.run.nodes.length > 4 ? model.witnessNodes.has(b) - model.witnessNodes.has(a) : 0));
-  if (all.length <= MOST_TABLED) return all;
   const event = events[index] ?? {};
-  const first = new Set([event.node, event.from, event.to, ...model.witnessNodes].filter((id) => model.rowOf.has(id)));
-  for (const id of all) if (first.size < MOST_TABLED) first.add(id);
-  return all.filter((id) => first.has(id));
+  const about = explained();
+  const first = new Set(about < 0 ? [] : concernedBy(about));
+  if (data.run.nodes.length > 4) for (const id of [event.node, event.from, event.to]) if (model.rowOf.has(id)) first.add(id);
+  for (const id of data.run.nodes) if (first.size < MOST_TABLED) first.add(id);
+  return [...first].slice(0, MOST_TABLED);
+}
+
+// A node as it was before the event, and when that was: of one that starts again, before it went
+// down.
+function stateBefore(id, index, until) {
+  const before = turnOf(index) - 1;
+  const fields = stateOf(id, before);
+  const span = model.spans.find((one) => one.node === id && one.kind === "down" && one.to > before && one.to <= until);
+  if (!span || span.from < 0) return { fields, when: "" };
+  // How it is has changed since then.
+  const whole = stateOf(id, span.from - 1);
+  for (const [name, value] of fields) whole.set(name, value);
+  return { fields: whole, when: events[span.from].kind === "stop" ? "before it stopped" : "before the crash" };
+}
+
+// Long numbers by their ends, where that tells those of a row apart: no line is broken within one.
+function numbersOf(values) {
+  const long = [...new Set(values.map(String).filter((word) => /^-?\d{10,}$/.test(word)))];
+  const cut = (word) => `${word.slice(0, 4)}…${word.slice(-4)}`;
+  const known = new Map(long.map((word) => [word, cut(word)]));
+  return new Set(known.values()).size === long.length ? known : new Map();
 }
 
 // Each node as it was after the event, beside what it was before; at the end when none is selected.
@@ -107,16 +128,26 @@ function showStates(index) {
   const left = data.run.nodes.length - tabled(index).length;
   el("when").textContent = (index < 0 ? "Nodes at the end" : "Nodes after this step") + (left ? `, ${left} more not shown` : "");
   const until = index < 0 ? events.length - 1 : seenAt(index);
-  const before = index < 0 ? until : turnOf(index) - 1;
   const ids = tabled(index);
   const [now, then] = [new Map(), new Map()];
+  let when = "";
   for (const id of ids) {
     now.set(id, stateOf(id, until));
     // Only the event's node can have changed.
-    then.set(id, index >= 0 && events[index].node === id ? stateOf(id, before) : now.get(id));
+    const was = index >= 0 && events[index].node === id ? stateBefore(id, index, until) : null;
+    then.set(id, was ? was.fields : now.get(id));
+    when ||= was ? was.when : "";
   }
   const names = [...new Set(ids.flatMap((id) => [...now.get(id).keys(), ...then.get(id).keys()]))];
-  const order = new Map(names.map((name) => [name, name.startsWith("\u0000") ? 0 : 1]));
+  // What changed, then what differs, then the rest; each protocol's together.
+  const text = (value) => JSON.stringify(value);
+  const protocols = [...new Set(names.map((name) => name.split("\u0000")[0]))].sort((a, b) => (a === "" ? -1 : b === "" ? 1 : 0));
+  const order = new Map(names.map((name) => {
+    const isNew = ids.some((id) => text(now.get(id).get(name)) !== text(then.get(id).get(name)));
+    const seen = new Set(ids.map((id) => text(now.get(id).get(name))).filter((value) => value !== undefined));
+    const rank = name.startsWith("\u0000") ? 0 : isNew ? 1 : seen.size > 1 ? 2 : 3;
+    return [name, protocols.indexOf(name.split("\u0000")[0]) * 4 + rank];
+  }));
   names.sort((a, b) => order.get(a) - order.get(b));
   const head = make("tr", null, make("th", ""), ...ids.map((id) => {
     const cell = make("th", laneWord(id));
@@ -137,7 +168,8 @@ function showStates(index) {
     }
     const label = make("th", field.replaceAll("_", " "));
     label.scope = "row";
-    rows.push(make("tr", null, label, ...ids.map((id) => stateCell(now.get(id).get(name), then.get(id).get(name), field))));
+    const short = numbersOf(ids.flatMap((id) => [now.get(id).get(name), then.get(id).get(name)]));
+    rows.push(make("tr", null, label, ...ids.map((id) => stateCell(now.get(id).get(name), then.get(id).get(name), field, short, when))));
   }
   const table = el("states").closest("table");
   table.querySelector("thead").replaceChildren(head);
@@ -150,9 +182,13 @@ function showStates(index) {
   if (here && (here.offsetLeft < box.scrollLeft + 84 || here.offsetLeft + here.offsetWidth > box.scrollLeft + box.clientWidth)) box.scrollLeft = here.offsetLeft - 90;
 }
 
-function stateCell(value, was, field) {
+function stateCell(value, was, field, short, when) {
   const cell = make("td");
-  const words = value === undefined ? (was === undefined ? "" : "gone") : valueWords(value);
+  const whole = value === undefined ? (was === undefined ? "" : "gone") : valueWords(value);
+  const words = short.get(whole) ?? whole;
+  if (/^-?\d+$/.test(whole)) cell.classList.add("number");
+  if (/^-?\d{8,}$/.test(whole)) cell.classList.add("long-number");
+  if (words !== whole) cell.title = whole;
   const isLong = value !== null && typeof value === "object" && JSON.stringify(value).length > words.length + 24;
   if (isLong) {
     const more = make("details", null, make("summary", words), make("div"));
@@ -161,10 +197,10 @@ function stateCell(value, was, field) {
     more.addEventListener("toggle", () => { more.lastChild.textContent = more.open ? JSON.stringify(value).slice(0, 50000) : ""; });
     cell.append(more);
   } else cell.textContent = words;
-  if (field === "is" && /crashed|stopped|held up/.test(words)) cell.className = "off";
+  if (field === "is" && /crashed|stopped|held up/.test(words)) cell.classList.add("off");
   if (JSON.stringify(value) === JSON.stringify(was)) return cell;
-  cell.className = `${cell.className} new`.trim();
-  const change = changeWords(was, value);
-  if (change) cell.append(" ", make("small", change));
+  cell.classList.add("new");
+  const change = short.has(String(was)) ? `was ${short.get(String(was))}` : changeWords(was, value);
+  if (change) cell.append(" ", make("small", when && field !== "is" && change.startsWith("was ") ? `${change} ${when}` : change));
   return cell;
 }

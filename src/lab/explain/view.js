@@ -110,11 +110,11 @@ function fit() {
   clampView();
 }
 
-// Shows the events from..to, with some air.
-function showRange(from, to) {
+// Shows the events from..to, with some air: they have a share of the width.
+function showRange(from, to, share = 0.82) {
   const [a, b] = [view.place[from], view.place[Math.min(to, events.length)]];
   const span = Math.max(b - a, 1e-9);
-  view.scale = (room() * 0.82) / span;
+  view.scale = (room() * share) / span;
   clampView();
   view.left = (a + b) / 2 - room() / 2 / view.scale;
   clampView();
