@@ -191,10 +191,18 @@ fn who_loops_for_ever_is_out_of_time() {
 #[test]
 fn who_forks_without_end_has_too_many_processes() {
     let course = Course::new();
-    course.fails(
-        "\n    while True:\n        if os.fork() == 0: os.execlp('sleep', 'sleep', '98765')",
-        "the program ended the run",
+    course.submit(
+        "eve",
+        &node_that(
+            "\n    while True:\n        if os.fork() == 0: os.execlp('sleep', 'sleep', '98765')",
+        ),
     );
+    let (output, results) = course.grade("eve", &[]);
+    // A busy machine may end its turn before it has as many as it may have.
+    let said = results["tests"][0]["output"].as_str().unwrap_or_default();
+    let is_late = said.contains("could not be decided in time");
+    let told = if is_late { "turn_ms" } else { "the program ended the run" };
+    is_failure(&output, &results, told);
     let sleeps = Command::new("pgrep").args(["-f", "^sleep 98765"]).output();
     assert!(sleeps.is_ok_and(|output| output.stdout.is_empty()), "processes are left");
 }

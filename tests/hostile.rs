@@ -306,7 +306,7 @@ fn clients_that_were_served_and_are_idle_hold_little() {
         }
         // As long as they are there.
         let held = cluster.node(VICTIM).rss_bytes();
-        assert!(held < 32 << 20, "{held} bytes in memory");
+        assert!(held < 12 << 20, "{held} bytes in memory");
     });
 }
 

@@ -411,9 +411,9 @@ impl Node {
         wait_until("the node ends", deadline, || child.try_wait().expect("it is our child"))
     }
 
-    /// The memory that it has in use now.
+    /// The memory that it has in use now, beside what of its program's file it has read.
     pub fn rss_bytes(&self) -> u64 {
-        self.status_bytes("VmRSS:")
+        self.status_bytes("RssAnon:")
     }
 
     /// The most memory that it has ever had in use.
