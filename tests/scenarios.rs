@@ -48,6 +48,20 @@ fn every_scenario_of_the_tree_comes_with_a_study_and_is_its_file() {
     assert_eq!(shipped, names, "as many files as names");
 }
 
+/// Whatever a seed draws can be saved, replayed and forked: it is a plan of its scenario.
+#[test]
+fn what_a_seed_draws_is_a_plan_of_its_scenario() {
+    let registry = node_studies::registry();
+    for one in registry.studies().iter().flat_map(|study| study.scenarios) {
+        let name = one.name();
+        let scenario = Scenario::open(Path::new(&name), &registry).expect("it opens");
+        for seed in 1..=50 {
+            let fit = scenario.check(&scenario.plan(seed));
+            assert_eq!(fit, Ok(()), "{name}, seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn a_name_does_in_any_folder_and_a_copy_runs_as_the_original() {
     let folder = TempDir::new().expect("a folder");

@@ -370,9 +370,12 @@ impl Scenario {
             if let Some(id) = fault.spared().iter().find(|id| !known(id)) {
                 return wrong(format!("spares: there is no node {id}"));
             }
+            // What is drawn may be of a node without a disk where others have one: it meets nothing.
+            let is_of_any = matches!(fault.kind, Kind::SyncError { .. } | Kind::DiskFull { .. });
+            let is_drawn = is_of_any && self.ranges.are_of_disks();
+            let is_named = fault.is_of_disks() && !is_drawn;
             let nodes = fault.nodes();
-            let bare = nodes.iter().find(|id| fault.is_of_disks() && !self.disks.contains(id));
-            if let Some(id) = bare {
+            if let Some(id) = nodes.iter().find(|id| is_named && !self.disks.contains(id)) {
                 return wrong(format!("node {id} has no data_dir"));
             }
             if let Some(why) = fault.excess() {
