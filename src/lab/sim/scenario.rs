@@ -370,7 +370,7 @@ impl Scenario {
             if let Some(id) = fault.spared().iter().find(|id| !known(id)) {
                 return wrong(format!("spares: there is no node {id}"));
             }
-            // What is drawn may be of a node without a disk where others have one: it meets nothing.
+            // What is drawn may be of a node without a disk, where others have one: it meets none.
             let is_of_any = matches!(fault.kind, Kind::SyncError { .. } | Kind::DiskFull { .. });
             let is_drawn = is_of_any && self.ranges.are_of_disks();
             let is_named = fault.is_of_disks() && !is_drawn;
