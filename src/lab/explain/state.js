@@ -45,20 +45,21 @@ function stateOf(id, until) {
 // What a statement is called by which a node says that it leads.
 const LEADS = /^(leader|leads|coordinator|primary|master|head)$/i;
 
-// What a node is among the others, where its state has a field for it or it says that it leads.
+// What a node is among the others, where it says that it leads or its state has a field for it.
 function roleOf(id, until) {
   const since = lastUpTo(model.statuses.get(id), until);
   if (since >= 0 && /^(crash|stop)$/.test(events[since].kind)) return "";
-  for (const list of model.views.get(id).values()) {
-    const at = lastUpTo(list, until);
-    const role = at >= 0 && at >= since ? events[at].value?.role : undefined;
-    if (typeof role === "string" && role.length <= 20) return role;
-  }
   for (const list of model.bands.get(id).values()) {
     const band = list[firstBand(list, until + 1)] ?? list[list.length - 1];
     if (!band || band.from > until || (band.to >= 0 && band.to <= until) || band.subject !== id) continue;
     const { fact } = events[band.from];
     if (LEADS.test(fact)) return /^leads$/i.test(fact) ? "leader" : fact.toLowerCase();
+  }
+  for (const protocol of [...model.views.get(id).keys()].sort()) {
+    const at = lastUpTo(model.views.get(id).get(protocol), until);
+    const role = at >= 0 && at >= since ? events[at].value?.role : undefined;
+    // A name that says it is enough.
+    if (typeof role === "string" && role.length <= 20 && !laneWord(id).toLowerCase().includes(role.toLowerCase())) return role;
   }
   return "";
 }
