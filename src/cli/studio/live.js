@@ -76,8 +76,10 @@ async function look() {
   el("live-said").textContent = `${up} of ${said.nodes.length} up${said.broken ? `; ${said.broken} lines are none of a trace` : ""}`;
   el("live-acts").hidden = !said.is_controlled;
   showRows(said.nodes.map((node) => nodeRow(node, said.now_ms, said.is_controlled)));
+  const hasTrace = Boolean(said.judged) || said.nodes.some((node) => node.has_trace);
+  el("live-show").disabled = !hasTrace;
   const judged = said.judged;
-  if (!judged) { el("live-window").textContent = said.nodes.some((node) => node.has_trace) ? "Not judged yet" : "Not judged: no node writes a trace"; return; }
+  if (!judged) { el("live-window").textContent = hasTrace ? "Not judged yet" : "Not judged: no node writes a trace"; return; }
   const span = judged.is_whole ? "all events so far" : `the last ${((judged.to_ms - judged.from_ms) / 1000).toFixed(1)} s`;
   el("live-window").textContent = `Judged: ${span}, ${judged.events.toLocaleString("en")} events`;
   const verdicts = (judged.properties ?? []).map((one) => {
