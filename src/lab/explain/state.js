@@ -174,13 +174,13 @@ function showStates(index) {
   }
   const table = el("states").closest("table");
   table.querySelector("thead").replaceChildren(head);
-  table.style.minWidth = `${84 + ids.length * 62}px`;
+  table.style.minWidth = `${90 + ids.length * 62}px`;
   table.setAttribute("aria-label", "What is seen of each node");
   el("states").replaceChildren(...rows);
   // The event's column is in sight.
   const here = head.querySelector(".here");
   const box = table.parentElement;
-  if (here && (here.offsetLeft < box.scrollLeft + 84 || here.offsetLeft + here.offsetWidth > box.scrollLeft + box.clientWidth)) box.scrollLeft = here.offsetLeft - 90;
+  if (here && (here.offsetLeft < box.scrollLeft + 90 || here.offsetLeft + here.offsetWidth > box.scrollLeft + box.clientWidth)) box.scrollLeft = here.offsetLeft - 90;
 }
 
 function stateCell(value, was, field, short, when) {
