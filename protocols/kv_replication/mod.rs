@@ -231,6 +231,12 @@ impl KvReplication {
     pub fn complete_up_to(&self) -> Option<Timestamp> {
         self.complete.then(|| self.replica.applied())
     }
+
+    /// What its table holds: keys, values, and the PUTs that they come from.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8], Timestamp)> {
+        let all = self.replica.table.from(0);
+        all.map(|(key, entry)| (key, &entry.value[..], entry.timestamp))
+    }
 }
 
 /// A PUT that has its place.

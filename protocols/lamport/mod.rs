@@ -220,7 +220,8 @@ impl Protocol for Lamport {
     fn check_invariants(&self) {
         let ended = self.answered + self.timed_out;
         let under_way = u64::from(self.callee.is_some());
-        assert_eq!(ended + under_way, self.calls, "each call ends once");
+        let (ends, calls) = (ended + under_way, self.calls);
+        assert_eq!(ends, calls, "each call ends once, or is under way: {ends} for {calls} calls");
     }
 }
 

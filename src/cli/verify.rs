@@ -475,13 +475,13 @@ mod tests {
         assert_eq!(
             verdicts_of(&show(&run, &verdicts[1..])),
             "read_your_writes     unknown: no client read a key that it had PUT\n\
-             regular_register     violated: client 2 GET k at node 3 returned NULL \
-             (30.0 to 35.0 ms) was sent after client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.0 to 25.0 ms)\n\
+             regular_register     violated: client 2's GET k at node 3 returned NULL \
+             at 35.0 ms, though client 1's PUT k=v at node 1 (timestamp 7) had been acknowledged before (25.0 ms)\n\
              unique_timestamps    unknown: no timestamp of a key was seen twice\n\
              linearizable_writes  unknown: no two PUTs were acknowledged\n\
              replicas_equal       unknown: the history says nothing of replicas\n\
-             linearizable         violated: no order explains client 2 GET k at node 3 returned NULL \
-             (30.0 to 35.0 ms) beside client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.0 to 25.0 ms)\n"
+             linearizable         violated: no order explains that client 2's GET k at node 3 \
+             returned NULL at 35.0 ms, beside: client 1 PUT k=v at node 1 returned PUT_OK (timestamp 7, 10.0 to 25.0 ms)\n"
         );
         assert_eq!(overall(verdicts), 1);
         assert_eq!(overall(&verdicts[3..6]), UNKNOWN);

@@ -42,6 +42,15 @@ struct Reading {
     corrections: u32,
 }
 
+/// A clock that is not kept, or not slewed, as it should be.
+pub(super) struct Late {
+    pub(super) at: u64,
+    pub(super) node: u32,
+    pub(super) why: String,
+    /// Who should have held a round; none where it is the node that does not do as it was told.
+    pub(super) coordinator: Option<u32>,
+}
+
 /// A node's own clock that runs faster or slower than this, in parts per million, was set
 /// meanwhile, or waits for the time that it has shown before.
 const SET_PPM: u64 = 10_000;
@@ -54,7 +63,7 @@ impl Rounds {
     }
 
     /// Who should have been corrected by now, and when.
-    pub(super) fn overdue(&self, at: u64) -> Option<(u64, u32, String)> {
+    pub(super) fn overdue(&self, at: u64) -> Option<Late> {
         let agree_ns = self.bounds.of(&AGREE);
         let interval_ns = self.bounds.of(&INTERVAL);
         let round_ns = self.bounds.of(&ROUND);
@@ -76,18 +85,18 @@ impl Rounds {
                     0 => "was never corrected".to_string(),
                     last => format!("was last corrected at {}", Millis(last - self.began)),
                 };
-                let now = Millis(at - self.began);
+                let until = Millis(due - self.began);
                 let why = format!(
-                    "node {id} {last}, and it is {now}, though node {coordinator} coordinates and \
-                     nothing disturbs them"
+                    "node {id} {last}, and not again until {until}, when it was due, though node \
+                     {coordinator} coordinates and nothing disturbs them"
                 );
-                (due, *id, why)
+                Late { at: due, node: *id, why, coordinator: Some(coordinator) }
             })
         })
     }
 
     /// What is wrong with how a clock moves, at a reading.
-    pub(super) fn apply(&mut self, at: u64, what: &What) -> Option<(u64, u32, String)> {
+    pub(super) fn apply(&mut self, at: u64, what: &What) -> Option<Late> {
         match what {
             What::Start { node, .. } => {
                 self.disturbed = self.disturbed.max(at);
@@ -120,7 +129,7 @@ impl Rounds {
                      {}, which is less than {least}",
                     Millis(at - self.began),
                 );
-                return Some((at, *node, why));
+                return Some(Late { at, node: *node, why, coordinator: None });
             }
             What::Fault { kind: FaultKind::Duplicate | FaultKind::Clock(_), .. }
             | What::Link { .. }

@@ -10,7 +10,7 @@
 //! **A life** of a node goes from a start to the next: a node that starts again knows no
 //! correction.
 
-use super::rounds::Rounds;
+use super::rounds::{Late, Rounds};
 use super::{FAR, INTERVAL, MOVED, ROUND, SKEW};
 use node_lab::check::describe::{Fine, Millis};
 use node_lab::check::timeline::{FaultKind, Happening, What, begin};
@@ -43,9 +43,9 @@ pub(super) fn skew_bound(history: &Run) -> Verdict {
     let mut judged = false;
     for (at, what) in history.timeline.iter().map(|one| (one.at, &one.what)) {
         if let Some(rounds) = &mut rounds
-            && let Some((at, node, why)) = rounds.overdue(at).or_else(|| rounds.apply(at, what))
+            && let Some(found) = rounds.overdue(at).or_else(|| rounds.apply(at, what))
         {
-            return late(history, (at, node), why, began);
+            return late(history, found, began);
         }
         match what {
             What::Start { node, .. } => _ = nodes.insert(*node, Kept::default()),
@@ -107,10 +107,34 @@ pub(super) fn skew_bound(history: &Run) -> Verdict {
 }
 
 /// A node's clock is not kept, or not slewed, as it should be.
-fn late(history: &Run, (at, node): (u64, u32), why: String, began: u64) -> Verdict {
+fn late(history: &Run, found: Late, began: u64) -> Verdict {
+    let Late { at, node, why, coordinator } = found;
+    let now = Millis(at - began);
     let last = last_correction(&history.timeline, node, at, began);
-    let late = reading("clock that is not kept", node, at, why.clone());
-    let witnesses = last.into_iter().chain([late]).collect();
+    let mut witnesses: Vec<Witness> = last.into_iter().collect();
+    let Some(coordinator) = coordinator else {
+        let says = format!("the clock of node {node} has moved too little at {now}");
+        witnesses.push(reading("clock that is not slewed", node, at, says));
+        return Verdict::Violated(Violation::at(at, why).with(witnesses));
+    };
+    // Whom the coordinator's rounds reached last says whether there were any.
+    let others = history.timeline.iter().rev().filter(|one| one.at <= at).find_map(|one| {
+        let (by, ClockOffset { .. }) = one.what.read()?;
+        (by != node).then_some((one.at, by))
+    });
+    if let Some((when, by)) = others {
+        let says = format!(
+            "the last correction of any other node is node {by}'s, at {}",
+            Millis(when - began)
+        );
+        let round = Witness::event("last round", by, when, "fact ClockOffset", says);
+        let place = witnesses.iter().position(|one| one.at(history) > Some(when));
+        witnesses.insert(place.unwrap_or(witnesses.len()), round);
+    }
+    let says = format!(
+        "by {now} node {coordinator}, the coordinator, should have corrected node {node} again"
+    );
+    witnesses.push(reading("first correction missed", node, at, says));
     Verdict::Violated(Violation::at(at, why).with(witnesses))
 }
 

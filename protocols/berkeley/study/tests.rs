@@ -114,6 +114,10 @@ fn what_no_round_brought_together_is_not_held_to_it() {
 /// Three servers of one reign, from 10 s on a round a second until so many seconds, for these of
 /// them; all are read every 100 ms until 60 s.
 fn rounds(reaches: &[u32], until_s: u64, more: &[(u64, What)]) -> &'static str {
+    verdict("skew_bound", &run_of_rounds(reaches, until_s, more))
+}
+
+fn run_of_rounds(reaches: &[u32], until_s: u64, more: &[(u64, What)]) -> Run {
     let mut timeline = Vec::new();
     for node in [1, 2, 3] {
         timeline.extend([(0, start(node)), (5, holds(node, 3))]);
@@ -126,7 +130,24 @@ fn rounds(reaches: &[u32], until_s: u64, more: &[(u64, What)]) -> &'static str {
     timeline.extend(more.iter().cloned());
     timeline.push((60_000, What::End));
     timeline.sort_by_key(|(at, _)| *at);
-    verdict("skew_bound", &history(timeline))
+    history(timeline)
+}
+
+#[test]
+fn rounds_that_end_are_told_with_the_last_one_and_the_first_that_was_missed() {
+    let run = run_of_rounds(&[1, 2, 3], 30, &[]);
+    let Verdict::Violated(found) = skew_bound(&run) else { panic!("the rounds end") };
+    assert_eq!(
+        found.why,
+        "node 1 was last corrected at 29001.0 ms, and not again until 30021.0 ms, when it was due, \
+         though node 3 coordinates and nothing disturbs them"
+    );
+    assert_eq!(found.at, Some(30_021 * MS));
+    let roles: Vec<_> = found.witnesses.iter().map(|one| &*one.role).collect();
+    assert_eq!(roles, ["last correction", "last round", "first correction missed"]);
+    let says = &found.witnesses[2].says;
+    assert!(says.contains("node 3, the coordinator, should have corrected node 1"), "{says}");
+    assert!(found.witnesses.iter().all(|one| one.says != found.why));
 }
 
 #[test]

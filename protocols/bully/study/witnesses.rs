@@ -50,11 +50,13 @@ pub(super) fn stands(
     let last = timeline.iter().rev().find(disturbs).map(|one| disturbance(one, began));
     let ends = || {
         let mut faults = timeline.iter().filter_map(|one| match &one.what {
-            What::Fault { until, .. } if *until == since => Some(one.at),
+            What::Fault { until, .. } if *until == since => Some((one.at, "ended")),
+            What::Fault { .. } if one.at == since => Some((one.at, "began")),
             _ => None,
         });
-        let says = format!("a fault ended at {}: nothing disturbs after it", Millis(since - began));
-        faults.next_back().map(|begin| Witness::fault(begin, says))
+        let time = Millis(since - began);
+        let says = |how| format!("a fault {how} at {time}: nothing disturbs after it");
+        faults.next_back().map(|(begin, how)| Witness::fault(begin, says(how)))
     };
     let roles = ["coordinator held", "other coordinator held"];
     let held = roles.into_iter().zip(nodes).map(|(role, node)| {

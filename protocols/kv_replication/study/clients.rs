@@ -640,12 +640,12 @@ impl Workload for Crew {
     fn unsettled(&self, port: &dyn Port) -> String {
         let describe = |node: usize| match self.probed.get(&node) {
             Some(status) => format!(
-                "node {} {}at {}",
+                "node {} ends at PUT {}{}",
                 port.id(node),
-                if status.complete { "" } else { "incomplete " },
-                status.applied
+                status.applied,
+                if status.complete { "" } else { " and may lack some before it" },
             ),
-            None => format!("node {} silent", port.id(node)),
+            None => format!("node {} silent: it does not say how it is", port.id(node)),
         };
         (0..port.nodes()).map(describe).collect::<Vec<_>>().join(", ")
     }

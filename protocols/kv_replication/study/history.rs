@@ -1,6 +1,6 @@
 //! What the store's clients saw, and what its replicas held, made of a run's operations.
 
-use node_lab::check::describe::{Client, Short, Span};
+use node_lab::check::describe::{Client, Millis, Short, Span};
 use node_lab::study::{MAX_WITNESSES, Met, Operation, Run, Verdict, Violation, Witness};
 use node_protocols::core::Protocol;
 use node_protocols::kv_replication::{KvReplication, Reply, Request};
@@ -153,6 +153,41 @@ pub(super) fn with_source(verdict: Verdict, ops: &[Op]) -> Verdict {
 /// The same where the client has been named: `GET at node 1 returned v (timestamp 3, …)`.
 pub(super) struct Again<'a>(pub &'a Op);
 
+/// A GET within a sentence: `client 3's GET k at node 3 returned v (timestamp 2) at 20.5 ms`.
+pub(super) struct Read<'a>(pub &'a Op);
+
+/// A PUT within a sentence, as something of its client's: `client 1's PUT k=v at node 2 (timestamp
+/// 3)`.
+pub(super) struct Wrote<'a>(pub &'a Op);
+
+impl fmt::Display for Read<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = self.0;
+        write!(f, "{}'s GET {}", Client(op.client), Short(&op.key))?;
+        op.describe_place(f)?;
+        match (op.outcome, &op.value) {
+            (Outcome::Ok, Some(value)) => {
+                write!(f, " returned {} (timestamp {})", Short(value), op.timestamp)?;
+            }
+            _ => f.write_str(" returned NULL")?,
+        }
+        op.return_ns.map_or(Ok(()), |at| write!(f, " at {}", Millis(at)))
+    }
+}
+
+impl fmt::Display for Wrote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = self.0;
+        let value = op.value.as_deref().unwrap_or_default();
+        write!(f, "{}'s PUT {}={}", Client(op.client), Short(&op.key), Short(value))?;
+        op.describe_place(f)?;
+        match op.outcome {
+            Outcome::Ok => write!(f, " (timestamp {})", op.timestamp),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let op = self.0;
@@ -185,15 +220,20 @@ impl Kind {
 }
 
 impl Op {
-    /// Who was asked, what came of it, and when.
-    fn describe_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Who was asked.
+    fn describe_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.server.strip_suffix(TWIN).unwrap_or(&self.server);
         let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
         match (is_id, id) {
-            (true, _) => write!(f, " at node {}", self.server)?,
-            (false, "") => {}
-            (false, _) => write!(f, " at {}", Short(&self.server))?,
+            (true, _) => write!(f, " at node {}", self.server),
+            (false, "") => Ok(()),
+            (false, _) => write!(f, " at {}", Short(&self.server)),
         }
+    }
+
+    /// Who was asked, what came of it, and when.
+    fn describe_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe_place(f)?;
         match (self.outcome, self.op, &self.value) {
             (Outcome::Ok, Kind::Get, Some(value)) => write!(f, " returned {} (", Short(value))?,
             (Outcome::Ok, _, _) => f.write_str(" returned PUT_OK (")?,

@@ -1,9 +1,7 @@
 //! Whether each key behaves as one register: which operations say something about it, what to say
 //! when they cannot be ordered. The search itself is in [`super::search`].
 
-use super::history::Described;
-use super::history::{Kind, Op, Outcome, shown};
-use super::history::{by_client, by_invocation};
+use super::history::{Described, Kind, Op, Outcome, Read, by_client, by_invocation, shown};
 use super::regular::has_read;
 use node_lab::check::describe::Short;
 use node_lab::check::search::{Found, NEVER, Step, UNWRITTEN, search};
@@ -287,11 +285,14 @@ fn shrink<G: Ord + Copy>(
 
 fn violation(ops: &[Op], core: &[Event]) -> Violation {
     let mut why = match core.first() {
+        Some(event) if ops[event.op].op == Kind::Get => {
+            format!("no order explains that {}", Read(&ops[event.op]))
+        }
         Some(event) => format!("no order explains {}", Described(&ops[event.op])),
         None => "there is no order".into(),
     };
     for (i, event) in core.iter().skip(1).take(MAX_DESCRIBED).enumerate() {
-        why += if i == 0 { " beside " } else { ", " };
+        why += if i == 0 { ", beside: " } else { ", " };
         why += &Described(&ops[event.op]).to_string();
     }
     if let Some(more @ 1..) = core.len().checked_sub(1 + MAX_DESCRIBED) {
@@ -386,7 +387,7 @@ mod tests {
         assert_eq!(violation.ops(), [4, 1, 2]);
         assert_eq!(
             violation.why,
-            "no order explains client 3 GET k returned a (timestamp 1, 0.0 to 0.0 ms) beside \
+            "no order explains that client 3's GET k returned a (timestamp 1) at 0.0 ms, beside: \
              client 1 PUT k=a returned PUT_OK (timestamp 1, 0.0 to 0.0 ms), \
              client 1 PUT k=b returned PUT_OK (timestamp 2, 0.0 to 0.0 ms)"
         );

@@ -1,11 +1,11 @@
 //! Whether each key behaves as a regular register with timestamps: fresh enough, never a value
 //! that nobody wrote, and, apart from that, one write for each timestamp.
 
-use super::history::Described;
 use super::history::by_invocation;
+use super::history::{Described, Read, Wrote};
 use super::history::{Kind, Op, Outcome, shown};
 use super::sessions::own_puts;
-use node_lab::check::describe::Short;
+use node_lab::check::describe::{Millis, Short};
 use node_lab::study::{Verdict, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +66,9 @@ fn stale(ops: &[Op], order: &[usize]) -> Option<Violation> {
         }
         let before = [newest.get(ops[i].key.as_str()).copied(), own[i]];
         if let Some(put) = before.into_iter().flatten().find(|&put| seen < ops[put].timestamp) {
-            let why = format!("{} was sent after {}", Described(&ops[i]), Described(&ops[put]));
+            let (read, newer) = (Read(&ops[i]), Wrote(&ops[put]));
+            let when = Millis(ops[put].end_ns());
+            let why = format!("{read}, though {newer} had been acknowledged before ({when})");
             return Some(shown(ops, &[("newer write", put), ("older read", i)], why));
         }
     }
@@ -85,7 +87,8 @@ fn two_values(ops: &[Op], order: &[usize], is_seen_again: &mut bool) -> Option<V
         *is_seen_again |= holder != i;
         if ops[holder].value != op.value {
             let why = format!(
-                "{} and {} have different values for one timestamp",
+                "one timestamp of {}, and two values: {}, and {}",
+                Short(&op.key),
                 Described(&ops[holder]),
                 Described(op)
             );
@@ -105,39 +108,45 @@ fn out_of_thin_air(ops: &[Op], order: &[usize]) -> Option<Violation> {
         }
         let none = Vec::new();
         let writers = puts.get(&(get.key.as_str(), get.value.as_deref())).unwrap_or(&none);
-        let wrong = |&j: &usize| {
-            let put = &ops[j];
-            if put.invoke_ns > get.end_ns() {
-                return Some("was sent later");
-            }
-            match put.outcome {
-                Outcome::NotApplied => Some("did not take effect"),
-                Outcome::Ok if put.timestamp != get.timestamp => Some("has another timestamp"),
-                Outcome::Ok
-                | Outcome::MayStillApply
-                | Outcome::Unknown
-                | Outcome::Null
-                | Outcome::TryOther => None,
-            }
-        };
-        let mut whys = writers.iter().map(|j| (*j, wrong(j)));
-        if whys.any(|(_, wrong)| wrong.is_none()) {
+        let mut whys = writers.iter().map(|j| wrong(get, &ops[*j]));
+        if whys.any(|wrong| wrong.is_none()) {
             continue;
         }
-        let get_shown = Described(get);
+        let read = Read(get);
         return Some(match writers.first() {
             Some(j) => {
-                let put = Described(&ops[*j]);
-                let why = format!("{get_shown}, but {put} {}", wrong(j).unwrap_or(""));
+                let why = format!("{read}, though {}", wrong(get, &ops[*j]).unwrap_or_default());
                 shown(ops, &[("write of that value", *j), ("read of it", i)], why)
             }
             None => {
-                let why = format!("{get_shown}: nobody PUT this value");
+                let why = format!("{read}, which nobody PUT");
                 shown(ops, &[("read of what nobody PUT", i)], why)
             }
         });
     }
     None
+}
+
+/// Why a GET cannot have its value from this PUT of it; none where it can.
+fn wrong(get: &Op, put: &Op) -> Option<String> {
+    let wrote = Wrote(put);
+    if put.invoke_ns > get.end_ns() {
+        return Some(format!("{wrote} was sent only later ({})", Millis(put.invoke_ns)));
+    }
+    let when = Millis(put.end_ns());
+    match put.outcome {
+        Outcome::NotApplied => Some(format!(
+            "{wrote} had been answered with \"not applied\", and so was never to take effect ({when})"
+        )),
+        Outcome::Ok if put.timestamp != get.timestamp => {
+            Some(format!("{wrote} was acknowledged under another timestamp ({when})"))
+        }
+        Outcome::Ok
+        | Outcome::MayStillApply
+        | Outcome::Unknown
+        | Outcome::Null
+        | Outcome::TryOther => None,
+    }
 }
 
 /// Each PUT once: no value is seen under more timestamps than PUTs of it can have had.
@@ -159,9 +168,8 @@ fn applied_twice(ops: &[Op], order: &[usize]) -> Option<Violation> {
         if timestamps.difference(&told).count() > untold {
             let put = writers.iter().find(|&&j| is_uncertain(&ops[j]));
             let why = format!(
-                "{}: [{}] took effect more often than it was PUT, under timestamps {timestamps:?}",
-                Described(get),
-                Short(get.value.as_deref().unwrap_or_default()),
+                "{}: that took effect more often than it was PUT, under timestamps {timestamps:?}",
+                Read(get),
             );
             let put = put.map(|j| ("write of that value", *j));
             let roles: Vec<_> =
@@ -255,8 +263,8 @@ mod tests {
         assert_eq!(broken(&ops), [3, 1]);
         assert_eq!(
             why(&ops),
-            "client 4 GET k returned a (timestamp 1, 0.0 to 0.0 ms) was sent after \
-             client 2 PUT k=b returned PUT_OK (timestamp 2, 0.0 to 0.0 ms)"
+            "client 4's GET k returned a (timestamp 1) at 0.0 ms, though client 2's PUT k=b \
+             (timestamp 2) had been acknowledged before (0.0 ms)"
         );
         assert_eq!(broken(&[put(1, "a", 1, 0, 1), get(2, None, 0, 2, 3)]), [1, 0]);
     }
@@ -272,7 +280,7 @@ mod tests {
     fn a_timestamp_has_one_value() {
         let ops = [put(1, "a", 1, 0, 1), lost(put(2, "b", 0, 0, 1)), get(3, Some("b"), 1, 2, 3)];
         assert_eq!(broken(&ops), [2, 0]);
-        assert!(why(&ops).ends_with("different values for one timestamp"));
+        assert!(why(&ops).starts_with("one timestamp of k, and two values: client 1 PUT"));
         assert_eq!(property(&ops), Some("unique_timestamps"));
         // Two keys have timestamps of their own as far as this property goes.
         assert_eq!(broken(&[put(1, "a", 1, 0, 1), on("x", put(2, "b", 1, 0, 1))]), NOTHING);
@@ -280,17 +288,26 @@ mod tests {
 
     #[test]
     fn a_value_has_a_writer() {
-        assert!(why(&[get(1, Some("a"), 1, 0, 1)]).ends_with("nobody PUT this value"));
+        assert!(
+            why(&[get(1, Some("a"), 1, 0, 1)])
+                .ends_with("(timestamp 1) at 0.0 ms, which nobody PUT")
+        );
         assert!(
             why(&[on("x", put(1, "a", 1, 0, 1)), get(2, Some("a"), 1, 2, 3)]).contains("nobody")
         );
         let late = [get(1, Some("a"), 1, 0, 1), put(2, "a", 1, 2, 3)];
         assert_eq!(broken(&late), [0, 1]);
-        assert!(why(&late).ends_with("was sent later"));
+        assert!(
+            why(&late).ends_with("client 2's PUT k=a (timestamp 1) was sent only later (0.0 ms)")
+        );
         let other = [put(2, "a", 1, 0, 1), get(1, Some("a"), 2, 2, 3)];
-        assert!(why(&other).ends_with("has another timestamp"));
+        assert!(why(&other).ends_with("was acknowledged under another timestamp (0.0 ms)"));
         let not = Op { outcome: Outcome::NotApplied, ..put(2, "a", 0, 0, 1) };
-        assert!(why(&[not, get(1, Some("a"), 2, 2, 3)]).ends_with("did not take effect"));
+        assert_eq!(
+            why(&[not, get(1, Some("a"), 2, 2, 3)]),
+            "client 1's GET k returned a (timestamp 2) at 0.0 ms, though client 2's PUT k=a had \
+             been answered with \"not applied\", and so was never to take effect (0.0 ms)"
+        );
     }
 
     #[test]

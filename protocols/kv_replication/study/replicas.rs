@@ -3,7 +3,7 @@
 use super::history::Replica;
 use node_lab::check::describe::Short;
 use node_lab::study::{Memory, Snapshot, Verdict, Violation, Witness};
-use node_protocols::core::Protocol;
+use node_protocols::core::{NodeId, Protocol};
 use node_protocols::kv_replication::KvReplication;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,17 +47,46 @@ pub(super) fn never_differ(nodes: &Snapshot<'_>, _: &mut Memory) -> Result<(), S
     let mut known = BTreeMap::new();
     for (id, store) in nodes.of::<KvReplication>() {
         let Some(applied) = store.complete_up_to() else { continue };
-        let digest = store.digest();
-        let (first, theirs) = *known.entry(applied).or_insert((id, digest));
-        if digest != theirs {
+        let (first, theirs) = *known.entry(applied).or_insert((id, store));
+        if store.digest() != theirs.digest() {
             return Err(format!(
-                "nodes {first} and {id} end at PUT {applied} with digests {theirs:016x} and \
-                 {digest:016x}"
+                "nodes {first} and {id} both end at PUT {applied}, and {}",
+                difference((first, theirs), (id, store))
             ));
         }
     }
     Ok(())
 }
+
+/// A key that two tables hold differently, and what each has, with how many others there are.
+fn difference(one: (NodeId, &KvReplication), other: (NodeId, &KvReplication)) -> String {
+    let table = |store: &KvReplication| -> Table {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        store.entries().map(|(key, value, put)| (text(key), (text(value), put.0))).collect()
+    };
+    let (ours, theirs) = (table(one.1), table(other.1));
+    let keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    let mut differing = keys.into_iter().filter(|key| ours.get(*key) != theirs.get(*key));
+    let Some(key) = differing.next() else { return "their digests differ".into() };
+    let held = |table: &Table, id: NodeId| match table.get(key) {
+        Some((value, put)) => format!("{} (timestamp {put}) at node {id}", Short(value)),
+        None => format!("absent at node {id}"),
+    };
+    let more = match differing.count() {
+        0 => String::new(),
+        1 => "; so does one other key".into(),
+        more => format!("; so do {more} other keys"),
+    };
+    let (first, second) = (held(&ours, one.0), held(&theirs, other.0));
+    let key = Short(key);
+    if more.is_empty() {
+        return format!("{key} is {first} and {second}");
+    }
+    format!("{key} differs: it is {first} and {second}{more}")
+}
+
+/// What a table holds: values and timestamps by keys.
+type Table = BTreeMap<String, (String, u64)>;
 
 /// Whether two of them could differ.
 pub(super) fn could_differ(nodes: &Snapshot<'_>) -> bool {

@@ -4,7 +4,7 @@
 //! Terry, Demers, Petersen, Spreitzer, Theimer, Welch: Session Guarantees for Weakly Consistent
 //! Replicated Data, PDIS 1994.
 
-use super::history::{Again, Described, Op, by_client, by_invocation, shown};
+use super::history::{Again, Op, Read, by_client, by_invocation, shown};
 use node_lab::study::Verdict;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -39,7 +39,7 @@ pub(super) fn monotonic_reads(ops: &[Op]) -> Verdict {
         }
     }
     let broken = first.map(|(i, witness)| {
-        let why = format!("{} after {}", Described(&ops[i]), Again(&ops[witness]));
+        let why = format!("{}, after its {}", Read(&ops[i]), Again(&ops[witness]));
         shown(ops, &[("newer read", witness), ("older read", i)], why)
     });
     Verdict::of(broken, is_read_again, "no client read a key twice")
@@ -60,7 +60,7 @@ pub(super) fn read_your_writes(ops: &[Op]) -> Verdict {
         (seen < ops[put].timestamp).then_some((i, put))
     });
     let broken = broken.map(|(i, put)| {
-        let why = format!("{} after {}", Described(&ops[i]), Again(&ops[put]));
+        let why = format!("{}, after its {}", Read(&ops[i]), Again(&ops[put]));
         shown(ops, &[("own write", put), ("read without it", i)], why)
     });
     Verdict::of(broken, has_read, "no client read a key that it had PUT")
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(violation.ops(), [2, 1]);
         assert_eq!(
             violation.why,
-            "client 1 GET k returned a (timestamp 5, 0.0 to 0.0 ms) after \
+            "client 1's GET k returned a (timestamp 5) at 0.0 ms, after its \
              GET returned b (timestamp 9, 0.0 to 0.0 ms)"
         );
     }
@@ -200,7 +200,7 @@ mod tests {
         let ops = [put(1, "b", 5, 0, 1), put(1, "c", 3, 1, 2), get(1, Some("a"), 4, 2, 3)];
         let violation = violation(read_your_writes(&ops)).unwrap();
         assert_eq!(violation.ops(), [2, 0]);
-        assert!(violation.why.contains("after PUT of b returned PUT_OK (timestamp 5"));
+        assert!(violation.why.contains("after its PUT of b returned PUT_OK (timestamp 5"));
         let ops = [put(1, "a", 1, 0, 1), get(1, None, 0, 1, 2)];
         assert_eq!(broken(read_your_writes(&ops)), [1, 0]);
     }

@@ -1,8 +1,7 @@
 //! Whether PUTs have one order that respects time. Knows nothing of GETs.
 
-use super::history::Described;
-use super::history::{Op, shown};
-use super::history::{by_client, by_invocation};
+use super::history::{Described, Op, Wrote, by_client, by_invocation, shown};
+use node_lab::check::describe::Millis;
 use node_lab::study::{Verdict, Violation};
 use std::collections::BTreeMap;
 
@@ -29,8 +28,11 @@ fn out_of_order(ops: &[Op], sent: &[usize]) -> Option<Violation> {
             return Some(shown(ops, &[("write without a timestamp", i)], why));
         }
         if let Some(holder) = holders.insert(put.timestamp, i) {
-            let why =
-                format!("{} and {} share a timestamp", Described(&ops[holder]), Described(put));
+            let why = format!(
+                "two PUTs of one timestamp: {}, and {}",
+                Described(&ops[holder]),
+                Described(put)
+            );
             let roles = [("write of the timestamp", holder), ("other write of it", i)];
             return Some(shown(ops, &roles, why));
         }
@@ -50,7 +52,12 @@ fn out_of_order(ops: &[Op], sent: &[usize]) -> Option<Violation> {
         }
         for before in [greatest, previous[i]].into_iter().flatten() {
             if put.timestamp <= ops[before].timestamp {
-                let why = format!("{} was sent after {}", Described(put), Described(&ops[before]));
+                let (later, first) = (Wrote(put), Wrote(&ops[before]));
+                let (sent, when) = (Millis(put.invoke_ns), Millis(ops[before].end_ns()));
+                let why = format!(
+                    "{later} was sent at {sent}, after {first} had been acknowledged ({when}), and \
+                     its timestamp is not greater"
+                );
                 let roles = [("earlier write", before), ("later write, smaller timestamp", i)];
                 return Some(shown(ops, &roles, why));
             }
@@ -124,8 +131,8 @@ mod tests {
         assert_eq!(violation.ops(), [2, 1]);
         assert_eq!(
             violation.why,
-            "client 3 PUT x=c returned PUT_OK (timestamp 5, 0.0 to 0.0 ms) was sent after \
-             client 2 PUT k=b returned PUT_OK (timestamp 9, 0.0 to 0.0 ms)"
+            "client 3's PUT x=c (timestamp 5) was sent at 0.0 ms, after client 2's PUT k=b (timestamp \
+             9) had been acknowledged (0.0 ms), and its timestamp is not greater"
         );
     }
 

@@ -311,14 +311,42 @@ pub(super) fn winners_only_to_their_agency(history: &Run) -> Verdict {
             let own = run.reading.winners.get(&ask.agency).map_or(&[][..], |own| own);
             if told != own {
                 let (agency, at_ns) = (ask.agency, answer.at_ns);
-                let (told, own) = (format!("{told:?}"), format!("{own:?}"));
-                let (told, own) = (Short(&told), Short(&own));
-                let why = format!("agency {agency} was told winners {told}, and has {own}");
+                let why = format!("agency {agency} was told {}", differences(told, own));
                 return Err(Found::of("winners told", vec![place], at_ns, why));
             }
         }
         Ok(())
     })
+}
+
+/// How the winners that an agency was told differ from its own.
+fn differences(told: &[u64], own: &[u64]) -> String {
+    let missing: Vec<u64> = own.iter().copied().filter(|one| !told.contains(one)).collect();
+    let foreign: Vec<u64> = told.iter().copied().filter(|one| !own.contains(one)).collect();
+    let few = |all: &[u64]| {
+        let mut text: Vec<String> = all.iter().take(3).map(u64::to_string).collect();
+        text.extend((all.len() > 3).then(|| "…".to_string()));
+        text.join(", ")
+    };
+    let are = |all: &[u64]| if all.len() == 1 { "is" } else { "are" };
+    let right = own.len() - missing.len();
+    let mut says = match (right, own.len()) {
+        (0, 0) => "winners, and has none".to_string(),
+        (0, all) => format!("none of its {all} winners"),
+        (right, all) => format!("{right} of its {all} winners"),
+    };
+    if !missing.is_empty() {
+        let (count, are) = (missing.len(), are(&missing));
+        says += &format!(", {count} {are} missing ({})", few(&missing));
+    }
+    if !foreign.is_empty() {
+        let (count, are) = (foreign.len(), are(&foreign));
+        says += &format!(", and {count} that {are} not its own ({})", few(&foreign));
+    }
+    if missing.is_empty() && foreign.is_empty() {
+        says += if told.len() == own.len() { ", in another order" } else { ", some of them twice" };
+    }
+    says
 }
 
 /// What breaks a property.

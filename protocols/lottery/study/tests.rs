@@ -275,9 +275,16 @@ fn a_draw_too_early_or_twice() {
 #[test]
 fn winners_of_others_or_not_all() {
     let own = "winners_only_to_their_agency";
-    for told in [vec![], vec![20], vec![10, 20], vec![10, 10]] {
+    let cases = [
+        (vec![], "none of its 1 winners, 1 is missing (10)"),
+        (vec![20], "1 is missing (10), and 1 that is not its own (20)"),
+        (vec![10, 20], "1 of its 1 winners, and 1 that is not its own (20)"),
+        (vec![10, 10], "1 of its 1 winners, some of them twice"),
+    ];
+    for (told, words) in cases {
         let mut run = run();
         run.asks[6] = ask(1, Asked::Results, 70, Some(Told::Winners(told)));
-        assert_violated(&run, own, "agency 1 was told winners");
+        assert_violated(&run, own, "agency 1 was told ");
+        assert_violated(&run, own, words);
     }
 }

@@ -5,7 +5,7 @@ use node_core::Escaped;
 use std::fmt;
 
 /// The longest key or value that is shown in full, in characters.
-const MAX_SHOWN: usize = 40;
+const MAX_SHOWN: usize = 24;
 
 /// A key or value, escaped, cut when long.
 pub struct Short<'a>(pub &'a str);
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut() {
         let long = "é".repeat(50);
-        assert_eq!(Short(&long).to_string(), format!("{}… 100 bytes", "é".repeat(40)));
+        assert_eq!(Short(&long).to_string(), format!("{}… 100 bytes", "é".repeat(24)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod branch;
 pub mod checker;
 pub mod cluster;
 pub mod compare;
+mod doing;
 pub mod errors;
 pub mod explore;
 pub mod fault;

@@ -75,8 +75,7 @@ impl Failure {
     fn of_panic(panic: &(dyn Any + Send), at: Nanos) -> Failure {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        let why = text.unwrap_or("a Host panicked").replace('\n', " ");
-        Failure::new("invariant", why, at)
+        Failure::new("invariant", in_words(text.unwrap_or("a Host panicked")), at)
     }
 
     /// With the turn at which it showed, of the node that did something last, if nothing else
@@ -93,6 +92,24 @@ impl Failure {
     fn new(property: &str, why: impl Into<String>, at: Nanos) -> Failure {
         Failure { property: property.into(), why: why.into(), at, witnesses: Vec::new() }
     }
+}
+
+/// What an assertion that failed says, on one line: its own words where it has some, with the two
+/// values unless the words have them already.
+fn in_words(text: &str) -> String {
+    let split = || {
+        let (what, rest) = text.strip_prefix("assertion `left ")?.split_once(" right` failed: ")?;
+        let (says, values) = rest.split_once("\n  left: ")?;
+        let (left, right) = values.split_once("\n right: ")?;
+        Some((what, says, left, right))
+    };
+    let said = match split() {
+        Some((_, says, left, right)) if says.contains(left) && says.contains(right) => says.into(),
+        Some(("==", says, left, right)) => format!("{says}: {left} and {right} differ"),
+        Some((_, says, left, right)) => format!("{says}: found {left} and {right}"),
+        None => text.to_string(),
+    };
+    said.replace('\n', " ")
 }
 
 /// What is said to be broken when a run does not come to rest.
@@ -428,7 +445,7 @@ impl State {
         if now > limit {
             let seconds = scenario.settle_millis / 1_000;
             let nodes = self.workload.unsettled(&self.world);
-            let why = format!("{seconds} s after the last fault: {nodes}");
+            let why = format!("{seconds} s after the last fault not all are settled: {nodes}");
             return Some(Some(Failure::new(CONVERGES, why, now)));
         }
         self.world.wake(now + PROBE_EVERY, Token::Settle.pack());

@@ -1,6 +1,7 @@
 //! What is kept of a run as it happens: always a hash of every event, and on demand the lines of
 //! `trace`, written as they come, so that memory does not grow with the run.
 
+use super::doing::Doing;
 use crate::check::timeline::{FaultKind, Happening, Running, What};
 use crate::config::Config;
 use crate::study::{Befell, Load, Mishap, Nanos, Needs, Property};
@@ -33,6 +34,8 @@ pub struct Tracer {
     synced: BTreeMap<u32, (Nanos, u64)>,
     /// The node of whose doings something was seen last.
     last_node: Option<u32>,
+    /// What nodes did last, where lines are written.
+    doing: Doing,
     /// How many send events there were: one for all copies of a multicast.
     sends: u64,
     /// The messages whose second copies these are.
@@ -96,6 +99,7 @@ impl Tracer {
             mishaps: Vec::new(),
             synced: BTreeMap::new(),
             last_node: None,
+            doing: Doing::default(),
             sends: 0,
             copies: BTreeMap::new(),
         }
@@ -164,6 +168,11 @@ impl Tracer {
         std::mem::take(&mut self.timeline)
     }
 
+    /// What befell nodes until now, in the order of time.
+    pub(super) fn mishaps(&self) -> &[Mishap] {
+        &self.mishaps
+    }
+
     /// What befell nodes.
     pub fn take_mishaps(&mut self) -> Vec<Mishap> {
         std::mem::take(&mut self.mishaps)
@@ -216,6 +225,7 @@ impl Tracer {
         event: Event<'static>,
     ) {
         if let Some(full) = &mut self.full {
+            self.doing.note(at, node.map(|node| node.0), &event);
             full.line(at, node.map(|node| node.0), lamport, event);
         }
     }
@@ -262,7 +272,7 @@ impl Tracer {
     ) {
         if self.is_full() {
             let (property, label) = (property.to_string().into(), why.to_string().into());
-            let witnesses = witnesses.to_vec();
+            let witnesses = witnesses.iter().map(|one| self.doing.told(one)).collect();
             self.line(at, None, None, Event::Violation { property, label, witnesses });
         }
     }

@@ -1,8 +1,11 @@
 //! What must hold of all live nodes at once, after every turn. Knows no protocol, and not who asks.
 
 use super::cast::Cast;
+use super::mishap::Mishap;
 use super::property::{Needs, Property, Verdict};
+use super::telling::between;
 use super::witness::{TURN, Violation, Witness};
+use crate::check::describe::Node;
 use node_core::{Host, NodeId, Protocol};
 use std::any::Any;
 
@@ -121,13 +124,15 @@ impl Watch {
         self.broken.is_none() && self.asked.iter().any(concerns)
     }
 
-    /// Looks after a turn of `host`, which is that node's. Answers what is broken, once.
+    /// Looks after a turn of `host`, which is that node's. Answers what is broken, once: with what
+    /// befell that node before, of `mishaps`.
     pub(crate) fn look(
         &mut self,
         at: u64,
         node: NodeId,
         host: &Host,
         snapshot: &Snapshot<'_>,
+        mishaps: &[Mishap],
     ) -> Option<(&'static str, &Violation)> {
         for Asked { invariant, has_evidence, memory } in &mut self.asked {
             if host.place(invariant.protocol).is_none() {
@@ -137,7 +142,10 @@ impl Watch {
             if let Err(why) = (invariant.holds)(snapshot, memory) {
                 let says = format!("after this turn of node {} it does not hold", node.0);
                 let turn = Witness::event("turn that broke it", node.0, at, TURN, says);
-                let violation = Violation::at(at, why).with(vec![turn]);
+                let name = |id| Node(id).to_string();
+                let mut witnesses = between(mishaps, &[node.0], None, (0, at), 3, &name);
+                witnesses.push(turn);
+                let violation = Violation::at(at, why).with(witnesses);
                 let broken = self.broken.insert((*invariant, violation));
                 return Some((broken.0.property.name, &broken.1));
             }

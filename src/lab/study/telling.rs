@@ -35,7 +35,10 @@ impl Violation {
         {
             let nodes = events.iter().filter_map(|(node, _)| *node);
             let nodes: Vec<u32> = nodes.chain(asked.iter().filter_map(|one| one.node)).collect();
-            let between = between(&run.mishaps, &nodes, span, room, &name);
+            let promised = before.op().and_then(|place| run.operations.get(place));
+            let promised = promised.filter(|one| one.return_ns.is_some());
+            let promised = promised.and_then(|one| Some((one.node?, one.invoke_ns)));
+            let between = between(&run.mishaps, &nodes, promised, span, room, &name);
             let place = self.witnesses.len() - 1;
             self.witnesses.splice(place..place, between);
         }
@@ -109,8 +112,14 @@ impl Mishap {
         }
     }
 
-    /// It, as what speaks for a verdict. `name` says what nodes are called.
-    fn witness(&self, name: &dyn Fn(u32) -> String) -> Witness {
+    /// Whether it is the stop of a node.
+    fn is_down(&self, id: u32) -> bool {
+        matches!(self.what, Befell::Down { node, .. } if node == id)
+    }
+
+    /// It, as what speaks for a verdict: of a node that stopped also that it had made nothing
+    /// durable since it was asked for something, at `asked`. `name` says what nodes are called.
+    fn witness(&self, asked: Option<u64>, name: &dyn Fn(u32) -> String) -> Witness {
         let at = self.at;
         let time = Millis(at);
         match &self.what {
@@ -125,7 +134,12 @@ impl Mishap {
                     false => ("stop", "stop", "stopped"),
                 };
                 let sync = synced.map_or_else(String::new, |(when, bytes)| {
-                    format!("; its last sync, of {bytes} bytes, was at {}", Millis(when))
+                    let last =
+                        format!("; its last sync, of {bytes} bytes, was at {}", Millis(when));
+                    match asked.filter(|asked| when < *asked) {
+                        Some(asked) => format!("{last}, before it was asked at {}", Millis(asked)),
+                        None => last,
+                    }
                 });
                 let says = format!("{} {how} at {time}{sync}", name(*node));
                 Witness::event(role, *node, at, kind, says)
@@ -140,20 +154,20 @@ impl Mishap {
 }
 
 /// What befell between two times and may explain why the later is not what the earlier promised:
-/// of these nodes before that of others, what loses memory before what delays, the last of equals;
+/// of the node that promised, and was asked then, the last stop that took its memory; then of
+/// these nodes before that of others, what loses memory before what delays, the last of equals;
 /// with a crash the start after it. In the order of time, at most `most`.
-fn between(
+pub(super) fn between(
     mishaps: &[Mishap],
     nodes: &[u32],
+    promised: Option<(u32, u64)>,
     (from, to): (u64, u64),
     most: usize,
     name: &dyn Fn(u32) -> String,
 ) -> Vec<Witness> {
-    let is_down =
-        |one: &Mishap, id: u32| matches!(one.what, Befell::Down { node, .. } if node == id);
     let is_in = |place: usize| match &mishaps[place].what {
         Befell::Fault { until, .. } => mishaps[place].at <= to && *until >= from,
-        Befell::Start { node, .. } if !mishaps[..place].iter().any(|one| is_down(one, *node)) => {
+        Befell::Start { node, .. } if !mishaps[..place].iter().any(|one| one.is_down(*node)) => {
             false
         }
         _ => (from..=to).contains(&mishaps[place].at),
@@ -167,7 +181,7 @@ fn between(
     let mut told = vec![place];
     match &found.what {
         Befell::Start { node, .. } => {
-            let before = mishaps[..place].iter().rposition(|one| is_down(one, *node));
+            let before = mishaps[..place].iter().rposition(|one| one.is_down(*node));
             told.extend(before.filter(|at| is_in(*at)));
         }
         Befell::Down { node, .. } => {
@@ -178,9 +192,19 @@ fn between(
         }
         Befell::Pause { .. } | Befell::Fault { .. } => {}
     }
+    // What was promised is lost where the node that promised it stops, whoever else does.
+    let crash = promised.and_then(|(node, _)| {
+        mishaps.iter().enumerate().rposition(|(place, one)| {
+            one.is_down(node) && one.weight() >= LOSES_MEMORY && is_in(place)
+        })
+    });
+    if let Some(crash) = crash.filter(|place| !told.contains(place)) {
+        told.insert(0, crash);
+    }
     told.truncate(most);
     told.sort_unstable();
-    told.into_iter().map(|place| mishaps[place].witness(name)).collect()
+    let asked = |one: &Mishap| promised.filter(|(node, _)| one.is_down(*node)).map(|(_, at)| at);
+    told.into_iter().map(|place| mishaps[place].witness(asked(&mishaps[place]), name)).collect()
 }
 
 #[cfg(test)]
@@ -188,7 +212,18 @@ mod tests {
     use super::*;
 
     fn told(mishaps: &[Mishap], nodes: &[u32], span: (u64, u64), most: usize) -> Vec<String> {
-        let found = between(mishaps, nodes, span, most, &|node| format!("node {node}"));
+        told_of(None, mishaps, nodes, span, most)
+    }
+
+    fn told_of(
+        promised: Option<(u32, u64)>,
+        mishaps: &[Mishap],
+        nodes: &[u32],
+        span: (u64, u64),
+        most: usize,
+    ) -> Vec<String> {
+        let name = |node| format!("node {node}");
+        let found = between(mishaps, nodes, promised, span, most, &name);
         found.into_iter().map(|one| one.says).collect()
     }
 
@@ -219,6 +254,13 @@ mod tests {
         assert_eq!(told(&mishaps, &[1], (5 * MS, 15 * MS), 2), [crash]);
         let other = told(&mishaps, &[2], (5 * MS, 50 * MS), 2);
         assert!(other[0].starts_with("node 2 stopped") && other[1].contains("its disk had"));
+        // The node that promised is told of, also where the other lost more.
+        let both = told_of(Some((2, 5 * MS)), &mishaps, &[2, 1], (6 * MS, 50 * MS), 3);
+        let unsynced = "node 2 stopped without warning at 30.0 ms; its last sync, of 31 bytes, was at \
+                        1.0 ms, before it was asked at 5.0 ms";
+        assert_eq!(both, [crash, restart, unsynced]);
+        let few = told_of(Some((2, 5 * MS)), &mishaps, &[2, 1], (6 * MS, 50 * MS), 2);
+        assert_eq!(few, [restart, unsynced]);
         assert_eq!(told(&mishaps, &[3], (50 * MS, 60 * MS), 2), ["loss"]);
         assert_eq!(told(&mishaps, &[3], (91 * MS, 95 * MS), 2), [""; 0]);
     }

@@ -469,7 +469,8 @@ impl World {
         let nodes = self.nodes.iter().filter(shows);
         let hosts: Vec<_> =
             nodes.filter_map(|node| Some((node.id, node.host.as_deref()?))).collect();
-        let broken = self.watch.look(self.now, id, host, &Snapshot::new(&hosts));
+        let mishaps = self.tracer.mishaps();
+        let broken = self.watch.look(self.now, id, host, &Snapshot::new(&hosts), mishaps);
         if let Some((name, violation)) = broken {
             // Here, so that nothing else of this instant comes between it and what broke it.
             let Violation { why, witnesses, .. } = violation;
