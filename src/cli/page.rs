@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The page of a run, and whether somebody wants to look at it at once.
 #[derive(clap::Args)]
 pub struct PageArgs {
-    /// Write the page of the run: of the one there is, or of the first that fails, shrunk if it is
+    /// Write the page of the run, with what it violates; of several runs, of the first that fails,
+    /// as small as it was made
     #[arg(long, value_name = "FILE.html")]
     pub explain: Option<PathBuf>,
     /// Open that page in a browser: $BROWSER, or what xdg-open takes

@@ -75,7 +75,7 @@ pub struct SimArgs {
     /// The program that the nodes of a scenario with [hosted] run, instead of the one that it names
     #[arg(long, value_name = "FILE")]
     bin: Option<PathBuf>,
-    /// What that program is started with
+    /// What the program of --bin is started with
     #[arg(last = true, value_name = "ARGUMENTS", requires = "bin")]
     arguments: Vec<String>,
     /// Write the events of the run, for node verify and node explain; with one seed or --replay

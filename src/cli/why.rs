@@ -27,8 +27,8 @@ use std::sync::Arc;
 ///
 /// Give it a saved failure, or a scenario and a seed that fails:
 ///
-///   node sim kv-crash --seeds 1..1000
-///   node why run/sim/kv-crash-7.toml --explain why.html
+///   node sim kv-linearizable --seeds 1..100
+///   node why run/sim/kv-linearizable-15.toml --explain why.html
 ///   node why kv-lost-memory --seed 5
 ///
 /// At 40 moments of the run the rest is drawn anew 50 times: what has happened stays, and the ways
@@ -69,7 +69,7 @@ pub struct WhyArgs {
     /// The program that the nodes of a scenario with [hosted] run, instead of the one that it names
     #[arg(long, value_name = "FILE")]
     bin: Option<PathBuf>,
-    /// What that program is started with
+    /// What the program of --bin is started with
     #[arg(last = true, value_name = "ARGUMENTS", requires = "bin")]
     arguments: Vec<String>,
     /// Print the curve as one JSON object

@@ -41,7 +41,7 @@ function nodeRow(node, now, isControlled) {
     tall(lines(node.views, (one) => `${one.protocol}:`)),
     cell(node.of_links ? `${node.links} of ${node.of_links}` : "–"),
     cell(node.lamport === null ? "–" : String(node.lamport), "mono"),
-    cell(node.last === null ? (node.has_trace ? "–" : "no trace: start it with --trace") : `${node.last}, ${ago(now - node.last_ms)}`));
+    cell(node.last === null ? (node.has_trace ? "–" : "no trace: start it with --trace, or with NODE_TRACE=1 scripts/cluster.sh up") : `${node.last}, ${ago(now - node.last_ms)}`));
   if (!isControlled) return row;
   const acts = node.is === "down" ? (node.has_config ? ["start"] : []) : ["kill", node.is === "paused" ? "go_on" : "pause"];
   row.append(make("td", null, ...acts.map((what) => {
@@ -76,8 +76,10 @@ async function look() {
   el("live-said").textContent = `${up} of ${said.nodes.length} up${said.broken ? `; ${said.broken} lines are none of a trace` : ""}`;
   el("live-acts").hidden = !said.is_controlled;
   showRows(said.nodes.map((node) => nodeRow(node, said.now_ms, said.is_controlled)));
+  const hasTrace = Boolean(said.judged) || said.nodes.some((node) => node.has_trace);
+  el("live-show").disabled = !hasTrace;
   const judged = said.judged;
-  if (!judged) { el("live-window").textContent = "Not judged yet"; return; }
+  if (!judged) { el("live-window").textContent = hasTrace ? "Not judged yet" : "Not judged: no node writes a trace"; return; }
   const span = judged.is_whole ? "all events so far" : `the last ${((judged.to_ms - judged.from_ms) / 1000).toFixed(1)} s`;
   el("live-window").textContent = `Judged: ${span}, ${judged.events.toLocaleString("en")} events`;
   const verdicts = (judged.properties ?? []).map((one) => {

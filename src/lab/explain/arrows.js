@@ -286,15 +286,16 @@ function labelPlace(line, parts, width, labels, taken, rows) {
     const [x, y] = [line.x1 + (line.x2 - line.x1) * part, line.y1 + (line.y2 - line.y1) * part];
     if (x < GUTTER || x > view.width) continue;
     // Lifelines, bands and their numbers keep their place, as far as rows are wide enough.
-    const [above, below] = rows.row < 44 ? [4, 4] : [14, 24];
-    if (rows.ids.some((id) => y - 6.5 < rows.y.get(id) + below && y + 6.5 > rows.y.get(id) - above)) continue;
+    const isLow = rows.row < 44;
+    const below = (id) => (isLow ? 4 : Math.max(14, 8 + BAND * rows.bands.get(id)));
+    if (rows.ids.some((id) => y - 6.5 < rows.y.get(id) + below(id) && y + 6.5 > rows.y.get(id) - (isLow ? 4 : 14))) continue;
     for (const [place, left] of [x - width / 2 - 3, x + 5, x - width - 11].entries()) {
       const box = [left, y - 6.5, left + width + 6, y + 6.5];
       if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
-      if ((box[0] < GUTTER || box[2] > view.width) && place) continue;
+      const isCut = box[0] < GUTTER || box[2] > view.width;
       const covers = labels.reduce((sum, other) => sum + (other.line !== line && crossesBox(other.line, box) ? 1 : 0), 0);
       // Some way from the middle is better than on another.
-      const cost = covers * 2 + Math.abs(part - 0.5) + place * 0.3;
+      const cost = covers * 2 + Math.abs(part - 0.5) + place * 0.3 + (isCut ? 5 : 0);
       if (!best || cost < best.cost) best = { box, x, y, cost };
     }
   }

@@ -249,18 +249,20 @@ function drawNames(pen, rows) {
     const word = shorten(pen, name, GUTTER - 24);
     pen.fillText(word, 14, rows.y.get(id));
     const role = roleOf(id, seen);
+    let below = "";
     if (role) {
       // Beside the name, or below it where nothing else is.
       const after = 14 + pen.measureText(word).width + 6;
       pen.fillStyle = ink.soft;
       pen.font = `11px ${SANS}`;
-      const isBelow = pen.measureText(role).width > GUTTER - after - 2 && !isSmall && !model.names.has(id);
-      pen.fillText(isBelow ? role : shorten(pen, role, GUTTER - after - 2), isBelow ? 14 : after, rows.y.get(id) + (isBelow ? 14 : 0.5));
+      if (isSmall || pen.measureText(role).width <= GUTTER - after - 2) pen.fillText(shorten(pen, role, GUTTER - after - 2), after, rows.y.get(id) + 0.5);
+      else below = role;
     }
-    if (!model.names.has(id) || isSmall) continue;
+    if (model.names.has(id)) below = `node ${id}${below ? ` · ${below}` : ""}`;
+    if (!below || isSmall) continue;
     pen.fillStyle = ink.soft;
     pen.font = `11px ${SANS}`;
-    pen.fillText(`node ${id}`, 14, rows.y.get(id) + 15);
+    pen.fillText(shorten(pen, below, GUTTER - 16), 14, rows.y.get(id) + 15);
   }
   pen.fillStyle = ink.accent;
   pen.font = `600 11px ${SANS}`;

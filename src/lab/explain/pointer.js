@@ -101,7 +101,7 @@ function pointer() {
       const folded = foldHit(event.offsetX, event.offsetY);
       const index = folded ? -1 : hit(event.offsetX, event.offsetY, event.pointerType === "touch" ? FINGER : undefined);
       if (index >= 0) select(index, true);
-      else enterBundle(event.offsetX, event.offsetY);
+      else if (!folded) enterBundle(event.offsetX, event.offsetY);
     }
     began = fingers.size ? begin(true) : null;
     if (!began) canvas.classList.remove("drag");

@@ -45,20 +45,21 @@ function stateOf(id, until) {
 // What a statement is called by which a node says that it leads.
 const LEADS = /^(leader|leads|coordinator|primary|master|head)$/i;
 
-// What a node is among the others, where its state has a field for it or it says that it leads.
+// What a node is among the others, where it says that it leads or its state has a field for it.
 function roleOf(id, until) {
   const since = lastUpTo(model.statuses.get(id), until);
   if (since >= 0 && /^(crash|stop)$/.test(events[since].kind)) return "";
-  for (const list of model.views.get(id).values()) {
-    const at = lastUpTo(list, until);
-    const role = at >= 0 && at >= since ? events[at].value?.role : undefined;
-    if (typeof role === "string" && role.length <= 20) return role;
-  }
   for (const list of model.bands.get(id).values()) {
     const band = list[firstBand(list, until + 1)] ?? list[list.length - 1];
     if (!band || band.from > until || (band.to >= 0 && band.to <= until) || band.subject !== id) continue;
     const { fact } = events[band.from];
     if (LEADS.test(fact)) return /^leads$/i.test(fact) ? "leader" : fact.toLowerCase();
+  }
+  for (const protocol of [...model.views.get(id).keys()].sort()) {
+    const at = lastUpTo(model.views.get(id).get(protocol), until);
+    const role = at >= 0 && at >= since ? events[at].value?.role : undefined;
+    // A name that says it is enough.
+    if (typeof role === "string" && role.length <= 20 && !laneWord(id).toLowerCase().includes(role.toLowerCase())) return role;
   }
   return "";
 }
@@ -173,13 +174,13 @@ function showStates(index) {
   }
   const table = el("states").closest("table");
   table.querySelector("thead").replaceChildren(head);
-  table.style.minWidth = `${84 + ids.length * 62}px`;
+  table.style.minWidth = `${90 + ids.length * 62}px`;
   table.setAttribute("aria-label", "What is seen of each node");
   el("states").replaceChildren(...rows);
   // The event's column is in sight.
   const here = head.querySelector(".here");
   const box = table.parentElement;
-  if (here && (here.offsetLeft < box.scrollLeft + 84 || here.offsetLeft + here.offsetWidth > box.scrollLeft + box.clientWidth)) box.scrollLeft = here.offsetLeft - 90;
+  if (here && (here.offsetLeft < box.scrollLeft + 90 || here.offsetLeft + here.offsetWidth > box.scrollLeft + box.clientWidth)) box.scrollLeft = here.offsetLeft - 90;
 }
 
 function stateCell(value, was, field, short, when) {

@@ -158,6 +158,13 @@ impl Live {
             state.read_on(&self.folder);
             state.window(most)
         };
+        if window.events == 0 {
+            return Err(format!(
+                "no trace in {} has an event yet: start its nodes with --trace, or with \
+                 NODE_TRACE=1 scripts/cluster.sh up",
+                self.folder.display()
+            ));
+        }
         let command = format!("node explain {}/*.jsonl -o part.html", self.folder.display());
         page(&window.sources, None, &command, |run| window.add_to(run, &self.registry))
     }
