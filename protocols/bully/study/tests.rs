@@ -474,3 +474,14 @@ fn a_node_that_hears_a_higher_one_turns_to_nobody_below_it() {
     let lower = [send(10, 2, 1), receive(11, 1, 1), (12, reign(1, 3, 9))];
     assert_eq!(verdict(&lower), Verdict::Held);
 }
+
+#[test]
+fn who_is_cut_off_is_told_first() {
+    let history = three([(100, partition(&[1, 2], 1_000)), (300, What::End)]);
+    let verdict = crate::check("election_terminates", &history);
+    let Verdict::Violated(found) = verdict else { panic!("node 3 is out of reach") };
+    let says =
+        "the partition of [1, 2] from the others began at 100.0 ms: nothing disturbs after it";
+    assert_eq!(found.witnesses[0].says, says);
+    assert_eq!(found.witnesses[1].role, "coordinator held");
+}

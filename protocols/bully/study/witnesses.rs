@@ -2,7 +2,7 @@
 //! disturbed them last. Knows no protocol.
 
 use node_lab::check::describe::Millis;
-use node_lab::check::timeline::{Happening, What};
+use node_lab::check::timeline::{FaultKind, Happening, What};
 use node_lab::study::{TURN, Witness};
 use node_protocols::core::{Epoch, NodeId};
 use node_protocols::facts::Coordinator;
@@ -50,13 +50,17 @@ pub(super) fn stands(
     let last = timeline.iter().rev().find(disturbs).map(|one| disturbance(one, began));
     let ends = || {
         let mut faults = timeline.iter().filter_map(|one| match &one.what {
-            What::Fault { until, .. } if *until == since => Some((one.at, "ended")),
-            What::Fault { .. } if one.at == since => Some((one.at, "began")),
+            What::Fault { kind, until } if *until == since => Some((one.at, kind, "ended")),
+            What::Fault { kind, .. } if one.at == since => Some((one.at, kind, "began")),
             _ => None,
         });
         let time = Millis(since - began);
-        let says = |how| format!("a fault {how} at {time}: nothing disturbs after it");
-        faults.next_back().map(|(begin, how)| Witness::fault(begin, says(how)))
+        let (begin, kind, how) = faults.next_back()?;
+        let what = match kind {
+            FaultKind::Partition(nodes) => format!("the partition of {nodes:?} from the others"),
+            FaultKind::Clock(_) | FaultKind::Duplicate | FaultKind::Other => "a fault".into(),
+        };
+        Some(Witness::fault(begin, format!("{what} {how} at {time}: nothing disturbs after it")))
     };
     let roles = ["coordinator held", "other coordinator held"];
     let held = roles.into_iter().zip(nodes).map(|(role, node)| {
