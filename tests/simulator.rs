@@ -18,7 +18,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -127,6 +127,21 @@ fn tracing_changes_nothing() {
             assert_eq!((bare.hash, bare.events), (traced.hash, traced.events), "{name} {seed}");
         }
     }
+}
+
+#[test]
+fn a_run_that_nobody_wants_any_more_ends_undecided() {
+    let registry = Arc::new(node_studies::registry());
+    let path = root().join("configs/sim/kv-all.toml");
+    let scenario = Arc::new(Scenario::load(&path, &registry).unwrap());
+    let stop = Arc::new(AtomicBool::new(true));
+    let tracer = Tracer::new().stopping(stop.clone());
+    let outcome = run(&scenario, &registry, &scenario.plan(1), tracer);
+    assert_eq!((outcome.events, outcome.failure.is_none()), (0, true));
+    assert_eq!(outcome.unknown, ["it was stopped"]);
+    stop.store(false, Ordering::Relaxed);
+    let again = run(&scenario, &registry, &scenario.plan(1), Tracer::new().stopping(stop));
+    assert_eq!(again.unknown, [""; 0]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Failing runs as files: saved by one `node sim`, and run again by another.
 
 use node_lab::hosted::Hosting;
+use node_lab::sim::branch::Branch;
+use node_lab::sim::fault::Fault;
+use node_lab::sim::moves::Choice;
 use node_lab::sim::plan::{self, Plan};
 use node_lab::sim::scenario::Scenario;
 use node_lab::text;
@@ -9,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A failing run's file.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 pub(in crate::cli) struct Replay {
     /// The scenario's file, relative to the working directory, or its name.
     pub scenario: PathBuf,
@@ -85,10 +88,49 @@ pub(in crate::cli) fn read(path: &Path) -> Result<Replay, String> {
     parse(path, &text)
 }
 
+/// A file as it is read: flat, so that an error knows its line.
+#[derive(Deserialize)]
+struct Form {
+    scenario: PathBuf,
+    property: String,
+    program: Option<Started>,
+    seed: u64,
+    clients: u32,
+    operations: u32,
+    #[serde(default)]
+    fault: Vec<Fault>,
+    #[serde(default)]
+    branch: Vec<Branch>,
+    choice: Option<Vec<Choice>>,
+}
+
 /// Reads the text of one; `path` only names it.
 ///
 /// # Errors
 /// What is wrong with it, in one line.
 pub(in crate::cli) fn parse(path: &Path, text: &str) -> Result<Replay, String> {
-    plan::parse(path, text)
+    let form: Form = plan::parse(path, text)?;
+    let Form { scenario, property, program, .. } = form;
+    let Form { seed, clients, operations, fault: faults, branch: branches, .. } = form;
+    let plan = Plan { seed, clients, operations, faults, branches, choices: form.choice };
+    Ok(Replay { scenario, property, program, plan })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_plan_is_told_with_its_line() {
+        let text = "scenario = \"s\"\nproperty = \"p\"\nseed = 1\nclients = 1\noperations = 1\n\n\
+                    [[fault]]\nat_ms = 1\nfor_ms = 1\nkind = \"pause\"\nnode = 1\n\n\
+                    [[branch]]\nat_ns = 5\nreseed = 2\n";
+        let plan = parse(Path::new("p.toml"), text).map(|replay| replay.plan);
+        assert_eq!(plan.as_ref().map(|plan| plan.branches.len()), Ok(1));
+        let again = toml::from_str::<Plan>(&text.split_once("property").expect("it").1[6..]);
+        assert_eq!(plan.ok(), again.ok());
+        let wrong = parse(Path::new("p.toml"), &text.replace("reseed", "rseed")).err();
+        let line = wrong.as_deref().and_then(|why| why.split(':').nth(1));
+        assert!(matches!(line, Some("13" | "14" | "15")), "{wrong:?}");
+    }
 }

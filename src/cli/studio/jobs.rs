@@ -19,7 +19,7 @@ pub(super) struct Job {
     number: u64,
     kind: &'static str,
     said: Mutex<Said>,
-    stopped: AtomicBool,
+    stopped: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -33,6 +33,11 @@ impl Job {
     /// One piece more.
     pub fn say(&self, piece: Value) {
         lock(&self.said).pieces.push(piece);
+    }
+
+    /// What ends the runs of it.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        self.stopped.clone()
     }
 
     /// Whether nobody wants the rest.
@@ -57,7 +62,7 @@ impl Jobs {
         }
         let number = all.last().map_or(1, |last| last.number + 1);
         let said = Mutex::default();
-        let job = Arc::new(Job { number, kind, said, stopped: AtomicBool::new(false) });
+        let job = Arc::new(Job { number, kind, said, stopped: Arc::default() });
         let own = job.clone();
         let thread = move || {
             let end = catch_unwind(AssertUnwindSafe(|| work(&own)));

@@ -51,10 +51,12 @@ impl Studio {
                         }
                         let seed = first + place;
                         let plan = scene.scenario.plan(seed);
-                        let mut outcome = self
-                            .runs
-                            .gate
-                            .through(|| run(&scene.scenario, &self.registry, &plan, Tracer::new()));
+                        let tracer = Tracer::new().stopping(job.stop());
+                        let one = || run(&scene.scenario, &self.registry, &plan, tracer);
+                        let mut outcome = self.runs.gate.through(one);
+                        if job.is_stopped() {
+                            return;
+                        }
                         outcome.run = Run::default();
                         job.say(square(&outcome));
                         lock(&tally).take(&mut outcome);

@@ -14,10 +14,14 @@ use node_lab::sim::tracer::Tracer;
 use node_lab::study::{Property, Verdict};
 use serde_json::{Value, json};
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The longest trace of a run that is shown, in bytes.
-const MAX_TRACE: usize = 512 << 20;
+const MAX_TRACE: usize = 128 << 20;
+/// How long a run may take that is shown.
+const MAX_TIME: Duration = Duration::from_secs(60);
 /// The most bytes of traces and pages that are kept.
 const MAX_KEPT: usize = 256 << 20;
 /// The most runs that are known; what is more is refused until the studio is started anew.
@@ -203,13 +207,13 @@ impl Runs {
 
     fn run(&self, scene: &Scene, plan: &Plan) -> Result<(Outcome, Shown), String> {
         self.gate.through(|| {
-            let sink = Sink::default();
-            let tracer = Tracer::to(Box::new(sink.clone()));
+            let sink = Sink::new();
+            let tracer = Tracer::to(Box::new(sink.clone())).stopping(sink.stop.clone());
             let outcome = run(&scene.scenario, &self.registry, plan, tracer);
             if let Some(why) = &outcome.trace_error {
                 return Err(format!("seed {}: it cannot be shown: {why}", plan.seed));
             }
-            let trace = std::mem::take(&mut *lock(&sink.0));
+            let trace = std::mem::take(&mut *lock(&sink.all));
             let trace = String::from_utf8(trace).map_err(|error| error.to_string())?;
             let sources = [Source { name: scene.name.to_string(), text: trace }];
             let html = page(&sources, None, &command(scene, plan), |_| {})?;
@@ -241,15 +245,28 @@ impl Kept {
     }
 }
 
-/// Takes a trace in memory.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+/// Takes a trace in memory, and ends a run that is too long for that.
+#[derive(Clone)]
+struct Sink {
+    all: Arc<Mutex<Vec<u8>>>,
+    began: Instant,
+    stop: Arc<AtomicBool>,
+}
+
+impl Sink {
+    fn new() -> Sink {
+        Sink { all: Arc::default(), began: Instant::now(), stop: Arc::default() }
+    }
+}
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut all = lock(&self.0);
-        if all.len() + bytes.len() > MAX_TRACE {
-            let why = "its trace is too long for a page; use node sim --trace and node explain";
+        let mut all = lock(&self.all);
+        let is_long = all.len() + bytes.len() > MAX_TRACE;
+        if is_long || self.began.elapsed() > MAX_TIME {
+            self.stop.store(true, Ordering::Relaxed);
+            let what = if is_long { "its trace is too long" } else { "it takes too long" };
+            let why = format!("{what} for a page; use node sim --trace and node explain");
             return Err(io::Error::other(why));
         }
         all.extend_from_slice(bytes);

@@ -170,7 +170,7 @@ pub fn run_chosen(
         failure = failure.filter(|failure| failure.property != CONVERGES);
     }
     let mut verdicts = Vec::new();
-    let out_of_time = state.stage.as_ref().and_then(|stage| stage.out_of_time());
+    let out_of_time = state.out_of_time();
     if let Some(why) = &out_of_time {
         // How it would have gone on nobody knows.
         failure = None;
@@ -452,11 +452,18 @@ impl State {
         None
     }
 
+    /// Why it is over though nothing says how it would have gone on.
+    fn out_of_time(&self) -> Option<String> {
+        let late = self.stage.as_ref().and_then(|stage| stage.out_of_time());
+        let is_stopped = self.world.tracer.is_stopped();
+        late.or_else(|| is_stopped.then(|| "it was stopped".into()))
+    }
+
     /// Why the run cannot go on.
     fn stopped(&mut self) -> Option<Failure> {
         let now = self.world.now();
-        if self.stage.as_ref().is_some_and(|stage| stage.out_of_time().is_some()) {
-            return Some(Failure::new(CONVERGES, "a program was not done in time", now));
+        if self.out_of_time().is_some() {
+            return Some(Failure::new(CONVERGES, "it was not done in time", now));
         }
         if let Some((property, violation)) = self.world.watch.broken() {
             let witnesses = told(&violation.witnesses, &Run::default());

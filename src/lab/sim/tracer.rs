@@ -10,6 +10,8 @@ use node_core::{DynProtocol, Escaped, Fact, Host, NodeId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where events go.
 pub struct Tracer {
@@ -17,6 +19,8 @@ pub struct Tracer {
     /// The last message's number.
     last_id: u64,
     full: Option<LineWriter>,
+    /// Ends the run.
+    stop: Option<Arc<AtomicBool>>,
     /// What configs call their nodes.
     names: BTreeMap<NodeId, String>,
     /// Nodes that a trace begins to show when something is sent to them, and how they began.
@@ -90,6 +94,7 @@ impl Tracer {
             hash: 0xCBF2_9CE4_8422_2325,
             last_id: 0,
             full: None,
+            stop: None,
             names: BTreeMap::new(),
             unused: BTreeMap::new(),
             hides_links: false,
@@ -108,6 +113,17 @@ impl Tracer {
     /// Also writes every event as a line.
     pub fn to(sink: Box<dyn Write + Send>) -> Tracer {
         Tracer { full: Some(LineWriter::new(sink)), ..Tracer::new() }
+    }
+
+    /// Has the run end where it is, undecided, once the flag is set.
+    #[must_use]
+    pub fn stopping(self, stop: Arc<AtomicBool>) -> Tracer {
+        Tracer { stop: Some(stop), ..self }
+    }
+
+    /// Whether whoever asked for the run no longer wants it.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// Whether lines are written.
