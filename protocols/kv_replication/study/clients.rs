@@ -1,7 +1,7 @@
 //! Clients of the key-value store: PUTs and GETs, one after the other for each client, and the
 //! history of it.
 
-use super::script::Step;
+use super::script::{Asks, Step};
 use super::wire::{Answer, Ask, Foreign, Wire};
 use node_lab::check::describe::NEWCOMERS;
 use node_lab::study::Load;
@@ -98,9 +98,15 @@ impl Settings {
                     .into(),
             );
         }
-        let keys = self.script.iter().flatten().map(|step| step.key);
+        let keys = self.script.iter().flatten().filter_map(|step| Some(step.asks()?.key));
         if keys.max().is_some_and(|key| key >= self.keys) {
             return Err("workload: script: its keys are k0 to the one before keys".into());
+        }
+        let waits = |steps: &Vec<Step>| {
+            steps.iter().fold(0, |sum: u64, step| sum.saturating_add(step.millis()))
+        };
+        if self.script.iter().map(waits).max().is_some_and(|longest| longest > millis) {
+            return Err("workload: script: a client's pauses (WAIT) must fit into seconds".into());
         }
         let most = settle_millis / READ_KEY_MS;
         if self.keys > most {
@@ -520,8 +526,12 @@ impl Workload for Crew {
                 return;
             };
             client.done += 1;
-            let server = (0..port.nodes()).find(|place| port.id(*place).0 == step.node);
-            return self.send(id, server.unwrap_or_default(), step.key, step.put, port);
+            let Asks { put, node, key } = match step {
+                Step::Ask(asks) => asks,
+                Step::Wait(millis) => return port.rest(port.now() + millis * 1_000_000, id),
+            };
+            let server = (0..port.nodes()).find(|place| port.id(*place).0 == node);
+            return self.send(id, server.unwrap_or_default(), key, put, port);
         }
         client.done += 1;
         let key = client.rng.below(workload.keys);

@@ -170,7 +170,7 @@ impl Study for StoreStudy {
         if let Some(wire) = settings.wire {
             cast.listens(cast.nodes, wire.gateway(), KvReplication::NAME)?;
         }
-        let asked = settings.script.iter().flatten().map(|step| step.node);
+        let asked = settings.script.iter().flatten().filter_map(|step| Some(step.asks()?.node));
         let is_there = |id: &u32| cast.nodes.iter().any(|node| node.id.0 == *id);
         if let Some(id) = asked.into_iter().find(|id| !is_there(id)) {
             return Err(format!("workload: script: there is no node {id}"));

@@ -413,7 +413,7 @@ impl State {
                 }
                 Step::Closed { client } => workload.closed(client, world),
                 Step::Wake { token } => match Token::unpack(token) {
-                    Token::Think(client) => workload.wake(client, world),
+                    Token::Think(client) | Token::Rest(client) => workload.wake(client, world),
                     Token::Timeout(client, sequence) => workload.timeout(client, sequence, world),
                     Token::Clocks => {
                         world.read_clocks();

@@ -5,6 +5,8 @@
 pub(super) enum Token {
     /// The client may go on.
     Think(u32),
+    /// Likewise, and not before.
+    Rest(u32),
     /// The client's operation of that sequence has taken too long.
     Timeout(u32, u32),
     /// A fault of the plan begins.
@@ -33,6 +35,7 @@ impl Token {
             Token::Clocks => (5, 0, 0),
             Token::Copy(place) => (6, place, 0),
             Token::Mend(place) => (7, place, 0),
+            Token::Rest(client) => (8, client, 0),
         };
         kind << 60 | u64::from(a) << 32 | u64::from(b)
     }
@@ -48,6 +51,7 @@ impl Token {
             4 => Token::Settle,
             6 => Token::Copy(a),
             7 => Token::Mend(a),
+            8 => Token::Rest(a),
             _ => Token::Clocks,
         }
     }

@@ -107,6 +107,10 @@ pub trait Port {
     fn set_wire(&mut self, client: u32, gateway: &'static str);
     /// Has the client woken at a time.
     fn wake(&mut self, at: Nanos, client: u32);
+    /// Likewise, and not before, where the order of a run is chosen: what it waits for takes time.
+    fn rest(&mut self, at: Nanos, client: u32) {
+        self.wake(at, client);
+    }
     /// Has the client told at a time that its operation of that sequence has taken too long.
     fn expire(&mut self, at: Nanos, client: u32, sequence: u32);
     /// Sends an encoded request, over a new connection when it goes to another node than the last.

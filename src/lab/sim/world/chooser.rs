@@ -303,7 +303,7 @@ impl Chooser {
     fn of_driver(&mut self, token: u64) -> Kind {
         let (client, waits) = match Token::unpack(token) {
             Token::Think(client) => (client, false),
-            Token::Timeout(client, _) => (client, true),
+            Token::Rest(client) | Token::Timeout(client, _) => (client, true),
             _ => return Kind::Timed,
         };
         let counts = &mut self.counts.clients;

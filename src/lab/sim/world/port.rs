@@ -108,6 +108,10 @@ impl Port for World {
         World::wake(self, at, Token::Think(client).pack());
     }
 
+    fn rest(&mut self, at: Nanos, client: u32) {
+        World::wake(self, at, Token::Rest(client).pack());
+    }
+
     fn expire(&mut self, at: Nanos, client: u32, sequence: u32) {
         World::wake(self, at, Token::Timeout(client, sequence).pack());
     }
