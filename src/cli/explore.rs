@@ -172,7 +172,7 @@ fn summarize(
 }
 
 fn counterexample(args: &ExploreArgs, scenario: &Scenario, found: Found) -> Counterexample {
-    let Found { plan, steps, failure } = found;
+    let Found { plan, steps, failure, says } = found;
     let saved = replay::save(&args.save, scenario, &plan, &failure.property);
     let (replay, unsaved) = match saved {
         Ok(path) => (Some(format!("node sim --replay {}", path.display())), None),
@@ -185,7 +185,13 @@ fn counterexample(args: &ExploreArgs, scenario: &Scenario, found: Found) -> Coun
         at_ms: failure.at as f64 / 1e6,
         faults: choices.iter().filter(|choice| choice.does.is_fault()).count(),
         steps,
-        choices: choices.iter().map(|one| format!("step {}: {}", one.step, one.does)).collect(),
+        choices: choices
+            .iter()
+            .map(|one| {
+                let says = says.get(&one.step).map_or(String::new(), |says| format!(" {says}"));
+                format!("step {}: {}{says}", one.step, one.does)
+            })
+            .collect(),
         replay,
         unsaved,
     }

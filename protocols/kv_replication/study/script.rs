@@ -1,4 +1,5 @@
-//! What clients ask, step by step, where nothing is drawn: `PUT 2`, `GET 3`, `GET 3 k1`, `WAIT 500`.
+//! What clients ask, step by step, where nothing is drawn: `PUT 2`, `GET 3`, `GET 3 k1`,
+//! `WAIT 500`.
 
 use serde::{Deserialize, Deserializer, de::Error};
 

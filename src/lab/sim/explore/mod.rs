@@ -23,6 +23,7 @@ pub mod search;
 mod tests;
 
 use self::search::{Left, Ran, Runs, Search};
+use super::compare::Lines;
 use super::moves::{Budget, Choice, Move, Touched};
 use super::plan::Plan;
 use super::run::{Failure, Outcome, run_chosen};
@@ -32,6 +33,8 @@ use super::tally::Tally;
 use super::tracer::Tracer;
 use super::world::chooser::{Chooser, End, Taken};
 use crate::registry::Registry;
+use crate::trace::{Event, Line};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,6 +91,8 @@ pub struct Found {
     pub steps: usize,
     /// What it breaks.
     pub failure: Failure,
+    /// What the messages say that its choices are about, by the choices' steps.
+    pub says: BTreeMap<u32, String>,
 }
 
 /// Tries all orders.
@@ -143,7 +148,8 @@ pub fn explore(
     for (_, part) in parts {
         explored.take(part);
         if let Some(found) = explored.found.take() {
-            explored.found = Some(smallest(scenario, registry, explore, found));
+            let found = smallest(scenario, registry, explore, found);
+            explored.found = Some(told(scenario, registry, explore, found));
             break;
         }
     }
@@ -239,7 +245,8 @@ impl Runs for Orders<'_> {
         let keeps_from = first.len().saturating_sub(1);
         let rules = self.explore.rules(self.scenario.millis, self.budget);
         let chooser = Chooser::new(rules, wanted, keeps_from as u32, asleep.to_vec());
-        let (mut outcome, taken, end) = chosen(self.scenario, self.registry, self.plan, chooser);
+        let (mut outcome, taken, end) =
+            chosen(self.scenario, self.registry, self.plan, chooser, Tracer::new());
         let steps = first.iter().take(keeps_from).copied().chain(taken.iter().map(|one| one.does));
         let steps: Vec<Move> = steps.collect();
         let mut left = self.budget;
@@ -255,7 +262,8 @@ impl Runs for Orders<'_> {
             if let Some(failure) = outcome.failure.clone() {
                 let choices = (0..).zip(&steps).map(|(step, does)| Choice { step, does: *does });
                 let plan = Plan { choices: Some(choices.collect()), ..self.plan.clone() };
-                self.found = Some(Found { plan, steps: steps.len(), failure });
+                self.found =
+                    Some(Found { plan, steps: steps.len(), failure, says: BTreeMap::new() });
             }
             self.tally.take(&mut outcome);
         }
@@ -268,9 +276,10 @@ fn chosen(
     registry: &Arc<Registry>,
     plan: &Plan,
     chooser: Chooser,
+    tracer: Tracer,
 ) -> (Outcome, Vec<Taken>, End) {
     let chooser = Some(Box::new(chooser));
-    let (outcome, chooser) = run_chosen(scenario, registry, plan, Tracer::new(), chooser);
+    let (outcome, chooser) = run_chosen(scenario, registry, plan, tracer, chooser);
     let (taken, end) = chooser.map(|chooser| chooser.into_taken()).unwrap_or_default();
     (outcome, taken, end)
 }
@@ -286,14 +295,14 @@ fn smallest(
     let rules = explore.rules(scenario.millis, explore.budget());
     let again = |plan: &Plan, wanted: Vec<Choice>| -> Option<Found> {
         let chooser = Chooser::new(rules, wanted, 0, Vec::new());
-        let (outcome, taken, _) = chosen(scenario, registry, plan, chooser);
+        let (outcome, taken, _) = chosen(scenario, registry, plan, chooser, Tracer::new());
         let failure = outcome.failure.filter(|one| one.property == found.failure.property)?;
         let by_choice = |(step, one): (u32, &Taken)| {
             (one.does != one.by_itself).then_some(Choice { step, does: one.does })
         };
         let choices = (0..).zip(&taken).filter_map(by_choice).collect();
         let plan = Plan { choices: Some(choices), ..plan.clone() };
-        Some(Found { plan, steps: taken.len(), failure })
+        Some(Found { plan, steps: taken.len(), failure, says: BTreeMap::new() })
     };
     let all = found.plan.choices.clone().unwrap_or_default();
     let Some(mut best) = again(&found.plan, all) else { return found };
@@ -312,4 +321,38 @@ fn smallest(
             None => at += 1,
         }
     }
+}
+
+/// What its choices' messages say, as its trace has them.
+fn told(
+    scenario: &Arc<Scenario>,
+    registry: &Arc<Registry>,
+    explore: Explore,
+    mut found: Found,
+) -> Found {
+    let rules = explore.rules(scenario.millis, explore.budget());
+    let choices = found.plan.choices.clone().unwrap_or_default();
+    let chooser = Chooser::new(rules, choices.clone(), 0, Vec::new());
+    let lines = Lines::default();
+    let tracer = Tracer::to(Box::new(lines.clone()));
+    let (_, taken, _) = chosen(scenario, registry, &found.plan, chooser, tracer);
+    let mut messages = BTreeMap::new();
+    for line in lines.bytes().split(|byte| *byte == b'\n') {
+        match serde_json::from_slice::<Line<'_>>(line).map(|line| line.event) {
+            Ok(Event::Send { id, label, brief, .. }) => {
+                messages.insert(id.to_string(), brief.unwrap_or(label).to_string());
+            }
+            Ok(Event::Duplicate { id, of }) => {
+                let same = messages.get(&*of).cloned().unwrap_or_default();
+                messages.insert(id.to_string(), same);
+            }
+            _ => {}
+        }
+    }
+    for choice in choices {
+        let message = taken.get(choice.step as usize).and_then(|one| one.message);
+        let says = message.and_then(|id| messages.get(&id.to_string()));
+        found.says.extend(says.map(|says| (choice.step, says.clone())));
+    }
+    found
 }

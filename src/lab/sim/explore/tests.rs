@@ -147,6 +147,7 @@ impl Runs for Tries<'_> {
                 taken.push(Taken {
                     does,
                     by_itself: does,
+                    message: None,
                     touched,
                     born: ready.iter().find(|one| one.0 == way).and_then(|one| one.1),
                     ready: ready.iter().map(|one| Move::Deliver(one.0)).collect(),

@@ -3,7 +3,8 @@
 
 use super::super::moves::Touched;
 use super::super::tracer::FaultText;
-use super::chooser::{Chooser, Next};
+use super::chooser::Chooser;
+use super::under_way::Next;
 use super::{Nanos, Step, What, World};
 
 impl World {
@@ -27,7 +28,7 @@ impl World {
 
     /// The time that a node goes by.
     pub(super) fn time_of(&self, node: usize) -> Nanos {
-        self.chooser.as_ref().map_or(self.now, |chooser| chooser.time_of(node))
+        self.chooser.as_ref().map_or(self.now, |chooser| chooser.under_way.time_of(node))
     }
 
     /// A step has to do with a node.
@@ -68,7 +69,7 @@ impl World {
                 self.tell_chosen("crash", &[node], "stops");
                 self.crash(node, false);
                 if let Some(chooser) = &mut self.chooser {
-                    chooser.put_start(node);
+                    chooser.under_way.put_start(node);
                 }
             }
             Next::Loses(what) => {
@@ -111,7 +112,7 @@ impl World {
         let (sequence, what) =
             (self.sequence, What::Frame { from, to, generation, slot: slot_of_copy, id: copy });
         if let Some(chooser) = &mut self.chooser {
-            chooser.put_late(sequence, what, nth);
+            chooser.under_way.put_late(sequence, what, nth);
         }
     }
 

@@ -11,6 +11,7 @@ mod network;
 mod nodes;
 mod pool;
 mod port;
+mod under_way;
 mod wires;
 
 pub use self::branch::Way;
@@ -501,7 +502,7 @@ impl World {
         let (sequence, now, n) = (self.sequence, self.now, self.nodes.len());
         match &mut self.chooser {
             None => self.queue.push(Scheduled { at, sequence, what }),
-            Some(chooser) => chooser.put(at, sequence, what, now, n),
+            Some(chooser) => chooser.under_way.put(at, sequence, what, now, n),
         }
     }
 
