@@ -73,7 +73,6 @@ const STORE: &[OfStore] = &[
     ("answer_incomplete", MEMORY, r#"["PUT 1"], ["WAIT 200", "GET 3"]"#, "crashes = 1", 1),
     ("incarnation_ignored", TWO, r#"["PUT 2"], ["WAIT 200", "PUT 2"]"#, AT_300, 1),
     // Both servers stop after the PUT, and the GET comes when both are back.
-    ("trust_partial", TWO, r#"["PUT 1"], ["WAIT 201", "GET 2"]"#, BOTH_STOP, 2),
     ("no_record", TWO_DISKS, r#"["PUT 1"], ["WAIT 201", "GET 2"]"#, BOTH_STOP, 2),
     ("answer_before_sync", TWO_DISKS, r#"["PUT 1"], ["WAIT 201", "GET 2"]"#, BOTH_STOP, 2),
 ];
