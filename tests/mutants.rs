@@ -307,7 +307,8 @@ fn unwitnessed(caught: &Caught) -> Option<String> {
     let sink = Shared::default();
     let tracer = Tracer::to(Box::new(sink.clone()));
     run(&simulator.scenario, &simulator.registry, &caught.plan, tracer);
-    let text = String::from_utf8(sink.0.lock().unwrap().clone()).expect("a trace is text");
+    let text = String::from_utf8(sink.0.lock().expect("no writer fails").clone())
+        .expect("a trace is text");
     let sources = [Source { name: "trace".into(), text }];
     let merged = merge(&sources).expect("a trace");
     let mut told = merged.entries.iter().filter_map(|entry| match &entry.line.event {
@@ -334,7 +335,7 @@ struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().expect("no writer fails").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
