@@ -260,10 +260,14 @@ enum Role {
     Loader,
 }
 
-/// How a node is.
+/// How a node said that it is.
 struct Status {
+    /// When it was asked.
+    round: u32,
     /// Whether it answers.
     complete: bool,
+    /// Why it does not, in its words.
+    reason: String,
     /// Its last PUT.
     applied: u64,
 }
@@ -441,7 +445,6 @@ impl Crew {
 
     /// Asks every node how it is; the answers are there a little later.
     fn probe(&mut self, port: &mut dyn Port) {
-        self.probed.clear();
         self.probe_round += 1;
         self.scratch.clear();
         encode(&Request::Info {}, &mut self.scratch);
@@ -455,7 +458,8 @@ impl Crew {
         if let Reply::Info(info) = reply
             && round == self.probe_round
         {
-            let status = Status { complete: info.complete, applied: info.applied.0 };
+            let (complete, applied) = (info.complete, info.applied.0);
+            let status = Status { round, complete, reason: info.reason.to_string(), applied };
             self.probed.insert((id - self.first_probe) as usize, status);
         }
     }
@@ -497,7 +501,9 @@ impl Crew {
     /// Whether every node is whole and all are equally far; what they hold is for a checker to say.
     fn is_settled(&self, port: &dyn Port) -> bool {
         let first = self.probed.get(&0).map(|status| status.applied);
-        let is_even = |status: &Status| status.complete && Some(status.applied) == first;
+        let is_even = |status: &Status| {
+            status.round == self.probe_round && status.complete && Some(status.applied) == first
+        };
         self.are_done() && self.probed.len() == port.nodes() && self.probed.values().all(is_even)
     }
 }
@@ -648,16 +654,23 @@ impl Workload for Crew {
     }
 
     fn unsettled(&self, port: &dyn Port) -> String {
-        let describe = |node: usize| match self.probed.get(&node) {
-            Some(status) => format!(
-                "node {} ends at PUT {}{}",
-                port.id(node),
-                status.applied,
-                if status.complete { "" } else { " and may lack some before it" },
-            ),
-            None => format!("node {} silent: it does not say how it is", port.id(node)),
+        let describe = |node: usize| {
+            let id = port.id(node);
+            let Some(status) = self.probed.get(&node) else {
+                return format!("node {id} silent: it has never said how it is");
+            };
+            // The last answers may still be under way.
+            if status.round + 1 < self.probe_round {
+                return format!("node {id} silent: it ended at PUT {} before", status.applied);
+            }
+            let why = match (status.complete, status.reason.as_str()) {
+                (true, _) => String::new(),
+                (false, "") => " and may lack some before it".into(),
+                (false, reason) => format!(" and does not answer: {reason}"),
+            };
+            format!("node {id} ends at PUT {}{why}", status.applied)
         };
-        (0..port.nodes()).map(describe).collect::<Vec<_>>().join(", ")
+        (0..port.nodes()).map(describe).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -14,6 +14,7 @@ use crate::check::describe::{Millis, Node};
 use crate::config::Config;
 use crate::hosted::{Reached, Seat, Stage};
 use crate::registry::Registry;
+use crate::study::befell_last;
 use crate::study::{Invariant, Needs, Port, Property, Run, TURN, Verdict, Witness, Workload};
 use crate::trace::{Testimony, told};
 use node_core::{Env, NodeId, Rng};
@@ -78,9 +79,12 @@ impl Failure {
         Failure::new("invariant", in_words(text.unwrap_or("a Host panicked")), at)
     }
 
-    /// With the turn at which it showed, of the node that did something last, if nothing else
-    /// speaks for it.
-    fn at_turn_of(mut self, node: Option<u32>) -> Failure {
+    /// With what befell nodes last, of a run that does not come to rest, or the turn at which it
+    /// showed, of the node that did something last, if nothing else speaks for it.
+    fn at_turn_of(mut self, node: Option<u32>, seen: &Run) -> Failure {
+        if self.property == CONVERGES && self.witnesses.is_empty() {
+            self.witnesses = told(&befell_last(seen), seen);
+        }
         if let Some(node) = node.filter(|_| self.witnesses.is_empty()) {
             let says = format!("{} did this last, at {}", Node(node), Millis(self.at));
             let turn = Witness::event("turn at which it showed", node, self.at, TURN, says);
@@ -196,7 +200,7 @@ pub fn run_chosen(
             failure = Some(Failure { property, why, at, witnesses });
         }
     }
-    let failure = failure.map(|one| one.at_turn_of(state.world.tracer.last_node()));
+    let failure = failure.map(|one| one.at_turn_of(state.world.tracer.last_node(), &seen));
     state.tell(failure.as_ref(), &mut verdicts);
     let (events, deliveries) = state.world.counts();
     let refused = state.world.refusals().iter();

@@ -26,6 +26,7 @@ pub use self::property::{
 pub use self::run::{Asked, Body, Contact, Met, Operation, Run};
 pub use self::seen::{FileSeen, FrameSeen, Seen};
 pub use self::shipped::Shipped;
+pub use self::telling::befell_last;
 pub use self::witness::{MAX_WITNESSES, Reference, TURN, Violation, Witness, ops};
 
 /// Nanoseconds since a run's beginning, by no node's clock.

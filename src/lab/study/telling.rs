@@ -153,6 +153,23 @@ impl Mishap {
     }
 }
 
+/// How many of what befell nodes last speak for a run that does not come to rest.
+const LAST: usize = 3;
+
+/// What befell nodes last in a run, in the order of time: from there on it did not come to rest. A
+/// node's first start is none.
+pub fn befell_last(run: &Run) -> Vec<Witness> {
+    let mishaps = &run.mishaps;
+    let is_first = |place: usize| match &mishaps[place].what {
+        Befell::Start { node, .. } => !mishaps[..place].iter().any(|one| one.is_down(*node)),
+        Befell::Down { .. } | Befell::Pause { .. } | Befell::Fault { .. } => false,
+    };
+    let all = (0..mishaps.len()).filter(|place| !is_first(*place)).collect::<Vec<_>>();
+    let name = |node: u32| node_name(node, run);
+    let last = &all[all.len().saturating_sub(LAST)..];
+    last.iter().map(|place| mishaps[*place].witness(None, &name)).collect()
+}
+
 /// What befell between two times and may explain why the later is not what the earlier promised:
 /// of the node that promised, and was asked then, the last stop that took its memory; then of
 /// these nodes before that of others, what loses memory before what delays, the last of equals;
@@ -263,5 +280,26 @@ mod tests {
         assert_eq!(few, [restart, unsynced]);
         assert_eq!(told(&mishaps, &[3], (50 * MS, 60 * MS), 2), ["loss"]);
         assert_eq!(told(&mishaps, &[3], (91 * MS, 95 * MS), 2), [""; 0]);
+    }
+    #[test]
+    fn what_befell_last_are_no_first_starts() {
+        let down = |at: u64, node| {
+            let what = Befell::Down { node, is_crash: true, synced: None };
+            Mishap { at: at * 1_000_000, what }
+        };
+        let start = |at: u64, node| Mishap {
+            at: at * 1_000_000,
+            what: Befell::Start { node, durable: false },
+        };
+        let mut run = Run { mishaps: vec![start(0, 1), start(0, 2)], ..Run::default() };
+        assert_eq!(befell_last(&run), []);
+        run.mishaps.extend([down(5, 1), start(6, 1), down(7, 2), start(8, 2)]);
+        let told: Vec<String> = befell_last(&run).into_iter().map(|one| one.says).collect();
+        let expected = [
+            "node 1 started again with nothing at 6.0 ms",
+            "node 2 stopped without warning at 7.0 ms",
+            "node 2 started again with nothing at 8.0 ms",
+        ];
+        assert_eq!(told, expected);
     }
 }
