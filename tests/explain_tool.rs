@@ -331,7 +331,8 @@ fn pictures_are_light_and_drawn_by_the_same_hand() {
     let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
     browser.call("Emulation.setEmulatedMedia", dark);
     browser.js("explain.jump(700); editPin(700); el('draft').value = 'a < b'; el('done').click()");
-    assert_ne!(browser.js("ink.paper"), "#ffffff", "the page is dark");
+    // The page hears of it in its own time.
+    browser.until("ink.paper !== '#ffffff'");
     browser.js("lookFor('put', false); el('svg').click()");
     let file = browser.saved();
     let svg = std::fs::read_to_string(file).unwrap();
