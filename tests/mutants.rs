@@ -5,6 +5,7 @@
 
 use node_lab::explain::{Source, html, merge};
 use node_lab::registry::Registry;
+use node_lab::sim::compare::traced;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Failure, run};
 use node_lab::sim::scenario::Scenario;
@@ -25,8 +26,8 @@ use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// In how many seeds.
@@ -301,14 +302,10 @@ fn every_planted_bug_is_found_and_shrunk_and_without_it_the_same_seeds_hold() {
 }
 
 /// What a shrunk run's violation lacks that should speak for it: one to five witnesses, each in
-/// words, and each somewhere in the trace, unless it is what a client heard.
+/// words, and each somewhere in the trace.
 fn unwitnessed(caught: &Caught) -> Option<String> {
     let simulator = Simulator::new(caught.scenario, Some(caught.bug));
-    let sink = Shared::default();
-    let tracer = Tracer::to(Box::new(sink.clone()));
-    run(&simulator.scenario, &simulator.registry, &caught.plan, tracer);
-    let text = String::from_utf8(sink.0.lock().expect("no writer fails").clone())
-        .expect("a trace is text");
+    let (text, _) = traced(&simulator.scenario, &simulator.registry, &caught.plan);
     let sources = [Source { name: "trace".into(), text }];
     let merged = merge(&sources).expect("a trace");
     let mut told = merged.entries.iter().filter_map(|entry| match &entry.line.event {
@@ -322,26 +319,9 @@ fn unwitnessed(caught: &Caught) -> Option<String> {
         return Some(format!("{bug:?}: {} witnesses", told.len()));
     }
     let is_mute = |(one, place): (&Testimony<'_>, &Option<usize>)| {
-        one.role.is_empty()
-            || one.says.is_empty()
-            || place.is_none() && one.event.as_deref() != Some("push")
+        one.role.is_empty() || one.says.is_empty() || place.is_none()
     };
     told.iter().zip(&found).any(is_mute).then(|| format!("{bug:?}: {told:?} are {found:?}"))
-}
-
-/// A trace in memory.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no writer fails").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// For people who try whether the page says why: PAGES bugs, drawn by PAGES_SEED, each as the page
@@ -362,12 +342,9 @@ fn pages_of_planted_bugs() {
         let bug = bugs.swap_remove(rng.below(bugs.len() as u64) as usize);
         let caught = hunt(bug).expect("it is found, as the test above says");
         let simulator = Simulator::new(caught.scenario, Some(bug));
-        let trace = folder.join(format!("{place:02}.jsonl"));
-        let sink = std::io::BufWriter::new(std::fs::File::create(&trace).unwrap());
-        let tracer = Tracer::to(Box::new(sink));
-        run(&simulator.scenario, &simulator.registry, &caught.plan, tracer);
-        let sources = [Source::load(&trace).unwrap()];
-        assert!(!sources[0].text.contains("mutant"), "no trace names what is planted");
+        let (text, _) = traced(&simulator.scenario, &simulator.registry, &caught.plan);
+        assert!(!text.contains("mutant"), "no trace names what is planted");
+        let sources = [Source { name: "trace".into(), text }];
         let mut page = std::fs::File::create(folder.join(format!("{place:02}.html"))).unwrap();
         html::write(&merge(&sources).unwrap(), &mut page).unwrap();
         writeln!(answers, "{place:02} {bug:?}\n   {}", line(&caught)).unwrap();

@@ -9,13 +9,14 @@ use self::progress::Progress;
 use self::replay::Started;
 use self::summary::{Asked, Summary, print, summarize};
 use super::output::Output;
-use super::page::{PageArgs, Sink};
+use super::page::PageArgs;
 use super::tell;
 use crate::client::escaped;
 use clap::Args;
 use node_lab::explain::{Source, merge};
 use node_lab::hosted::Guest;
 use node_lab::registry::Registry;
+use node_lab::sim::compare::traced;
 use node_lab::sim::plan::Plan;
 use node_lab::sim::run::{Outcome, run};
 use node_lab::sim::scenario::Scenario;
@@ -250,18 +251,14 @@ fn draw(
         tell!("node sim: no run failed: {} is not written; --seed N draws one run", file.display());
         return Ok(());
     };
-    let sink = Sink::default();
-    let outcome = run(scenario, registry, plan, Tracer::to(Box::new(sink.clone())));
-    if let Some(why) = outcome.trace_error {
-        return Err(format!("{}: the trace is not whole: {why}", file.display()));
-    }
+    let (text, _) = traced(scenario, registry, plan);
     let (name, seed) = (scenario.path.display(), plan.seed);
     let again = match summary.replay() {
         Some(command) => command.to_string(),
         None => format!("node sim {name} --seed {seed}"),
     };
     let command = format!("{again} --trace run.jsonl; node explain run.jsonl -o part.html");
-    let sources = [Source { name: name.to_string(), text: sink.text() }];
+    let sources = [Source { name: name.to_string(), text }];
     let mut merged = merge(&sources).map_err(|error| error.to_string())?;
     if single != Some(plan) || summary.replay().is_some() {
         merged.notes.push(format!("seed {seed}, made smaller as far as it fails; {again}"));

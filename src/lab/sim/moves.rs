@@ -65,23 +65,7 @@ pub struct Of {
 impl Move {
     /// Whether it breaks something: those are few by their [`Budget`].
     pub fn is_fault(self) -> bool {
-        match self {
-            Move::Drop(_)
-            | Move::Copy(_)
-            | Move::Hold(_)
-            | Move::Early(_)
-            | Move::Back(_)
-            | Move::Crash(_)
-            | Move::CrashKept(_) => true,
-            Move::Deliver(_)
-            | Move::Late(_)
-            | Move::Link(_)
-            | Move::Sync(_)
-            | Move::Timer(_)
-            | Move::Start(_)
-            | Move::Client(_)
-            | Move::Time => false,
-        }
+        Budget::default().of(self).is_some()
     }
 }
 

@@ -14,8 +14,9 @@ use crate::check::describe::{Millis, Node};
 use crate::config::Config;
 use crate::hosted::{Reached, Seat, Stage};
 use crate::registry::Registry;
-use crate::study::befell_last;
-use crate::study::{Invariant, Needs, Port, Property, Run, TURN, Verdict, Witness, Workload};
+use crate::study::{
+    Invariant, Needs, Port, Property, Run, TURN, Verdict, Witness, Workload, befell_last,
+};
 use crate::trace::{Testimony, told};
 use node_core::{Env, NodeId, Rng};
 use std::any::Any;
